@@ -1,0 +1,6 @@
+"""One transformer for every system; see `transformer.py`."""
+
+from mmgen.backbone.cache import Cache
+from mmgen.backbone.transformer import Transformer
+
+__all__ = ["Cache", "Transformer"]

@@ -1,0 +1,40 @@
+"""A softmax over one codebook, and the interface that factorised heads share."""
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class CategoricalHead(nn.Module):
+    """Logits of `groups` independent choices a token, here of one. Zero at initialisation: the loss starts at log(size) exactly.
+
+    Args:
+        size: vocabulary size.
+        dim: width of the backbone.
+    """
+
+    def __init__(self, size: int, dim: int, groups: int = 1) -> None:
+        super().__init__()
+        self.groups, self.choices = groups, size
+        self.project = nn.Linear(dim, groups * size)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """features (..., dim) -> (..., groups, choices)."""
+        return rearrange(self.project(features), "... (g v) -> ... g v", g=self.groups)
+
+    def split(self, values: Tensor) -> Tensor:
+        """Tokens (...,) int64 -> the choice in each group (..., groups)."""
+        return values[..., None]
+
+    def join(self, choices: Tensor) -> Tensor:
+        """Inverse of `split`."""
+        return choices[..., 0]
+
+    def nats(self, features: Tensor, targets: Tensor) -> Tensor:
+        """-log p(target), in nats: features (..., dim), targets (...,) int64 -> (...,). In float32 or wider."""
+        logits, choices = self.logits(features), self.split(targets)
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits
+        each = F.cross_entropy(logits.flatten(0, -2), choices.flatten(), reduction="none")
+        return each.view(choices.shape).sum(-1)

@@ -1,0 +1,207 @@
+"""The interface of a paradigm: how tokens are corrupted for training, what the loss is, and how they are sampled."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmgen.conditioning import Condition
+from mmgen.draws import Draws
+from mmgen.errors import UserError
+from mmgen.generator import Generator
+from mmgen.layout import Layout, grid_layout, pad, prefix
+from mmgen.mask import Mask
+from mmgen.masks import get_mask
+from mmgen.paradigms.decoding import Decoding
+from mmgen.paradigms.guidance import Guidance
+from mmgen.tokens import Grid, Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Corrupted:
+    """One training row a sample. Targets belong to the last K positions of the row.
+
+    Attributes:
+        values: (B, M) tokens in the row, behind the prefix.
+        hidden: (B, M) bool, replaced by the mask token; None for none.
+        layout: the P + M positions.
+        mask: who may see whom.
+        targets: (B, K) tokens to be predicted.
+        weights: (B, K) float, 0 where nothing is predicted; a row's weights sum to 1, in expectation.
+    """
+
+    values: Tensor
+    hidden: Tensor | None
+    layout: Layout
+    mask: Mask
+    targets: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """What a person chooses when sampling.
+
+    Args:
+        steps: steps a row (masked) or a block (block diffusion); the paradigm's default where None. Autoregressive needs none.
+        guidance: strength and schedule.
+        decoding: temperature, order and number of tokens a step.
+    """
+
+    steps: int | None = None
+    guidance: Guidance = field(default_factory=Guidance)
+    decoding: Decoding = field(default_factory=Decoding)
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"steps {self.steps} must be at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Which samples are wanted.
+
+    Attributes:
+        labels: (B,) int64 classes; -1 for none.
+        draws: one stream of random numbers a sample.
+        lengths: (B,) int64 positions a row, where rows are shorter than the grid.
+        known: (B, N) tokens at the positions that `keep` fixes.
+        keep: (B, N) bool, positions that are given (infilling); None for none.
+    """
+
+    labels: Tensor
+    draws: Draws
+    lengths: Tensor | None = None
+    known: Tensor | None = None
+    keep: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A sampler's progress.
+
+    Attributes:
+        tokens: (B, N); meaningful where committed.
+        committed: (B, N) bool: positions that will not change any more, padding included.
+        step: steps done, 0 in the first state.
+        block: the autoregressive unit being worked on.
+        forward_passes: calls of the backbone so far.
+    """
+
+    tokens: Tensor
+    committed: Tensor
+    step: int
+    block: int
+    forward_passes: int
+
+
+class Paradigm(ABC):
+    """A way of generating: training and sampling in one place.
+
+    Args:
+        mask: catalogue name of the mask it trains and samples under.
+    """
+
+    mode: str
+    """The name under which a checkpoint offers this paradigm."""
+
+    def __init__(self, mask: str) -> None:
+        self.mask = get_mask(mask)
+
+    def modes(self) -> dict[str, "Paradigm"]:
+        """Name -> paradigm for everything that a checkpoint trained so can be sampled with."""
+        return {self.mode: self}
+
+    @abstractmethod
+    def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
+        """The training row of each sample, a pure function of the tokens and their draws."""
+
+    @abstractmethod
+    def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
+        """States of the sampler, from the empty one on; in the last one everything is committed. Run it without gradients and in evaluation mode."""
+
+    def losses(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """Per-sample losses (b,) in nats per token, by mode; their mean over all samples is the training loss."""
+        condition = generator.conditioning(labels)
+        return {self.mode: self.loss(generator, self.corrupt(tokens, generator, draws), condition)}
+
+    def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
+        """Weighted cross-entropy (B,) in nats per token."""
+        features = generator(row.values, row.layout, row.mask, condition, row.hidden, outputs=row.targets.shape[1])
+        nats = generator.head.nats(features, row.targets)
+        return (row.weights.to(nats.dtype) * nats).sum(1)
+
+
+@lru_cache(maxsize=256)
+def row_layout(prefix_length: int, grid: Grid, block_size: int | None, device: torch.device) -> Layout:
+    """The prefix and one clean copy of a grid, found again for each shape and device."""
+    return (prefix(prefix_length) + grid_layout(grid, block_size)).to(device)
+
+
+def padded(layout: Layout, lengths: Tensor | None, start: int) -> Layout:
+    """`pad`, from the grid's first position on, which lies at index `start` of the row."""
+    return layout if lengths is None else pad(layout, lengths, start)
+
+
+def real_positions(tokens: Tokens) -> Tensor:
+    """(B, N) bool, False for padding."""
+    count = tokens.values.shape[1]
+    if tokens.lengths is None:
+        return torch.ones(len(tokens), count, dtype=torch.bool, device=tokens.values.device)
+    return torch.arange(count, device=tokens.values.device) < tokens.lengths[:, None]
+
+
+class Canvas:
+    """The tokens of a batch while they are sampled: known ones filled in, padding committed, the longest row setting the length."""
+
+    def __init__(self, generator: Generator, request: Request) -> None:
+        self.full = generator.spec.length
+        batch, device = len(request.labels), request.labels.device
+        self.lengths = request.lengths
+        self.length = self.full if request.lengths is None else int(request.lengths.max())
+        if not 1 <= self.length <= self.full:
+            raise UserError(f"lengths must lie between 1 and the {self.full} positions of the grid, got {self.length}")
+        self.tokens = torch.zeros(batch, self.length, dtype=torch.int64, device=device)
+        self.committed = torch.zeros_like(self.tokens, dtype=torch.bool)
+        if request.keep is not None:
+            if request.known is None or request.known.shape != (batch, self.full) or request.keep.shape != (batch, self.full):
+                raise UserError(f"keep and known must both be given, each of shape ({batch}, {self.full})")
+            self.committed = request.keep[:, : self.length].clone()
+            self.tokens = torch.where(self.committed, request.known[:, : self.length], self.tokens)
+        if request.lengths is not None:
+            self.committed |= torch.arange(self.length, device=device) >= request.lengths[:, None]
+
+    def progress(self) -> Tensor:
+        """(B,) committed share of each row's real positions."""
+        if self.lengths is None:
+            return self.committed.double().mean(1)
+        padding = self.length - self.lengths
+        return (self.committed.sum(1) - padding).double() / self.lengths
+
+    def require_reachable(self, unit: Tensor, mode: str) -> None:
+        """Refuse kept positions that what is generated before them could not see.
+
+        Args:
+            unit: (N,) autoregressive unit of each position, ascending.
+            mode: named in the error.
+        """
+        real = torch.ones_like(self.committed) if self.lengths is None else (
+            torch.arange(self.length, device=self.committed.device) < self.lengths[:, None]
+        )
+        first_open = torch.where(self.committed, unit.max() + 1, unit).amin(1)
+        stranded = real & self.committed & (unit > first_open[:, None])
+        if bool(stranded.any()):
+            row, position = (int(i) for i in stranded.nonzero()[0])
+            raise UserError(
+                f"mode {mode!r} generates in order and cannot see the kept position {position} of row {row} before it gets there;"
+                " keep a beginning only, or sample with a mode that sees the whole row (masked)"
+            )
+
+    def state(self, step: int, block: int, forward_passes: int) -> State:
+        """A snapshot over the whole grid."""
+        tail = self.full - self.length
+        return State(F.pad(self.tokens, (0, tail)), F.pad(self.committed, (0, tail), value=True), step, block, forward_passes)

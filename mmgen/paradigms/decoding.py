@@ -1,0 +1,179 @@
+"""Decoding rules: which tokens are drawn, and which and how many of them are kept.
+
+The order of operations is fixed: guidance, then temperature, top-k, top-p, then one draw a group, then the choice of positions.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mmgen.draws import Draws
+from mmgen.errors import UserError
+from mmgen.heads import CategoricalHead
+from mmgen.paradigms.schedules import ScheduleName, remaining
+
+Order = Literal["confidence", "margin", "entropy", "random"]
+Select = Literal["count", "threshold", "entropy_bound"]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How tokens are drawn and which of them are committed in a step.
+
+    Args:
+        temperature: divides the logits; 0 takes the most probable choice.
+        top_k: keep the k most probable choices of each group.
+        top_p: keep the smallest set of choices whose probability reaches p.
+        order: what a step commits first: the highest probability of the drawn token (`confidence`), the largest gap between
+            the two best tokens (`margin`), the lowest entropy (`entropy`), or positions at random, which is the one order that
+            keeps the model's own distribution.
+        noise: Gumbel noise on the confidence, annealed to 0 over the steps (MaskGIT's choice temperature).
+        select: how many: a `count` from the schedule, all above a confidence `threshold`, or the largest set within an `entropy_bound`.
+        threshold: probability above which the drawn token is committed; for select = threshold.
+        entropy_bound: nats; for select = entropy_bound (0 commits one token a step, and any that are certain).
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    order: Order = "confidence"
+    noise: float = 4.5
+    select: Select = "count"
+    threshold: float = 0.9
+    entropy_bound: float = 0.5
+
+    def __post_init__(self) -> None:
+        checks = {
+            f"temperature {self.temperature} must be at least 0": self.temperature >= 0,
+            f"top_k {self.top_k} must be at least 1": self.top_k is None or self.top_k >= 1,
+            f"top_p {self.top_p} must lie in (0, 1]": self.top_p is None or 0 < self.top_p <= 1,
+            f"noise {self.noise} must be at least 0": self.noise >= 0,
+            f"threshold {self.threshold} must lie in [0, 1]": 0 <= self.threshold <= 1,
+            f"entropy_bound {self.entropy_bound} must be at least 0": self.entropy_bound >= 0,
+        }
+        for message, fine in checks.items():
+            if not fine:
+                raise UserError(message)
+
+
+def distribution(logits: Tensor, decoding: Decoding) -> Tensor:
+    """Probabilities (..., choices) after temperature, top-k and top-p; float64 in, float64 out."""
+    if decoding.temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
+    logits = logits / decoding.temperature
+    if decoding.top_k is not None and decoding.top_k < logits.shape[-1]:
+        lowest = logits.topk(decoding.top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < lowest, -torch.inf)
+    probs = logits.softmax(-1)
+    if decoding.top_p is not None and decoding.top_p < 1:
+        ordered, place = probs.sort(dim=-1, descending=True)
+        beyond = ordered.cumsum(-1) - ordered >= decoding.top_p  # the mass before a choice already reaches p
+        probs = torch.zeros_like(probs).scatter(-1, place, ordered.masked_fill(beyond, 0))
+        probs = probs / probs.sum(-1, keepdim=True)
+    return probs
+
+
+def draw(probs: Tensor, uniform: Tensor) -> Tensor:
+    """One choice each by inverting the distribution function: probs (..., choices), uniform (...) in [0, 1) -> (...) int64.
+
+    In float64, since float32 truncation lowers the effective temperature (Zheng et al. 2024).
+    """
+    reached = probs.double().cumsum(-1)
+    target = uniform[..., None] * reached[..., -1:]
+    return torch.searchsorted(reached, target, right=True)[..., 0].clamp_max(probs.shape[-1] - 1)
+
+
+def token_margin(probs: Tensor) -> Tensor:
+    """Gap between a token's best and second-best value: probs (..., groups, choices) -> (...).
+
+    Groups are independent, so the best value takes the best choice of each, and the second best changes the one group where
+    that costs least.
+    """
+    if probs.shape[-1] == 1:
+        return torch.ones_like(probs[..., 0, 0])
+    best, second = probs.topk(2, dim=-1).values.unbind(-1)
+    return best.prod(-1) * (1 - (second / best).amax(-1))
+
+
+def token_entropy(probs: Tensor) -> Tensor:
+    """Entropy of a token in nats, the sum over its independent groups: probs (..., groups, choices) -> (...)."""
+    return torch.special.entr(probs).sum((-1, -2))
+
+
+def top(score: Tensor, eligible: Tensor, count: Tensor) -> Tensor:
+    """The `count` (B,) eligible positions of each row with the highest score, as (B, N) bool. Ties go to the lowest index."""
+    ranked = score.masked_fill(~eligible, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    place = ranked.argsort(dim=1)
+    return eligible & (place < count[:, None])
+
+
+def within_entropy_bound(entropy: Tensor, eligible: Tensor, bound: float) -> Tensor:
+    """The largest set, lowest entropies first, with sum H - max H <= bound (EB-Sampler, Ben-Hamu et al. 2025); at least one."""
+    ordered, place = entropy.masked_fill(~eligible, torch.inf).sort(dim=1, stable=True)
+    before = ordered.cumsum(1) - ordered  # sorted ascending, so the last one taken is the largest
+    taken = (before <= bound + 1e-12) & torch.isfinite(ordered)
+    return torch.zeros_like(eligible).scatter(1, place, taken)
+
+
+def unmask(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    head: CategoricalHead,
+    tokens: Tensor,
+    committed: Tensor,
+    decoding: Decoding,
+    schedule: ScheduleName,
+    steps: int,
+    draws: Draws,
+    name: str,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Reveal the open positions of a row, several a step, until none is left.
+
+    Args:
+        predict: (tokens (B, N), committed (B, N)) -> logits (B, N, groups, choices), guided, float64.
+        head: splits and joins tokens.
+        tokens: (B, N) with the known positions filled in.
+        committed: (B, N) bool, positions that are known; they never change.
+        decoding: the rules.
+        schedule: how many stay hidden after each step, for select = count.
+        steps: number of steps, for select = count; fewer are used where a row has fewer open positions.
+        draws: a stream a row.
+        name: key of these draws.
+
+    Yields:
+        (tokens, committed) after each step.
+    """
+    size = (~committed).sum(1)
+    step = 0
+    while not bool(committed.all()):
+        probs = distribution(predict(tokens, committed), decoding)
+        choices = draw(probs, draws.uniform(f"{name}/token/{step}", *probs.shape[1:3]))
+        open_ = ~committed
+        chosen = probs.gather(-1, choices[..., None])[..., 0].clamp_min(1e-300).log().sum(-1)
+        if decoding.select == "count":
+            left = remaining(schedule, min(step, steps - 1), steps, size)
+            count = (open_.sum(1) - left).clamp_min(1)
+            reveal = top(_score(probs, chosen, decoding, step / max(steps - 1, 1), draws, f"{name}/order/{step}"), open_, count)
+        elif decoding.select == "threshold":
+            one = top(chosen, open_, torch.ones_like(size))
+            reveal = one | (open_ & (chosen.exp() > decoding.threshold))
+        else:
+            reveal = within_entropy_bound(token_entropy(probs), open_, decoding.entropy_bound)
+        tokens = torch.where(reveal, head.join(choices), tokens)
+        committed = committed | reveal
+        step += 1
+        yield tokens, committed
+
+
+def _score(probs: Tensor, chosen: Tensor, decoding: Decoding, progress: float, draws: Draws, name: str) -> Tensor:
+    if decoding.order == "random":
+        return draws.uniform(name, probs.shape[1])
+    score = {
+        "confidence": lambda: chosen,
+        "margin": lambda: token_margin(probs),
+        "entropy": lambda: -token_entropy(probs),
+    }[decoding.order]()
+    annealed = decoding.noise * max(1 - progress, 0.0)
+    return score + annealed * draws.gumbel(name, probs.shape[1]) if annealed else score

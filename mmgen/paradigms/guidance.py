@@ -1,0 +1,84 @@
+"""Classifier-free guidance: one convention, its schedules, and the doubled batch that it costs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mmgen.conditioning import NO_CLASS, Condition
+from mmgen.errors import UserError
+from mmgen.generator import Generator
+from mmgen.layout import Layout
+from mmgen.mask import Mask
+
+
+def guide(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
+    """scale 1 is the conditional model, 0 the unconditional one. Papers that write (1 + w) mean scale = 1 + w (Ho & Salimans 2022)."""
+    return unconditional + scale * (conditional - unconditional)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How strongly the condition is followed.
+
+    Args:
+        scale: see `guide`; 1 turns guidance off and saves the unconditional half of the batch.
+        schedule: `constant`, or `linear`: from 1 where nothing is committed to `scale` where all is (MUSE, MAR).
+    """
+
+    scale: float = 1.0
+    schedule: Literal["constant", "linear"] = "constant"
+
+    def at(self, progress: Tensor) -> Tensor:
+        """Scale for rows whose committed share is progress (B,), in [0, 1]."""
+        ramp = {"constant": torch.ones_like(progress), "linear": progress}[self.schedule]
+        return 1 + (self.scale - 1) * ramp
+
+
+class GuidedGenerator:
+    """A generator with its condition, guidance and cache settled: what a sampler calls.
+
+    Under guidance each pass runs conditional and unconditional rows as one doubled batch, each half with its own cached keys.
+
+    Args:
+        generator: in evaluation mode.
+        labels: (B,) int64, -1 for rows without a class.
+        guidance: scale and schedule.
+        capacity: positions to cache, 0 for no cache.
+    """
+
+    def __init__(self, generator: Generator, labels: Tensor, guidance: Guidance, capacity: int = 0) -> None:
+        if guidance.scale != 1 and not generator.classes:
+            raise UserError(f"guidance scale {guidance.scale} needs a conditional model, and this one was trained without classes")
+        self.generator, self.guidance = generator, guidance
+        self.halves = 1 if guidance.scale == 1 else 2
+        rows = labels if self.halves == 1 else torch.cat([labels, torch.full_like(labels, NO_CLASS)])
+        self.condition: Condition = generator.conditioning(rows)
+        self.cache = generator.backbone.new_cache(len(rows), capacity) if capacity else None
+        self.forward_passes = 0
+
+    def __call__(
+        self,
+        values: Tensor,
+        layout: Layout,
+        mask: Mask,
+        progress: Tensor,
+        hidden: Tensor | None = None,
+        store: int | None = None,
+        outputs: int | None = None,
+    ) -> Tensor:
+        """Guided logits (B, outputs, groups, choices) in float64; progress (B,) is the committed share of each row."""
+        self.forward_passes += 1
+
+        def double(x: Tensor | None) -> Tensor | None:
+            return x if x is None or self.halves == 1 else torch.cat([x, x])
+
+        features = self.generator(
+            double(values), layout.repeat(self.halves), mask, self.condition, double(hidden), self.cache, store, outputs
+        )
+        logits = self.generator.head.logits(features).double()
+        if self.halves == 1:
+            return logits
+        conditional, unconditional = logits.chunk(2)
+        return guide(conditional, unconditional, self.guidance.at(progress.double())[:, None, None, None])

@@ -1,0 +1,60 @@
+"""Masked generation: all tokens at once, revealed in a few steps (MaskGIT, Chang et al. 2022; MaskGIL)."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmgen.draws import Draws
+from mmgen.generator import Generator
+from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, padded, real_positions, row_layout
+from mmgen.paradigms.corruption import hide
+from mmgen.paradigms.decoding import unmask
+from mmgen.paradigms.guidance import GuidedGenerator
+from mmgen.paradigms.schedules import ScheduleName
+from mmgen.tokens import Tokens
+
+
+class Masked(Paradigm):
+    """Predict hidden tokens from visible ones; sample by committing the best predictions first.
+
+    Args:
+        schedule: law of the hidden share in training, and of what stays hidden after each sampling step. With `linear` the loss
+            is a bound on the negative log-likelihood in nats per token; the others are MaskGIT's surrogates, its mean over
+            hidden tokens.
+        mask: who may see whom.
+        steps: sampling steps where none are asked for.
+    """
+
+    mode = "masked"
+
+    def __init__(self, schedule: ScheduleName = "arccos", mask: str = "bidirectional", steps: int = 12) -> None:
+        super().__init__(mask)
+        self.schedule, self.steps = schedule, steps
+
+    def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
+        """The row is the prefix and the tokens, a random share of them hidden; hidden positions predict themselves."""
+        layout = row_layout(generator.prefix_length, tokens.grid, None, tokens.values.device)
+        one_block = torch.zeros_like(tokens.values[0])
+        hidden, weights = hide(one_block, real_positions(tokens), self.schedule, draws)
+        layout = padded(layout, tokens.lengths, generator.prefix_length)
+        return Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
+
+    def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
+        """Reveal several tokens a step; `keep` may fix any positions."""
+        canvas = Canvas(generator, request)
+        start = generator.prefix_length
+        row = row_layout(start, generator.spec.grid, None, canvas.tokens.device)
+        row = padded(row.slice(0, start + canvas.length), canvas.lengths, start)
+        model = GuidedGenerator(generator, request.labels, options.guidance)
+        yield canvas.state(0, 0, 0)
+
+        def predict(tokens: Tensor, committed: Tensor) -> Tensor:
+            return model(tokens, row, self.mask, canvas.progress(), hidden=~committed, outputs=canvas.length)
+
+        states = unmask(
+            predict, generator.head, canvas.tokens, canvas.committed, options.decoding, self.schedule,
+            options.steps or self.steps, request.draws, "masked",
+        )  # fmt: skip
+        for step, (canvas.tokens, canvas.committed) in enumerate(states, start=1):
+            yield canvas.state(step, 0, model.forward_passes)

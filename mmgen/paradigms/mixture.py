@@ -1,0 +1,56 @@
+"""Several paradigms in one run and one checkpoint: each training sample is given to one of them."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmgen.draws import Draws
+from mmgen.errors import UserError
+from mmgen.generator import Generator
+from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State
+from mmgen.tokens import Tokens
+
+
+class Mixture(Paradigm):
+    """Trains its members on shares of the samples; the checkpoint can be sampled with any of them.
+
+    Which member a sample meets in an epoch is drawn from the sample's own stream, so that it does not depend on the batch.
+
+    Args:
+        members: mode name -> paradigm.
+        weights: mode name -> share of the samples, up to a factor; equal shares by default.
+    """
+
+    mode = "mixture"
+
+    def __init__(self, members: dict[str, Paradigm], weights: dict[str, float] | None = None) -> None:
+        if not members:
+            raise UserError("a mixture needs at least one member")
+        if weights is not None and (weights.keys() != members.keys() or min(weights.values()) <= 0):
+            raise UserError(f"mixture weights need one positive number for each of {', '.join(members)}")
+        self.members = members
+        shares = torch.tensor([1.0 if weights is None else weights[name] for name in members], dtype=torch.float64)
+        self.bounds = (shares / shares.sum()).cumsum(0)[:-1]
+
+    def modes(self) -> dict[str, Paradigm]:
+        """The members, by name."""
+        return dict(self.members)
+
+    def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
+        """Rows of different members have different shapes; see `losses`."""
+        raise UserError("a mixture has no single training row; take one of its members")
+
+    def losses(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """Per-sample losses by mode; modes that no sample of this batch was given to are absent."""
+        member = torch.bucketize(draws.uniform("member"), self.bounds.to(labels.device), right=True)
+        losses = {}
+        for number, (name, paradigm) in enumerate(self.members.items()):
+            rows = (member == number).nonzero()[:, 0]
+            if len(rows):
+                (losses[name],) = paradigm.losses(generator, tokens.rows(rows), labels[rows], draws.rows(rows)).values()
+        return losses
+
+    def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
+        """A mixture is sampled by one of its members."""
+        raise UserError(f"choose one of the modes {', '.join(self.members)} to sample with")

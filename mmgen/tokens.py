@@ -1,0 +1,94 @@
+"""What a tokenizer yields (Tokens) and the static side of it (TokenSpec)."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from mmgen.errors import UserError, nearest
+
+Kind = Literal["categorical", "bits", "residual", "continuous"]
+Grid = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """The shape and alphabet of the tokens of one modality.
+
+    Args:
+        kind: `categorical` (one codebook), `bits` (a binary code packed into one integer, most significant bit first),
+            `residual` (several codebooks a position) or `continuous` (a vector a position).
+        size: vocabulary size, number of bits, codebook size, or channels, by kind.
+        grid: (T, H, W); 1 where an axis is absent. Audio and motion are (T, 1, 1).
+        levels: codebooks a position; above 1 for `residual` only.
+        modality: name of the modality, for mixtures.
+        rate: tokens per second, None where time is no axis.
+    """
+
+    kind: Kind
+    size: int
+    grid: Grid
+    levels: int = 1
+    modality: str = "image"
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise UserError(f"token kind {self.kind!r} is not one of {', '.join(get_args(Kind))}{nearest(self.kind, get_args(Kind))}")
+        if self.kind == "bits" and not 1 <= self.size <= 62:
+            raise UserError(f"{self.size} bits do not fit an int64 token; choose 1 to 62")
+        if len(self.grid) != 3 or min(self.grid) < 1:
+            raise UserError(f"token grid {self.grid} must be (T, H, W) with every axis at least 1")
+        object.__setattr__(self, "grid", tuple(int(n) for n in self.grid))
+
+    @property
+    def length(self) -> int:
+        """Number of positions, N = T * H * W."""
+        return math.prod(self.grid)
+
+    @property
+    def bits_per_sample(self) -> float:
+        """Raw size of one sample's tokens in bits; infinite for continuous tokens."""
+        each = {"categorical": math.log2(self.size), "bits": self.size, "continuous": math.inf}
+        return self.length * self.levels * each.get(self.kind, math.log2(self.size))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON and checkpoints."""
+        return asdict(self) | {"grid": list(self.grid)}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "TokenSpec":
+        """Inverse of `to_dict`."""
+        return cls(**(plain | {"grid": tuple(plain["grid"])}))
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A batch of token grids.
+
+    Args:
+        values: (B, N) int64 for one codebook or packed bits, (B, N, Q) int64 for residual codes, (B, N, C) float for latents.
+        grid: (T, H, W) with N = T * H * W.
+        lengths: (B,) int64 number of real positions a row, the rest being padding; None when every row is full.
+    """
+
+    values: Tensor
+    grid: Grid
+    lengths: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.shape[1] != math.prod(self.grid):
+            raise UserError(f"{self.values.shape[1]} token positions do not fill the grid {self.grid}")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to(self, device: Any) -> "Tokens":
+        """The same tokens on another device."""
+        lengths = self.lengths if self.lengths is None else self.lengths.to(device)
+        return Tokens(self.values.to(device), self.grid, lengths)
+
+    def rows(self, index: Tensor) -> "Tokens":
+        """Some rows; index (b,) int64 or (B,) bool."""
+        return Tokens(self.values[index], self.grid, None if self.lengths is None else self.lengths[index])
