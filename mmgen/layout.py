@@ -18,8 +18,8 @@ from mmgen.tokens import Grid
 class Role:
     """What a position carries: a condition, data as it is (teacher-forced or generated), or data to be recovered.
 
-    Plain integers and no IntEnum: `field == Role.CLEAN` must stay a tensor when FlexAttention traces a predicate, and torch
-    2.14 folds the comparison of a traced tensor with an enum member to False, without a word.
+    Plain integers and no IntEnum: `field == Role.CLEAN` must stay a tensor when FlexAttention traces a predicate, and
+    torch 2.14 folds the comparison of a traced tensor with an enum member to False, without a word.
     """
 
     PREFIX = 0

@@ -39,11 +39,22 @@ class Mask:
     sentence: str = ""
     leak: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.leak < 1:
+            raise UserError(f"mask {self.name!r}: a leak is a share from 0 up to, but not including, 1")
+
     def __and__(self, other: "Mask") -> "Mask":
-        return Mask(f"{self.name} & {other.name}", lambda q, k: self.sees(q, k) & other.sees(q, k))
+        return self._joined("and", other, lambda q, k: self.sees(q, k) & other.sees(q, k))
 
     def __or__(self, other: "Mask") -> "Mask":
-        return Mask(f"{self.name} | {other.name}", lambda q, k: self.sees(q, k) | other.sees(q, k))
+        return self._joined("or", other, lambda q, k: self.sees(q, k) | other.sees(q, k))
+
+    def _joined(self, word: str, other: "Mask", sees: Sees) -> "Mask":
+        name = f"{self.name} {'&' if word == 'and' else '|'} {other.name}"
+        if self.leak or other.leak:
+            raise UserError(f"{name!r} does not exist: a mask that leaks has no plain yes or no to combine")
+        sources = "; ".join(source for source in (self.source, other.source) if source)
+        return Mask(name, sees, sources, f"({self.sentence}) {word} ({other.sentence})")
 
     def __repr__(self) -> str:
         return f"Mask({self.name})"
@@ -98,7 +109,7 @@ class Mask:
     def _obstacle(self, layout: Layout, step: Tensor) -> str | None:
         if self.leak:
             return "hidden keys keep a share of the attention"
-        sees, step = self.dense(layout, layout)[:, 0], step.expand(layout.batch, layout.length)
+        sees, step = self.dense(layout, layout)[:, 0], step.view(-1, layout.length)
         noisy = layout.role == Role.NOISY
         stored = ~noisy[:, :, None]
         troubles = {

@@ -1,0 +1,52 @@
+# Every target sets itself up. A machine needs make and Python >= 3.11; all that is installed goes to .venv in this folder.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Compiling every installed file costs more than it saves: Python compiles those that are used.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
+.NOTPARALLEL:
+.PHONY: help demo test lint setup clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.ready-run ## train on real digits, sample in every mode, write runs/demo/index.html
+	$(BIN)/mmgen demo
+
+test: $(VENV)/.ready-dev ## all tests; ARGS="-k mask" picks some
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS) tests
+
+lint: $(VENV)/.ready-dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: $(VENV)/.ready-dev ## install mmgen with all that its development needs
+
+clean: ## remove the environment and caches; runs/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist
+	find . -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two stamps, renewed when pyproject.toml changes. The larger set holds the smaller one, so that it counts for both.
+$(VENV)/.ready-run: pyproject.toml | $(VENV)/.created
+	@echo "mmgen: installing into $(VENV) (PyTorch is large: the first time takes some minutes)"
+	@$(INSTALL) -e '.[data]'
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml | $(VENV)/.created
+	@echo "mmgen: installing into $(VENV), with what tests and linting need (the first time takes some minutes)"
+	@$(INSTALL) -e '.[data,dev]'
+	@touch $@ $(VENV)/.ready-run
+
+# The first Python that runs, is new enough, and can make virtual environments (Debian ships venv as a package of its own).
+$(VENV)/.created:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "mmgen: making $(VENV) with $$($$python --version)"; \
+			$$python -m venv $(VENV) && touch $@ && exit 0 || exit 1; \
+		fi; \
+	done; \
+	echo "mmgen: no Python >= 3.11 with the venv module found; install one (on Debian: python3 and python3-venv)," \
+		"or name one with 'make PYTHON=/path/to/python'" >&2; \
+	exit 1

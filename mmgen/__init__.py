@@ -1,0 +1,11 @@
+"""mmgen: a generative system is tokenizer x layout x mask x head x paradigm over one backbone.
+
+Importing this package imports nothing heavy; take what you need from its modules.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("mmgen")
+except PackageNotFoundError:  # a checkout on the path that was never installed
+    __version__ = "0+checkout"

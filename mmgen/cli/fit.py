@@ -1,0 +1,222 @@
+"""`mmgen fit`, `validate` and `test`: Lightning's CLI over recipes.
+
+Every argument of every part can be set in a recipe or on the command line, and is described by its own docstring:
+`mmgen fit --model.help GeneratorModule`. The parser reads no subcommand, so that a key is the same in a recipe, on the command
+line and in an interpolation (`${data.init_args.global_batch_size}`), which is resolved last, over all files and overrides.
+"""
+
+import logging
+import pkgutil
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+import yaml
+from jsonargparse import ArgumentError, set_parsing_settings
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf.errors import OmegaConfBaseException
+
+from mmgen.cli.explain import ALLOWED, explain
+from mmgen.cli.run_folder import RunFolder
+from mmgen.data import DataModule
+from mmgen.errors import UserError, nearest
+from mmgen.lit.averaging import EMA
+from mmgen.lit.checkpoints import Checkpoints
+from mmgen.lit.progress import Throughput, progress
+from mmgen.lit.samples import SampleGrids
+from mmgen.lit.startup import StartUp
+from mmgen.recipes import recipes_root
+
+PARTS = ("backbone", "data", "lit", "paradigms", "quantizers", "tokenizers")  # packages whose classes a recipe may name
+
+TRAINER = {
+    "max_epochs": -1,  # trainer.max_steps ends a run
+    "use_distributed_sampler": False,  # the data module divides the stream itself
+    "check_val_every_n_epoch": None,  # the stream is one endless epoch: validation goes by steps
+    "val_check_interval": 500,
+    "num_sanity_val_steps": 0,  # an untrained VQ has no codebook to validate with
+    "inference_mode": False,  # tensors that are cached while validating are used in training too
+    "enable_model_summary": False,  # StartUp says more
+    "log_every_n_steps": 10,
+}
+
+NOISE = (  # warnings of Lightning's about what is meant to be so
+    ".*does not have many workers.*",
+    ".*exists and is not empty.*",
+    ".*callbacks used to create the checkpoint.*",
+    ".*LeafSpec.*",
+)
+
+
+class RecipeCLI(LightningCLI):
+    """Builds model, data and trainer from a recipe.
+
+    Args:
+        command: fit, validate or test.
+        args: the command line after it.
+    """
+
+    def __init__(self, command: Literal["fit", "validate", "test"], args: list[str]) -> None:
+        self.command = command
+        self.recipes = _recipes(args)
+        super().__init__(
+            L.LightningModule,
+            DataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            args=args,
+            trainer_defaults=TRAINER,
+            seed_everything_default=0,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"prog": f"mmgen {command}", "parser_mode": "omegaconf+", "exit_on_error": False, "description": __doc__},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds what is mmgen's own, and the facts that the data module tells the model."""
+        parser.add_argument("--run", type=str | None, default=None, help="run folder; runs/ and the name of the recipe by default")
+        checkpoint = "`last` to go on with the run, or a file" if self.command == "fit" else "`last`, of the run, or a file"
+        default = None if self.command == "fit" else "last"
+        parser.add_argument("--ckpt_path", type=str | None, default=default, help=f"checkpoint: {checkpoint}")
+        precision = Literal["highest", "high", "medium"]
+        parser.add_argument("--matmul_precision", type=precision, default="highest", help="of float32 products on GPUs: high is TF32")
+        for kind, key in ((EMA, "ema"), (Checkpoints, "checkpoint"), (SampleGrids, "samples")):
+            parser.add_lightning_class_args(kind, key)
+        for fact in ("spec", "classes", "class_names", "tokenizer_path"):
+            parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
+        for module in ("model", "data"):
+            parser.link_arguments("seed_everything", f"{module}.init_args.seed", compute_fn=_number)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        """Reads the command line; what is wrong with it becomes one line."""
+        if not args:
+            raise UserError(f"give a recipe: mmgen {self.command} --config RECIPE (mmgen list names them)")
+        for arg in args:
+            if arg.partition("=")[0] in ("--model.seed", "--data.seed", "--model.init_args.seed", "--data.init_args.seed"):
+                raise UserError(f"{arg.partition('=')[0]} follows --seed_everything: set that")
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise UserError(explain(str(error), parser)) from None
+        except OmegaConfBaseException as error:
+            raise UserError(f"{', '.join(map(str, self.recipes))}: {str(error).splitlines()[0]}") from None
+
+    def before_instantiate_classes(self) -> None:
+        """Checks the run folder before anything costly is built."""
+        self.folder = RunFolder.of(self.config.run, self.recipes)
+        self.ckpt_path = self.folder.checkpoint(self.config.ckpt_path)
+        if self.command == "fit" and self.config.ckpt_path != "last" and rank_zero_only.rank == 0:
+            self.folder.require_free()
+        torch.set_float32_matmul_precision(self.config.matmul_precision)
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """A trainer with the callbacks of the command, and with loggers that write to the run folder unless the recipe names its own."""
+        options = dict(self._get(self.config_init, "trainer"), default_root_dir=str(self.folder.path))
+        callbacks = options["callbacks"] or []
+        callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks]), progress()]
+        logger: Any = False
+        if self.command == "fit":
+            ema, checkpoints, samples = (self._get(self.config_init, key) for key in ("ema", "checkpoint", "samples"))
+            checkpoints.put_into(self.folder.path)
+            samples.put_into(self.folder.path)
+            # Samples stand before the average, which puts the training weights back at the end of a validation.
+            callbacks += [StartUp(), Throughput(), samples, *([ema] if ema.decay else []), checkpoints]
+            logger = options["logger"]
+            if logger is None or logger is True:
+                logs = self.folder.path / "logs"
+                logger = [CSVLogger(logs, name="csv"), TensorBoardLogger(logs, name="", version="tensorboard")]
+        return self.trainer_class(**(options | {"callbacks": callbacks, "logger": logger}))
+
+    def instantiate_classes(self) -> None:
+        """Builds everything; a mistake that a part found in its arguments comes out of the parser's wrapping."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, UserError):
+                cause = cause.__cause__ or cause.__context__
+            raise cause or error from None
+
+    def start(self) -> None:
+        """Run the command. A training that ends before its first step leaves no run folder, so that it can be mended and repeated."""
+        writes = self.command == "fit" and not self.trainer.fast_dev_run and rank_zero_only.rank == 0
+        if writes:
+            self.folder.open(self.parser.dump(self.config.clone(), skip_none=False))
+        try:
+            call = getattr(self.trainer, self.command)
+            call(self.model, datamodule=self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
+        except SystemExit as stop:  # Lightning's end after an interruption
+            raise (KeyboardInterrupt() if isinstance(stop.__context__, KeyboardInterrupt) else stop) from None
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            detail = str(error).strip().splitlines()[1].strip().partition(",")[0]
+            raise UserError(f"checkpoint {self.ckpt_path} does not fit the config: {detail}") from None
+        finally:
+            if writes and not self.trainer.global_step:
+                self.folder.abandon()
+        if writes:
+            print(f"run folder: {self.folder.path}")
+
+
+def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
+    """Train, or measure, as a recipe says.
+
+    Args:
+        command: fit, validate or test.
+        args: what follows it on the command line.
+
+    Raises:
+        UserError: a mistake in the recipe, the command line or the run folder.
+    """
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(ALLOWED))
+    for package in PARTS:  # a short class name is found among the classes that were imported
+        for module in pkgutil.iter_modules(import_module(f"mmgen.{package}").__path__, f"mmgen.{package}."):
+            import_module(module.name)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for text in NOISE:
+            warnings.filterwarnings("ignore", text)
+        try:
+            RecipeCLI(command, [_found(arg, before) for before, arg in zip(["", *args], args)]).start()
+        except MisconfigurationException as error:
+            raise UserError(str(error)) from None
+
+
+def _number(seed: bool | int) -> int:
+    if isinstance(seed, bool):
+        raise UserError("seed_everything must be a number, so that the run can be repeated")
+    return seed
+
+
+def _found(arg: str, before: str) -> str:
+    """The path of a recipe, if this argument names one: as given, or where mmgen's own recipes lie, or in a folder given."""
+    option, equals, text = arg.partition("=") if arg.startswith(("--config=", "-c=")) else ("", "", arg)
+    if not equals and before not in ("--config", "-c"):
+        return arg
+    places = [base / text / name for base in (Path(), recipes_root()) for name in ("", "config.yaml")]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        known = [str(each.relative_to(recipes_root())) for each in recipes_root().glob("*/*/config.yaml")]
+        raise UserError(f"recipe {text} does not exist{nearest(text, known)}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no keys: a recipe has model, data and trainer")
+    return f"{option}{equals}{path}"
+
+
+def _recipes(args: list[str]) -> list[Path]:
+    named = [word for option, word in zip(args, args[1:]) if option in ("--config", "-c")]
+    return [Path(word) for word in named + [arg.partition("=")[2] for arg in args if arg.startswith(("--config=", "-c="))]]

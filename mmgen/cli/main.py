@@ -1,0 +1,131 @@
+"""The `mmgen` command: finds the command asked for, reads its arguments from its types, and turns a mistake into one line.
+
+Only the chosen command's module is imported, so that help and the light commands answer at once.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from inspect import signature
+from typing import Any, get_args, get_origin, get_type_hints
+
+import docstring_parser
+from jsonargparse import ArgumentError, ArgumentParser
+
+from mmgen import __version__
+from mmgen.cli.explain import explain
+from mmgen.errors import UserError, nearest
+
+TRAINING = ("fit", "validate", "test")  # these read a whole recipe: mmgen/cli/fit.py
+
+COMMANDS = {
+    "fit": "train a tokenizer or a generator from a recipe",
+    "validate": "measure a run's losses on the validation set",
+    "test": "measure a run's losses on the test set",
+    "sample": "draw samples from a trained generator",
+    "reconstruct": "encode files with a tokenizer and decode them again",
+    "tokenize": "write a data set as tokens, once, for quicker training",
+    "evaluate": "measure a tokenizer or a generator and record the figures",
+    "export": "write a run as safetensors + config, to share or to deploy",
+    "card": "render the tables of figures in the recipes' README files",
+    "masks": "draw the attention masks",
+    "list": "list recipes, masks and the parts a recipe may name",
+    "demo": "train on real digits, sample in every mode, make a gallery",
+}
+
+HELP = """\
+mmgen: autoregressive, masked and blockwise-diffusion generation over one backbone
+
+usage: mmgen COMMAND [OPTIONS]
+       mmgen COMMAND --help       what a command takes
+
+{commands}
+
+A first walk:
+  mmgen list                                                   what there is
+  mmgen fit --config tokenizers/digits_bsq/config.yaml         digits to tokens: runs/digits_bsq
+  mmgen fit --config experiments/digits_mixture/config.yaml    a generator of those tokens: runs/digits_mixture
+  mmgen sample runs/digits_mixture --mode masked --num 16      its samples
+Or all of it at once, with a page to look at: mmgen demo
+"""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: what stands after `mmgen` on the command line; that of this process by default.
+
+    Returns:
+        The exit code: 0, 2 after a mistake of the user (told in one line on stderr), 130 after an interruption.
+    """
+    try:
+        _dispatch(list(sys.argv[1:] if args is None else args))
+    except UserError as error:
+        return _fail(str(error))
+    except SystemExit as stop:  # --help and --print_config end this way
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        print("mmgen: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def entry() -> None:
+    """Entry point of the installed `mmgen` script."""
+    sys.exit(main())
+
+
+def _dispatch(args: list[str]) -> None:
+    name, *rest = args or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(HELP.format(commands="\n".join(f"  {command:<12} {text}" for command, text in COMMANDS.items())), end="")
+    elif name == "--version":
+        print(f"mmgen {__version__}")
+    elif name in TRAINING:
+        import_module("mmgen.cli.fit").run(name, _underscored(rest))
+    elif name in COMMANDS:
+        _run_function(import_module(f"mmgen.cli.{name}").run, name, _underscored(rest))
+    else:
+        raise UserError(f"there is no command {name!r}{nearest(name, COMMANDS)} (mmgen --help lists them)")
+
+
+def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> None:
+    """Call a command's function with arguments read by its types and described by its docstring; required ones are positional."""
+    types = get_type_hints(function)
+    lists = [p.name for p in signature(function).parameters.values() if p.default is p.empty and get_origin(types[p.name]) is list]
+    flags = [f"--{option}" for option, kind in types.items() if kind is bool]
+    parser = ArgumentParser(prog=f"mmgen {name}", description=COMMANDS[name], exit_on_error=False, allow_abbrev=False)
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(lists))
+    for option in lists:  # FILE FILE ..., where the function takes a list
+        parser.add_argument(option, nargs="+", type=get_args(types[option])[0], help=_described(function, option))
+    for action in parser._actions:  # `class_` in Python is `--class` here
+        for option in [option for option in action.option_strings if option.endswith("_")]:
+            parser._option_string_actions[option.rstrip("_")] = parser._option_string_actions.pop(option)
+        action.option_strings = [option.rstrip("_") for option in action.option_strings]
+    try:
+        parsed = parser.instantiate_classes(parser.parse_args(_spelled_out(args, flags)))
+    except ArgumentError as error:
+        raise UserError(f"{explain(str(error), parser)} (mmgen {name} --help)") from None
+    function(**parsed.as_dict())
+
+
+def _described(function: Callable[..., Any], parameter: str) -> str:
+    return next(each.description for each in docstring_parser.parse(function.__doc__).params if each.arg_name == parameter)
+
+
+def _spelled_out(args: list[str], flags: list[str]) -> list[str]:
+    """--flag is --flag=true."""
+    following = [*args[1:], ""]
+    return [f"{arg}=true" if arg in flags and word not in ("true", "false") else arg for arg, word in zip(args, following)]
+
+
+def _underscored(args: list[str]) -> list[str]:
+    """--top-k is --top_k."""
+    parts = [arg.partition("=") for arg in args]
+    return [(option.replace("-", "_").replace("__", "--", 1) if option.startswith("--") else option) + equals + value for option, equals, value in parts]
+
+
+def _fail(message: str) -> int:
+    print("mmgen: error:", " ".join(message.split()), file=sys.stderr)
+    return 2

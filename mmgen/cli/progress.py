@@ -1,0 +1,47 @@
+"""What commands that take a while have in common: a progress bar, and the line that runs them again."""
+
+import inspect
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
+    """A bar with the time that is left, on stderr; silent where nobody watches.
+
+    Args:
+        what: stands before the bar.
+        total: what the end counts.
+
+    Yields:
+        A function that takes how much is done.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def command_line(name: str, run: Callable[..., Any], arguments: dict[str, Any]) -> str:
+    """The shortest command that repeats a call: what differs from the defaults.
+
+    Args:
+        name: of the command.
+        run: its function.
+        arguments: a value for each of its parameters.
+    """
+    words = ["mmgen", name]
+    for parameter in inspect.signature(run).parameters.values():
+        value = arguments[parameter.name]
+        if parameter.default is parameter.empty:
+            words += [str(value)]
+        elif value != parameter.default:
+            option = f"--{parameter.name.rstrip('_')}"
+            words += [option] if value is True else [option, str(value)]
+    return shlex.join(words)

@@ -1,0 +1,70 @@
+"""The folder of a training run: its name, who may write to it, and the config that rebuilds it. Nothing in it is written over."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from mmgen.errors import UserError
+from mmgen.store import CHECKPOINT, CONFIG
+
+
+class RunFolder:
+    """A run's folder.
+
+    Args:
+        path: config.yaml, checkpoints/, logs/ and samples/ lie in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._made = False
+
+    @classmethod
+    def of(cls, named: str | None, recipes: list[Path]) -> "RunFolder":
+        """The folder that was named; else that of a run whose own config was given; else runs/ with the name of the recipe."""
+        if named is not None:
+            return cls(Path(named))
+        if not recipes:
+            raise UserError("no recipe and no run folder: give --config RECIPE, or --run PATH")
+        first = recipes[0]
+        if (first.parent / CHECKPOINT).exists():
+            return cls(first.parent)
+        return cls(Path("runs") / (first.absolute().parent.name if first.name == CONFIG else first.stem))
+
+    def checkpoint(self, named: str | None) -> Path | None:
+        """The checkpoint that `--ckpt_path` names, `last` being the run's own. Raises UserError if it is missing or damaged."""
+        if named is None:
+            return None
+        path = self.path / CHECKPOINT if named == "last" else Path(named)
+        if not path.is_file():
+            raise UserError(f"there is no checkpoint {path}; start the run without --ckpt_path")
+        try:
+            torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        except Exception as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS and value errors
+            raise UserError(f"checkpoint {path} is truncated or corrupt ({type(error).__name__} on reading it)") from None
+        return path
+
+    def require_free(self) -> None:
+        """Raises UserError if a run, or anything else, is there already."""
+        if self.path.is_dir() and any(self.path.iterdir()):
+            resume = " --ckpt_path last resumes it," if (self.path / CHECKPOINT).exists() else ""
+            raise UserError(f"{self.path} exists and nothing is overwritten:{resume} --run PATH starts another")
+
+    def open(self, config: str) -> None:
+        """Make the folder and write the config; an older one that says something else is kept beside it."""
+        file = self.path / CONFIG
+        self._made = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if file.exists() and file.read_text() != config:
+                number = sum(1 for _ in self.path.glob("config-before-*.yaml")) + 1
+                file.rename(self.path / f"config-before-{number}.yaml")
+            file.write_text(config)
+        except OSError as error:
+            raise UserError(f"run folder {self.path} cannot be written: {error.strerror}; name another with --run PATH") from None
+
+    def abandon(self) -> None:
+        """Remove what `open` made: the run ended before its first step, so that the same command may be given again."""
+        if self._made:
+            shutil.rmtree(self.path, ignore_errors=True)

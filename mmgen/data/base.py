@@ -1,0 +1,226 @@
+"""The data module: a source as Lightning wants it, in an order that neither restarts nor numbers of devices change."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmgen.data.loader import slot_loader
+from mmgen.data.progress import align_batches, steps_trained
+from mmgen.data.sources import Batch, Samples, Source, SplitName
+from mmgen.data.stream import RankBatches, Split, Stream, shares
+from mmgen.errors import UserError
+from mmgen.store import load_tokenizer
+from mmgen.tokenizers import Tokenizer
+from mmgen.tokens import Tokens, TokenSpec
+
+_ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
+
+
+class DataModule(L.LightningDataModule):
+    """Batches of a source: `x` or `tokens` (`mmgen.tokens.Tokens`) or both; and `label`, `sample`, `epoch`, (B,) int64.
+
+    Training reads an endless stream (`mmgen.data.stream`), so the trainer needs `max_steps`. The position of what has
+    been trained on, not of what has been loaded ahead, travels in checkpoints: a resumed run goes on with the very next
+    sample. Validation, test and prediction read the whole `val` split in order.
+
+    Args:
+        source: the samples.
+        global_batch_size: samples behind one optimiser step, over all devices and accumulated batches.
+        seed: keys the order of the training samples.
+        tokenizer: run or export folder of a trained tokenizer, which encodes `x` on the training device; None trains on
+            `x`. It is no part of the model: it is neither trained nor saved with it.
+        num_workers: loading processes a device; changes no batch.
+    """
+
+    def __init__(
+        self, source: Source, global_batch_size: int, seed: int = 0, tokenizer: str | None = None, num_workers: int = 0
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.global_batch_size = global_batch_size
+        self.seed = seed
+        self.tokenizer_path = tokenizer
+        self.num_workers = num_workers
+        self._tokenizer: Tokenizer | None = None
+        self._tokenizer_device: torch.device | None = None
+        self._restored: dict[str, int] | None = None
+        self._origin = 0  # stream position at the trainer's step 0
+        self._range_checked = False
+
+    # What is known without setup().
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, 0 when samples have none."""
+        return self.source.classes
+
+    @property
+    def class_names(self) -> list[str]:
+        """One name a class."""
+        return self.source.class_names
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one raw sample."""
+        return self.source.sample_shape
+
+    @property
+    def spec(self) -> TokenSpec | None:
+        """The tokens in batches; None where they hold raw samples only. Loads the tokenizer."""
+        return self.tokenizer.spec if self.source.spec is None and self.tokenizer is not None else self.source.spec
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The frozen tokenizer, loaded on first use; None where no path is given.
+
+        Raises:
+            UserError: it cannot be loaded, or takes samples of another shape.
+        """
+        if self._tokenizer is None and self.tokenizer_path is not None:
+            loaded = load_tokenizer(self.tokenizer_path)
+            if tuple(loaded.sample_shape) != tuple(self.sample_shape):
+                raise UserError(
+                    f"tokenizer {self.tokenizer_path} takes samples of shape {tuple(loaded.sample_shape)},"
+                    f" but the data has {tuple(self.sample_shape)}; choose a tokenizer that was trained on it"
+                )
+            self._tokenizer = loaded
+        return self._tokenizer
+
+    def samples(self, split: SplitName) -> Samples:
+        """The raw samples of `train` or `val`, by index; no trainer needed."""
+        return self.source.samples(split)
+
+    # How this process takes part.
+
+    @property
+    def split(self) -> Split:
+        """How the global batch falls to devices and accumulated batches. Raises UserError if it does not divide."""
+        _, ranks = self._rank()
+        return Split(self.global_batch_size, ranks, 1 if self.trainer is None else self.trainer.accumulate_grad_batches)
+
+    @property
+    def position(self) -> int:
+        """The first position of the stream that has not been trained on."""
+        steps = 0 if self.trainer is None else steps_trained(self.trainer)
+        return self._origin + steps * self.global_batch_size
+
+    def _rank(self) -> tuple[int, int]:
+        """(this process, number of processes) among those that read different data."""
+        place = (None if self.trainer is None else self.trainer.distributed_sampler_kwargs) or {}
+        return int(place.get("rank", 0)), int(place.get("num_replicas", 1))
+
+    # Lightning's hooks.
+
+    def setup(self, stage: str) -> None:
+        """Checks the trainer's settings and reads the splits that `stage` needs."""
+        trainer = self.trainer
+        if trainer is None:
+            return
+        if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
+            raise UserError("the data divides itself among devices: set trainer.use_distributed_sampler to false")
+        self._origin, self._restored = 0, None
+        if stage == "fit":
+            _check_fit(trainer)
+            rank_zero_info(str(self.split))
+            self.samples("train")
+        if self.source.spec is None and self.tokenizer_path is not None:
+            assert self.tokenizer is not None  # loaded here, so that a missing one is told before training starts
+        self.samples("val")
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The endless batches of this process, from `position` on."""
+        samples = self.samples("train")
+        if self._restored is not None:
+            self._resume(self._restored, len(samples))
+            self._restored = None
+        batches = RankBatches(Stream(len(samples), self.seed), self.split, self._rank()[0], lambda: self.position)
+        return slot_loader(samples, self.num_workers, batches=batches)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """This process's share of the whole val split, in order."""
+        samples, batch = self.samples("val"), self.split.per_device
+        return slot_loader(samples, self.num_workers, batches=shares(len(samples), batch, *self._rank()))
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """As validation: there is no third split."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """As validation, but in a form whose indices Lightning can record."""
+        samples, batch = self.samples("val"), self.split.per_device
+        slots = [slot for share in shares(len(samples), batch, *self._rank()) for slot in share]
+        return slot_loader(samples, self.num_workers, slots=slots, size=batch)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Adds `tokens`, on the device: those stored, or x encoded by the frozen tokenizer."""
+        if "values" in batch:
+            assert self.source.spec is not None
+            values = batch.pop("values")
+            batch["tokens"] = Tokens(values if values.is_floating_point() else values.long(), self.source.spec.grid)
+            return batch
+        x = batch["x"]
+        if not self._range_checked:
+            _check_range(x)
+            self._range_checked = True
+        if self.tokenizer is not None:
+            if self._tokenizer_device != x.device:
+                self.tokenizer.to(x.device)
+                self._tokenizer_device = x.device
+            with torch.no_grad():
+                batch["tokens"] = self.tokenizer.encode(x.float())
+        return batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The position in the stream, and what it means."""
+        return {
+            "position": self.position,
+            "seed": self.seed,
+            "samples": len(self.samples("train")),
+            "accumulate": self.split.accumulate,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Kept until training begins, when the trainer's counters are restored too."""
+        self._restored = dict(state_dict)
+
+    def _resume(self, saved: dict[str, int], samples: int) -> None:
+        if (saved["samples"], saved["seed"]) != (samples, self.seed):
+            raise UserError(
+                f"the checkpoint was trained on {saved['samples']} samples with seed {saved['seed']}, this run has"
+                f" {samples} and {self.seed}, so it could not go on from there: give the same data, or start a new run"
+            )
+        if self.trainer is None:
+            self._origin = saved["position"]
+        else:
+            align_batches(self.trainer, saved["accumulate"])
+            self._origin = saved["position"] - steps_trained(self.trainer) * self.global_batch_size
+
+
+def _check_fit(trainer: Any) -> None:
+    """Raises UserError for settings that an endless, self-divided stream cannot honour."""
+    limit, accumulate = trainer.limit_train_batches, trainer.accumulate_grad_batches
+    if trainer.overfit_batches:
+        raise UserError("trainer.overfit_batches would replace the order of the data: give few samples as data instead")
+    if isinstance(limit, float) and limit != 1.0:
+        raise UserError(f"trainer.limit_train_batches {limit} is a share of an endless stream: give a whole number")
+    if isinstance(limit, int) and limit % accumulate and not trainer.fast_dev_run:
+        raise UserError(
+            f"trainer.limit_train_batches {limit} ends an epoch within an optimiser step of {accumulate} accumulated"
+            f" batches: take a multiple of {accumulate}"
+        )
+    timed = any(isinstance(callback, Timer) for callback in trainer.callbacks)
+    if trainer.max_steps == -1 and not isinstance(limit, int) and not timed:
+        raise UserError("the training stream has no end: set trainer.max_steps")
+
+
+def _check_range(x: Tensor) -> None:
+    """Raises UserError unless x is float in [-1, 1]."""
+    low, high = x.min().item(), x.max().item()
+    if not x.is_floating_point() or not -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING:
+        found = f"{str(x.dtype).removeprefix('torch.')} from {low:g} to {high:g}"
+        raise UserError(f"samples must be floats in [-1, 1], the first batch is {found}: 8 bits become x / 127.5 - 1")

@@ -1,0 +1,71 @@
+"""From names to sources, without Lightning: for commands that need a run's raw samples but train nothing."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmgen.data import sources
+from mmgen.data.sources import CachedTokensSource, Source
+from mmgen.errors import UserError, nearest
+
+_KINDS: dict[str, type[Source]] = {
+    name.removesuffix("Source"): kind
+    for name, kind in vars(sources).items()
+    if name.endswith("Source") and kind is not Source
+}
+
+
+def build_source(config: dict[str, Any]) -> Source:
+    """The raw samples that a run was trained on; for one trained on cached tokens, the samples these were made of.
+
+    Only classes of mmgen are built: a config from elsewhere cannot run code.
+
+    Args:
+        config: the content of the run's config.yaml.
+
+    Raises:
+        UserError: no `data` section, an unknown data class, or cached tokens that are missing or made of no samples.
+    """
+    data = config.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("class_path"), str):
+        raise UserError("the config has no data.class_path, so the data of the run is unknown")
+    package, _, name = data["class_path"].rpartition(".")
+    if name not in _KINDS or not f"{package}.".startswith(("mmgen.data.", ".")):
+        raise UserError(f"data class {data['class_path']} has no source in mmgen.data.sources{nearest(name, _KINDS)}")
+    kind = _KINDS[name]
+    accepted = inspect.signature(kind).parameters
+    try:
+        source = kind(**{key: value for key, value in (data.get("init_args") or {}).items() if key in accepted})
+    except TypeError as error:
+        raise UserError(f"data class {data['class_path']}: {error}") from None
+    if isinstance(source, CachedTokensSource):
+        if source.meta.data is None:
+            raise UserError(f"the tokens in {source.path} were made of no raw samples")
+        return build_source({"data": source.meta.data})
+    return source
+
+
+def open_source(text: str) -> Source:
+    """The raw samples that a command line names.
+
+    Args:
+        text: `digits`; or a YAML file with a `data` section; or a run folder, for the data it was trained on.
+
+    Raises:
+        UserError: none of these.
+    """
+    path = Path(text)
+    file = path / "config.yaml" if path.is_dir() else path
+    if file.is_file():
+        try:
+            config = yaml.safe_load(file.read_text())
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
+        return build_source(config if isinstance(config, dict) else {})
+    names = {name.lower(): name for name in _KINDS if _KINDS[name] is not CachedTokensSource}
+    if text not in names:
+        known = f"{' or '.join(names)}, a YAML file with a data section, or a run"
+        raise UserError(f"there is no data {text!r}: name {known}{nearest(text, names)}")
+    return build_source({"data": {"class_path": names[text]}})

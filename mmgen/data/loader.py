@@ -1,0 +1,52 @@
+"""From slots of the stream to batches."""
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mmgen.data.sources.base import Batch, Samples
+from mmgen.data.stream import Slot
+
+
+class _Slots(Dataset[Batch]):
+    """Samples addressed by slot; the epoch travels with the batch, because training's randomness is keyed by it."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __getitems__(self, slots: list[Slot]) -> Batch:  # torch's loader asks for a whole batch at once where it can
+        epoch, index = torch.tensor(slots).unbind(1)
+        return self.samples.take(index) | {"epoch": epoch}
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+def slot_loader(
+    samples: Samples,
+    workers: int,
+    *,
+    batches: Sampler[list[Slot]] | list[list[Slot]] | None = None,
+    slots: list[Slot] | None = None,
+    size: int = 1,
+) -> DataLoader[Batch]:
+    """A loader over given batches of slots, or over slots cut into batches of `size`.
+
+    Args:
+        samples: a split.
+        workers: loading processes; 0 loads in this one. Their number changes no batch.
+        batches: the batches, finite or not.
+        slots: in place of `batches`.
+        size: slots a batch.
+    """
+    how: dict[str, Any] = {"sampler": slots, "batch_size": size} if batches is None else {"batch_sampler": batches}
+    return DataLoader(
+        _Slots(samples),
+        num_workers=workers,
+        collate_fn=_as_is,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        **how,
+    )

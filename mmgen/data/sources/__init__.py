@@ -1,0 +1,11 @@
+"""Where raw samples come from. Nothing here imports Lightning.
+
+The data module `X` of `mmgen.data` trains on `XSource`, which takes those arguments of `X` that concern the samples
+themselves; `mmgen.data.build` rests on that name.
+"""
+
+from mmgen.data.sources.base import Batch, Samples, Source, SplitName
+from mmgen.data.sources.digits import DigitsSource
+from mmgen.data.sources.tokens import CachedTokensSource
+
+__all__ = ["Batch", "CachedTokensSource", "DigitsSource", "Samples", "Source", "SplitName"]

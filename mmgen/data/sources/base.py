@@ -1,0 +1,80 @@
+"""What a source of samples is: named classes, a shape, and random access to the samples of a split."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmgen.errors import UserError
+from mmgen.tokens import TokenSpec
+
+Batch = dict[str, Any]
+"""Names to tensors whose first axis is the batch."""
+
+SplitName = Literal["train", "val"]
+
+
+class Samples(Dataset[Batch], ABC):
+    """The samples of one split, by index.
+
+    A batch holds `x` (b, *sample_shape) float32 in [-1, 1] (or `values`, tokens as stored, where a source is of
+    tokens), `label` (b,) int64, and `sample` (b,) int64: the sample's number in the whole data set, which no other
+    sample of either split has.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def take(self, index: Tensor) -> Batch:
+        """The samples at index (b,) int64, in that order, as one batch."""
+
+    def __getitem__(self, index: int) -> Batch:
+        if not 0 <= index < len(self):  # iteration over a Dataset ends at an IndexError
+            raise IndexError(index)
+        return {name: value[0] for name, value in self.take(torch.tensor([index])).items()}
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All samples in order, `size` at a time; the last batch may be smaller."""
+        for index in torch.arange(len(self)).split(size):
+            yield self.take(index)
+
+
+class Source(ABC):
+    """A data set: what can be known without reading it, and its samples.
+
+    Attributes:
+        class_names: one name a label; empty when samples have no class.
+        sample_shape: shape of one raw sample, such as (1, 28, 28).
+        spec: the tokens, where a source is of tokens rather than raw samples.
+    """
+
+    class_names: list[str]
+    sample_shape: tuple[int, ...]
+    spec: TokenSpec | None = None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, 0 when samples have none."""
+        return len(self.class_names)
+
+    @abstractmethod
+    def samples(self, split: SplitName) -> Samples:
+        """The samples of `train` or `val`; read on first use and kept.
+
+        Raises:
+            UserError: the data is missing or damaged, with the file's name.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """The `data` section of a run's config.yaml that leads back to this source."""
+
+
+def check_split(split: str) -> None:
+    """Raises UserError unless `split` is train or val."""
+    if split not in ("train", "val"):
+        raise UserError(f"there is no split {split!r}: take 'train' or 'val'")

@@ -1,0 +1,180 @@
+"""Tokens on disk: shards of safetensors and one meta.json that names and describes them, written once and whole.
+
+A shard holds `values` (n, ...), integers of the narrowest type that fits or float latents, and `label` and `sample`,
+(n,) int64. meta.json holds each shard's checksum, so that damage is found before a training runs on it.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mmgen.data.sources.base import SplitName
+from mmgen.errors import UserError
+from mmgen.folders import new_folder
+from mmgen.tokens import TokenSpec
+
+META = "meta.json"
+_FORMAT = 1
+_COLUMNS = ("values", "label", "sample")
+_AGAIN = "run mmgen tokenize again"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of tokens.
+
+    Args:
+        file: its name in the folder.
+        split: `train` or `val`.
+        count: its samples.
+        sha256: of its bytes.
+    """
+
+    file: str
+    split: str
+    count: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What meta.json says.
+
+    Args:
+        spec: of the tokens.
+        class_names: a name a label.
+        sample_shape: of the raw samples.
+        data: the `data` section of a config that leads to the raw samples; None where there are none.
+        tokenizer: path of the run or export that encoded them, relative to the folder; None where there is none.
+        tokenizer_hash: `mmgen.store.weights_hash` of its weights.
+        shards: the files, in order.
+    """
+
+    spec: TokenSpec
+    class_names: list[str]
+    sample_shape: tuple[int, ...]
+    data: dict[str, Any] | None = None
+    tokenizer: str | None = None
+    tokenizer_hash: str | None = None
+    shards: list[Shard] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """Samples of each split."""
+        totals = dict.fromkeys(get_args(SplitName), 0)
+        for shard in self.shards:
+            totals[shard.split] += shard.count
+        return totals
+
+    def to_json(self) -> str:
+        """The text of meta.json."""
+        plain = {"format": _FORMAT, "counts": self.counts()} | asdict(self) | {"spec": self.spec.to_dict()}
+        return json.dumps(plain, indent=1) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> "Meta":
+        """Raises UserError when meta.json is missing, damaged, or of another version."""
+        try:
+            plain = json.loads((folder / META).read_text())
+            if plain["format"] != _FORMAT:
+                raise UserError(
+                    f"{folder / META} has format {plain['format']}, not {_FORMAT} as this version reads: {_AGAIN}"
+                )
+            return cls(
+                spec=TokenSpec.from_dict(plain["spec"]),
+                class_names=list(plain["class_names"]),
+                sample_shape=tuple(plain["sample_shape"]),
+                data=plain["data"],
+                tokenizer=plain["tokenizer"],
+                tokenizer_hash=plain["tokenizer_hash"],
+                shards=[Shard(**shard) for shard in plain["shards"]],
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{folder} holds no {META}, so it is no folder of tokens; mmgen tokenize writes one"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{folder / META} is damaged ({type(error).__name__}: {error}): {_AGAIN}") from None
+
+
+Columns = dict[str, Tensor]
+"""values (n, ...), label (n,) and sample (n,) of some samples."""
+
+
+def write_folder(out: Path, meta: Meta, splits: Mapping[SplitName, Iterable[Columns]]) -> Meta:
+    """Writes shards and meta.json into a new folder, complete when it appears; an interrupted one leaves nothing.
+
+    Args:
+        out: a folder that does not exist yet, or is empty.
+        meta: without shards.
+        splits: of each split the shards' columns.
+
+    Returns:
+        meta with its shards.
+
+    Raises:
+        UserError: `out` holds something or cannot be written.
+    """
+    made = not out.exists()
+    out = new_folder(out).resolve()
+    try:
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"folder {out.parent} may not be written to ({error.strerror}); choose another --out") from None
+    try:
+        for split, parts in splits.items():
+            for number, columns in enumerate(parts):
+                data = save({name: columns[name].contiguous() for name in _COLUMNS})
+                file = f"{split}-{number:05d}.safetensors"
+                (partial / file).write_bytes(data)
+                meta.shards.append(Shard(file, split, len(columns["label"]), hashlib.sha256(data).hexdigest()))
+        (partial / META).write_text(meta.to_json())
+        partial.chmod(out.stat().st_mode & 0o777)  # a temporary folder is private; the one it replaces was not
+        partial.replace(out)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if made:
+            shutil.rmtree(out, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{out} could not be written ({error.strerror or error}); nothing of it is left") from None
+        raise
+    return meta
+
+
+def read_split(folder: Path, meta: Meta, split: SplitName) -> Columns:
+    """All samples of a split, in order.
+
+    Raises:
+        UserError: a shard is missing, truncated or damaged.
+    """
+    parts = []
+    for shard in meta.shards:
+        if shard.split == split:
+            path = folder / shard.file
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise UserError(f"shard {path} cannot be read ({error.strerror}): {_AGAIN}") from None
+            if hashlib.sha256(data).hexdigest() != shard.sha256:
+                raise UserError(f"shard {path} is truncated or damaged (its checksum differs): {_AGAIN}")
+            parts.append(load(data))
+    if not parts:
+        raise UserError(f"{folder} holds no shard of the {split} split: {_AGAIN}")
+    return {name: torch.cat([part[name] for part in parts]) for name in _COLUMNS}
+
+
+def storage_type(spec: TokenSpec) -> torch.dtype:
+    """The narrowest type that holds every token."""
+    if spec.kind == "continuous":
+        return torch.float32
+    largest = (2**spec.size if spec.kind == "bits" else spec.size) - 1
+    kinds = (torch.uint8, torch.int16, torch.int32, torch.int64)
+    return next(kind for kind in kinds if largest <= torch.iinfo(kind).max)

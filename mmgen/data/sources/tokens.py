@@ -1,0 +1,100 @@
+"""Tokens that `mmgen tokenize` wrote, as a source."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
+from mmgen.data.sources.shards import Meta, read_split, storage_type, write_folder
+from mmgen.draws import Draws
+from mmgen.tokens import TokenSpec
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSamples(Samples):
+    """Tokens in memory.
+
+    Args:
+        values: (n, N), (n, N, Q) or (n, N, C), of the type they are stored in.
+        labels: (n,) int64.
+        numbers: (n,) int64 numbers in the whole data set.
+    """
+
+    values: Tensor
+    labels: Tensor
+    numbers: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: Tensor) -> Batch:
+        return {"values": self.values[index], "label": self.labels[index], "sample": self.numbers[index]}
+
+
+class CachedTokensSource(Source):
+    """Both splits of a source as tokens. Only meta.json is read until samples are asked for.
+
+    Args:
+        path: a folder that `mmgen tokenize` wrote.
+
+    Raises:
+        UserError: it is no such folder.
+    """
+
+    spec: TokenSpec
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.meta = Meta.read(self.path)
+        self.spec = self.meta.spec
+        self.class_names = self.meta.class_names
+        self.sample_shape = self.meta.sample_shape
+        self._splits: dict[str, TokenSamples] = {}
+
+    @property
+    def tokenizer_path(self) -> Path | None:
+        """Where the tokenizer was, seen from here; None where the tokens came from none."""
+        return None if self.meta.tokenizer is None else (self.path / self.meta.tokenizer).resolve()
+
+    def samples(self, split: SplitName) -> Samples:
+        check_split(split)
+        if split not in self._splits:
+            columns = read_split(self.path, self.meta, split)
+            self._splits[split] = TokenSamples(columns["values"], columns["label"], columns["sample"])
+        return self._splits[split]
+
+    def describe(self) -> dict[str, Any]:
+        return {"class_path": "mmgen.data.cached.CachedTokens", "init_args": {"path": str(self.path)}}
+
+    @staticmethod
+    def make_fake(
+        path: str | Path,
+        samples: int = 20,
+        spec: TokenSpec = TokenSpec("categorical", 16, (1, 4, 4)),  # noqa: B008 (frozen)
+        classes: int = 10,
+    ) -> dict[str, Any]:
+        """Writes random tokens of no tokenizer, split as the digits are; returns the arguments that read them.
+
+        Args:
+            path: a folder that does not exist yet, or is empty.
+            samples: of both splits, at least 2.
+            spec: of the tokens.
+            classes: labels go round them.
+        """
+        number = torch.arange(samples)
+        draws = Draws(0, number)
+        if spec.kind == "continuous":
+            values = draws.normal("fake tokens", spec.length, spec.size)
+        else:
+            alphabet = 2**spec.size if spec.kind == "bits" else spec.size
+            shape = (spec.length, spec.levels) if spec.kind == "residual" else (spec.length,)
+            values = draws.uniform("fake tokens", *shape) * alphabet
+        columns = {"values": values.to(storage_type(spec)), "label": number % classes, "sample": number}
+        chosen: dict[SplitName, Tensor] = {"train": number % 5 != 0, "val": number % 5 == 0}
+        meta = Meta(spec, [str(label) for label in range(classes)], (1, 28, 28))
+        shards = {split: [{name: column[rows] for name, column in columns.items()}] for split, rows in chosen.items()}
+        write_folder(Path(path), meta, shards)
+        return {"path": str(path)}

@@ -1,0 +1,81 @@
+"""Encoding a whole source once, so that generators train on its tokens without the tokenizer."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from mmgen.data.sources import Samples, Source, SplitName
+from mmgen.data.sources.shards import Columns, Meta, storage_type, write_folder
+from mmgen.errors import UserError
+from mmgen.store import weights_hash
+from mmgen.tokenizers import Tokenizer
+
+
+def write_shards(
+    out: str | Path,
+    source: Source,
+    tokenizer: Tokenizer,
+    tokenizer_path: str | Path,
+    shard_size: int = 8192,
+    batch: int = 256,
+    progress: Callable[[int], None] | None = None,
+) -> Meta:
+    """Encodes both splits of a source into a new folder, on the device the tokenizer is on.
+
+    Args:
+        out: a folder that does not exist yet, or is empty.
+        source: of raw samples.
+        tokenizer: in eval mode.
+        tokenizer_path: the run or export that it was loaded from.
+        shard_size: samples a file, at most.
+        batch: samples encoded at a time.
+        progress: told after every batch how many samples are done.
+
+    Raises:
+        UserError: `out` holds something or cannot be written, or the tokenizer does not take such samples.
+    """
+    if shard_size < 1 or batch < 1:
+        raise UserError(f"--shard_size and --batch must be at least 1, got {shard_size} and {batch}")
+    if source.spec is not None:
+        raise UserError("this data holds tokens already; --data must name raw samples")
+    meta = Meta(
+        spec=tokenizer.spec,
+        class_names=list(source.class_names),
+        sample_shape=tuple(source.sample_shape),
+        data=source.describe(),
+        tokenizer=os.path.relpath(tokenizer_path, out),
+        tokenizer_hash=weights_hash(tokenizer),
+    )
+    shards: dict[SplitName, Iterator[Columns]] = {}
+    done = 0
+    for split in get_args(SplitName):
+        samples = source.samples(split)
+        shards[split] = _encoded(samples, tokenizer, shard_size, batch, progress, done)
+        done += len(samples)
+    return write_folder(Path(out), meta, shards)
+
+
+def _encoded(
+    samples: Samples,
+    tokenizer: Tokenizer,
+    shard_size: int,
+    batch: int,
+    progress: Callable[[int], None] | None,
+    done: int,
+) -> Iterator[Columns]:
+    """The shards of one split, each encoded when it is asked for."""
+    device = next((value.device for value in tokenizer.state_dict().values()), torch.device("cpu"))
+    narrow = storage_type(tokenizer.spec)
+    for shard in torch.arange(len(samples)).split(shard_size):
+        parts = []
+        for index in shard.split(batch):
+            raw = samples.take(index)
+            with torch.no_grad():
+                values = tokenizer.encode(raw["x"].to(device)).values
+            parts.append({"values": values.to("cpu", narrow), "label": raw["label"], "sample": raw["sample"]})
+            if progress is not None:
+                progress(done + int(index[-1]) + 1)
+        yield {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

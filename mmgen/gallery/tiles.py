@@ -1,0 +1,87 @@
+"""Sheets of small images with transparent gaps, so that they lie well on a light and on a dark page."""
+
+import io
+import math
+
+import numpy as np
+from einops import rearrange, repeat
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mmgen.gallery.page import Picture, data_uri
+from mmgen.imaging import to_uint8
+
+Pixels = NDArray[np.uint8]
+"""(..., H, W, 4): red, green, blue, opacity."""
+
+OPEN = (128, 128, 128, 44)  # places that hold nothing yet, on any ground
+WRONG = (226, 88, 59, 255)
+_FRESH = 0.55  # share of the accent over a place that has just been filled
+_WEBP_SIDE = 16383
+
+
+def pixels(images: Tensor, times: int = 1) -> Pixels:
+    """(..., C, H, W) in [-1, 1], grey or colour, to opaque pixels (..., times * H, times * W, 4)."""
+    colour = repeat(to_uint8(images), "... c h w -> ... (h a) (w b) (k c)", a=times, b=times, k=3 // images.shape[-3]).numpy()
+    return np.concatenate([colour, np.full_like(colour[..., :1], 255)], axis=-1)
+
+
+def cover(shown: Pixels, committed: Tensor, fresh: Tensor | None = None, accent: tuple[int, int, int] = (0, 0, 0)) -> Pixels:
+    """Grey out the places that are open, and tint those that were filled just now.
+
+    Args:
+        shown: (..., H, W, 4).
+        committed: (..., h, w) bool over a grid that divides H and W.
+        fresh: (..., h, w) bool, places to be tinted; None for none.
+        accent: red, green, blue of the tint.
+    """
+    cell_h, cell_w = shown.shape[-3] // committed.shape[-2], shown.shape[-2] // committed.shape[-1]
+
+    def spread(grid: Tensor) -> NDArray[np.bool_]:
+        return repeat(grid.numpy(), "... h w -> ... (h a) (w b) 1", a=cell_h, b=cell_w)
+
+    seam = np.zeros((cell_h, cell_w), dtype=bool)
+    seam[-max(1, cell_h // 8) :] = seam[:, -max(1, cell_w // 8) :] = True
+    tiled = np.tile(seam, committed.shape[-2:])[..., None]
+    empty = np.where(tiled, np.uint8(0), np.array(OPEN, dtype=np.uint8))
+    result = shown
+    if fresh is not None:
+        tint = ((1 - _FRESH) * shown + _FRESH * np.array([*accent, 255])).astype(np.uint8)
+        result = np.where(spread(fresh), tint, result)
+    return np.where(spread(committed), result, empty)
+
+
+def sheet(tiles: Pixels, columns: int, gap: int = 4, marked: Tensor | None = None) -> Pixels:
+    """(B, H, W, 4) side by side, row by row, as one (H', W', 4).
+
+    Args:
+        tiles: of one size.
+        columns: tiles a row.
+        gap: transparent pixels between tiles.
+        marked: (B,) bool, tiles that get a frame.
+    """
+    rows = math.ceil(len(tiles) / columns)
+    framed = np.zeros((rows * columns, tiles.shape[1] + gap, tiles.shape[2] + gap, 4), dtype=np.uint8)
+    framed[: len(tiles), : tiles.shape[1], : tiles.shape[2]] = tiles
+    if marked is not None:
+        for tile in framed[: len(tiles)][marked.numpy()]:
+            inner = tile[: tiles.shape[1], : tiles.shape[2]]
+            width = max(1, len(inner) // 24)
+            inner[:width] = inner[-width:] = inner[:, :width] = inner[:, -width:] = WRONG
+    return rearrange(framed, "(r c) h w k -> (r h) (c w) k", c=columns)[: rows * framed.shape[1] - gap, : columns * framed.shape[2] - gap]
+
+
+def strip(frames: list[Pixels]) -> Pixels:
+    """Frames (H, W, 4) under each other."""
+    return np.concatenate(frames)
+
+
+def picture(shown: Pixels, alt: str) -> Picture:
+    """(H, W, 4) as a picture of the page: WebP without loss, or PNG where WebP cannot be so large."""
+    height, width = shown.shape[:2]
+    format = "WEBP" if max(height, width) <= _WEBP_SIDE else "PNG"
+    buffer = io.BytesIO()
+    options = {"lossless": True, "quality": 90} if format == "WEBP" else {"optimize": True}
+    Image.fromarray(shown).save(buffer, format=format, **options)
+    return Picture(data_uri(buffer.getvalue(), f"image/{format.lower()}"), alt, width, height)

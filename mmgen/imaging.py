@@ -1,0 +1,135 @@
+"""Images between tensors and files: floats in [-1, 1] on one side, PNG, GIF and WebP through Pillow on the other."""
+
+import io
+import math
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from mmgen.errors import UserError
+
+_MODES = {1: "L", 3: "RGB"}
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Floats in [-1, 1], any shape, to bytes 0 .. 255 on the CPU: the exact inverse of `pixel / 127.5 - 1`. Beyond the range it clips."""
+    return ((x.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_pil(x: Tensor) -> Image.Image:
+    """(C, H, W) in [-1, 1] with 1 (grey) or 3 (RGB) channels to a Pillow image."""
+    if x.ndim != 3 or len(x) not in _MODES:
+        raise ValueError(f"an image is (1 or 3, H, W), not {tuple(x.shape)}")
+    pixels = rearrange(to_uint8(x), "c h w -> h w c").numpy()
+    return Image.fromarray(pixels[..., 0] if len(x) == 1 else pixels)
+
+
+def enlarge(x: Tensor, times: int) -> Tensor:
+    """(..., H, W) to (..., times * H, times * W), each pixel a square, so that small images can be looked at."""
+    return x.repeat_interleave(times, -2).repeat_interleave(times, -1)
+
+
+def comfortable(x: Tensor, pixels: int = 112) -> int:
+    """The whole number of times that (..., H, W) is to be enlarged so that its height comes near `pixels`; 1 for large images."""
+    return max(1, pixels // x.shape[-2])
+
+
+def grid(images: Tensor, columns: int | None = None, padding: int = 2, background: float = 0.0) -> Tensor:
+    """(B, C, H, W) to one (C, H', W') image, row by row.
+
+    Args:
+        images: the images, in [-1, 1].
+        columns: images a row; by default the square root of B, rounded up.
+        padding: pixels around each image.
+        background: grey level of padding and empty places, in [-1, 1].
+    """
+    count = len(images)
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    framed = torch.nn.functional.pad(images, (0, padding, 0, padding), value=background)
+    empty = framed.new_full((rows * columns - count, *framed.shape[1:]), background)
+    sheet = rearrange(torch.cat([framed, empty]), "(r c) ch h w -> ch (r h) (c w)", c=columns)
+    return torch.nn.functional.pad(sheet, (padding, 0, padding, 0), value=background)
+
+
+def png_bytes(x: Tensor) -> bytes:
+    """(C, H, W) in [-1, 1] as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    to_pil(x).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def animation_bytes(
+    frames: Sequence[Tensor], format: Literal["GIF", "WEBP"] = "GIF", milliseconds: int = 120, hold: int = 1500
+) -> bytes:
+    """Frames (C, H, W) in [-1, 1] as the bytes of an endless animation.
+
+    Args:
+        frames: at least one image; all of one shape.
+        format: `GIF` (all viewers) or `WEBP` (lossless here, all colours, smaller).
+        milliseconds: how long a frame stays.
+        hold: how long the last one stays.
+    """
+    first, *rest = [to_pil(frame) for frame in frames]
+    durations = [milliseconds] * len(rest) + [hold]
+    lossless: dict[str, Any] = {"lossless": True} if format == "WEBP" else {}
+    buffer = io.BytesIO()
+    first.save(buffer, format=format, save_all=True, append_images=rest, duration=durations, loop=0, **lossless)
+    return buffer.getvalue()
+
+
+def save_png(x: Tensor, path: str | Path) -> None:
+    """(C, H, W) in [-1, 1] to a PNG file."""
+    Path(path).write_bytes(png_bytes(x))
+
+
+def save_animation(frames: Sequence[Tensor], path: str | Path, milliseconds: int = 120) -> None:
+    """Frames (C, H, W) in [-1, 1] to an animated `.gif` or `.webp`, by the suffix of the path."""
+    formats: dict[str, Literal["GIF", "WEBP"]] = {".gif": "GIF", ".webp": "WEBP"}
+    suffix = Path(path).suffix.lower()
+    if suffix not in formats:
+        raise UserError(f"an animation is written as .gif or .webp, not {suffix or 'without a suffix'} ({path})")
+    Path(path).write_bytes(animation_bytes(frames, formats[suffix], milliseconds))
+
+
+def read_image(path: str | Path, shape: tuple[int, int, int], resize: bool = False) -> Tensor:
+    """An image file as (C, H, W) floats in [-1, 1].
+
+    Args:
+        path: a file of any format that Pillow reads; colour is turned to grey, or grey to colour, as `shape` asks.
+        shape: (C, H, W) that the image must have, with C 1 or 3.
+        resize: scale another size to H x W and cut what protrudes, evenly on both sides, instead of refusing it.
+
+    Raises:
+        UserError: no such file, not an image, a damaged or truncated one, or another size and not `resize`.
+    """
+    channels, height, width = shape
+    try:
+        with Image.open(path) as opened:
+            opened.load()  # Pillow reads the header only when it opens: damage further on shows here
+            image = ImageOps.exif_transpose(opened)
+    except FileNotFoundError:
+        raise UserError(f"image {path} does not exist") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, not an image") from None
+    except PermissionError:
+        raise UserError(f"image {path} may not be read (permission denied)") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{path} is not an image, or of a format that Pillow does not read") from None
+    except (OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} is a damaged image: {' '.join(str(error).split())}") from None
+    if image.size != (width, height):
+        if not resize:
+            raise UserError(f"{path} is {image.width}x{image.height} pixels, but {width}x{height} are expected; --resize fits it")
+        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    if image.mode.startswith("I;16"):  # Pillow's own conversion of 16-bit grey clips instead of scaling
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    pixels = torch.from_numpy(np.array(image.convert(_MODES[channels])))
+    return rearrange(pixels.view(height, width, channels), "h w c -> c h w").float() / 127.5 - 1

@@ -1,0 +1,33 @@
+"""Exponential moving average of the weights, which starts quick and becomes slow."""
+
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+from mmgen.errors import UserError
+
+
+class EMA(WeightAveraging):
+    """Lightning's weight averaging with a decay that warms up: min(decay, (1 + n) / (10 + n)) after n updates.
+
+    A fixed decay of 0.999 would keep a share of the initial weights for thousands of steps; warmed up, the average looks back
+    over a tenth of the run at any time, so that short runs gain by it too. Validation, samples and the checkpoint's
+    `state_dict` use the average; the weights that training goes on with lie in `current_model_state` beside it.
+
+    Args:
+        decay: limit of the decay per optimiser step, in [0, 1); 0 keeps no average.
+    """
+
+    def __init__(self, decay: float = 0.0) -> None:
+        if not 0 <= decay < 1:
+            raise UserError(f"ema.decay {decay} must lie in [0, 1)")
+        self.decay = decay
+        # Buffers (codebooks, counters) are copied: an average of integers or of a codebook's parts means nothing.
+        super().__init__(use_buffers=False, avg_fn=self.update)
+
+    def update(self, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+        """The average after one more update; `updates` went before."""
+        warmed = (1 + updates) / (10 + updates)
+        decay = warmed.clamp(max=self.decay) if isinstance(warmed, Tensor) else min(warmed, self.decay)
+        weight = torch.as_tensor(1 - decay, dtype=average.dtype, device=average.device)
+        return torch.lerp(average, current, weight)

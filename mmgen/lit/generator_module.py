@@ -1,0 +1,113 @@
+"""Training of a generator: any paradigm over any backbone, on tokens that the data module brings."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from mmgen.backbone import Transformer
+from mmgen.draws import Draws
+from mmgen.embeddings.positions import PositionKind
+from mmgen.errors import UserError
+from mmgen.generator import Generator
+from mmgen.lit.optim import adamw
+from mmgen.paradigms import Paradigm
+from mmgen.tokens import TokenSpec
+
+_VALIDATION_SEED = 0  # of every run, so that validation losses compare between runs
+
+
+class GeneratorModule(L.LightningModule):
+    """Trains a `Generator`; knows neither its paradigm nor its backbone.
+
+    The command line takes `spec`, `classes`, `class_names` and `tokenizer_path` from the data module, and `seed` from `seed_everything`.
+
+    Args:
+        spec: the tokens in the batches.
+        classes: number of classes that labels name; 0 for an unconditional model.
+        class_names: a name a class, kept with the checkpoint.
+        tokenizer_path: run or export folder whose tokens these are, kept with the checkpoint; None where none is known.
+        seed: keys all randomness of training, together with epoch, sample number and name of the draw.
+        backbone: the transformer.
+        paradigm: how tokens are corrupted, what the loss is, how they are sampled.
+        condition_dropout: share of training rows that lose their class, for guidance.
+        positions: absolute position table added to the tokens, beside the backbone's rotary positions.
+        lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
+        weight_decay: of linear maps and convolutions.
+        betas: of Adam.
+        warmup_steps: optimiser steps on which the learning rate climbs from 0; at most half of the run.
+        compile: compile the backbone's blocks (`torch.compile`): slower to start, quicker afterwards.
+
+    Raises:
+        UserError: the batches hold no tokens.
+    """
+
+    work_unit = "tokens"
+
+    def __init__(
+        self,
+        spec: TokenSpec | None,
+        classes: int,
+        class_names: list[str],
+        tokenizer_path: str | None,
+        seed: int,
+        backbone: Transformer,
+        paradigm: Paradigm,
+        condition_dropout: float = 0.1,
+        positions: PositionKind = "learned",
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.98),
+        warmup_steps: int = 100,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        if spec is None:
+            raise UserError("a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data")
+        self.generator = Generator(spec, backbone, classes, condition_dropout, positions)
+        self.paradigm, self.seed = paradigm, seed
+        self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
+        self.record = {"spec": spec.to_dict(), "classes": classes, "class_names": list(class_names), "tokenizer": tokenizer_path}
+        if compile:
+            for block in backbone.blocks:
+                block.compile()  # in place: the state dict keeps its names
+
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        """Mean loss over the batch, nats per token."""
+        draws = Draws(self.seed, batch["sample"], batch["epoch"])
+        labels = self.generator.conditioning.drop(batch["label"], draws)
+        losses = self.paradigm.losses(self.generator, batch["tokens"], labels, draws)
+        loss = torch.cat(list(losses.values())).mean()
+        self.log_dict({f"train/{mode}": each.detach().mean() for mode, each in losses.items()})
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+        """Every mode's loss over the whole validation set, always with the same corruption."""
+        self._measure("val", batch)
+
+    def test_step(self, batch: dict[str, Any], index: int) -> None:
+        """As validation."""
+        self._measure("test", batch)
+
+    def _measure(self, stage: str, batch: dict[str, Any]) -> None:
+        draws, rows = Draws(_VALIDATION_SEED, batch["sample"]), len(batch["sample"])
+        means = []
+        for mode, paradigm in self.paradigm.modes().items():
+            losses = paradigm.losses(self.generator, batch["tokens"], batch["label"], draws)
+            means.append(torch.cat(list(losses.values())).mean())
+            self.log(f"{stage}/{mode}", means[-1], batch_size=rows, sync_dist=True)
+        self.log(f"{stage}/loss", torch.stack(means).mean(), batch_size=rows, sync_dist=True, prog_bar=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with warm-up and cosine."""
+        return adamw(self, self.trainer.max_steps, self.lr, self.weight_decay, self.betas, self.warmup_steps)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the data told the generator, so that it can be rebuilt without the data."""
+        checkpoint["mmgen"] = self.record
+
+    def work(self, batch: dict[str, Any]) -> int:
+        """Tokens in a batch."""
+        return batch["tokens"].values.shape[:2].numel()

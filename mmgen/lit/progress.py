@@ -1,0 +1,104 @@
+"""How a training run shows where it stands: a bar on a terminal, a line now and then elsewhere, and its speed in both."""
+
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
+
+
+class Throughput(Callback):
+    """Logs `train/tokens_per_second` (or samples) over all devices, without the time that validation takes."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock."""
+        self._started, self._work, self._away = time.perf_counter(), 0, 0.0
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stops the clock."""
+        self._away = time.perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Goes on."""
+        if trainer.training and not trainer.sanity_checking:
+            self._started += time.perf_counter() - self._away
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts, and logs once in a logging interval."""
+        self._work += pl_module.work(batch) * trainer.world_size
+        if trainer.fit_loop.epoch_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:
+            return
+        now = time.perf_counter()
+        pl_module.log(f"train/{pl_module.work_unit}_per_second", self._work / (now - self._started), prog_bar=True)
+        self._started, self._work = now, 0
+
+
+def progress() -> ProgressBar:
+    """The kind of progress display that fits where the output goes."""
+    return Bar() if sys.stdout.isatty() else Lines()
+
+
+class Bar(RichProgressBar):
+    """Rich's bar over all of the run's batches, so that the time it says is left is that of the run."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """Batches of the whole run: the stream itself has no end."""
+        return _total(self.trainer)
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """What stands behind the bar."""
+        return _brief(super().get_metrics(trainer, pl_module))
+
+
+class Lines(ProgressBar):
+    """A line at the beginning, at the end, and every `seconds` between, for logs."""
+
+    def __init__(self, seconds: float = 20.0) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def disable(self) -> None:
+        """Asked for by Lightning on ranks other than 0."""
+        self.seconds = float("inf")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock."""
+        self._started = self._told = time.perf_counter()
+        self._first = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tells where the run stands, if it is time."""
+        now, done, total = time.perf_counter(), batch_idx + 1, _total(trainer)
+        if self.seconds == float("inf") or (now - self._told < self.seconds and done < total):
+            return
+        left = (total - done) * (now - self._started) / max(1, done - self._first)
+        metrics = "  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in _brief(self.get_metrics(trainer, pl_module)).items())
+        print(f"step {trainer.global_step}/{trainer.max_steps}  {metrics}  {_clock(now - self._started)} gone, {_clock(left)} left", flush=True)
+        self._told = now
+
+
+def _total(trainer: L.Trainer) -> int | float:
+    steps = trainer.max_steps * trainer.accumulate_grad_batches if trainer.max_steps > 0 else float("inf")
+    return min(trainer.num_training_batches, steps)
+
+
+def _brief(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Names without what goes without saying."""
+    brief = {}
+    for name, value in metrics.items():
+        if name.endswith("_per_second"):
+            brief[name.removeprefix("train/").replace("_per_second", "/s")] = f"{value:,.0f}"
+        elif name != "v_num":
+            brief[name.removeprefix("train/")] = value
+    return brief
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds))) if seconds < float("inf") else "?"

@@ -1,0 +1,98 @@
+"""What every quantizer shares: the result, the checks, float32 inside, and the sums over ranks."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from mmgen.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """The result of quantizing z (..., dim).
+
+    Args:
+        values: (..., dim) in z's dtype: exactly the codes, with a straight-through gradient to z.
+        indices: (...) int64.
+        losses: named scalars, already weighted: their sum is the quantizer's loss.
+    """
+
+    values: Tensor
+    indices: Tensor
+    losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Quantizer(nn.Module, ABC):
+    """Maps vectors of `dim` numbers to integers and back. Works in float32 whatever the caller's autocast says.
+
+    Only `forward` in training mode changes state or talks to other ranks. There every rank makes the same collective calls
+    whatever its data, so that none waits for another; `encode` and `lookup` are local and deterministic.
+    """
+
+    dim: int  # length of the vectors that go in and come out
+    kind: Literal["categorical", "bits"]  # as in TokenSpec
+    size: int  # vocabulary size, or number of bits
+
+    @abstractmethod
+    def quantize(self, z: Tensor) -> Quantized:
+        """z (..., dim) float32, finite. The body of `forward`."""
+
+    @abstractmethod
+    def encode(self, z: Tensor) -> Tensor:
+        """z (..., dim) -> indices (...) int64 as `forward` gives them, without losses and without touching any state."""
+
+    @abstractmethod
+    def lookup(self, indices: Tensor) -> Tensor:
+        """indices (...) int64 -> their codes (..., dim) float32. Raises UserError on an index out of range."""
+
+    def forward(self, z: Tensor) -> Quantized:
+        """z (..., dim), any float dtype. Raises UserError where z has another last axis, or is not finite."""
+        with torch.autocast(z.device.type, enabled=False):
+            quantized = self.quantize(self.check_vectors(z))
+        return Quantized(quantized.values.to(z.dtype), quantized.indices, quantized.losses)
+
+    def check_vectors(self, z: Tensor) -> Tensor:
+        """z in float32, if it is fit to be quantized."""
+        if z.shape[-1] != self.dim:
+            raise UserError(f"{type(self).__name__} quantizes vectors of {self.dim} numbers, got shape {tuple(z.shape)}")
+        if not z.isfinite().all():  # one such batch would spoil a codebook for good
+            raise UserError(f"{type(self).__name__} got NaN or infinity: the encoder has diverged, lower lr or clip its gradient")
+        return z.float()
+
+    def check_indices(self, indices: Tensor, count: int) -> None:
+        """Raises UserError unless indices are integers in [0, count)."""
+        if indices.is_floating_point():
+            raise UserError(f"{type(self).__name__} looks up integers, got {indices.dtype}")
+        if indices.numel() and (indices.min() < 0 or indices.max() >= count):
+            found = f"{indices.min().item()} to {indices.max().item()}"
+            raise UserError(f"{type(self).__name__} has codes 0 to {count - 1}, got {found}; is a mask token among them?")
+
+
+def straight_through(z: Tensor, codes: Tensor) -> Tensor:
+    """Exactly `codes`, bit for bit, with gradient 1 to z (Bengio et al. 2013). `z + (codes - z)` would round."""
+    return codes.detach() + (z - z.detach())
+
+
+def world() -> tuple[int, int]:
+    """(rank, number of ranks) of the default process group; (0, 1) without one."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """The sum of a detached tensor over all ranks; x itself on one rank. A collective call."""
+    if world()[1] > 1:
+        x = x.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(x)
+    return x
+
+
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """The mean over ranks (equal batches), with the gradient that the local share alone would have. A collective call.
+
+    Data-parallel training averages gradients over ranks afterwards, so that this yields the gradient of the global mean.
+    """
+    return x if world()[1] == 1 else x + (sum_over_ranks(x) / world()[1] - x).detach()

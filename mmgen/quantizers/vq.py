@@ -1,0 +1,128 @@
+"""Vector quantization with a codebook that follows the encoder by moving averages."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from mmgen.draws import Draws
+from mmgen.errors import UserError
+from mmgen.quantizers.base import Quantized, Quantizer, straight_through, sum_over_ranks, world
+
+_SCORES_AT_ONCE = 2**26  # distances held in memory at a time
+
+
+class VQ(Quantizer):
+    """Nearest code of a learned codebook (van den Oord et al. 2017, appendix A.1: EMA updates, no codebook gradient).
+
+    A code whose usage falls below `dead_below` of an even share is dead, and moves to a vector of the current batch (the random
+    restarts of Dhariwal et al. 2020). At first all codes are dead, so that the first batch initialises the codebook. Which vectors
+    are taken is keyed by the step, and all sums run over all ranks: the codebook is the same on every rank, and the same as one
+    process would learn from the whole batch, up to float32 rounding.
+
+    Loss `commitment`: `commitment` x mean squared distance to the code, per number. At least 0; at most `4 commitment / dim`
+    if cosine, else unbounded. Rises while the encoder spreads out from its start, then falls slowly to a plateau; growth
+    without end means that the encoder runs away from the codebook (raise `commitment`, or use `cosine`).
+
+    Args:
+        codes: size of the codebook.
+        dim: length of the vectors; 4 to 16 keeps the codebook in use (Yu et al. 2022, factorised codes).
+        cosine: compare directions only: inputs and codes are scaled to length 1 (Yu et al. 2022).
+        decay: of the moving averages, per batch; 1 / (1 - decay) batches is their memory.
+        commitment: weight of the commitment loss.
+        dead_below: share of the even usage (vectors in the batch / codes) under which a code is dead; 0 never revives.
+        smoothing: Laplace smoothing of the usage, in vectors a code.
+    """
+
+    kind = "categorical"
+
+    def __init__(
+        self, codes: int, dim: int = 8, cosine: bool = False, decay: float = 0.99, commitment: float = 0.25, dead_below: float = 0.1, smoothing: float = 1e-5
+    ) -> None:
+        super().__init__()
+        if codes < 2 or dim < 1 or not 0 <= decay < 1 or commitment < 0 or not 0 <= dead_below < 1:
+            raise UserError(f"VQ needs codes >= 2, dim >= 1, 0 <= decay < 1, commitment >= 0, 0 <= dead_below < 1; got {codes}, {dim}, {decay}, {commitment}, {dead_below}")
+        self.dim, self.size, self.cosine = dim, codes, cosine
+        self.decay, self.commitment, self.dead_below, self.smoothing = decay, commitment, dead_below, smoothing
+        self.codebook: Tensor
+        self.usage: Tensor
+        self.sums: Tensor
+        self.batches: Tensor
+        self.register_buffer("codebook", torch.zeros(codes, dim))
+        self.register_buffer("usage", torch.zeros(codes))  # moving average of the vectors a batch gives each code
+        self.register_buffer("sums", torch.zeros(codes, dim))  # moving average of the sum of those vectors
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))  # seen in training; keys the draws
+
+    def quantize(self, z: Tensor) -> Quantized:
+        flat = self._flat(z)
+        if self.training:
+            self._revive(flat.detach())
+        else:
+            self._require_codebook()
+        indices = self._nearest(flat)
+        codes = self.codebook[indices]
+        commitment = self.commitment * F.mse_loss(flat, codes)
+        if self.training:
+            self._follow(flat.detach(), indices)
+        return Quantized(straight_through(flat, codes).view(z.shape), indices.view(z.shape[:-1]), {"commitment": commitment})
+
+    def encode(self, z: Tensor) -> Tensor:
+        self._require_codebook()
+        with torch.autocast(z.device.type, enabled=False):
+            return self._nearest(self._flat(self.check_vectors(z))).view(z.shape[:-1])
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        self._require_codebook()
+        self.check_indices(indices, self.size)
+        return self.codebook[indices]
+
+    def _flat(self, z: Tensor) -> Tensor:
+        flat = rearrange(z, "... dim -> (...) dim")
+        return F.normalize(flat, dim=-1) if self.cosine else flat
+
+    def _require_codebook(self) -> None:
+        if not self.batches:
+            raise UserError("the VQ codebook is empty: train the tokenizer, or load a checkpoint, before using it")
+
+    def _nearest(self, flat: Tensor) -> Tensor:
+        """(n, dim) -> (n,). Least |z - c|^2, as greatest z.c - |c|^2 / 2; the first code wins a tie."""
+        half_norms = self.codebook.square().sum(-1) / 2
+        parts = flat.detach().split(max(1, _SCORES_AT_ONCE // self.size))
+        return torch.cat([torch.addmm(-half_norms, part, self.codebook.T).argmax(-1) for part in parts])
+
+    @torch.no_grad()
+    def _revive(self, flat: Tensor) -> None:
+        """Move dead codes to vectors of the global batch: one from each of `codes` equal stretches of it, hence distinct
+        where it has enough. No branch on data: every rank makes both collective calls every time."""
+        rank, ranks = world()
+        sizes = flat.new_zeros(ranks, dtype=torch.int64)
+        sizes[rank] = len(flat)
+        sizes = sum_over_ranks(sizes)
+        start, total = sizes[:rank].sum(), sizes.sum()
+
+        codes = torch.arange(self.size, device=flat.device)
+        draws = Draws(0, codes, self.batches)
+        stretch = draws.uniform("stretch").argsort()
+        picks = ((stretch + draws.uniform("place")) * total / self.size).long().clamp_max(total - 1)
+        mine = (picks >= start) & (picks < start + len(flat))
+        local = (picks - start).clamp(0, max(len(flat) - 1, 0))
+        vectors = sum_over_ranks(torch.where(mine[:, None], flat[local], 0.0))
+
+        share = total / self.size
+        dead = (self.usage < self.dead_below * share) | (self.batches == 0)
+        self.codebook.copy_(torch.where(dead[:, None], vectors, self.codebook))
+        self.usage.copy_(torch.where(dead, share, self.usage))
+        self.sums.copy_(torch.where(dead[:, None], vectors * share, self.sums))
+
+    @torch.no_grad()
+    def _follow(self, flat: Tensor, indices: Tensor) -> None:
+        """Move each code towards the mean of the vectors that chose it, over all ranks."""
+        counted = torch.cat([flat, flat.new_ones(len(flat), 1)], dim=-1)
+        totals = sum_over_ranks(flat.new_zeros(self.size, self.dim + 1).index_add_(0, indices, counted))
+        self.sums.lerp_(totals[:, :-1], 1 - self.decay)
+        self.usage.lerp_(totals[:, -1], 1 - self.decay)
+        everything = self.usage.sum()
+        smoothed = (self.usage + self.smoothing) / (everything + self.size * self.smoothing) * everything
+        means = self.sums / smoothed[:, None]
+        self.codebook.copy_(F.normalize(means, dim=-1) if self.cosine else means)
+        self.batches += 1

@@ -1,0 +1,88 @@
+"""Modules from the config of a finished run: typed parsing of the subtree that describes them, nothing else of the config."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from mmgen.cli.explain import explain
+from mmgen.errors import UserError
+from mmgen.generator import Generator
+from mmgen.paradigms import Paradigm
+from mmgen.tokenizers import Tokenizer
+from mmgen.tokens import TokenSpec
+
+
+def build_tokenizer(init_args: dict[str, Any], where: str) -> Tokenizer:
+    """An untrained tokenizer.
+
+    Args:
+        init_args: of the module that trained it; only `tokenizer` is read.
+        where: the file it stands in, for errors.
+
+    Raises:
+        UserError: an argument that the class does not have, or a class that is not mmgen's.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--tokenizer", type=Tokenizer, required=True)
+    return _instantiate(parser, {"tokenizer": init_args["tokenizer"]}, where)["tokenizer"]
+
+
+def build_generator(init_args: dict[str, Any], spec: TokenSpec, classes: int, where: str) -> tuple[Generator, Paradigm]:
+    """An untrained generator and its paradigm.
+
+    Args:
+        init_args: of the module that trained it; the generator's own arguments and `paradigm` are read.
+        spec: of the tokens it was trained on.
+        classes: that it was trained on.
+        where: the file it stands in, for errors.
+
+    Raises:
+        UserError: an argument that a class does not have, or a class that is not mmgen's.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--paradigm", type=Paradigm, required=True)
+    names = parser.add_class_arguments(Generator, skip={"spec", "classes"}, instantiate=False)
+    parts = _instantiate(parser, {name: init_args[name] for name in ("paradigm", *names) if name in init_args}, where)
+    paradigm = parts.pop("paradigm")
+    return Generator(spec=spec, classes=classes, **parts), paradigm
+
+
+def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) -> dict[str, Any]:
+    _require_own(arguments, where)
+    try:
+        parsed = parser.parse_object(arguments)
+    except ArgumentError as error:
+        raise UserError(f"{where}: {explain(str(error), parser)}") from None
+    _require_own(parsed.as_dict(), where)  # a short name has become a path now
+    try:
+        return dict(vars(parser.instantiate(parsed)))
+    except (UserError, TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _require_own(arguments: dict[str, Any], where: str) -> None:
+    for path in _import_paths(arguments):
+        if not path.startswith("mmgen."):
+            raise UserError(f"{where} names {path}: only classes of mmgen are loaded, since importing others could run any code")
+
+
+def _import_paths(value: Any) -> Iterator[str]:
+    """Every string that a typed parser could take for a class: dotted, and its first part a module that can be imported."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _import_paths(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _import_paths(item)
+    elif isinstance(value, str):
+        first, *rest = value.split(".")
+        if rest and all(part.isidentifier() for part in (first, *rest)) and _is_module(first):
+            yield value
+
+
+def _is_module(name: str) -> bool:
+    return name in sys.modules or importlib.util.find_spec(name) is not None
+

@@ -1,0 +1,290 @@
+"""Trained models on disk: run folders and exports, back to modules.
+
+A run folder holds `config.yaml` and `checkpoints/last.ckpt`, as `mmgen fit` writes them. An export holds `config.yaml` and
+`model.safetensors`, and for a generator its tokenizer in `tokenizer/`. Both are read the same way, and neither can run code:
+checkpoints are read with `weights_only`, safetensors holds numbers alone, and a config may only name classes of mmgen.
+"""
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mmgen.errors import UserError
+from mmgen.folders import new_folder
+from mmgen.generator import Generator
+from mmgen.paradigms import Paradigm
+from mmgen.rebuild import build_generator, build_tokenizer
+from mmgen.recipes import recipes_root
+from mmgen.tokenizers import Tokenizer
+from mmgen.tokens import TokenSpec
+
+Kind = Literal["tokenizer", "generator"]
+
+CONFIG = "config.yaml"
+WEIGHTS = "model.safetensors"
+CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A generator that is ready to sample.
+
+    Args:
+        generator: the module, in eval mode.
+        paradigm: the tie between its training and its sampling; `paradigm.modes()` are the ways it can sample.
+        tokenizer: the frozen tokenizer whose tokens it was trained on; None where the run had none.
+        spec: shape and alphabet of the tokens.
+        class_names: a name for each class, in order; empty where it was trained without classes.
+        config: the whole config of the run.
+        step: optimiser steps that were taken.
+        path: the folder it came from.
+    """
+
+    generator: Generator
+    paradigm: Paradigm
+    tokenizer: Tokenizer | None
+    spec: TokenSpec
+    class_names: list[str]
+    config: dict[str, Any]
+    step: int
+    path: Path
+
+    def to(self, device: torch.device | str) -> "Loaded":
+        """The same parts on another device (modules move in place)."""
+        self.generator.to(device)
+        if self.tokenizer is not None:
+            self.tokenizer.to(device)
+        return self
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """The tokenizer of a run folder or an export, in eval mode and frozen.
+
+    Raises:
+        UserError: no such folder, never trained, truncated or corrupt weights, weights of another shape than the config
+            says, a generator's folder, or a config that names a class outside mmgen.
+    """
+    saved = Saved.read(path, "tokenizer")
+    tokenizer = build_tokenizer(saved.init_args, f"{saved.path / CONFIG}")
+    fill(tokenizer, saved.state, saved.weights)
+    return tokenizer.eval().requires_grad_(False)
+
+
+def load_generator(path: str | Path) -> Loaded:
+    """The generator of a run folder or an export, with all that sampling needs.
+
+    Raises:
+        UserError: as `load_tokenizer`, for the generator or for its tokenizer; or the tokenizer is not where it was, or has
+            been trained anew since.
+    """
+    saved = Saved.read(path, "generator")
+    spec = TokenSpec.from_dict(saved.record["spec"])
+    generator, paradigm = build_generator(saved.init_args, spec, saved.record["classes"], f"{saved.path / CONFIG}")
+    fill(generator, saved.state, saved.weights)
+    source = saved.tokenizer_path()
+    tokenizer = None if source is None else load_tokenizer(source)
+    if tokenizer is not None and tokenizer.spec != spec:
+        raise UserError(f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {tokenizer.spec}")
+    names = list(saved.record["class_names"])
+    return Loaded(generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path)
+
+
+def save_export(path: str | Path, out: str | Path) -> "Saved":
+    """Write a run (or an export) as an export: config, weights as safetensors, and a generator's tokenizer in `tokenizer/`.
+
+    The weights are those that sampling uses: the average (EMA) where the run kept one. Optimiser state stays behind.
+
+    Args:
+        path: the run folder.
+        out: a folder that does not exist yet, or is empty.
+
+    Raises:
+        UserError: the run cannot be loaded (nothing is written then), or `out` is not empty or cannot be made.
+    """
+    saved = Saved.read(path)
+    load = load_tokenizer if saved.kind == "tokenizer" else load_generator
+    load(path)  # an export that does not load is worth nothing: find out before anything is written
+    out = new_folder(out)
+    config, source = copy.deepcopy(saved.config), saved.tokenizer_path()
+    config |= {key: None for key in ("run", "ckpt_path") if key in config}  # where that run lay is not where the next one goes
+    if source is not None:
+        save_export(source, out / "tokenizer")
+        data = (config.get("data") or {}).get("init_args") or {}
+        if data.get("tokenizer") is not None:
+            data["tokenizer"] = str(out / "tokenizer")
+    head = f"# Exported from {saved.path} after {saved.step} steps. Trains again with: mmgen fit --config {out / CONFIG}\n"
+    (out / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False))
+    record = {"kind": saved.kind, "step": saved.step, "averaged": saved.averaged, "record": saved.record}
+    contiguous = {name: value.contiguous().clone() for name, value in saved.state.items()}  # safetensors refuses shared memory
+    save_file(contiguous, out / WEIGHTS, metadata={"format": "pt", "mmgen": json.dumps(record)})
+    return replace(saved, path=out, weights=out / WEIGHTS, config=config)
+
+
+def weights_hash(module: nn.Module) -> str:
+    """A fingerprint of a module's state, 16 hexadecimal digits: the same for a run and its export, on any device."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What a folder holds, read and checked but not yet built.
+
+    Args:
+        path: the run or export folder.
+        kind: `tokenizer` or `generator`.
+        config: the content of its config.yaml.
+        weights: the file the weights came from.
+        state: the module's state dict, named as in the module.
+        step: optimiser steps taken.
+        averaged: whether the weights are an average over training (EMA).
+        record: what the data told the generator: spec, classes, class_names, tokenizer. Empty for a tokenizer.
+    """
+
+    path: Path
+    kind: Kind
+    config: dict[str, Any]
+    weights: Path
+    state: dict[str, Tensor]
+    step: int
+    averaged: bool
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def init_args(self) -> dict[str, Any]:
+        """The arguments of the module that was trained: the only part of the config that rebuilding reads."""
+        return self.config["model"]["init_args"]
+
+    @classmethod
+    def read(cls, path: str | Path, wanted: Kind | None = None) -> "Saved":
+        """Read a folder, of either kind unless one is wanted. Raises UserError as `load_tokenizer` says."""
+        path = Path(path)
+        config = _read_config(path)
+        kind = _kind_of(config, path)
+        if wanted is not None and kind != wanted:
+            commands = {"tokenizer": "`mmgen reconstruct` takes it", "generator": "`mmgen sample` takes it"}
+            raise UserError(f"{path} is a {kind}, but a {wanted} is needed here; {commands[kind]}")
+        if (path / WEIGHTS).exists():
+            return cls._of_export(path, kind, config)
+        return cls._of_run(path, kind, config)
+
+    @classmethod
+    def _of_run(cls, path: Path, kind: Kind, config: dict[str, Any]) -> "Saved":
+        file = path / CHECKPOINT
+        if not file.exists():
+            raise UserError(f"{path} was never trained (no {CHECKPOINT}); run mmgen fit --config {_recipe_for(path) or path / CONFIG}")
+        try:
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+            weights, step = dict(checkpoint["state_dict"]), int(checkpoint["global_step"])
+        except Exception as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS, key and value errors
+            what = "holds more than weights, which is refused" if "weights_only" in str(error) else "is truncated or corrupt"
+            raise UserError(f"checkpoint {file} {what} ({_first_line(error)}); train again, or restore the file") from None
+        prefix = f"{kind}."
+        state = {_plain(name).removeprefix(prefix): value for name, value in weights.items() if _plain(name).startswith(prefix)}
+        record = dict(checkpoint.get("mmgen") or {})
+        if not state or (kind == "generator" and "spec" not in record):
+            raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?")
+        return cls(path, kind, config, file, state, step, "current_model_state" in checkpoint, record)
+
+    @classmethod
+    def _of_export(cls, path: Path, kind: Kind, config: dict[str, Any]) -> "Saved":
+        file = path / WEIGHTS
+        try:
+            with safe_open(file, framework="pt", device="cpu") as opened:
+                about = json.loads((opened.metadata() or {})["mmgen"])
+                state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+        except KeyError:
+            raise UserError(f"{file} was not written by `mmgen export`") from None
+        except (SafetensorError, OSError, ValueError) as error:
+            raise UserError(f"{file} is truncated or corrupt ({_first_line(error)}); export again") from None
+        return cls(path, kind, config, file, state, about["step"], about["averaged"], about["record"])
+
+    def tokenizer_path(self) -> Path | None:
+        """The folder of a generator's tokenizer: inside an export, or where the run was told it is. None where there is none.
+
+        A relative path is looked up from the working directory, then from each folder above the run, so that a run can be
+        sampled from anywhere.
+        """
+        named = self.record.get("tokenizer")
+        if named is None:
+            return None
+        if self.weights.name == WEIGHTS:
+            return self.path / "tokenizer"
+        found = [base / named for base in (Path(), *self.path.absolute().parents) if (base / named).is_dir()]
+        if not found:
+            raise UserError(f"the tokenizer {named}, on which {self.path} was trained, is not there; put it back or train it again")
+        return found[0]
+
+
+def fill(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
+    """Load a state dict, every name and shape of it. Raises UserError naming the first that does not fit."""
+    own = module.state_dict()
+    for wrong, text in ((own.keys() - state.keys(), "lacks"), (state.keys() - own.keys(), "has an unexpected")):
+        if wrong:
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise UserError(f"{source} {text} {min(wrong)}{more}: the config beside it describes another model")
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            shapes = f"{tuple(state[name].shape)} in the file, {tuple(value.shape)} by the config"
+            raise UserError(f"{source}: {name} is {shapes}; the config beside it describes another model")
+    module.load_state_dict(state)
+
+
+def _plain(name: str) -> str:
+    """A state dict name without what torch.compile puts in."""
+    return name.replace("_orig_mod.", "")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        recipe = _recipe_for(path)
+        raise UserError(f"{path} does not exist{f'; run mmgen fit --config {recipe}' if recipe else ''}")
+    if not path.is_dir():
+        raise UserError(f"{path} is a file; name the run or export folder that holds {CONFIG}")
+    try:
+        config = yaml.safe_load((path / CONFIG).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} holds no {CONFIG}: it is neither a run folder nor an export") from None
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path / CONFIG} cannot be read: {_first_line(error)}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path / CONFIG} is not a config of `mmgen fit`")
+    return config
+
+
+def _kind_of(config: dict[str, Any], path: Path) -> Kind:
+    model = config.get("model")
+    init_args = model.get("init_args") if isinstance(model, dict) else None
+    if isinstance(init_args, dict):
+        if "paradigm" in init_args:
+            return "generator"
+        if "tokenizer" in init_args:
+            return "tokenizer"
+    raise UserError(f"{path / CONFIG} names neither a tokenizer nor a generator under model.init_args")
+
+
+def _recipe_for(path: Path) -> Path | None:
+    """The recipe that makes the run of this name, as short as can be written from here."""
+    root = recipes_root()
+    for folder in ("tokenizers", "experiments"):
+        config = root / folder / path.name / CONFIG
+        if config.is_file():
+            return config.relative_to(Path.cwd()) if config.is_relative_to(Path.cwd()) else config
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".:") if lines else type(error).__name__

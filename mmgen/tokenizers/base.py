@@ -1,0 +1,68 @@
+"""What every tokenizer shares: its contract, and the checks that turn a wrong input into one clear line."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmgen.errors import UserError
+from mmgen.tokens import Tokens, TokenSpec
+
+_ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What training a tokenizer needs.
+
+    Args:
+        x: (B, *sample_shape) reconstruction, not clamped, so that an excess still has a gradient.
+        tokens: the codes between.
+        losses: the bottleneck's named scalars, already weighted.
+    """
+
+    x: Tensor
+    tokens: Tokens
+    losses: dict[str, Tensor]
+
+
+class Tokenizer(nn.Module, ABC):
+    """Raw samples in [-1, 1] <-> Tokens. `decode(encode(x))` has x's shape and lies in [-1, 1]; both are deterministic and leave
+    the tokenizer as it was, in training mode too. Only `forward` trains."""
+
+    spec: TokenSpec
+    sample_shape: tuple[int, ...]
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tokens:
+        """x (B, *sample_shape) in [-1, 1] -> tokens, without gradient. Raises UserError on another shape or range."""
+
+    @abstractmethod
+    def decode(self, tokens: Tokens) -> Tensor:
+        """Inverse of `encode`, as well as it was trained: (B, *sample_shape) in [-1, 1], without gradient.
+        Raises UserError on tokens of another grid, or out of range."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Reconstruction:
+        """x (B, *sample_shape) in [-1, 1] -> reconstruction, with gradients. Raises UserError as `encode` does."""
+
+    def check_samples(self, x: Tensor) -> Tensor:
+        """x, if it is what this tokenizer was made for."""
+        expected = f"{type(self).__name__} expects float samples of shape (batch, {', '.join(map(str, self.sample_shape))}) in [-1, 1]"
+        if x.ndim != 1 + len(self.sample_shape) or tuple(x.shape[1:]) != tuple(self.sample_shape):
+            raise UserError(f"{expected}, got shape {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise UserError(f"{expected}, got {x.dtype}; for 8-bit data use x / 127.5 - 1")
+        if not x.numel():
+            raise UserError(f"{expected}, got an empty batch")
+        low, high = torch.stack(torch.aminmax(x.detach())).tolist()  # one read of the device; NaN comes through
+        if not -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING:
+            raise UserError(f"{expected}, got values from {low:g} to {high:g}")
+        return x
+
+    def check_tokens(self, tokens: Tokens) -> Tensor:
+        """The values of tokens, if their grid is this tokenizer's."""
+        if tuple(tokens.grid) != tuple(self.spec.grid):
+            raise UserError(f"{type(self).__name__} decodes a token grid of {self.spec.grid}, got {tokens.grid}")
+        return tokens.values

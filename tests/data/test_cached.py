@@ -1,0 +1,272 @@
+"""Tokens on disk equal tokens made on the way; a folder of them is whole, or refused."""
+
+import inspect
+import json
+
+import lightning as L
+import pytest
+import torch
+import yaml
+
+from mmgen import data as package
+from mmgen.cli.main import main
+from mmgen.data import CachedTokens, Digits, sources
+from mmgen.data.build import build_source, open_source
+from mmgen.data.sources import CachedTokensSource, DigitsSource
+from mmgen.data.tokenize import write_shards
+from mmgen.errors import UserError
+from mmgen.quantizers import BSQ
+from mmgen.store import load_tokenizer, weights_hash
+from mmgen.tokenizers import ConvImageTokenizer
+from mmgen.tokens import TokenSpec
+from tests.data.test_module import QUIET
+from tests.tiny_runs import TOKENIZER, prefixed, scramble, write_run
+
+
+@pytest.fixture
+def source(tmp_path):
+    return DigitsSource(**DigitsSource.make_fake(tmp_path / "digits", samples=47))
+
+
+@pytest.fixture
+def written(tmp_path, source, means):
+    """A folder of several shards, none a whole number of batches."""
+    write_shards(tmp_path / "tokens", source, means, tmp_path / "runs" / "means", shard_size=13, batch=5)
+    return tmp_path / "tokens"
+
+
+class Keeper(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.weight, self.kept = torch.nn.Parameter(torch.zeros(())), []
+
+    def training_step(self, batch, index):
+        self.kept.append((batch["tokens"], batch["label"], batch["sample"], batch["epoch"]))
+        return self.weight * 1.0
+
+    validation_step = training_step
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def trained_on(data):
+    module = Keeper()
+    L.Trainer(max_steps=11, val_check_interval=11, check_val_every_n_epoch=None, **QUIET).fit(module, data)
+    return module.kept
+
+
+def test_cached_equals_encoded(written, source, means, monkeypatch):
+    monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: means)
+    encoded = trained_on(Digits(8, seed=5, tokenizer="x", folder=source.folder))
+
+    def absent(path):
+        raise AssertionError("training on cached tokens loads no tokenizer")
+
+    monkeypatch.setattr("mmgen.data.base.load_tokenizer", absent)
+    cached = trained_on(CachedTokens(str(written), 8, seed=5))
+    assert len(cached) == len(encoded) == 11 + 2 + 2  # before training, after it
+    for (tokens, *keys), (expected, *expected_keys) in zip(cached, encoded, strict=True):
+        assert tokens.values.dtype == torch.int64
+        assert tokens.values.equal(expected.values)
+        assert tokens.grid == expected.grid
+        assert all(key.equal(other) for key, other in zip(keys, expected_keys, strict=True))
+
+
+def test_meta_tells_what_was_written(written, source, means, tmp_path):
+    meta = json.loads((written / "meta.json").read_text())
+    assert meta["counts"] == {"train": 37, "val": 10}
+    assert [(s["split"], s["count"]) for s in meta["shards"]] == [*[("train", n) for n in (13, 13, 11)], ("val", 10)]
+    assert sorted(p.name for p in written.iterdir()) == ["meta.json", *sorted(s["file"] for s in meta["shards"])]
+    assert TokenSpec.from_dict(meta["spec"]) == means.spec
+    assert meta["tokenizer"] == "../runs/means"
+    assert meta["tokenizer_hash"] == weights_hash(means)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    read = CachedTokensSource(written)
+    assert (read.class_names, read.sample_shape, read.spec) == (source.class_names, (1, 28, 28), means.spec)
+    assert read.samples("val")[3]["values"].dtype == torch.uint8
+
+
+def test_a_data_module_knows_all_before_setup_and_loads_the_tokenizer_when_asked(written, means, monkeypatch):
+    data = CachedTokens(str(written))
+    assert (data.spec, data.classes, data.sample_shape) == (means.spec, 10, (1, 28, 28))
+    assert data.tokenizer is None  # its folder is not there
+    (written.parent / "runs" / "means").mkdir(parents=True)
+    monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: means)
+    assert data.tokenizer is means
+    means.shift += 1
+    with pytest.raises(UserError, match="has changed since it made the tokens"):
+        CachedTokens(str(written)).tokenizer  # noqa: B018
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_shard_is_refused(written, damage):
+    shard = written / "train-00001.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    {
+        "truncate": lambda: shard.write_bytes(content[:-1]),
+        "flip": lambda: shard.write_bytes(content),
+        "remove": shard.unlink,
+    }[damage]()
+    source = CachedTokensSource(written)
+    assert len(source.samples("val")) == 10
+    with pytest.raises(UserError, match=r"train-00001.safetensors .*: run mmgen tokenize again"):
+        source.samples("train")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "holds no meta.json"),
+        ("", "is damaged"),
+        ('{"format": 1, "spec": {', "is damaged"),
+        ('{"format": 1}', "is damaged .*spec"),
+        ('{"format": 99}', "has format 99"),
+        ("[]", "is damaged"),
+    ],
+)
+def test_a_missing_or_damaged_meta_is_refused(written, text, message):
+    (written / "meta.json").unlink()
+    if text is not None:
+        (written / "meta.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        CachedTokens(str(written))
+
+
+def test_nothing_is_written_over(written, source, means):
+    before = {path: path.read_bytes() for path in written.iterdir()}
+    with pytest.raises(UserError, match="not empty"):
+        write_shards(written, source, means, "x")
+    assert {path: path.read_bytes() for path in written.iterdir()} == before
+
+
+def test_an_interrupted_writing_leaves_nothing(tmp_path, source, means):
+    def interrupt(done):
+        if done > 20:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "tokens"
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(out, source, means, "x", shard_size=8, batch=4, progress=interrupt)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits"]
+    out.mkdir()
+    write_shards(out, source, means, "x")  # into an empty folder that is there
+    assert len(CachedTokensSource(out).samples("train")) == 37
+
+
+def test_progress_counts_to_the_end(tmp_path, source, means):
+    told = []
+    write_shards(tmp_path / "tokens", source, means, "x", shard_size=13, batch=5, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 47
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        TokenSpec("categorical", 256, (1, 2, 2)),
+        TokenSpec("categorical", 257, (1, 2, 2)),
+        TokenSpec("bits", 16, (1, 2, 2)),
+        TokenSpec("bits", 40, (1, 2, 2)),
+        TokenSpec("residual", 32768, (4, 1, 1), levels=3),
+        TokenSpec("continuous", 5, (1, 2, 2)),
+    ],
+    ids=str,
+)
+def test_fakes_of_every_kind_survive_the_disk(tmp_path, spec):
+    source = CachedTokensSource(**CachedTokensSource.make_fake(tmp_path / "fake", samples=400, spec=spec))
+    assert source.spec == spec
+    values = torch.cat(
+        [source.samples(split).take(torch.arange(n))["values"] for split, n in (("train", 320), ("val", 80))]
+    )
+    tail = {"residual": (spec.levels,), "continuous": (spec.size,)}.get(spec.kind, ())
+    assert values.shape == (400, spec.length, *tail)
+    if spec.kind != "continuous":
+        alphabet = 2**spec.size if spec.kind == "bits" else spec.size
+        assert 0 <= values.min() < 0.05 * alphabet
+        assert 0.95 * alphabet < values.max().item() + 1 <= alphabet  # not cut to a narrower type
+
+
+def test_the_source_of_a_run_is_rebuilt_from_its_config(written, source):
+    digits = {
+        "class_path": "mmgen.data.digits.Digits",
+        "init_args": {"folder": str(source.folder), "tokenizer": "runs/x"},
+    }
+    cached = {
+        "class_path": "mmgen.data.cached.CachedTokens",
+        "init_args": {"path": str(written), "global_batch_size": 4},
+    }
+    for data in (digits, cached, source.describe(), digits | {"class_path": "mmgen.data.Digits"}):
+        built = build_source({"data": data, "model": {}})
+        assert isinstance(built, DigitsSource)  # the raw samples, of cached tokens too
+        assert built.samples("val")[2]["x"].equal(source.samples("val")[2]["x"])
+
+
+def test_every_source_takes_its_arguments_from_the_data_module_of_its_name():
+    for name in sources.__all__:
+        if name.endswith("Source") and name != "Source":
+            module = getattr(package, name.removesuffix("Source"))
+            assert set(inspect.signature(getattr(sources, name)).parameters) <= set(
+                inspect.signature(module).parameters
+            )
+            assert issubclass(module, package.DataModule)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "no data.class_path"),
+        ({"data": {"class_path": "mmgen.data.Digit"}}, "did you mean 'Digits'"),
+        ({"data": {"class_path": "os.Digits"}}, "no source"),
+        ({"data": {"class_path": "CachedTokens"}}, "path"),
+    ],
+)
+def test_a_config_without_usable_data_is_told(config, message):
+    with pytest.raises(UserError, match=message):
+        build_source(config)
+
+
+def test_data_is_named_by_name_file_or_run(tmp_path, source):
+    config = {"data": {"class_path": "mmgen.data.digits.Digits", "init_args": {"folder": str(source.folder)}}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    for text in (str(tmp_path), str(tmp_path / "config.yaml")):
+        assert open_source(text).folder == source.folder
+    assert open_source("digits").folder is None
+    with pytest.raises(UserError, match="no data 'digit'.*did you mean 'digits'"):
+        open_source("digit")
+    (tmp_path / "config.yaml").write_text("a: [")
+    with pytest.raises(UserError, match="cannot be read"):
+        open_source(str(tmp_path))
+
+
+def test_the_command_writes_what_the_tokenizer_encodes(tmp_path, source, capsys):
+    init_args = TOKENIZER["init_args"] | {"image_size": 28, "downsample": 4}
+    tokenizer = scramble(ConvImageTokenizer(BSQ(4), image_size=28, channels=1, width=8, downsample=4))
+    model = {
+        "class_path": "mmgen.lit.TokenizerModule",
+        "init_args": {"tokenizer": TOKENIZER | {"init_args": init_args}},
+    }
+    config = {"model": model, "data": source.describe()}
+    run = str(write_run(tmp_path / "runs" / "tok", config, prefixed("tokenizer", tokenizer)))
+    out = tmp_path / "tokens"
+    arguments = ["tokenize", run, "--out", str(out), "--batch", "16", "--device", "cpu"]
+    assert main(arguments) == 0
+    assert "37 train, 10 val" in capsys.readouterr().out
+    data = CachedTokens(str(out))
+    expected = load_tokenizer(run).encode(source.samples("val").take(torch.arange(10))["x"]).values
+    assert data.samples("val").take(torch.arange(10))["values"].long().equal(expected)
+    assert expected.unique().numel() > 1
+    assert data.tokenizer.spec == tokenizer.spec
+    before = sorted(out.iterdir())
+    for bad, message in (
+        (arguments, "is not empty"),
+        ([*arguments[:3], str(tmp_path / "new"), "--data", "digit"], "did you mean 'digits'"),
+        (["tokenize", str(tmp_path / "none"), "--out", str(tmp_path / "new")], "does not exist"),
+        (["tokenize", run], "out"),
+        ([*arguments[:3], str(tmp_path / "new"), "--batch", "0"], "at least 1"),
+    ):
+        assert main(bad) == 2
+        assert message in capsys.readouterr().err
+    assert sorted(out.iterdir()) == before
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,129 @@
+"""Laws 1, 4 and 7 for every paradigm: nothing leaks, limits meet, and a sample's corruption is its own."""
+
+import pytest
+import torch
+
+from mmgen.errors import UserError
+from mmgen.paradigms import Autoregressive, BlockDiffusion, Masked, Mixture, Paradigm
+from mmgen.paradigms.corruption import hide
+from mmgen.tokens import Tokens
+from tests.worlds import PARADIGMS, draws, generator
+
+GRID = (1, 3, 3)
+LABELS = torch.tensor([0, 1, 2, -1])
+paradigms = pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
+
+
+def tokens(seed: int = 0, lengths: torch.Tensor | None = None) -> Tokens:
+    return Tokens(torch.randint(0, 16, (4, 9), generator=torch.Generator().manual_seed(seed)), GRID, lengths)
+
+
+@paradigms
+@pytest.mark.parametrize("lengths", [None, torch.tensor([9, 3, 7, 1])], ids=["full", "ragged"])
+def test_a_prediction_never_depends_on_what_it_predicts(paradigm: Paradigm, lengths: torch.Tensor | None) -> None:
+    """Law 1: change a target, and no bit of the features that predict it, or anything generated before it, may change."""
+    model, x = generator(), tokens(lengths=lengths)
+    row = paradigm.corrupt(x, model, draws(4))
+    condition = model.conditioning(LABELS)
+    features = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=9)
+    for position in range(9):
+        changed = x.values.clone()
+        changed[:, position] = (changed[:, position] + 5) % 16
+        other = paradigm.corrupt(Tokens(changed, GRID, lengths), model, draws(4))
+        assert (other.hidden is None) == (row.hidden is None)
+        assert row.hidden is None or torch.equal(other.hidden, row.hidden)
+        after = model(other.values, other.layout, other.mask, condition, other.hidden, outputs=9)
+        blind = row.weights[:, position] > 0
+        assert torch.equal(after[blind, position], features[blind, position])
+        if isinstance(paradigm, Autoregressive):
+            assert torch.equal(after[:, :position], features[:, :position])
+        if isinstance(paradigm, BlockDiffusion):
+            earlier = row.layout.block[0, -9:] < row.layout.block[0, -9 + position]
+            assert torch.equal(after[:, earlier], features[:, earlier])
+
+
+@paradigms
+def test_padding_changes_nothing(paradigm: Paradigm) -> None:
+    lengths = torch.tensor([9, 3, 7, 1])
+    x = tokens(lengths=lengths)
+    other = x.values.clone()
+    for row, length in enumerate(lengths):
+        other[row, length:] = 15 - other[row, length:]
+    model = generator()
+    (before,) = paradigm.losses(model, x, LABELS, draws(4)).values()
+    (after,) = paradigm.losses(model, Tokens(other, GRID, lengths), LABELS, draws(4)).values()
+    assert torch.equal(before, after)
+    assert torch.isfinite(before).all()
+
+
+@paradigms
+def test_a_samples_loss_is_its_own(paradigm: Paradigm) -> None:
+    """Law 7: the same sample meets the same corruption whatever batch it is in."""
+    model, x = generator(), tokens()
+    (whole,) = paradigm.losses(model, x, LABELS, draws(4)).values()
+    for rows in ([0], [3, 1], [2, 0, 1]):
+        index = torch.tensor(rows)
+        (part,) = paradigm.losses(model, x.rows(index), LABELS[index], draws(4).rows(index)).values()
+        torch.testing.assert_close(part, whole[index], rtol=1e-10, atol=1e-12)
+
+
+def test_one_block_is_masked_generation() -> None:
+    """Law 4. An image is one frame, so frame_wise is bidirectional there, with a prefix that reads no tokens, as in the block row."""
+    model, x = generator(), tokens()
+    block = BlockDiffusion(9).losses(model, x, LABELS, draws(4))["block"]
+    masked = Masked(schedule="linear", mask="frame_wise").losses(model, x, LABELS, draws(4))["masked"]
+    torch.testing.assert_close(block, masked, rtol=1e-10, atol=1e-12)
+
+
+def test_blocks_of_one_token_give_the_autoregressive_likelihood() -> None:
+    """Law 4: the sum over positions of -log p(token | earlier tokens), computed position by position from short rows."""
+    from mmgen.layout import clean, grid_layout, noisy, prefix
+
+    model, x, paradigm = generator(), tokens(), BlockDiffusion(1)
+    condition, layout = model.conditioning(LABELS), grid_layout(GRID, 1)
+    total = torch.zeros(4, dtype=torch.float64)
+    for n in range(9):
+        row = prefix(1) + clean(layout.slice(0, n)) + noisy(layout.slice(n, n + 1))
+        hidden = torch.arange(n + 1).expand(4, -1) == n
+        features = model(x.values[:, : n + 1], row, paradigm.mask, condition, hidden, outputs=1)
+        total += model.head.nats(features, x.values[:, n : n + 1])[:, 0]
+    torch.testing.assert_close(paradigm.losses(model, x, LABELS, draws(4))["block"], total / 9)
+
+
+@paradigms
+def test_a_mixture_of_one_is_that_one(paradigm: Paradigm) -> None:
+    model, x = generator(), tokens()
+    (alone,) = paradigm.losses(model, x, LABELS, draws(4)).values()
+    assert torch.equal(Mixture({"only": paradigm}).losses(model, x, LABELS, draws(4))["only"], alone)
+
+
+def test_a_mixture_gives_each_sample_to_one_member_by_its_weight() -> None:
+    count = 600
+    x = Tokens(torch.zeros(count, 9, dtype=torch.int64), GRID)
+    mixture = Mixture({"ar": Autoregressive(), "masked": Masked()}, {"ar": 1.0, "masked": 3.0})
+    with torch.no_grad():
+        losses = mixture.losses(generator(), x, torch.zeros(count, dtype=torch.int64), draws(count))
+    assert len(losses["ar"]) + len(losses["masked"]) == count
+    assert abs(len(losses["ar"]) / count - 0.25) < 0.06  # over three standard deviations
+
+
+def test_hidden_counts_are_uniform_and_weights_sum_to_one_per_row() -> None:
+    block, real = torch.tensor([0, 1, 1, 1, 1, 2, 2, 2, 2]), torch.ones(4000, 9, dtype=torch.bool)
+    hidden, weights = hide(block, real, "linear", draws(4000))
+    counts = hidden[:, 1:5].sum(1).bincount(minlength=5)
+    assert counts[0] == 0 and ((counts[1:] - 1000).abs() < 120).all()  # over four standard deviations
+    torch.testing.assert_close(weights.sum(1), torch.ones(4000, dtype=torch.float64))
+    assert (hidden.double().mean(0)[1:] - 0.625).abs().max() < 0.04  # every position alike: (1 + n) / 2n
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: Autoregressive(mask="bidirectional"), "generated later"),
+        (lambda: BlockDiffusion(2, mask="bidirectional"), "input is not final"),
+        (lambda: BlockDiffusion(2, mask="block_causal"), "input is not final|own clean copy"),
+    ],
+)
+def test_a_mask_that_cannot_be_right_is_refused_with_the_reason(make, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        make().losses(generator(), tokens(), LABELS, draws(4))

@@ -1,0 +1,126 @@
+"""Laws 3 and 8: cached decoding equals recomputation, and a row does not depend on its neighbours."""
+
+import pytest
+import torch
+
+from mmgen.errors import UserError
+from mmgen.paradigms import Autoregressive, BlockDiffusion, Decoding, Guidance, Masked, Paradigm, Request, SampleOptions
+from tests.worlds import PARADIGMS, draws, generator
+
+OPTIONS = {
+    "plain": SampleOptions(),
+    "guided": SampleOptions(steps=3, guidance=Guidance(2.5, "linear"), decoding=Decoding(temperature=0.8, top_k=9, top_p=0.95)),
+    "margin": SampleOptions(steps=2, guidance=Guidance(1.5), decoding=Decoding(order="margin")),
+    "threshold": SampleOptions(decoding=Decoding(select="threshold", threshold=0.3)),
+    "entropy": SampleOptions(decoding=Decoding(select="entropy_bound", entropy_bound=2.0, order="entropy")),
+    "random": SampleOptions(decoding=Decoding(order="random")),
+}
+LABELS = torch.tensor([0, 1, 2, -1, 0])
+paradigms = pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
+options_ = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+
+
+@paradigms
+@options_
+@torch.inference_mode()
+def test_a_ragged_batch_equals_each_row_alone(paradigm: Paradigm, options: SampleOptions) -> None:
+    model, lengths = generator(), torch.tensor([9, 5, 7, 1, 9])
+    together = list(paradigm.sample(model, Request(LABELS, draws(5), lengths), options))[-1].tokens
+    for row in range(5):
+        one = torch.tensor([row])
+        (alone,) = list(paradigm.sample(model, Request(LABELS[one], draws(5).rows(one), lengths[one]), options))[-1].tokens
+        assert torch.equal(alone[: lengths[row]], together[row, : lengths[row]])
+
+
+@paradigms
+@options_
+@torch.inference_mode()
+def test_cached_sampling_draws_what_full_recomputation_would(paradigm: Paradigm, options: SampleOptions) -> None:
+    """Every logit a sampler uses, recomputed without a cache from the row that training would show for that state."""
+    model = generator()
+    seen: list[tuple[tuple[torch.Tensor, ...], torch.Tensor]] = []
+    head_logits = model.head.logits
+
+    def record(features: torch.Tensor) -> torch.Tensor:
+        seen.append(((features,), head_logits(features)))
+        return seen[-1][1]
+
+    model.head.logits = record  # type: ignore[method-assign]
+    states = list(paradigm.sample(model, Request(LABELS, draws(5)), options))
+    model.head.logits = head_logits  # type: ignore[method-assign]
+    guided = options.guidance.scale != 1
+    rows = torch.cat([LABELS, torch.full_like(LABELS, -1)]) if guided else LABELS
+    condition = model.conditioning(rows)
+    for before, ((features,), _) in zip(states, seen, strict=False):
+        expected = full_row(paradigm, model, before, condition, 2 if guided else 1)[:, -features.shape[1] :]
+        torch.testing.assert_close(features, expected, rtol=1e-9, atol=1e-9)
+    assert len(seen) == states[-1].forward_passes == len(states) - 1
+
+
+def full_row(paradigm: Paradigm, model, state, condition, halves: int) -> torch.Tensor:
+    """Features for the next step, from one uncached pass over all that is known."""
+    from mmgen.layout import clean, grid_layout, noisy, prefix
+
+    tokens, committed = state.tokens.repeat(halves, 1), state.committed.repeat(halves, 1)
+    if isinstance(paradigm, Autoregressive):
+        done = state.step  # one token a step
+        row = (prefix(1) + grid_layout((1, 3, 3))).slice(0, 1 + done)
+        return model(tokens[:, :done], row, paradigm.mask, condition)
+    if isinstance(paradigm, Masked):
+        return model(tokens, prefix(1) + grid_layout((1, 3, 3)), paradigm.mask, condition, hidden=~committed)
+    assert isinstance(paradigm, BlockDiffusion)
+    layout = grid_layout((1, 3, 3), paradigm.block_size)
+    row = prefix(1) + clean(layout) + noisy(layout)
+    hidden = torch.cat([torch.zeros_like(committed), ~committed], dim=1)
+    features = model(torch.cat([tokens, tokens], dim=1), row, paradigm.mask, condition, hidden=hidden, outputs=9)
+    open_blocks = layout.block[0][~state.committed.all(0)]
+    return features[:, layout.block[0] == open_blocks.min()]
+
+
+@paradigms
+@torch.inference_mode()
+def test_kept_positions_survive_and_committed_ones_never_change(paradigm: Paradigm) -> None:
+    model, known = generator(), torch.randint(0, 16, (5, 9), generator=torch.Generator().manual_seed(1))
+    keep = torch.zeros(5, 9, dtype=torch.bool)
+    keep[:, :4], keep[0, :] = True, True  # a beginning; the first row is given whole
+    states = list(paradigm.sample(model, Request(LABELS, draws(5), known=known, keep=keep), SampleOptions()))
+    assert torch.equal(states[-1].tokens[keep], known[keep]) and states[-1].committed.all()
+    for before, after in zip(states, states[1:], strict=False):
+        assert (after.committed | ~before.committed).all()
+        assert torch.equal(before.tokens[before.committed], after.tokens[before.committed])
+
+
+@torch.inference_mode()
+def test_a_hole_is_filled_where_the_whole_row_is_seen_and_refused_where_not() -> None:
+    model, known = generator(), torch.zeros(5, 9, dtype=torch.int64)
+    keep = torch.ones(5, 9, dtype=torch.bool)
+    keep[:, 2:4] = False
+    request = Request(LABELS, draws(5), known=known, keep=keep)
+    for fine in (Masked(), BlockDiffusion(9)):
+        assert list(fine.sample(model, request, SampleOptions()))[-1].committed.all()
+    for refused in (Autoregressive(), BlockDiffusion(1), BlockDiffusion(4)):
+        with pytest.raises(UserError, match="cannot see the kept position"):
+            list(refused.sample(model, request, SampleOptions()))
+
+
+@paradigms
+@torch.inference_mode()
+def test_everything_known_takes_no_pass(paradigm: Paradigm) -> None:
+    known, keep = torch.ones(5, 9, dtype=torch.int64), torch.ones(5, 9, dtype=torch.bool)
+    (state,) = paradigm.sample(generator(), Request(LABELS, draws(5), known=known, keep=keep), SampleOptions())
+    assert torch.equal(state.tokens, known) and state.forward_passes == 0
+
+
+@torch.inference_mode()
+def test_guidance_with_scale_one_is_the_conditional_model() -> None:
+    model = generator()
+    for paradigm in PARADIGMS.values():
+        off = list(paradigm.sample(model, Request(LABELS, draws(5)), SampleOptions()))[-1].tokens
+        near = list(paradigm.sample(model, Request(LABELS, draws(5)), SampleOptions(guidance=Guidance(1 + 1e-12))))[-1].tokens
+        assert torch.equal(off, near)
+
+
+def test_guidance_needs_a_conditional_model() -> None:
+    with pytest.raises(UserError, match="without classes"):
+        request = Request(torch.full((2,), -1), draws(2))
+        list(Masked().sample(generator(classes=0), request, SampleOptions(guidance=Guidance(2.0))))

@@ -1,0 +1,63 @@
+"""Small generators and enumerable worlds, shared by the property tests."""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+from mmgen.backbone import Transformer
+from mmgen.draws import Draws
+from mmgen.generator import Generator
+from mmgen.paradigms import Autoregressive, BlockDiffusion, Masked, Paradigm
+from mmgen.tokens import TokenSpec
+
+PARADIGMS: dict[str, Paradigm] = {
+    "ar": Autoregressive(),
+    "masked": Masked(),
+    "block-1": BlockDiffusion(1),
+    "block-2": BlockDiffusion(2),
+    "block-4": BlockDiffusion(4),
+    "block-all": BlockDiffusion(9),
+}
+"""Every paradigm that exists, block diffusion over the range of its block size (9 positions: remainders included)."""
+
+
+def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **backbone: object) -> Generator:
+    """A small generator in float64 with weights large enough that everything influences everything."""
+    options = {"dim": 32, "depth": 2, "heads": 2, "rope": (1, 1, 1)} | backbone
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Generator(spec or TokenSpec("bits", 4, (1, 3, 3)), Transformer(**options), classes=classes).double().eval()  # type: ignore[arg-type]
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def draws(batch: int, seed: int = 0, first: int = 0) -> Draws:
+    """Streams of samples first, first + 1, ..."""
+    return Draws(seed, torch.arange(first, first + batch))
+
+
+class World:
+    """All sequences of `length` tokens over `size` values, with a law that has no conditional independence in it."""
+
+    def __init__(self, size: int = 2, length: int = 4, seed: int = 0) -> None:
+        self.spec = TokenSpec("categorical", size, (1, 1, length))
+        self.states = torch.tensor(list(itertools.product(range(size), repeat=length)))
+        logits = torch.randn(len(self.states), generator=torch.Generator().manual_seed(seed)) * 1.2
+        self.law = logits.double().softmax(0)
+        self.powers = size ** torch.arange(length - 1, -1, -1)
+
+    @property
+    def entropy(self) -> float:
+        """Nats per token."""
+        return float(torch.special.entr(self.law).sum()) / self.spec.length
+
+    def sample(self, count: int, seed: int) -> Tensor:
+        """(count, length) tokens."""
+        chosen = torch.multinomial(self.law, count, replacement=True, generator=torch.Generator().manual_seed(seed))
+        return self.states[chosen]
+
+    def histogram(self, tokens: Tensor) -> Tensor:
+        """How often each state occurs."""
+        return torch.bincount((tokens * self.powers).sum(1), minlength=len(self.states))
