@@ -45,7 +45,8 @@ class Draws:
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """(B, *shape) float64 in [0, 1). A longer leading axis extends the stream: its first entries stay the same."""
-        key = torch.as_tensor(self.seed, device=self.samples.device, dtype=torch.int64).expand_as(self.samples)
+        seed = torch.as_tensor(self.seed, device=self.samples.device, dtype=torch.int64)
+        key = _mix(seed + _GOLDEN).expand_as(self.samples)
         for part in (self.epoch, self.samples, zlib.crc32(name.encode())):
             key = _mix((key + _GOLDEN) ^ torch.as_tensor(part, device=key.device, dtype=torch.int64))
         counter = torch.arange(1, math.prod(shape) + 1, device=key.device) * _GOLDEN

@@ -19,7 +19,7 @@ _MODES = {1: "L", 3: "RGB"}
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Floats in [-1, 1], any shape, to bytes 0 .. 255 on the CPU: the exact inverse of `pixel / 127.5 - 1`. Beyond the range it clips."""
+    """Floats in [-1, 1], any shape, to bytes on the CPU, clipped: the exact inverse of `pixel / 127.5 - 1`."""
     return ((x.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -37,7 +37,7 @@ def enlarge(x: Tensor, times: int) -> Tensor:
 
 
 def comfortable(x: Tensor, pixels: int = 112) -> int:
-    """The whole number of times that (..., H, W) is to be enlarged so that its height comes near `pixels`; 1 for large images."""
+    """How many times to `enlarge` (..., H, W) so that its height comes near `pixels`; 1 for large images."""
     return max(1, pixels // x.shape[-2])
 
 
@@ -99,7 +99,7 @@ def save_animation(frames: Sequence[Tensor], path: str | Path, milliseconds: int
     Path(path).write_bytes(animation_bytes(frames, formats[suffix], milliseconds))
 
 
-def read_image(path: str | Path, shape: tuple[int, int, int], resize: bool = False) -> Tensor:
+def read_image(path: str | Path, shape: tuple[int, ...], resize: bool = False) -> Tensor:
     """An image file as (C, H, W) floats in [-1, 1].
 
     Args:
@@ -108,8 +108,11 @@ def read_image(path: str | Path, shape: tuple[int, int, int], resize: bool = Fal
         resize: scale another size to H x W and cut what protrudes, evenly on both sides, instead of refusing it.
 
     Raises:
-        UserError: no such file, not an image, a damaged or truncated one, or another size and not `resize`.
+        UserError: no such file, not an image, a damaged or truncated one, or another size and not `resize`; or `shape`
+            is no image's.
     """
+    if len(shape) != 3 or shape[0] not in _MODES:
+        raise UserError(f"{path} cannot be used: an image has shape (1 or 3, H, W), but {tuple(shape)} is needed here")
     channels, height, width = shape
     try:
         with Image.open(path) as opened:
@@ -127,7 +130,9 @@ def read_image(path: str | Path, shape: tuple[int, int, int], resize: bool = Fal
         raise UserError(f"{path} is a damaged image: {' '.join(str(error).split())}") from None
     if image.size != (width, height):
         if not resize:
-            raise UserError(f"{path} is {image.width}x{image.height} pixels, but {width}x{height} are expected; --resize fits it")
+            raise UserError(
+                f"{path} is {image.width}x{image.height} pixels, but {width}x{height} are expected; --resize fits it"
+            )
         image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     if image.mode.startswith("I;16"):  # Pillow's own conversion of 16-bit grey clips instead of scaling
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

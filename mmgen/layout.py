@@ -6,7 +6,8 @@ Three clocks that are never derived from one another: who may be seen (`rank`, `
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class Role:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The fields of N positions. Each is (b, N) int64, `position` is (b, N, 3); b is 1 (one layout for all rows) or the batch.
+    """The fields of N positions. Each is (b, N) int64, `position` is (b, N, 3); b is 1 (shared by all rows) or the batch.
 
     Attributes:
         position: (t, h, w) for rotary and absolute position tables.
@@ -85,7 +86,7 @@ class Layout:
         return self.map(lambda field: _expand(field, batch))
 
     def repeat(self, times: int) -> "Layout":
-        """Stack the batch on itself, as guidance does with conditional and unconditional rows; a shared layout stays shared."""
+        """Stack the batch on itself, as guidance does with conditional and unconditional rows; what is shared stays so."""
         return self if self.batch == 1 else self.map(lambda field: torch.cat([field] * times))
 
     def to(self, device: torch.device) -> "Layout":
@@ -96,7 +97,10 @@ class Layout:
 
     def but(self, **changes: Tensor | int) -> "Layout":
         """Replace fields; an integer fills the whole field."""
-        filled = {name: torch.full_like(self.rank, value) if isinstance(value, int) else value for name, value in changes.items()}
+        filled = {
+            name: torch.full_like(self.rank, value) if isinstance(value, int) else value
+            for name, value in changes.items()
+        }
         return replace(self, **filled)
 
 
@@ -118,8 +122,8 @@ def _to(layout: Layout, device: torch.device) -> Layout:
     return layout.map(lambda field: field.to(device))
 
 
-# Layouts hash by identity. Shared ones (b = 1) come back as the same object when they are built again in the same way, so
-# that whatever is derived from them (dense masks, block masks, rotary tables) is found again too.
+# Layouts hash by identity. Shared ones (b = 1) come back as the same object when they are built again in the same way,
+# so that whatever is derived from them (dense masks, block masks, rotary tables) is found again too.
 _cached_concatenate = lru_cache(maxsize=1024)(_concatenate)
 _cached_slice = lru_cache(maxsize=8192)(_slice)
 _cached_to = lru_cache(maxsize=1024)(_to)
@@ -127,12 +131,13 @@ _cached_to = lru_cache(maxsize=1024)(_to)
 
 def _plain(position: Tensor, rank: Tensor, **given: Tensor) -> Layout:
     zeros = torch.zeros_like(rank)
-    base = dict(block=rank, frame=zeros, document=zeros, segment=zeros, level=zeros, role=torch.full_like(rank, Role.CLEAN))
+    role = torch.full_like(rank, Role.CLEAN)
+    base = dict(block=rank, frame=zeros, document=zeros, segment=zeros, level=zeros, role=role)
     return Layout(position=position, rank=rank, **(base | given))
 
 
 def blocks(length: int, size: int) -> Tensor:
-    """(length,) int64 block numbers in blocks of `size`; where the length is no multiple, the remainder block comes first.
+    """(length,) int64 block numbers in blocks of `size`; where the length is no multiple, a remainder block comes first.
 
     Remainder first, because the first block then is the one that starts from nothing (an image before its video).
     """
@@ -179,13 +184,19 @@ def noisy(layout: Layout) -> Layout:
 
 
 def pack(layouts: Sequence[Layout]) -> Layout:
-    """Several samples in one row; each becomes a document of its own, and documents never meet."""
+    """Several samples in one row; each becomes a document of its own, and documents never meet.
+
+    A sample that is packed itself keeps its documents apart, and padding stays padding.
+    """
     if not layouts:
         raise UserError("pack needs at least one layout")
-    packed = layouts[0].but(document=0)
-    for number, layout in enumerate(layouts[1:], start=1):
-        packed = packed + layout.but(document=number)
-    return packed
+    parts, documents, positions = [], 0, 0
+    for layout in layouts:
+        own = layout.document
+        parts.append(layout.but(document=torch.where(own < 0, own - positions, own + documents)))
+        documents += max(int(own.max()) + 1, 0)
+        positions += layout.length
+    return reduce(add, parts)
 
 
 def interleave(first: Layout, second: Layout) -> Layout:

@@ -1,16 +1,15 @@
 """Mask: the machinery around one predicate of two positions, `sees(q, k)`.
 
-Fields broadcast, so that one definition serves as dense boolean for SDPA (queries (b, 1, Nq, 1), keys (b, 1, 1, Nk)), as
-FlexAttention's `mask_mod` (fields indexed by `b, q_idx` and `b, kv_idx`), as a picture, and for any slice of queries against
-a cache of keys. Positions of different documents never meet, whatever the predicate says.
+Fields broadcast, so that one definition serves as dense boolean for SDPA (queries (b, 1, Nq, 1), keys (b, 1, 1, Nk)),
+as FlexAttention's `mask_mod` (fields indexed by `b, q_idx` and `b, kv_idx`), as a picture, and for any slice of queries
+against a cache of keys. Positions of different documents never meet, whatever the predicate says.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,7 +66,7 @@ class Mask:
         return _cached_dense(self, queries, keys) if queries.batch == keys.batch == 1 else _dense(self, queries, keys)
 
     def bias(self, queries: Layout, keys: Layout) -> Tensor:
-        """(b, 1, Nq, Nk) float added to the attention scores: 0 where visible, log(leak) where hidden, -inf across documents."""
+        """(b, 1, Nq, Nk) float to add to the scores: 0 where visible, log(leak) where hidden, -inf across documents."""
         together = queries.document[:, None, :, None] == keys.document[:, None, None, :]
         hidden = torch.where(together, math.log(self.leak) if self.leak else -math.inf, -math.inf)
         return torch.where(self.dense(queries, keys), 0.0, hidden)
@@ -84,10 +83,14 @@ class Mask:
 
     def block_mask(self, queries: Layout, keys: Layout) -> Any:
         """FlexAttention's BlockMask; cached for shared layouts."""
-        return _cached_block_mask(self, queries, keys) if queries.batch == keys.batch == 1 else _block_mask(self, queries, keys)
+        return (
+            _cached_block_mask(self, queries, keys)
+            if queries.batch == keys.batch == 1
+            else _block_mask(self, queries, keys)
+        )
 
     def fast_path(self, queries: Layout, keys: Layout) -> Literal["full", "causal"] | None:
-        """What SDPA can do without a mask tensor: `full` when everybody sees everybody, `causal` for a plain lower triangle."""
+        """What SDPA can do without a mask tensor: `full` where everybody sees everybody, `causal` for a lower triangle."""
         if queries.batch > 1 or keys.batch > 1 or self.leak:
             return None  # rows differ, and looking at the values would make the device wait
         return _cached_fast_path(self, queries, keys)
@@ -107,9 +110,7 @@ class Mask:
             raise UserError(f"mask {self.name!r} cannot be decoded with a cache: {obstacle}")
 
     def _obstacle(self, layout: Layout, step: Tensor) -> str | None:
-        if self.leak:
-            return "hidden keys keep a share of the attention"
-        sees, step = self.dense(layout, layout)[:, 0], step.view(-1, layout.length)
+        sees, step = self.bias(layout, layout)[:, 0] > -math.inf, step.view(-1, layout.length)  # a leak sees a little
         noisy = layout.role == Role.NOISY
         stored = ~noisy[:, :, None]
         troubles = {
@@ -119,8 +120,15 @@ class Mask:
         for reason, trouble in troubles.items():
             pairs = (sees & trouble).nonzero()
             if len(pairs):
-                return f"{reason} (query {int(pairs[0, 1])} sees key {int(pairs[0, 2])})"
+                leaks = ", through its leak" if self.leak else ""
+                return f"{reason} (query {int(pairs[0, 1])} sees key {int(pairs[0, 2])}{leaks})"
         return None
+
+
+class _Place(NamedTuple):  # torch.compile traces a named tuple, and no SimpleNamespace
+    t: Tensor
+    h: Tensor
+    w: Tensor
 
 
 class _View:
@@ -132,8 +140,7 @@ class _View:
     def __getattr__(self, name: str) -> Any:
         field = getattr(self._layout, name)
         if name == "position":
-            t, h, w = (self._change(axis) for axis in field.unbind(-1))
-            return SimpleNamespace(t=t, h=h, w=w)
+            return _Place(*(self._change(axis) for axis in field.unbind(-1)))
         return self._change(field)
 
 
@@ -149,7 +156,9 @@ def _block_mask(mask: Mask, queries: Layout, keys: Layout) -> Any:
 
     batch = max(queries.batch, keys.batch)
     mod = mask.mask_mod(queries, keys)
-    return create_block_mask(mod, batch if batch > 1 else None, None, queries.length, keys.length, device=queries.rank.device)
+    return create_block_mask(
+        mod, batch if batch > 1 else None, None, queries.length, keys.length, device=queries.rank.device
+    )
 
 
 def _fast_path(mask: Mask, queries: Layout, keys: Layout) -> Literal["full", "causal"] | None:

@@ -15,6 +15,7 @@ from mmgen.masks import CATALOGUE, example, get_mask
 
 INK, FADED, PAPER, DESK, LINE, HIDDEN = "#1f2328", "#626c77", "#ffffff", "#f4f5f6", "#dde1e5", "#edeff1"
 ROLES = {Role.PREFIX: ("PREFIX", "#eeb02c"), Role.CLEAN: ("CLEAN", "#2a78c2"), Role.NOISY: ("NOISY", "#e2583b")}
+PALE = 0.28  # strength of a hidden key's colour where it leaks
 BARS = ("#d3dae1", "#e9edf0")  # neighbouring runs of one value along an axis
 MATRIX = 206  # side of a small mask's matrix in points; large ones grow so that a cell keeps CELL points
 CELL = 2
@@ -70,7 +71,7 @@ class _Parts:
 
 
 def _parts(mask: Mask, queries: Layout, keys: Layout, scale: float) -> _Parts:
-    matrix, share = _matrix(mask, queries, keys, scale)
+    matrix, share = _matrix(mask, queries, keys, scale), float(mask.dense(queries, keys)[0, 0].double().mean())
     width = max(round(WIDTH * scale), matrix.width)
     title = _paragraph(mask.name, 19, INK, width, scale, heavy=True)
     head = _joined([title, _paragraph(mask.sentence, 12.5, INK, width, scale)], round(5 * scale))
@@ -81,16 +82,20 @@ def _parts(mask: Mask, queries: Layout, keys: Layout, scale: float) -> _Parts:
 # The matrix.
 
 
-def _matrix(mask: Mask, queries: Layout, keys: Layout, scale: float) -> tuple[Image.Image, float]:
-    """The cells between the strips of their fields, and the share of visible pairs."""
-    down, across = queries.length, keys.length
-    cell = max(round(CELL * scale), min(round(MATRIX * scale) // max(down, across), round(20 * scale)))
+def cell_colours(mask: Mask, queries: Layout, keys: Layout) -> np.ndarray:
+    """(Nq, Nk, 3) RGB of each pair: the key's role where visible, pale where it only leaks, grey where hidden."""
     visible = mask.dense(queries, keys)[0, 0].cpu().numpy()
     together = (queries.document[0, :, None] == keys.document[0, None, :]).cpu().numpy()
-    strength = np.where(visible, 1.0, 0.28 if mask.leak else 0.0) * together
+    strength = np.where(visible, 1.0, PALE if mask.leak else 0.0) * together
     colours = np.array([_rgb(ROLES[role][1]) for role in sorted(ROLES)])[keys.role[0].cpu().numpy()]
-    cells = _rgb(HIDDEN) + strength[..., None] * (colours[None] - _rgb(HIDDEN))
+    return _rgb(HIDDEN) + strength[..., None] * (colours[None] - _rgb(HIDDEN))
 
+
+def _matrix(mask: Mask, queries: Layout, keys: Layout, scale: float) -> Image.Image:
+    """The cells between the strips of their fields."""
+    down, across = queries.length, keys.length
+    cell = max(round(CELL * scale), min(round(MATRIX * scale) // max(down, across), round(20 * scale)))
+    cells = cell_colours(mask, queries, keys)
     fields = _fields_read(mask, queries, keys)
     strips = [(name, _field(queries, name), _field(keys, name)) for name in fields if name != "role"]
     thick, thin, gap = round(15 * scale), round(6 * scale), round(2 * scale)
@@ -125,7 +130,7 @@ def _matrix(mask: Mask, queries: Layout, keys: Layout, scale: float) -> tuple[Im
             image.paste(bar.transpose(Image.Transpose.TRANSPOSE), (indent + at, corner))
         else:
             image.paste(bar, (left, at))
-    return image, float((visible & together).mean())
+    return image
 
 
 def _tiled(cells: np.ndarray, cell: int, scale: float) -> Image.Image:
@@ -207,7 +212,7 @@ def _guide(width: int, height: int, scale: float) -> Image.Image:
 def _legend(width: int, leak: bool, scale: float) -> Image.Image:
     entries = [*(ROLES[role] for role in sorted(ROLES)), ("hidden", HIDDEN)]
     if leak:
-        blue = _rgb(HIDDEN) + 0.28 * (_rgb(ROLES[Role.CLEAN][1]) - _rgb(HIDDEN))
+        blue = _rgb(HIDDEN) + PALE * (_rgb(ROLES[Role.CLEAN][1]) - _rgb(HIDDEN))
         entries.append(("leaks", "#{:02x}{:02x}{:02x}".format(*(round(part) for part in blue))))
     image = Image.new("RGB", (width, round(14 * scale)), PAPER)
     draw, font, side, x = ImageDraw.Draw(image), _font(10.5 * scale), round(10 * scale), 0.0

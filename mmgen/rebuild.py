@@ -1,4 +1,4 @@
-"""Modules from the config of a finished run: typed parsing of the subtree that describes them, nothing else of the config."""
+"""Modules from the config of a run: typed parsing of the subtree that describes them, and of nothing else."""
 
 import importlib.util
 import sys
@@ -66,11 +66,13 @@ def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) 
 def _require_own(arguments: dict[str, Any], where: str) -> None:
     for path in _import_paths(arguments):
         if not path.startswith("mmgen."):
-            raise UserError(f"{where} names {path}: only classes of mmgen are loaded, since importing others could run any code")
+            raise UserError(
+                f"{where} names {path}: only classes of mmgen are loaded, since importing others could run any code"
+            )
 
 
 def _import_paths(value: Any) -> Iterator[str]:
-    """Every string that a typed parser could take for a class: dotted, and its first part a module that can be imported."""
+    """Every string that a typed parser could take for a class: dotted, its first part a module that can be imported."""
     if isinstance(value, dict):
         for item in value.values():
             yield from _import_paths(item)
@@ -85,4 +87,3 @@ def _import_paths(value: Any) -> Iterator[str]:
 
 def _is_module(name: str) -> bool:
     return name in sys.modules or importlib.util.find_spec(name) is not None
-

@@ -1,8 +1,8 @@
 """Measured figures on disk: `results.json` of a recipe folder, which commands write and cards are rendered from.
 
-A row says what was measured and how, so that anybody can measure it again. Two rows are of the same thing when they agree in
-`IDENTITY`; measuring that thing anew replaces the row, whatever the number of samples, the seed, the training budget or the
-machine. A folder thus holds one figure for each thing and way of measuring it, always the latest.
+A row says what was measured and how, so that anybody can measure it again. Two rows are of the same thing when they
+agree in `IDENTITY`; measuring that thing anew replaces the row, whatever the number of samples, the seed, the training
+budget or the machine. A folder thus holds one figure for each thing and way of measuring it, always the latest.
 """
 
 import json
@@ -142,7 +142,11 @@ def measured(metric: str, value: float, *, device: str = "cpu", **how: Any) -> F
         device: that it ran on; a GPU is named in `machine`.
         how: the other fields of `Figure`.
     """
-    here = {"commit": commit(), "machine": machine(device), "date": datetime.now(UTC).date().isoformat()}
+    here: dict[str, Any] = {
+        "commit": commit(),
+        "machine": machine(device),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
     how["seconds"] = round(how["seconds"], 2)
     return Figure(metric_name(metric, how.get("extractor")), float(f"{value:.6g}"), **how, **here)
 
@@ -164,9 +168,11 @@ def append(
     settings: str | None = None,
     device: str = "cpu",
 ) -> Figure:
-    """Write one figure of here and now into a folder's results.json; see `Figure` for the arguments, `write` for errors."""
+    """Write one figure of here and now into a folder's results.json; `Figure` says what the arguments are."""
     how = dict(command=command, data=data, samples=samples, seed=seed, steps=steps, seconds=seconds)
-    figure = measured(metric, value, device=device, mode=mode, extractor=extractor, budget=budget, settings=settings, **how)
+    figure = measured(
+        metric, value, device=device, mode=mode, extractor=extractor, budget=budget, settings=settings, **how
+    )
     write(card_folder, [figure])
     return figure
 

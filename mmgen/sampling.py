@@ -1,7 +1,7 @@
 """Samples from a loaded generator: labels to tokens to images, in batches, with progress and previews.
 
-What `mmgen sample`, `evaluate`, `demo` and the gallery share. Sample i depends on (seed, i) and its own label alone, so that
-neither the batch size nor the number of samples changes it.
+What `mmgen sample`, `evaluate`, `demo` and the gallery share. Sample i depends on (seed, i) and its own label alone, so
+that neither the batch size nor the number of samples changes it.
 """
 
 import time
@@ -28,7 +28,8 @@ class Sampled:
         tokens: (B, N) int64.
         images: (B, C, H, W) in [-1, 1].
         steps: the states that the slowest batch went through.
-        forward_passes: of the backbone, one after the other, for the slowest batch; a guided one is a doubled batch and counts once.
+        forward_passes: of the backbone, one after the other, for the slowest batch; a guided one is a doubled batch and
+            counts once.
         seconds: wall clock for all batches, decoding included.
         states: all rows' states in order if they were asked for; a batch that ends early repeats its last one.
     """
@@ -70,8 +71,8 @@ def sample_images(
         progress: called after each state with the number of samples that are done; a started one counts by its tokens.
 
     Raises:
-        UserError: an unknown mode, no tokenizer to decode with, a class out of range, guidance without a class, fewer than
-            one step, or tokens to keep that the paradigm cannot keep.
+        UserError: an unknown mode, no tokenizer to decode with, a class out of range, guidance without a class, or
+            tokens to keep that the paradigm cannot keep.
     """
     paradigm = pick_mode(loaded, mode)
     tokenizer = require_tokenizer(loaded)
@@ -116,14 +117,16 @@ def pick_mode(loaded: Loaded, mode: str | None) -> Paradigm:
     if mode is None:
         raise UserError(f"{loaded.path} can sample in several ways: choose --mode {' or '.join(modes)}")
     if mode not in modes:
-        raise UserError(f"{loaded.path} was not trained for --mode {mode}; it was for: {', '.join(modes)}{nearest(mode, modes)}")
+        raise UserError(
+            f"{loaded.path} was not trained for --mode {mode}; it was for: {', '.join(modes)}{nearest(mode, modes)}"
+        )
     return modes[mode]
 
 
 def require_tokenizer(loaded: Loaded) -> Tokenizer:
     """The tokenizer. Raises UserError where the run has none."""
     if loaded.tokenizer is None:
-        raise UserError(f"{loaded.path} has no tokenizer, so its tokens cannot become images; name one when you fit (data.init_args.tokenizer)")
+        raise UserError(f"{loaded.path} has no tokenizer, so its tokens cannot become images; name one when you fit")
     return loaded.tokenizer
 
 
@@ -146,11 +149,14 @@ def class_labels(names: Sequence[str], count: int, loaded: Loaded) -> Tensor:
 def check_request(loaded: Loaded, labels: Tensor, options: SampleOptions, batch: int) -> None:
     """Raises UserError where `sample_images` would: before anything is written or run."""
     if not len(labels) or batch < 1:
-        raise UserError(f"at least one sample and a batch of at least 1 are needed, got --num {len(labels)} and --batch {batch}")
+        raise UserError(
+            f"at least one sample and a batch of at least 1 are needed, got --num {len(labels)} and --batch {batch}"
+        )
     classes = loaded.generator.classes
     if labels.max() >= classes or labels.min() < -1:
         wrong = labels[(labels >= classes) | (labels < -1)][0]
-        raise UserError(f"class {wrong} is out of range: {loaded.path} knows {f'classes 0 to {classes - 1}' if classes else 'no classes'}")
+        known_classes = f"classes 0 to {classes - 1}" if classes else "no classes"
+        raise UserError(f"class {wrong} is out of range: {loaded.path} knows {known_classes}")
     if options.guidance.scale != 1:
         reasons = {
             "it was trained without classes": classes == 0,
@@ -174,7 +180,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def region(text: str, spec: TokenSpec) -> Tensor:
-    """(N,) bool: the places of the token grid that a text such as `0:4` (rows), `0:4,2:6` or `:,0:3` (rows, columns) names.
+    """(N,) bool: the places of the token grid that a text such as `0:4` (rows) or `0:4,2:6` (rows, columns) names.
 
     Raises:
         UserError: it is no such text, or names no place of the grid.
@@ -186,16 +192,21 @@ def region(text: str, spec: TokenSpec) -> Tensor:
             raise ValueError
         mask[(slice(None), *(slice(*(int(end) if end.strip() else None for end in ends)) for ends in parts))] = True
     except ValueError:
-        raise UserError(f"region {text!r} must be ROWS or ROWS,COLUMNS of the token grid, such as 0:4 or 0:4,2:6 or :,0:3") from None
+        raise UserError(
+            f"region {text!r} must be ROWS or ROWS,COLUMNS of the token grid, such as 0:4 or 0:4,2:6 or :,0:3"
+        ) from None
     if not mask.any():
-        raise UserError(f"region {text!r} names no place of the token grid of {spec.grid[1]} rows and {spec.grid[2]} columns")
+        raise UserError(
+            f"region {text!r} names no place of the token grid of {spec.grid[1]} rows and {spec.grid[2]} columns"
+        )
     return mask.flatten()
 
 
 def state_images(tokenizer: Tokenizer, state: State) -> Tensor:
     """A state as images (B, C, H, W) in [-1, 1]: decoded, with mid-grey over the places that are still open."""
-    tokens = state.tokens.masked_fill(~state.committed, 0)  # an open place may hold a mask token, which no decoder knows
-    images = tokenizer.decode(Tokens(tokens, tokenizer.spec.grid)).float().cpu()
+    tokens = state.tokens.masked_fill(~state.committed, 0)  # what an open place holds means nothing
+    device = next(tokenizer.parameters()).device
+    images = tokenizer.decode(Tokens(tokens.to(device), tokenizer.spec.grid)).float().cpu()
     _, rows, columns = tokenizer.spec.grid
     committed = rearrange(state.committed.cpu(), "b (t h w) -> b t h w", h=rows, w=columns)
     shown = committed.repeat_interleave(images.shape[-2] // rows, -2).repeat_interleave(images.shape[-1] // columns, -1)
@@ -214,7 +225,8 @@ def _class_number(name: str, loaded: Loaded) -> int:
         if 0 <= int(name) < classes:
             return int(name)
         raise UserError(f"class {name} is out of range: {loaded.path} knows classes 0 to {classes - 1}")
-    raise UserError(f"class {name!r} is unknown: {loaded.path} knows {', '.join(names) or f'0 to {classes - 1}'}{nearest(name, names)}")
+    known = ", ".join(names) or f"0 to {classes - 1}"
+    raise UserError(f"class {name!r} is unknown: {loaded.path} knows {known}{nearest(name, names)}")
 
 
 def _side_by_side(runs: list[list[State]]) -> list[State]:
@@ -223,6 +235,8 @@ def _side_by_side(runs: list[list[State]]) -> list[State]:
     for index in range(max(map(len, runs))):
         now = [states[min(index, len(states) - 1)] for states in runs]
         slowest = max(now, key=lambda state: state.step)
-        tokens, committed = (torch.cat([getattr(state, name).cpu() for state in now]) for name in ("tokens", "committed"))
+        tokens, committed = (
+            torch.cat([getattr(state, name).cpu() for state in now]) for name in ("tokens", "committed")
+        )
         merged.append(State(tokens, committed, slowest.step, slowest.block, max(state.forward_passes for state in now)))
     return merged

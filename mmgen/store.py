@@ -1,8 +1,9 @@
 """Trained models on disk: run folders and exports, back to modules.
 
-A run folder holds `config.yaml` and `checkpoints/last.ckpt`, as `mmgen fit` writes them. An export holds `config.yaml` and
-`model.safetensors`, and for a generator its tokenizer in `tokenizer/`. Both are read the same way, and neither can run code:
-checkpoints are read with `weights_only`, safetensors holds numbers alone, and a config may only name classes of mmgen.
+A run folder holds `config.yaml` and `checkpoints/last.ckpt`, as `mmgen fit` writes them. An export holds `config.yaml`
+and `model.safetensors`, and for a generator its tokenizer in `tokenizer/`. Both are read the same way, and neither can
+run code: checkpoints are read with `weights_only`, safetensors holds numbers alone, and a config may only name classes
+of mmgen.
 """
 
 import copy
@@ -83,8 +84,8 @@ def load_generator(path: str | Path) -> Loaded:
     """The generator of a run folder or an export, with all that sampling needs.
 
     Raises:
-        UserError: as `load_tokenizer`, for the generator or for its tokenizer; or the tokenizer is not where it was, or has
-            been trained anew since.
+        UserError: as `load_tokenizer`, for the generator or for its tokenizer; or the tokenizer is not where it was, or
+            now yields other tokens.
     """
     saved = Saved.read(path, "generator")
     spec = TokenSpec.from_dict(saved.record["spec"])
@@ -93,18 +94,20 @@ def load_generator(path: str | Path) -> Loaded:
     source = saved.tokenizer_path()
     tokenizer = None if source is None else load_tokenizer(source)
     if tokenizer is not None and tokenizer.spec != spec:
-        raise UserError(f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {tokenizer.spec}")
+        raise UserError(
+            f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {tokenizer.spec}"
+        )
     names = list(saved.record["class_names"])
     return Loaded(generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path)
 
 
 def save_export(path: str | Path, out: str | Path) -> "Saved":
-    """Write a run (or an export) as an export: config, weights as safetensors, and a generator's tokenizer in `tokenizer/`.
+    """Write a run as an export: config, weights as safetensors, and a generator's tokenizer in `tokenizer/`.
 
     The weights are those that sampling uses: the average (EMA) where the run kept one. Optimiser state stays behind.
 
     Args:
-        path: the run folder.
+        path: the run folder, or an export.
         out: a folder that does not exist yet, or is empty.
 
     Raises:
@@ -115,16 +118,22 @@ def save_export(path: str | Path, out: str | Path) -> "Saved":
     load(path)  # an export that does not load is worth nothing: find out before anything is written
     out = new_folder(out)
     config, source = copy.deepcopy(saved.config), saved.tokenizer_path()
-    config |= {key: None for key in ("run", "ckpt_path") if key in config}  # where that run lay is not where the next one goes
+    config |= {
+        key: None for key in ("run", "ckpt_path") if key in config
+    }  # where that run lay is not where the next one goes
     if source is not None:
         save_export(source, out / "tokenizer")
         data = (config.get("data") or {}).get("init_args") or {}
         if data.get("tokenizer") is not None:
             data["tokenizer"] = str(out / "tokenizer")
-    head = f"# Exported from {saved.path} after {saved.step} steps. Trains again with: mmgen fit --config {out / CONFIG}\n"
+    head = (
+        f"# Exported from {saved.path} after {saved.step} steps. Trains again with: mmgen fit --config {out / CONFIG}\n"
+    )
     (out / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False))
     record = {"kind": saved.kind, "step": saved.step, "averaged": saved.averaged, "record": saved.record}
-    contiguous = {name: value.contiguous().clone() for name, value in saved.state.items()}  # safetensors refuses shared memory
+    contiguous = {
+        name: value.contiguous().clone() for name, value in saved.state.items()
+    }  # safetensors refuses shared memory
     save_file(contiguous, out / WEIGHTS, metadata={"format": "pt", "mmgen": json.dumps(record)})
     return replace(saved, path=out, weights=out / WEIGHTS, config=config)
 
@@ -184,15 +193,28 @@ class Saved:
     def _of_run(cls, path: Path, kind: Kind, config: dict[str, Any]) -> "Saved":
         file = path / CHECKPOINT
         if not file.exists():
-            raise UserError(f"{path} was never trained (no {CHECKPOINT}); run mmgen fit --config {_recipe_for(path) or path / CONFIG}")
+            recipe = _recipe_for(path) or path / CONFIG
+            raise UserError(f"{path} was never trained (no {CHECKPOINT}); run mmgen fit --config {recipe}")
         try:
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
             weights, step = dict(checkpoint["state_dict"]), int(checkpoint["global_step"])
-        except Exception as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS, key and value errors
-            what = "holds more than weights, which is refused" if "weights_only" in str(error) else "is truncated or corrupt"
-            raise UserError(f"checkpoint {file} {what} ({_first_line(error)}); train again, or restore the file") from None
+        except (
+            Exception
+        ) as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS, key and value errors
+            what = (
+                "holds more than weights, which is refused"
+                if "weights_only" in str(error)
+                else "is truncated or corrupt"
+            )
+            raise UserError(
+                f"checkpoint {file} {what} ({_first_line(error)}); train again, or restore the file"
+            ) from None
         prefix = f"{kind}."
-        state = {_plain(name).removeprefix(prefix): value for name, value in weights.items() if _plain(name).startswith(prefix)}
+        state = {
+            _plain(name).removeprefix(prefix): value
+            for name, value in weights.items()
+            if _plain(name).startswith(prefix)
+        }
         record = dict(checkpoint.get("mmgen") or {})
         if not state or (kind == "generator" and "spec" not in record):
             raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?")
@@ -212,10 +234,10 @@ class Saved:
         return cls(path, kind, config, file, state, about["step"], about["averaged"], about["record"])
 
     def tokenizer_path(self) -> Path | None:
-        """The folder of a generator's tokenizer: inside an export, or where the run was told it is. None where there is none.
+        """The folder of a generator's tokenizer: inside an export, or where the run was told it is; None without one.
 
-        A relative path is looked up from the working directory, then from each folder above the run, so that a run can be
-        sampled from anywhere.
+        A relative path is looked up from the working directory, then from each folder above the run, so that a run can
+        be sampled from anywhere.
         """
         named = self.record.get("tokenizer")
         if named is None:
@@ -224,7 +246,9 @@ class Saved:
             return self.path / "tokenizer"
         found = [base / named for base in (Path(), *self.path.absolute().parents) if (base / named).is_dir()]
         if not found:
-            raise UserError(f"the tokenizer {named}, on which {self.path} was trained, is not there; put it back or train it again")
+            raise UserError(
+                f"the tokenizer {named}, on which {self.path} was trained, is not there; put it back or train it again"
+            )
         return found[0]
 
 

@@ -15,7 +15,9 @@ from mmgen.cli.main import COMMANDS
 from mmgen.recipes import recipes_root
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tokenizers/*/*.md"), *ROOT.glob("experiments/*/*.md")])
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tokenizers/*/*.md"), *ROOT.glob("experiments/*/*.md")]
+)
 RECIPES = sorted([*ROOT.glob("tokenizers/*/config.yaml"), *ROOT.glob("experiments/*/config.yaml")])
 
 
@@ -56,7 +58,8 @@ def folders_with_tests() -> list[Path]:
 
 def defines_tests(path: Path) -> bool:
     return any(
-        isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in ast.walk(ast.parse(path.read_text()))
+        isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        for node in ast.walk(ast.parse(path.read_text()))
     )
 
 
@@ -66,15 +69,16 @@ def test_ci_collects_every_folder_of_tests(folder: Path) -> None:
 
 
 def test_every_file_with_tests_has_a_name_that_pytest_collects() -> None:
-    stray = [name(path) for path in ROOT.glob("tests/**/*.py") if defines_tests(path) and not path.name.startswith("test_")]
+    stray = [
+        name(path) for path in ROOT.glob("tests/**/*.py") if defines_tests(path) and not path.name.startswith("test_")
+    ]
     assert stray == []
 
 
 def code_of(document: Path) -> Iterator[tuple[str, str]]:
     """(language, text) of every fenced block and code span."""
     text = document.read_text()
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        yield language, block
+    yield from re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     for span in re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)):
         yield "", span
 
@@ -107,7 +111,9 @@ def test_recipes_are_found_where_the_checkout_is() -> None:
 
 def test_recipe_folders_hold_no_python() -> None:
     """A top-level tokenizers/__init__.py would even shadow the tokenizers package for whoever runs from here."""
-    assert [name(path) for folder in ("configs", "tokenizers", "experiments") for path in ROOT.glob(f"{folder}/**/*.py*")] == []
+    assert [
+        name(path) for folder in ("configs", "tokenizers", "experiments") for path in ROOT.glob(f"{folder}/**/*.py*")
+    ] == []
 
 
 def test_files_stay_small_enough_to_read() -> None:
@@ -137,10 +143,24 @@ def imported(path: Path) -> set[str]:
     """Top-level names of all that a file imports, inside functions too."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    return {module.split(".")[0] for module in plain | {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}}
+    return {
+        module.split(".")[0]
+        for module in plain | {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    }
 
 
-GLOBAL_DRAWS = {"rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "multinomial", "bernoulli", "normal"}
+GLOBAL_DRAWS = {
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "rand_like",
+    "randn_like",
+    "randint_like",
+    "multinomial",
+    "bernoulli",
+    "normal",
+}
 
 
 def test_paradigms_draw_only_from_keyed_streams() -> None:

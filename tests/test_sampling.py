@@ -71,7 +71,9 @@ def test_steps_and_passes_are_counted(loaded: Loaded) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_states_lead_from_nothing_to_the_samples(mode: str, loaded: Loaded) -> None:
-    options = replace(GUIDED, decoding=Decoding(select="entropy_bound", entropy_bound=2.0))  # batches of different length
+    options = replace(
+        GUIDED, decoding=Decoding(select="entropy_bound", entropy_bound=2.0)
+    )  # batches of different length
     sampled = sample_images(loaded, mode, LABELS, options, batch=2, keep_states=True)
     assert sampled.states is not None
     counts = torch.stack([state.committed.sum(1) for state in sampled.states])
@@ -90,7 +92,9 @@ def test_open_places_are_grey_and_closed_ones_are_not(loaded: Loaded) -> None:
     assert states is not None
     assert (state_images(loaded.tokenizer, states[0]) == 0).all()
     middle = state_images(loaded.tokenizer, states[2])
-    places = middle.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2).flatten(1, 3)  # (B, 16, 4): the 2x2 pixels of each token
+    places = (
+        middle.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2).flatten(1, 3)
+    )  # (B, 16, 4): the 2x2 pixels of each token
     assert (places[~states[2].committed] == 0).all()
     assert (places[states[2].committed] != 0).any(-1).float().mean() > 0.9
 
@@ -148,7 +152,7 @@ def test_a_class_out_of_range_names_the_range(name: str, loaded: Loaded) -> None
 
 
 def test_a_class_unknown_names_the_nearest(loaded: Loaded, unconditional: Loaded) -> None:
-    with pytest.raises(UserError, match="class 'tow' is unknown: .* zero, one, two; did you mean 'two'?"):
+    with pytest.raises(UserError, match=r"class 'tow' is unknown: .* zero, one, two; did you mean 'two'\?"):
         class_labels(["tow"], 1, loaded)
     with pytest.raises(UserError, match="was trained without classes"):
         class_labels(["two"], 1, unconditional)
@@ -161,7 +165,9 @@ def test_labels_are_checked_where_they_enter(loaded: Loaded) -> None:
 
 
 def test_a_mode_that_was_not_trained_names_those_that_were(loaded: Loaded, unconditional: Loaded) -> None:
-    with pytest.raises(UserError, match="not trained for --mode maskd; it was for: ar, masked, block; did you mean 'masked'?"):
+    with pytest.raises(
+        UserError, match=r"not trained for --mode maskd; it was for: ar, masked, block; did you mean 'masked'\?"
+    ):
         pick_mode(loaded, "maskd")
     with pytest.raises(UserError, match="choose --mode ar or masked or block"):
         pick_mode(loaded, None)

@@ -59,8 +59,17 @@ def generator_run(
     """A generator of one narrow block; `changes` go to `write_run`."""
     spec = load_tokenizer(tokenizer).spec if tokenizer else ConvImageTokenizer(BSQ(4), 8, 1, 8, 2).spec
     module = scramble(Generator(spec, Transformer(dim=16, depth=1, heads=2), classes), 1)
-    backbone = {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", "dim": 16, "depth": 1, "heads": 2}}
-    init_args = {"backbone": backbone, "paradigm": paradigm, "positions": "learned", "condition_dropout": 0.1, "lr": 1e-3}
+    backbone = {
+        "class_path": "mmgen.backbone.Transformer",
+        "init_args": {"size": "tiny", "dim": 16, "depth": 1, "heads": 2},
+    }
+    init_args = {
+        "backbone": backbone,
+        "paradigm": paradigm,
+        "positions": "learned",
+        "condition_dropout": 0.1,
+        "lr": 1e-3,
+    }
     source = str(tokenizer) if tokenizer else None
     data = {"class_path": "mmgen.data.Digits", "init_args": {"tokenizer": source}}
     model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}

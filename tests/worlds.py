@@ -41,7 +41,7 @@ def draws(batch: int, seed: int = 0, first: int = 0) -> Draws:
 class World:
     """All sequences of `length` tokens over `size` values, with a law that has no conditional independence in it."""
 
-    def __init__(self, size: int = 2, length: int = 4, seed: int = 0) -> None:
+    def __init__(self, size: int = 2, length: int = 3, seed: int = 0) -> None:
         self.spec = TokenSpec("categorical", size, (1, 1, length))
         self.states = torch.tensor(list(itertools.product(range(size), repeat=length)))
         logits = torch.randn(len(self.states), generator=torch.Generator().manual_seed(seed)) * 1.2

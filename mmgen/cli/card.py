@@ -1,19 +1,20 @@
 """`mmgen card`: the tables of figures in README files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmgen.errors import UserError
 from mmgen.evaluation.card import README, card_folders, faults, update_card
 
 
-def run(folders: list[str] | None = None, check: bool = False) -> None:
+def run(folders: Sequence[str] = (), check: bool = False) -> None:
     """Render the table of figures in each folder's README.md from its results.json.
 
     Args:
         folders: recipe folders; by default all of them.
         check: change nothing, and fail if a README does not agree with its figures, or holds one that nobody measured.
     """
-    paths = [Path(folder) for folder in folders] if folders else card_folders()
+    paths = [Path(folder) for folder in folders] or card_folders()
     if not paths:
         raise UserError("there are no recipe folders here: name some")
     if check:

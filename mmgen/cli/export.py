@@ -2,10 +2,10 @@
 
 
 def run(path: str, out: str | None = None) -> None:
-    """Write config.yaml, model.safetensors and, for a generator, its tokenizer/ into a new folder that needs nothing else.
+    """Write config.yaml, model.safetensors and a generator's tokenizer/ into a new folder that needs nothing else.
 
-    Every command that takes a run takes the export too, and `mmgen fit --config OUT/config.yaml` trains the same recipe again.
-    The weights are those that sampling uses: the average over training (EMA) where the run kept one.
+    Every command that takes a run takes the export too, and `mmgen fit --config OUT/config.yaml` trains the same recipe
+    again. The weights are those that sampling uses: the average over training (EMA) where the run kept one.
 
     Args:
         path: run folder of a tokenizer or a generator.

@@ -27,7 +27,7 @@ from mmgen.cli.run_folder import RunFolder
 from mmgen.data import DataModule
 from mmgen.errors import UserError, nearest
 from mmgen.lit.averaging import EMA
-from mmgen.lit.checkpoints import Checkpoints
+from mmgen.lit.checkpoints import Checkpoints, RandomState
 from mmgen.lit.progress import Throughput, progress
 from mmgen.lit.samples import SampleGrids
 from mmgen.lit.startup import StartUp
@@ -128,12 +128,15 @@ class RecipeCLI(LightningCLI):
             checkpoints.put_into(self.folder.path)
             samples.put_into(self.folder.path)
             # Samples stand before the average, which puts the training weights back at the end of a validation.
-            callbacks += [StartUp(), Throughput(), samples, *([ema] if ema.decay else []), checkpoints]
+            callbacks += [StartUp(), Throughput(), RandomState(), samples, *([ema] if ema.decay else []), checkpoints]
             logger = options["logger"]
             if logger is None or logger is True:
                 logs = self.folder.path / "logs"
                 logger = [CSVLogger(logs, name="csv"), TensorBoardLogger(logs, name="", version="tensorboard")]
-        return self.trainer_class(**(options | {"callbacks": callbacks, "logger": logger}))
+        try:
+            return self.trainer_class(**(options | {"callbacks": callbacks, "logger": logger}))
+        except (MisconfigurationException, ModuleNotFoundError, ValueError, TypeError) as error:
+            raise UserError(f"the trainer does not take these settings: {error}") from None
 
     def instantiate_classes(self) -> None:
         """Builds everything; a mistake that a part found in its arguments comes out of the parser's wrapping."""
@@ -149,7 +152,9 @@ class RecipeCLI(LightningCLI):
         """Run the command. A training that ends before its first step leaves no run folder, so that it can be mended and repeated."""
         writes = self.command == "fit" and not self.trainer.fast_dev_run and rank_zero_only.rank == 0
         if writes:
-            self.folder.open(self.parser.dump(self.config.clone(), skip_none=False))
+            config = self.config.clone()
+            del config["run"], config["ckpt_path"]  # a run folder may be moved, and is resumed only when asked for
+            self.folder.open(self.parser.dump(config, skip_unset=False))
         try:
             call = getattr(self.trainer, self.command)
             call(self.model, datamodule=self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)

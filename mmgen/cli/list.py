@@ -28,7 +28,11 @@ def run(what: Literal["recipes", "tokenizers", "experiments", "masks", "paradigm
 def _recipes(kind: str) -> Iterator[tuple[str, str]]:
     for config in sorted((recipes_root() / kind).glob("*/config.yaml")):
         first = config.read_text().partition("\n")[0]
-        comment = first.lstrip("# ").removeprefix(f"{kind}/{config.parent.name}/config.yaml:") if first.startswith("#") else ""
+        comment = (
+            first.lstrip("# ").removeprefix(f"{kind}/{config.parent.name}/config.yaml:")
+            if first.startswith("#")
+            else ""
+        )
         yield f"{kind}/{config.parent.name}", comment.strip()
 
 

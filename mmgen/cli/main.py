@@ -104,7 +104,7 @@ def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> N
             parser._option_string_actions[option.rstrip("_")] = parser._option_string_actions.pop(option)
         action.option_strings = [option.rstrip("_") for option in action.option_strings]
     try:
-        parsed = parser.instantiate_classes(parser.parse_args(_spelled_out(args, flags)))
+        parsed = parser.instantiate(parser.parse_args(_spelled_out(args, flags)))
     except ArgumentError as error:
         raise UserError(f"{explain(str(error), parser)} (mmgen {name} --help)") from None
     function(**parsed.as_dict())

@@ -5,7 +5,9 @@ from itertools import chain, count
 from pathlib import Path
 
 
-def run(tokenizer: str, files: list[str], out: str = "reconstructions", resize: bool = False, device: str = "auto") -> None:
+def run(
+    tokenizer: str, files: list[str], out: str = "reconstructions", resize: bool = False, device: str = "auto"
+) -> None:
     """Encode images, decode them again, and write each beside its original (left: original), with the PSNR of the pair.
 
     Args:
@@ -17,16 +19,15 @@ def run(tokenizer: str, files: list[str], out: str = "reconstructions", resize: 
     """
     import torch
 
-    from mmgen.errors import UserError
     from mmgen.folders import new_folder
     from mmgen.imaging import comfortable, enlarge, grid, read_image, save_png, to_uint8
     from mmgen.sampling import pick_device
     from mmgen.store import load_tokenizer
 
     loaded = load_tokenizer(tokenizer).to(pick_device(device))
-    if len(loaded.sample_shape) != 3:
-        raise UserError(f"{tokenizer} is no image tokenizer: its samples have shape {loaded.sample_shape}")
-    images = [read_image(file, loaded.sample_shape, resize) for file in files]  # all are read before anything is written
+    images = [
+        read_image(file, loaded.sample_shape, resize) for file in files
+    ]  # all are read before anything is written
     names = unique_names(files)
     folder = new_folder(out)
     for file, name, image in zip(files, names, images, strict=True):

@@ -37,7 +37,8 @@ def run(
         path: run folder or export of a generator.
         out: folder for the results, made and never written over; the next free number in samples/ of `path` by default.
         mode: way of sampling, one that the checkpoint was trained for; needed where it has several.
-        class_: class names or numbers, separated by commas, that the samples go round; `none` for no class. All in turn by default.
+        class_: class names or numbers, separated by commas, that the samples go round; `none` for no class. All classes
+            in turn by default.
         num: how many samples.
         seed: sample i depends on the seed and on i, and on nothing else.
         steps: network steps: per image (masked) or per block (block); one a token in ar.
@@ -68,7 +69,16 @@ def run(
     from mmgen.folders import new_folder, next_free
     from mmgen.imaging import comfortable, enlarge, grid, read_image, save_animation, save_png
     from mmgen.paradigms import Decoding, Guidance, SampleOptions
-    from mmgen.sampling import check_request, class_labels, pick_device, pick_mode, region, require_tokenizer, sample_images, state_images
+    from mmgen.sampling import (
+        check_request,
+        class_labels,
+        pick_device,
+        pick_mode,
+        region,
+        require_tokenizer,
+        sample_images,
+        state_images,
+    )
     from mmgen.store import load_generator
 
     decoding = Decoding(temperature, top_k, top_p, order, noise, select, threshold, entropy_bound)
@@ -79,7 +89,8 @@ def run(
     labels = class_labels([name.strip() for name in class_.split(",")] if class_ else [], num, loaded)
     known, kept = None, None
     if (keep is None) != (keep_region is None):
-        raise UserError(f"--{'keep_region needs --keep' if keep is None else 'keep needs --keep_region'}: which image, and which part of it, stays")
+        lacking = "keep_region needs --keep" if keep is None else "keep needs --keep_region"
+        raise UserError(f"--{lacking}: which image, and which part of it, stays as it is")
     if keep is not None and keep_region is not None:
         image = read_image(keep, tokenizer.sample_shape, resize)
         known = tokenizer.encode(image[None].to(loaded.generator.device)).values
@@ -89,7 +100,16 @@ def run(
     try:
         with progress_bar("sampling", num) as progress:
             sampled = sample_images(
-                loaded, mode, labels, options, seed, batch=batch, known=known, keep=kept, keep_states=animate, progress=progress
+                loaded,
+                mode,
+                labels,
+                options,
+                seed,
+                batch=batch,
+                known=known,
+                keep=kept,
+                keep_states=animate,
+                progress=progress,
             )
     except BaseException:  # refused by the paradigm, or interrupted: leave nothing behind
         folder.rmdir()

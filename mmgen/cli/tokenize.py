@@ -30,4 +30,4 @@ def run(
         meta = write_shards(out, source, loaded, tokenizer, shard_size, batch, progress)
     counts = ", ".join(f"{count} {split}" for split, count in meta.counts().items())
     print(f"{counts} samples of {meta.spec.bits_per_sample:g} bits in {len(meta.shards)} shards -> {out}")
-    print(f"train on them with: data: {{class_path: mmgen.data.cached.CachedTokens, init_args: {{path: {out}}}}}")
+    print(f"train on them with: mmgen fit --config experiments/NAME/config.yaml --data CachedTokens --data.path {out}")

@@ -123,7 +123,9 @@ class DataModule(L.LightningDataModule):
             return
         if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
             raise UserError("the data divides itself among devices: set trainer.use_distributed_sampler to false")
-        self._origin, self._restored = 0, None
+        self._restored = None  # of another trainer
+        if not steps_trained(trainer):
+            self._origin = 0
         if stage == "fit":
             _check_fit(trainer)
             rank_zero_info(str(self.split))

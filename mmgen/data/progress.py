@@ -28,7 +28,8 @@ def align_batches(trainer: Any, accumulated_before: int) -> None:
     for counter in (batches.total, batches.current):
         steps, partial = divmod(counter.processed, accumulated_before)
         aligned = steps * trainer.accumulate_grad_batches
-        if aligned != counter.processed:
+        # A batch that was begun and not finished (an exception) is begun again; Lightning would count its step twice.
+        if aligned != counter.processed or counter.ready != counter.processed:
             # A checkpoint from the end of a batch has that batch not yet completed, by which Lightning knows to finish
             # the bookkeeping of its step; after going back there is nothing to finish.
             open_batches = 0 if partial else counter.processed - counter.completed

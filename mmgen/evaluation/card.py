@@ -1,13 +1,13 @@
 """The table of figures in a recipe's README.md, rendered from its results.json: generated, never typed."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from mmgen.errors import UserError
 from mmgen.recipes import recipes_root
 from mmgen.results import METRICS, RESULTS, Figure, base_metric, read
 
+KINDS = ("tokenizers", "experiments")
 README = "README.md"
 BEGIN = "<!-- figures: written by `mmgen card` from results.json; what is typed here is lost -->"
 END = "<!-- /figures -->"
@@ -15,17 +15,22 @@ END = "<!-- /figures -->"
 _ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 _BETWEEN = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
-_MEASURE = re.compile(r"\b(psnr|ssim|r?fid|kid|fvd|precision|recall|accuracy|usage|perplexity|stoi|pesq|wer|mpjpe|latency)\b", re.IGNORECASE)
+_MEASURE = re.compile(
+    r"\b(psnr|ssim|r?fid|kid|fvd|precision|recall|accuracy|usage|perplexity|stoi|pesq|wer|mpjpe|latency)\b",
+    re.IGNORECASE,
+)
 _VALUE = re.compile(r"\d\.\d|\d\s*(%|percent\b|dB\b|ms\b)")
 
 
 def card_folders() -> list[Path]:
-    """The folders of all recipes."""
-    return sorted(config.parent for kind in ("tokenizers", "experiments") for config in (recipes_root() / kind).glob("*/config.yaml"))
+    """The folders of all recipes, as short as can be written from here."""
+    root, here = recipes_root(), Path.cwd()
+    folders = sorted(config.parent for kind in KINDS for config in root.glob(f"{kind}/*/config.yaml"))
+    return [folder.relative_to(here) if folder.is_relative_to(here) else folder for folder in folders]
 
 
 def update_card(folder: Path) -> bool:
-    """Render the table into the folder's README.md, which is made where there is none. Returns whether anything changed.
+    """Render the table into the folder's README.md, made where there is none. Returns whether anything changed.
 
     Raises:
         UserError: no figures yet, damaged ones, a broken pair of markers, or a file that cannot be read or written.
@@ -42,7 +47,7 @@ def update_card(folder: Path) -> bool:
 
 
 def faults(folder: Path) -> list[str]:
-    """What is wrong with a folder's card, a line each: no README, no figures, a table that differs, figures typed around it.
+    """What is wrong with a folder's card, a line each: no README, no figures, another table, figures typed around it.
 
     Raises:
         UserError: damaged results or a broken pair of markers.
@@ -57,7 +62,10 @@ def faults(folder: Path) -> list[str]:
     text = readme.read_text(encoding="utf-8")
     if text != rendered(folder):
         found.append(f"{readme} differs from its {RESULTS}: run mmgen card {folder}")
-    return found + [f"{readme} holds a typed figure, {line!r}: measure it, or give its source as a link" for line in typed_figures(text)]
+    return found + [
+        f"{readme} holds a typed figure, {line!r}: measure it, or give its source as a link"
+        for line in typed_figures(text)
+    ]
 
 
 def rendered(folder: Path) -> str:
@@ -74,30 +82,35 @@ def rendered(folder: Path) -> str:
     if (text.count(BEGIN), text.count(END)) == (0, 0):
         return f"{text.rstrip()}\n\n{block}\n"
     if (text.count(BEGIN), text.count(END)) != (1, 1) or not _BETWEEN.search(text):
-        raise UserError(f"{readme} must hold the markers {BEGIN} and {END} once each, in this order; or neither, and they are put at its end")
+        raise UserError(
+            f"{readme} must hold the markers {BEGIN} and {END} once each, in this order;"
+            " remove both, and they are put at its end"
+        )
     return _BETWEEN.sub(lambda _: block, text)
 
 
-def table(figures: Iterable[Figure]) -> str:
-    """A Markdown table, a row for each thing that was measured and a column for each metric, then the commands behind it."""
-    figures = list(figures)
-    metrics = sorted({f.metric for f in figures}, key=lambda name: _place(name, figures))
-    commands = list(dict.fromkeys(map(_origin, figures)))
+def table(figures: list[Figure]) -> str:
+    """A Markdown table, a row for each way of measuring and a column for each metric, then the commands behind it."""
+    bases = {figure.metric: base_metric(figure.metric, figure.extractor) for figure in figures}
+    metrics = sorted(bases, key=lambda metric: (list(METRICS).index(bases[metric]), metric))
+    origins = list(dict.fromkeys(map(_origin, figures)))
     rows: dict[tuple[str, ...], dict[str, Figure]] = {}
     for figure in figures:
-        about = (figure.data, figure.mode or "", "" if figure.steps is None else str(figure.steps), figure.settings or "")
-        rows.setdefault((*about, str(commands.index(_origin(figure)) + 1)), {})[figure.metric] = figure
-    heads = ["data", "mode", "steps", "settings", "command"]
-    shown = [column for column, head in enumerate(heads) if head in ("data", "command") or any(about[column] for about in rows)]
+        command = origins.index(_origin(figure)) + 1
+        rows.setdefault((*_way(figure).values(), str(command)), {})[figure.metric] = figure
+    names = list(_way(figures[0]))
+    shown = [column for column in range(len(names)) if any(row[column] for row in rows)]
     lines = [
-        [heads[column] for column in shown[:-1]] + [_head(name, figures) for name in metrics] + [heads[-1]],
-        ["---"] * (len(shown) - 1) + ["---:"] * len(metrics) + ["---"],
+        [names[column] for column in shown]
+        + [f"`{metric}`{_ARROWS[METRICS[bases[metric]]]}" for metric in metrics]
+        + ["command"],
+        ["---"] * len(shown) + ["---:"] * len(metrics) + ["---"],
     ]
-    for about, measured in rows.items():
-        values = [number(measured[name].value) if name in measured else "" for name in metrics]
-        lines.append([about[column] for column in shown[:-1]] + values + [about[-1]])
+    for row, measured in rows.items():
+        values = [number(measured[metric].value) if metric in measured else "" for metric in metrics]
+        lines.append([row[column] for column in shown] + values + [row[-1]])
     text = "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
-    return text + "\n" + "".join(f"{index}. {origin}\n" for index, origin in enumerate(commands, 1))
+    return text + "\n" + "".join(f"{place}. {origin}\n" for place, origin in enumerate(origins, 1))
 
 
 def number(value: float) -> str:
@@ -106,9 +119,19 @@ def number(value: float) -> str:
 
 
 def typed_figures(text: str) -> list[str]:
-    """Lines of a README, outside its table and its code, that state a measurement. One that is quoted with its link may stand."""
+    """Lines of a README, outside table and code, that state a measurement. A quoted one may stand, with its link."""
     prose = _CODE.sub("", _BETWEEN.sub("", text))
-    return [line.strip() for line in prose.splitlines() if _MEASURE.search(line) and _VALUE.search(line) and "://" not in line]
+    return [
+        line.strip()
+        for line in prose.splitlines()
+        if _MEASURE.search(line) and _VALUE.search(line) and "://" not in line
+    ]
+
+
+def _way(figure: Figure) -> dict[str, str]:
+    """What a row of the table is about, by column."""
+    steps = "" if figure.steps is None else str(figure.steps)
+    return {"data": figure.data, "mode": figure.mode or "", "steps": steps, "settings": figure.settings or ""}
 
 
 def _origin(figure: Figure) -> str:
@@ -119,15 +142,3 @@ def _origin(figure: Figure) -> str:
         f"`{figure.command}`{budget}: {figure.samples:,} samples{seed}, {figure.seconds:.0f} s on {figure.machine};"
         f" commit {figure.commit}, {figure.date}"
     )
-
-
-def _head(metric: str, figures: list[Figure]) -> str:
-    return f"`{metric}`{_ARROWS[METRICS[_base(metric, figures)]]}"
-
-
-def _place(metric: str, figures: list[Figure]) -> tuple[int, str]:
-    return list(METRICS).index(_base(metric, figures)), metric
-
-
-def _base(metric: str, figures: list[Figure]) -> str:
-    return next(base_metric(f.metric, f.extractor) for f in figures if f.metric == metric)

@@ -1,7 +1,7 @@
 """The judge of generated digits: a small convolutional network, trained once on the real ones and kept.
 
-It never sees a held-out digit while it trains, and nothing of the generators enters it. Its last features are what FID, KID,
-precision and recall compare; its classes tell whether a conditional sample shows what was asked for.
+It never sees a held-out digit while it trains, and nothing of the generators enters it. Its last features are what FID,
+KID, precision and recall compare; its classes tell whether a conditional sample shows what was asked for.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ class Recipe:
     width: int = 16
     features: int = 64
     epochs: int = 20
-    batch: int = 100
+    batch: int = 50
     lr: float = 4e-3
     weight_decay: float = 0.05
     smoothing: float = 0.05
@@ -108,7 +108,7 @@ def digits_classifier(folder: str | Path = FOLDER, progress: bool = True) -> Cla
     """The classifier of the real digits: read from its folder, or trained (half a minute on two cores) and put there.
 
     Args:
-        folder: holds model.safetensors and classifier.json; made where there is none. One that was trained otherwise, or is
+        folder: holds model.safetensors and classifier.json; made where there is none. What was trained otherwise, or is
             damaged, is replaced.
         progress: show a bar while training, where somebody watches.
 
@@ -149,14 +149,18 @@ def train(recipe: Recipe, training: Samples, progress: Callable[[float], None] |
     classifier = Classifier(recipe).train()
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     batches = len(training) // recipe.batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs * batches, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.lr, total_steps=recipe.epochs * batches, pct_start=0.2
+    )
     digits = training.take(torch.arange(len(training)))
     for epoch in range(recipe.epochs):
         draws = Draws(recipe.seed, digits["sample"], epoch)
         x = distort(digits["x"], draws, recipe)
         order = draws.uniform("order").argsort()
         for step, index in enumerate(order[: batches * recipe.batch].split(recipe.batch), 1):
-            loss = F.cross_entropy(classifier.logits(x[index]), digits["label"][index], label_smoothing=recipe.smoothing)
+            loss = F.cross_entropy(
+                classifier.logits(x[index]), digits["label"][index], label_smoothing=recipe.smoothing
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -167,7 +171,7 @@ def train(recipe: Recipe, training: Samples, progress: Callable[[float], None] |
 
 
 def distort(x: Tensor, draws: Draws, recipe: Recipe) -> Tensor:
-    """Each image (B, 1, H, W) in [-1, 1] turned, stretched, sheared and shifted by its own draws; black comes in at the edges."""
+    """Each image (B, 1, H, W) in [-1, 1] turned, stretched, sheared and shifted by its own draws, on black."""
     most = torch.tensor([recipe.turn, recipe.stretch, recipe.stretch, recipe.shear, recipe.shift, recipe.shift])
     turn, wide, high, shear, right, down = ((2 * draws.uniform("distortion", 6) - 1).float() * most).unbind(1)
     across = torch.stack([(1 + wide) * turn.cos(), shear - (1 + high) * turn.sin(), right], dim=-1)

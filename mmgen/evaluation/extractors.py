@@ -1,7 +1,7 @@
 """What looks at samples: a function from images to features, on which sets of samples are compared.
 
-A figure is worth no more than its extractor, so every figure's name holds its name. Another one is a class with these three
-members and a line in `EXTRACTORS`.
+A figure is worth no more than its extractor, so every figure's name holds its name. Another one is a class with these
+three members and a line in `EXTRACTORS`.
 """
 
 from collections.abc import Callable, Iterable
@@ -63,7 +63,9 @@ def _digits_cnn(shape: tuple[int, ...], cache: Path | None) -> Extractor:
     from mmgen.evaluation.classifier import FOLDER, SHAPE, digits_classifier
 
     if shape != SHAPE:
-        raise UserError(f"extractor digits_cnn looks at samples of shape {SHAPE}, and these are {shape}; choose --extractor pixels")
+        raise UserError(
+            f"extractor digits_cnn looks at samples of shape {SHAPE}, and these are {shape}; choose --extractor pixels"
+        )
     return digits_classifier(FOLDER if cache is None else cache)
 
 
@@ -73,7 +75,10 @@ def _pixels(shape: tuple[int, ...], cache: Path | None) -> Extractor:
     return Pixels(shape[0])
 
 
-EXTRACTORS: dict[str, Callable[[tuple[int, ...], Path | None], Extractor]] = {"digits_cnn": _digits_cnn, "pixels": _pixels}
+EXTRACTORS: dict[str, Callable[[tuple[int, ...], Path | None], Extractor]] = {
+    "digits_cnn": _digits_cnn,
+    "pixels": _pixels,
+}
 """Name -> what makes it, from the shape of a sample and the folder to keep a trained one in (None for its usual place).
 
 It raises UserError, before anything is trained, where it cannot look at such samples."""

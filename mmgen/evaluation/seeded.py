@@ -14,5 +14,7 @@ def seeded(seed: int) -> Iterator[None]:
     (`mmgen.draws`).
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too, which are not forked here
+        torch.default_generator.manual_seed(
+            seed
+        )  # torch.manual_seed would reseed the GPUs too, which are not forked here
         yield

@@ -46,6 +46,10 @@ class Film:
         if not len(self.images) == len(self.committed) == len(self.passes):
             raise ValueError("a film needs an image, a map of what is committed and a count of passes for every state")
 
+    def cut(self, frames: list[int]) -> "Film":
+        """Some of its states."""
+        return Film(self.images[frames], self.committed[frames], [self.passes[frame] for frame in frames])
+
 
 @dataclass(frozen=True, eq=False)
 class Mode:
@@ -60,7 +64,7 @@ class Mode:
         forward_passes: calls of the network for a batch.
         seconds_per_sample: wall clock, in a batch.
         command: repeats exactly these images.
-        measured: figures of the mode by name, each name with its extractor, over `samples` samples.
+        measured: figures of the mode by full name (`mmgen.results.metric_name`), over `samples` samples.
         samples: behind `measured`.
         measure_command: repeats them.
     """
@@ -86,6 +90,7 @@ class Completion:
         name: what it is, such as `3`.
         told: whether the model knew that.
         original: (C, H, W) in [-1, 1].
+        seen: (C, H, W), what the tokens hold of it; meaningful where kept.
         kept: (T, h, w) bool over the token grid.
         filled: mode -> (K, C, H, W) completions.
         commands: mode -> the command that repeats them.
@@ -94,6 +99,7 @@ class Completion:
     name: str
     told: bool
     original: Tensor
+    seen: Tensor
     kept: Tensor
     filled: dict[str, Tensor]
     commands: dict[str, str]
@@ -123,14 +129,14 @@ class MaskPicture:
     Args:
         name: in the catalogue.
         sentence: who sees whom.
-        png: bytes of the picture.
+        webp: bytes of the picture.
         size: (width, height) at which it is meant to be shown.
         modes: the modes of this checkpoint that train and sample under it.
     """
 
     name: str
     sentence: str
-    png: bytes
+    webp: bytes
     size: tuple[int, int]
     modes: list[str]
 
@@ -146,7 +152,8 @@ class Material:
         completions: of real images.
         curves: of the runs.
         masks: those that this checkpoint uses first.
-        classifier: `name` and `accuracy` of the judge on held-out data.
+        judge: name of the classifier that looked at the samples, the extractor in the names of figures.
+        judge_accuracy: its share of right answers on held-out data.
         facts: label -> text about the runs: parameters, steps, machine, versions, date.
         total_seconds: of everything, set-up included.
         commands: what was run, in order.
@@ -158,7 +165,8 @@ class Material:
     completions: list[Completion]
     curves: list[Curve]
     masks: list[MaskPicture]
-    classifier: tuple[str, float]
+    judge: str
+    judge_accuracy: float
     facts: dict[str, str]
     total_seconds: float
     commands: list[str]

@@ -51,6 +51,7 @@ class Page:
     Args:
         title: the browser's and the page's.
         lead: a sentence or two on what was done.
+        hero: a picture beside them.
         figures: (value, label) of the few numbers that matter most.
         facts: label -> text, the circumstances.
         commands: what was run, in order.
@@ -59,6 +60,7 @@ class Page:
 
     title: str
     lead: str
+    hero: Picture
     figures: list[tuple[str, str]]
     facts: dict[str, str]
     commands: list[str]
@@ -72,7 +74,7 @@ def render(page: Page) -> str:
 
 def fill(template: str, **values: Any) -> Markup:
     """A template of this package with its values; text is escaped, `Markup` is not."""
-    return Markup(_environment().get_template(template).render(**values))  # noqa: S704 (the environment escapes)
+    return Markup(_environment().get_template(template).render(**values))
 
 
 def data_uri(content: bytes, kind: str) -> str:
@@ -88,14 +90,25 @@ def data_uri(content: bytes, kind: str) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters.update(duration=duration, figure=figure)
+    environment.filters.update(duration=duration, figure=figure, words=words)
     return environment
 
 
 def _inline(name: str) -> Markup:
-    return Markup((TEMPLATES / name).read_text())  # noqa: S704 (a file of this package)
+    return Markup((TEMPLATES / name).read_text())
+
+
+def words(line: str) -> Markup:
+    """A command line that breaks between words alone: browsers break at hyphens too."""
+    return Markup(" ").join(
+        Markup("<span>{}</span>").format(word) if len(word) < 48 else word for word in line.split(" ")
+    )
 
 
 def duration(seconds: float) -> str:

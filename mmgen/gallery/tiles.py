@@ -18,16 +18,19 @@ Pixels = NDArray[np.uint8]
 OPEN = (128, 128, 128, 44)  # places that hold nothing yet, on any ground
 WRONG = (226, 88, 59, 255)
 _FRESH = 0.55  # share of the accent over a place that has just been filled
-_WEBP_SIDE = 16383
 
 
 def pixels(images: Tensor, times: int = 1) -> Pixels:
     """(..., C, H, W) in [-1, 1], grey or colour, to opaque pixels (..., times * H, times * W, 4)."""
-    colour = repeat(to_uint8(images), "... c h w -> ... (h a) (w b) (k c)", a=times, b=times, k=3 // images.shape[-3]).numpy()
+    colour = repeat(
+        to_uint8(images), "... c h w -> ... (h a) (w b) (k c)", a=times, b=times, k=3 // images.shape[-3]
+    ).numpy()
     return np.concatenate([colour, np.full_like(colour[..., :1], 255)], axis=-1)
 
 
-def cover(shown: Pixels, committed: Tensor, fresh: Tensor | None = None, accent: tuple[int, int, int] = (0, 0, 0)) -> Pixels:
+def cover(
+    shown: Pixels, committed: Tensor, fresh: Tensor | None = None, accent: tuple[int, int, int] = (0, 0, 0)
+) -> Pixels:
     """Grey out the places that are open, and tint those that were filled just now.
 
     Args:
@@ -65,11 +68,13 @@ def sheet(tiles: Pixels, columns: int, gap: int = 4, marked: Tensor | None = Non
     framed = np.zeros((rows * columns, tiles.shape[1] + gap, tiles.shape[2] + gap, 4), dtype=np.uint8)
     framed[: len(tiles), : tiles.shape[1], : tiles.shape[2]] = tiles
     if marked is not None:
-        for tile in framed[: len(tiles)][marked.numpy()]:
-            inner = tile[: tiles.shape[1], : tiles.shape[2]]
+        for index in marked.nonzero()[:, 0].tolist():
+            inner = framed[index, : tiles.shape[1], : tiles.shape[2]]
             width = max(1, len(inner) // 24)
             inner[:width] = inner[-width:] = inner[:, :width] = inner[:, -width:] = WRONG
-    return rearrange(framed, "(r c) h w k -> (r h) (c w) k", c=columns)[: rows * framed.shape[1] - gap, : columns * framed.shape[2] - gap]
+    return rearrange(framed, "(r c) h w k -> (r h) (c w) k", c=columns)[
+        : rows * framed.shape[1] - gap, : columns * framed.shape[2] - gap
+    ]
 
 
 def strip(frames: list[Pixels]) -> Pixels:
@@ -78,10 +83,13 @@ def strip(frames: list[Pixels]) -> Pixels:
 
 
 def picture(shown: Pixels, alt: str) -> Picture:
-    """(H, W, 4) as a picture of the page: WebP without loss, or PNG where WebP cannot be so large."""
-    height, width = shown.shape[:2]
-    format = "WEBP" if max(height, width) <= _WEBP_SIDE else "PNG"
+    """(H, W, 4) as a picture of the page. Neither side may be longer than 16,383 pixels, WebP's limit."""
+    return Picture(data_uri(webp_bytes(shown), "image/webp"), alt, shown.shape[1], shown.shape[0])
+
+
+def webp_bytes(shown: Pixels | Image.Image) -> bytes:
+    """Pixels (H, W, 4), or an image, as a WebP file without loss."""
     buffer = io.BytesIO()
-    options = {"lossless": True, "quality": 90} if format == "WEBP" else {"optimize": True}
-    Image.fromarray(shown).save(buffer, format=format, **options)
-    return Picture(data_uri(buffer.getvalue(), f"image/{format.lower()}"), alt, width, height)
+    image = shown if isinstance(shown, Image.Image) else Image.fromarray(shown)
+    image.save(buffer, format="WEBP", lossless=True, quality=40)
+    return buffer.getvalue()

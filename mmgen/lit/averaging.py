@@ -1,5 +1,6 @@
 """Exponential moving average of the weights, which starts quick and becomes slow."""
 
+import lightning as L
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
@@ -24,6 +25,13 @@ class EMA(WeightAveraging):
         self.decay = decay
         # Buffers (codebooks, counters) are copied: an average of integers or of a codebook's parts means nothing.
         super().__init__(use_buffers=False, avg_fn=self.update)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Makes the average in the precision that training will have, which Lightning gives the module only later."""
+        trainer.precision_plugin.convert_module(pl_module)
+        if any(each.dtype.itemsize < 4 for each in pl_module.parameters()):
+            raise UserError("16 bits are too few for an average: set trainer.precision to bf16-mixed, or ema.decay to 0")
+        super().setup(trainer, pl_module, stage)
 
     def update(self, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
         """The average after one more update; `updates` went before."""

@@ -1,9 +1,12 @@
-"""The one checkpoint of a run, always complete and always called the same."""
+"""The one checkpoint of a run: always complete, always called the same, and all that going on exactly needs."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
 
 
 class Checkpoints(ModelCheckpoint):
@@ -26,3 +29,30 @@ class Checkpoints(ModelCheckpoint):
         """The endless stream is one epoch: this is the end of the training, and the weights are still those of training."""
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+class RandomState(Callback):
+    """Keeps torch's global random state with the checkpoint.
+
+    Data and paradigms draw by sample number and need none of it; dropout inside a backbone does.
+    """
+
+    def __init__(self) -> None:
+        self._restored: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """States by device: of the CPU, and of the current GPU."""
+        cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+        return {"cpu": torch.get_rng_state(), **cuda}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Kept until the first batch, since setting up the loaders draws too."""
+        self._restored = dict(state_dict)
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Puts the state back, once."""
+        if "cpu" in self._restored:
+            torch.set_rng_state(self._restored["cpu"].cpu())
+        if "cuda" in self._restored and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self._restored["cuda"].cpu())
+        self._restored = {}

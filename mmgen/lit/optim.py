@@ -30,7 +30,7 @@ def adamw(
     if max_steps < 1:
         raise UserError("trainer.max_steps must say how long the run is: the learning rate is scheduled over it")
     optimizer = AdamW(decay_groups(module, weight_decay), lr=lr, betas=betas)
-    schedule = LambdaLR(optimizer, partial(warmup_cosine, max_steps=max_steps, warmup_steps=warmup_steps))
+    schedule = LambdaLR(optimizer, partial(warmup_cosine, max_steps=max_steps, warmup_steps=min(warmup_steps, max_steps // 2)))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

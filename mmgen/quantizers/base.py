@@ -1,8 +1,9 @@
 """What every quantizer shares: the result, the checks, float32 inside, and the sums over ranks."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.distributed as dist
@@ -27,10 +28,13 @@ class Quantized:
 
 
 class Quantizer(nn.Module, ABC):
-    """Maps vectors of `dim` numbers to integers and back. Works in float32 whatever the caller's autocast says.
+    """Maps vectors of `dim` numbers to integers and back.
 
-    Only `forward` in training mode changes state or talks to other ranks. There every rank makes the same collective calls
-    whatever its data, so that none waits for another; `encode` and `lookup` are local and deterministic.
+    Works in float32 (or float64, if given it) whatever the caller's autocast says. `.half()` and `.bfloat16()` leave
+    its state in float32, since a moving average would stall there.
+
+    Only `forward` in training mode changes state or talks to other ranks. There every rank makes the same collective
+    calls whatever its data, so that none waits for another. `encode` and `lookup` are local and deterministic.
     """
 
     dim: int  # length of the vectors that go in and come out
@@ -39,11 +43,11 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def quantize(self, z: Tensor) -> Quantized:
-        """z (..., dim) float32, finite. The body of `forward`."""
+        """z (..., dim) finite, at least float32. The body of `forward`."""
 
     @abstractmethod
     def encode(self, z: Tensor) -> Tensor:
-        """z (..., dim) -> indices (...) int64 as `forward` gives them, without losses and without touching any state."""
+        """z (..., dim) -> indices (...) int64 as `forward` gives them, without losses or any change of state."""
 
     @abstractmethod
     def lookup(self, indices: Tensor) -> Tensor:
@@ -56,12 +60,23 @@ class Quantizer(nn.Module, ABC):
         return Quantized(quantized.values.to(z.dtype), quantized.indices, quantized.losses)
 
     def check_vectors(self, z: Tensor) -> Tensor:
-        """z in float32, if it is fit to be quantized."""
+        """z in at least float32, if it is fit to be quantized."""
         if z.shape[-1] != self.dim:
-            raise UserError(f"{type(self).__name__} quantizes vectors of {self.dim} numbers, got shape {tuple(z.shape)}")
+            raise UserError(
+                f"{type(self).__name__} quantizes vectors of {self.dim} numbers, got shape {tuple(z.shape)}"
+            )
         if not z.isfinite().all():  # one such batch would spoil a codebook for good
-            raise UserError(f"{type(self).__name__} got NaN or infinity: the encoder has diverged, lower lr or clip its gradient")
-        return z.float()
+            raise UserError(
+                f"{type(self).__name__} got NaN or infinity: the encoder has diverged, lower lr or clip its gradient"
+            )
+        return z.to(torch.promote_types(z.dtype, torch.float32))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def at_least_float32(x: Tensor) -> Tensor:
+            moved = fn(x)
+            return x.to(moved.device) if moved.is_floating_point() and moved.dtype.itemsize < 4 else moved
+
+        return super()._apply(at_least_float32, recurse)
 
     def check_indices(self, indices: Tensor, count: int) -> None:
         """Raises UserError unless indices are integers in [0, count)."""
@@ -69,7 +84,9 @@ class Quantizer(nn.Module, ABC):
             raise UserError(f"{type(self).__name__} looks up integers, got {indices.dtype}")
         if indices.numel() and (indices.min() < 0 or indices.max() >= count):
             found = f"{indices.min().item()} to {indices.max().item()}"
-            raise UserError(f"{type(self).__name__} has codes 0 to {count - 1}, got {found}; is a mask token among them?")
+            raise UserError(
+                f"{type(self).__name__} has codes 0 to {count - 1}, got {found}; is a mask token among them?"
+            )
 
 
 def straight_through(z: Tensor, codes: Tensor) -> Tensor:
@@ -93,6 +110,6 @@ def sum_over_ranks(x: Tensor) -> Tensor:
 def mean_over_ranks(x: Tensor) -> Tensor:
     """The mean over ranks (equal batches), with the gradient that the local share alone would have. A collective call.
 
-    Data-parallel training averages gradients over ranks afterwards, so that this yields the gradient of the global mean.
+    Data-parallel training averages gradients over ranks afterwards: together that is the gradient of the global mean.
     """
     return x if world()[1] == 1 else x + (sum_over_ranks(x) / world()[1] - x).detach()

@@ -14,40 +14,50 @@ _TINY = 1e-30
 
 
 class BSQ(Quantizer):
-    """Signs of u = z / |z|, scaled by 1 / sqrt(bits) to lie on the sphere (Zhao et al. 2024, "Image and video tokenization with
-    binary spherical quantization"). A sign is +1 where u > 0, so that 0 is -1. The index packs the bits, most significant first.
+    """Binary spherical quantization (Zhao et al. 2024, arXiv 2406.07548).
 
-    The gradient is straight-through from the code to u, with factor 1 (the released code has 1 / sqrt(bits), which only scales it).
+    The code is the signs of u = z / |z|, scaled by 1 / sqrt(bits) to lie on the sphere; +1 where z > 0, so that 0 is
+    -1. The index packs the bits, most significant first. The gradient is straight-through from the code to u, with
+    factor 1 (the released code has 1 / sqrt(bits), which only scales it).
 
-    The entropies are those of the soft assignment q(c | u) ~ exp(c.u / temperature) over all 2^bits codes c, which factorises
-    into independent bits with P(bit = 1) = sigmoid(2 u / (temperature sqrt(bits))). Losses, in nats:
-    `certainty`: `entropy_weight` x mean H(q(c | u)), in [0, entropy_weight bits log 2]. Falls towards 0 as vectors near a code.
-    `diversity`: -`entropy_weight` x `diversity` x entropy of the batch-average of q, summed over groups of `group` bits,
-        in [-entropy_weight diversity bits log 2, 0]. Should stay within some percent of its lower end: near 0, the bits are dead.
-    `commitment`: `commitment` x mean |u - code|^2, in [0, 2 commitment). Falls.
-    Other ranks' batches count in `diversity` during training; in eval mode all losses are local.
+    The entropies are those of the soft assignment q(c | u) ~ exp(c.u / temperature) over all 2^bits codes c, which
+    factorises into independent bits with P(bit = 1) = sigmoid(2 u / (temperature sqrt(bits))). Losses, in nats, where
+    w is `entropy_weight` and full = bits log 2:
+        certainty: w x mean H(q(c | u)), in [0, w full]. Falls towards a floor as vectors near their codes.
+        diversity: -w x `diversity` x H(mean of q over the batch), summed over groups of `group` bits; in
+            [-w diversity full, 0]. Should soon be within some percent of its lower end; near 0, the bits are dead.
+        commitment: `commitment` x mean |u - code|^2, in [0, 2 commitment). Falls.
+    In training, `diversity` is of the batch over all ranks; in eval mode all losses are local.
 
     Args:
         bits: 1 to 62.
-        group: bits whose joint distribution is averaged for `diversity`: 1 is O(bits) and an upper bound on the true entropy
-            (it misses correlations between bits); `bits` is exact, at 2^bits numbers a vector. Must divide bits.
-        temperature: of the soft assignment. At 1 a bit is nearly a fair coin and the entropies hardly bind; the smaller it is,
-            the more the hard code is what they measure.
+        group: bits whose joint distribution `diversity` averages. 1 costs O(bits) and is an upper bound on the entropy,
+            blind to correlations between bits; `bits` is exact, at 2^bits numbers a vector. Must divide bits.
+        temperature: of the soft assignment. At 1 a bit is nearly a fair coin and the entropies hardly bind; the lower
+            it is, the more they measure the hard code.
         entropy_weight: of both entropy terms.
-        diversity: weight of the batch entropy against the certainty; below 1 lets codes be used unevenly.
+        diversity: weight of the batch entropy against the certainty; lower lets codes be used less evenly.
         commitment: weight of the commitment loss, 0 as released.
     """
 
     kind = "bits"
 
     def __init__(
-        self, bits: int, group: int = 1, temperature: float = 0.1, entropy_weight: float = 0.1, diversity: float = 1.0, commitment: float = 0.0
+        self,
+        bits: int,
+        group: int = 1,
+        temperature: float = 0.1,
+        entropy_weight: float = 0.1,
+        diversity: float = 1.0,
+        commitment: float = 0.0,
     ) -> None:
         super().__init__()
         if not 1 <= bits <= 62:
             raise UserError(f"BSQ packs its bits into an int64: choose 1 to 62 bits, not {bits}")
         if not 1 <= group <= 16 or bits % group:
-            raise UserError(f"BSQ group must divide {bits} bits and be 1 to 16 (it costs 2^group numbers a vector), not {group}")
+            raise UserError(
+                f"BSQ group must divide {bits} bits and be 1 to 16 (it costs 2^group numbers a vector), not {group}"
+            )
         if temperature <= 0 or min(entropy_weight, diversity, commitment) < 0:
             raise UserError("BSQ needs temperature > 0, and entropy_weight, diversity and commitment >= 0")
         self.dim = self.size = bits

@@ -15,14 +15,14 @@ _SCORES_AT_ONCE = 2**26  # distances held in memory at a time
 class VQ(Quantizer):
     """Nearest code of a learned codebook (van den Oord et al. 2017, appendix A.1: EMA updates, no codebook gradient).
 
-    A code whose usage falls below `dead_below` of an even share is dead, and moves to a vector of the current batch (the random
-    restarts of Dhariwal et al. 2020). At first all codes are dead, so that the first batch initialises the codebook. Which vectors
-    are taken is keyed by the step, and all sums run over all ranks: the codebook is the same on every rank, and the same as one
-    process would learn from the whole batch, up to float32 rounding.
+    A code whose usage falls below `dead_below` of an even share is dead, and moves to a vector of the current batch
+    (the random restarts of Dhariwal et al. 2020). At first all codes are dead: the first batch fills the codebook.
+    Which vectors are taken is keyed by the step, and all sums run over all ranks: the codebook is the same on every
+    rank, and what one process would learn from the whole batch, up to rounding.
 
-    Loss `commitment`: `commitment` x mean squared distance to the code, per number. At least 0; at most `4 commitment / dim`
-    if cosine, else unbounded. Rises while the encoder spreads out from its start, then falls slowly to a plateau; growth
-    without end means that the encoder runs away from the codebook (raise `commitment`, or use `cosine`).
+    Loss `commitment`: `commitment` x mean squared distance to the code, per number. In [0, 4 commitment / dim] if
+    cosine, else without upper bound. Rises while the encoder spreads out from its start, then falls slowly to a
+    plateau. Growth without end means that the encoder runs away from the codebook: raise `commitment`, or use `cosine`.
 
     Args:
         codes: size of the codebook.
@@ -37,11 +37,19 @@ class VQ(Quantizer):
     kind = "categorical"
 
     def __init__(
-        self, codes: int, dim: int = 8, cosine: bool = False, decay: float = 0.99, commitment: float = 0.25, dead_below: float = 0.1, smoothing: float = 1e-5
+        self,
+        codes: int,
+        dim: int = 8,
+        cosine: bool = False,
+        decay: float = 0.99,
+        commitment: float = 0.25,
+        dead_below: float = 0.1,
+        smoothing: float = 1e-5,
     ) -> None:
         super().__init__()
         if codes < 2 or dim < 1 or not 0 <= decay < 1 or commitment < 0 or not 0 <= dead_below < 1:
-            raise UserError(f"VQ needs codes >= 2, dim >= 1, 0 <= decay < 1, commitment >= 0, 0 <= dead_below < 1; got {codes}, {dim}, {decay}, {commitment}, {dead_below}")
+            limits = "codes >= 2, dim >= 1, 0 <= decay < 1, commitment >= 0, 0 <= dead_below < 1"
+            raise UserError(f"VQ needs {limits}; got {codes}, {dim}, {decay}, {commitment}, {dead_below}")
         self.dim, self.size, self.cosine = dim, codes, cosine
         self.decay, self.commitment, self.dead_below, self.smoothing = decay, commitment, dead_below, smoothing
         self.codebook: Tensor
@@ -64,7 +72,9 @@ class VQ(Quantizer):
         commitment = self.commitment * F.mse_loss(flat, codes)
         if self.training:
             self._follow(flat.detach(), indices)
-        return Quantized(straight_through(flat, codes).view(z.shape), indices.view(z.shape[:-1]), {"commitment": commitment})
+        return Quantized(
+            straight_through(flat, codes).view(z.shape), indices.view(z.shape[:-1]), {"commitment": commitment}
+        )
 
     def encode(self, z: Tensor) -> Tensor:
         self._require_codebook()
@@ -77,7 +87,7 @@ class VQ(Quantizer):
         return self.codebook[indices]
 
     def _flat(self, z: Tensor) -> Tensor:
-        flat = rearrange(z, "... dim -> (...) dim")
+        flat = rearrange(z, "... dim -> (...) dim").to(self.codebook.dtype)
         return F.normalize(flat, dim=-1) if self.cosine else flat
 
     def _require_codebook(self) -> None:
@@ -92,8 +102,11 @@ class VQ(Quantizer):
 
     @torch.no_grad()
     def _revive(self, flat: Tensor) -> None:
-        """Move dead codes to vectors of the global batch: one from each of `codes` equal stretches of it, hence distinct
-        where it has enough. No branch on data: every rank makes both collective calls every time."""
+        """Move dead codes to vectors of the global batch.
+
+        One from each of `codes` equal stretches of it, hence distinct where it has enough. Without a branch on the
+        data: every rank makes both collective calls every time.
+        """
         rank, ranks = world()
         sizes = flat.new_zeros(ranks, dtype=torch.int64)
         sizes[rank] = len(flat)
@@ -105,7 +118,7 @@ class VQ(Quantizer):
         stretch = draws.uniform("stretch").argsort()
         picks = ((stretch + draws.uniform("place")) * total / self.size).long().clamp_max(total - 1)
         mine = (picks >= start) & (picks < start + len(flat))
-        local = (picks - start).clamp(0, max(len(flat) - 1, 0))
+        local = (picks - start).clamp(0, len(flat) - 1)
         vectors = sum_over_ranks(torch.where(mine[:, None], flat[local], 0.0))
 
         share = total / self.size

@@ -28,8 +28,11 @@ class Reconstruction:
 
 
 class Tokenizer(nn.Module, ABC):
-    """Raw samples in [-1, 1] <-> Tokens. `decode(encode(x))` has x's shape and lies in [-1, 1]; both are deterministic and leave
-    the tokenizer as it was, in training mode too. Only `forward` trains."""
+    """Raw samples in [-1, 1] <-> Tokens.
+
+    `decode(encode(x))` has x's shape and lies in [-1, 1]. Both are deterministic and leave the tokenizer as it was, in
+    training mode too: only `forward` trains.
+    """
 
     spec: TokenSpec
     sample_shape: tuple[int, ...]
@@ -49,7 +52,8 @@ class Tokenizer(nn.Module, ABC):
 
     def check_samples(self, x: Tensor) -> Tensor:
         """x, if it is what this tokenizer was made for."""
-        expected = f"{type(self).__name__} expects float samples of shape (batch, {', '.join(map(str, self.sample_shape))}) in [-1, 1]"
+        shape = ", ".join(map(str, self.sample_shape))
+        expected = f"{type(self).__name__} expects float samples of shape (batch, {shape}) in [-1, 1]"
         if x.ndim != 1 + len(self.sample_shape) or tuple(x.shape[1:]) != tuple(self.sample_shape):
             raise UserError(f"{expected}, got shape {tuple(x.shape)}")
         if not x.is_floating_point():

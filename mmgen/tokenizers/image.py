@@ -15,8 +15,8 @@ from mmgen.tokens import Tokens, TokenSpec
 class ConvImageTokenizer(Tokenizer):
     """Residual convolutional encoder and decoder around a quantizer (VQGAN, Esser et al. 2021), without attention.
 
-    Every change of resolution is space-to-depth or depth-to-space followed or led by a convolution (Shi et al. 2016), so that no
-    convolution runs at the full resolution of the image: that is what makes it quick on a CPU.
+    Resolution changes by space-to-depth and depth-to-space beside a convolution (Shi et al. 2016), so that none runs at
+    the full resolution of the image: that is what makes it quick on a CPU.
 
     Args:
         quantizer: the bottleneck; its `dim` is the number of channels of the latent grid.
@@ -40,7 +40,8 @@ class ConvImageTokenizer(Tokenizer):
         super().__init__()
         strides = _strides(downsample)
         if min(image_size, channels, width) < 1 or blocks < 0:
-            raise UserError(f"image_size, channels and width must be at least 1 and blocks at least 0; got {image_size}, {channels}, {width}, {blocks}")
+            sizes = f"{image_size}, {channels}, {width}, {blocks}"
+            raise UserError(f"image_size, channels and width must be at least 1 and blocks at least 0; got {sizes}")
         side, rest = divmod(image_size, math.prod(strides))
         if rest:
             raise UserError(f"image_size {image_size} is not divisible by the downsampling {math.prod(strides)}")
@@ -49,8 +50,14 @@ class ConvImageTokenizer(Tokenizer):
         self.quantizer = quantizer
 
         inputs = [channels] + [width] * (len(strides) - 1)
-        down = [nn.Sequential(Shrink(c, width, s), *(ResidualBlock(width) for _ in range(blocks))) for c, s in zip(inputs, strides, strict=True)]
-        up = [nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)), Grow(width, c, s)) for c, s in zip(inputs, strides, strict=True)]
+        down = [
+            nn.Sequential(Shrink(c, width, s), *(ResidualBlock(width) for _ in range(blocks)))
+            for c, s in zip(inputs, strides, strict=True)
+        ]
+        up = [
+            nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)), Grow(width, c, s))
+            for c, s in zip(inputs, strides, strict=True)
+        ]
         self.encoder = nn.Sequential(*down, norm(width), nn.SiLU(), nn.Conv2d(width, quantizer.dim, 1))
         self.decoder = nn.Sequential(nn.Conv2d(quantizer.dim, width, 3, padding=1), *reversed(up))
 
@@ -72,7 +79,7 @@ class ConvImageTokenizer(Tokenizer):
 
     def _pixels(self, codes: Tensor) -> Tensor:
         codes = codes.to(next(self.decoder.parameters()).dtype)
-        return self.decoder(rearrange(codes, "b h w c -> b c h w"))
+        return self.decoder(rearrange(codes, "b h w c -> b c h w").contiguous())
 
     def _tokens(self, indices: Tensor) -> Tokens:
         return Tokens(rearrange(indices, "b h w -> b (h w)"), self.spec.grid)
@@ -89,7 +96,9 @@ class Grow(nn.Sequential):
     """(b, c, h, w) -> (b, out, h s, w s): a convolution, then depth to space."""
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__(norm(channels), nn.SiLU(), nn.Conv2d(channels, out * stride**2, 3, padding=1), nn.PixelShuffle(stride))
+        super().__init__(
+            norm(channels), nn.SiLU(), nn.Conv2d(channels, out * stride**2, 3, padding=1), nn.PixelShuffle(stride)
+        )
 
 
 class ResidualBlock(nn.Module):
@@ -99,7 +108,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         last = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(last.weight)
-        self.branch = nn.Sequential(norm(width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), norm(width), nn.SiLU(), last)
+        self.branch = nn.Sequential(
+            norm(width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), norm(width), nn.SiLU(), last
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.branch(x)
@@ -114,7 +125,9 @@ def _strides(downsample: int | list[int]) -> list[int]:
     if isinstance(downsample, int):
         steps = downsample.bit_length() - 1
         if downsample < 2 or downsample != 2**steps:
-            raise UserError(f"downsample {downsample} is not a power of two of at least 2; give the steps as a list, such as [3, 2]")
+            raise UserError(
+                f"downsample {downsample} is not a power of two of at least 2; give the steps as a list, such as [3, 2]"
+            )
         return [2] * steps
     if not downsample or min(downsample) < 1:
         raise UserError(f"downsample steps {downsample} must be whole numbers of at least 1")

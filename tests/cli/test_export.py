@@ -1,15 +1,12 @@
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
 
 from mmgen.cli.main import main
-from mmgen.sampling import sample_images
 from mmgen.paradigms import SampleOptions
+from mmgen.sampling import sample_images
 from mmgen.store import load_generator, load_tokenizer, weights_hash
 from tests.tiny_runs import generator_run, tokenizer_run
 
@@ -47,15 +44,48 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data += [f"--data.folder={DigitsSource.make_fake(folder / 'digits')['folder']}"]
         trainer = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--trainer.logger", "false"]
         quantizer = ["--model.tokenizer.quantizer", "BSQ", "--model.tokenizer.quantizer.bits", "4"]
-        tokenizer = ["--model", "TokenizerModule", "--model.tokenizer", "ConvImageTokenizer", "--model.tokenizer.width", "8"]
+        tokenizer = [
+            "--model",
+            "TokenizerModule",
+            "--model.tokenizer",
+            "ConvImageTokenizer",
+            "--model.tokenizer.width",
+            "8",
+        ]
         assert main(["fit", "--run", "runs/tok", *tokenizer, *quantizer, *data, *trainer]) == 0
         backbone = ["--model.backbone.dim", "16", "--model.backbone.depth", "1", "--model.backbone.heads", "2"]
-        generator = ["--model", "GeneratorModule", *backbone, "--model.paradigm", "Masked", "--model.paradigm.steps", "2"]
-        assert main(["fit", "--run", "runs/gen", *generator, *data, "--data.tokenizer", "runs/tok", "--ema.decay", "0.9", *trainer]) == 0
+        generator = [
+            "--model",
+            "GeneratorModule",
+            *backbone,
+            "--model.paradigm",
+            "Masked",
+            "--model.paradigm.steps",
+            "2",
+        ]
+        assert (
+            main(
+                [
+                    "fit",
+                    "--run",
+                    "runs/gen",
+                    *generator,
+                    *data,
+                    "--data.tokenizer",
+                    "runs/tok",
+                    "--ema.decay",
+                    "0.9",
+                    *trainer,
+                ]
+            )
+            == 0
+        )
     return folder
 
 
-def test_a_trained_run_exports_its_average_and_trains_again(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trained_run_exports_its_average_and_trains_again(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(trained)
     checkpoint = torch.load("runs/gen/checkpoints/last.ckpt", weights_only=True)
     assert main(["export", "runs/gen", "--out", str(tmp_path / "out")]) == 0
@@ -72,6 +102,6 @@ def test_a_trained_run_exports_its_average_and_trains_again(trained: Path, tmp_p
     assert main(["fit", "--config", "out/config.yaml", "--trainer.max_steps", "1"]) == 0
     again = load_generator("runs/out")
     assert again.step == 1
-    assert again.config["data"]["init_args"]["tokenizer"] == "out/tokenizer" or Path(again.config["data"]["init_args"]["tokenizer"]).is_absolute()
+    assert again.config["model"] == yaml.safe_load((trained / "runs" / "gen" / "config.yaml").read_text())["model"]
     assert load_generator(trained / "runs" / "gen").spec == again.spec
     assert main(["sample", "runs/out", "--num", "2"]) == 0

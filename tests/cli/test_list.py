@@ -20,7 +20,9 @@ def listed(capsys: pytest.CaptureFixture[str], *what: str) -> list[list[str]]:
 def test_every_recipe_with_its_first_comment(capsys: pytest.CaptureFixture[str]) -> None:
     recipes = {str(path.parent.relative_to(recipes_root())): path for path in recipes_root().glob("*s/*/config.yaml")}
     found = listed(capsys)
-    assert {name for name, *_ in found} == {name for name in recipes if name.startswith(("tokenizers/", "experiments/"))}
+    assert {name for name, *_ in found} == {
+        name for name in recipes if name.startswith(("tokenizers/", "experiments/"))
+    }
     for name, text in found:
         assert text in recipes[name].read_text().splitlines()[0]
 
@@ -33,7 +35,9 @@ def test_one_kind_of_recipe(kind: str, capsys: pytest.CaptureFixture[str]) -> No
     assert all(name.startswith(f"{kind}/") for name in names)
 
 
-def test_recipes_are_read_from_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipes_are_read_from_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("mmgen.cli.list.recipes_root", lambda: tmp_path)
     for name, head in {"b": "# Second: it is.", "a": "# tokenizers/a/config.yaml: The first.", "c": "model:"}.items():
         (tmp_path / "tokenizers" / name).mkdir(parents=True)
@@ -51,7 +55,9 @@ def test_every_mask_with_its_source(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_paradigm_and_size(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {"Autoregressive", "Masked", "BlockDiffusion", "Mixture"} <= {name for name, *_ in listed(capsys, "paradigms")}
+    assert {"Autoregressive", "Masked", "BlockDiffusion", "Mixture"} <= {
+        name for name, *_ in listed(capsys, "paradigms")
+    }
     assert [name for name, *_ in listed(capsys, "backbones")] == list(PRESETS)
 
 
@@ -65,7 +71,9 @@ def test_an_unknown_kind_names_the_kinds(capsys: pytest.CaptureFixture[str]) -> 
 def test_recipes_are_listed_at_once() -> None:
     """CPU seconds, since other tests may run beside this one."""
     before = os.times()
-    subprocess.run([sys.executable, "-c", "from mmgen.cli.main import main; main(['list'])"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", "from mmgen.cli.main import main; main(['list'])"], check=True, capture_output=True
+    )
     after = os.times()
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     assert spent < 1.5

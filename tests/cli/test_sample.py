@@ -25,7 +25,9 @@ def sample(run: Path, out: Path, *options: str) -> dict[str, torch.Tensor]:
     return load_file(out / "samples.safetensors")
 
 
-def test_it_writes_a_grid_the_images_their_tokens_and_a_record(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_writes_a_grid_the_images_their_tokens_and_a_record(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     line = "--mode masked --steps 4 --cfg 2 --cfg_schedule linear --class one,2 --num 11 --seed 3 --top_k 8"
     found = sample(run, out, *line.split())
@@ -38,12 +40,26 @@ def test_it_writes_a_grid_the_images_their_tokens_and_a_record(run: Path, tmp_pa
         assert torch.equal(to_uint8(read_image(out / f"{number:02d}.png", (1, 8, 8))), to_uint8(image))
     record = json.loads((out / "record.json").read_text())
     assert record["mode"] == "masked"
-    assert (record["steps"], record["forward_passes"], record["samples"], record["seed"], record["trained_steps"]) == (4, 4, 11, 3, 12)
+    assert (record["steps"], record["forward_passes"], record["samples"], record["seed"], record["trained_steps"]) == (
+        4,
+        4,
+        11,
+        3,
+        12,
+    )
     assert record["guidance"] == {"scale": 2.0, "schedule": "linear"}
     assert record["decoding"]["top_k"] == 8
     assert record["seconds"] > 0
     printed = capsys.readouterr()
-    for each in ("scale 2.0", "schedule linear", "temperature 1.0", "top_k 8", "noise 4.5", "order confidence", str(out)):
+    for each in (
+        "scale 2.0",
+        "schedule linear",
+        "temperature 1.0",
+        "top_k 8",
+        "noise 4.5",
+        "order confidence",
+        str(out),
+    ):
         assert each in printed.out
     assert printed.err == ""  # the bar shows on a terminal only
 
@@ -72,7 +88,10 @@ def test_the_batch_changes_no_sample(mode: str, run: Path, tmp_path: Path) -> No
 
 def test_the_animation_shows_every_state(run: Path, tmp_path: Path) -> None:
     sample(run, tmp_path / "out", "--mode", "masked", "--steps", "5", "--num", "4", "--animate")
-    with Image.open(tmp_path / "out" / "animation.gif") as animation, Image.open(tmp_path / "out" / "grid.png") as still:
+    with (
+        Image.open(tmp_path / "out" / "animation.gif") as animation,
+        Image.open(tmp_path / "out" / "grid.png") as still,
+    ):
         assert animation.n_frames == 6  # the empty state and five steps
         animation.seek(5)
         assert animation.size == still.size
@@ -82,7 +101,9 @@ def test_the_animation_shows_every_state(run: Path, tmp_path: Path) -> None:
 def test_a_region_of_an_image_is_kept(run: Path, tmp_path: Path) -> None:
     image = torch.linspace(-1, 1, 64).view(1, 8, 8)
     save_png(image, tmp_path / "real.png")
-    real = load_tokenizer(run.parent / "tok").encode(read_image(tmp_path / "real.png", (1, 8, 8))[None]).values.view(4, 4)
+    real = (
+        load_tokenizer(run.parent / "tok").encode(read_image(tmp_path / "real.png", (1, 8, 8))[None]).values.view(4, 4)
+    )
     options = ["--mode", "masked", "--num", "5", "--keep", str(tmp_path / "real.png"), "--keep_region", "0:4,1:3"]
     filled = sample(run, tmp_path / "out", *options)["tokens"].view(5, 4, 4)
     assert torch.equal(filled[:, :, 1:3], real[:, 1:3].expand(5, -1, -1))
@@ -98,6 +119,13 @@ def test_without_a_place_it_takes_the_next_number_in_the_run(tmp_path: Path) -> 
 
 def test_an_interrupted_sampling_leaves_nothing(run: Path, tmp_path: Path) -> None:
     save_png(torch.zeros(1, 8, 8), tmp_path / "real.png")
-    options = ["--mode", "ar", "--keep", str(tmp_path / "real.png"), "--keep_region", "2:"]  # refused by the paradigm, late
+    options = [
+        "--mode",
+        "ar",
+        "--keep",
+        str(tmp_path / "real.png"),
+        "--keep_region",
+        "2:",
+    ]  # refused by the paradigm, late
     assert main(["sample", str(run), "--out", str(tmp_path / "out"), *options]) == 2
     assert not (tmp_path / "out").exists()

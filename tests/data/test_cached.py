@@ -19,7 +19,7 @@ from mmgen.quantizers import BSQ
 from mmgen.store import load_tokenizer, weights_hash
 from mmgen.tokenizers import ConvImageTokenizer
 from mmgen.tokens import TokenSpec
-from tests.data.test_module import QUIET
+from tests.data.training import QUIET
 from tests.tiny_runs import TOKENIZER, prefixed, scramble, write_run
 
 
@@ -233,7 +233,7 @@ def test_data_is_named_by_name_file_or_run(tmp_path, source):
     for text in (str(tmp_path), str(tmp_path / "config.yaml")):
         assert open_source(text).folder == source.folder
     assert open_source("digits").folder is None
-    with pytest.raises(UserError, match="no data 'digit'.*did you mean 'digits'"):
+    with pytest.raises(UserError, match=r"no data 'digit'.*did you mean 'digits'"):
         open_source("digit")
     (tmp_path / "config.yaml").write_text("a: [")
     with pytest.raises(UserError, match="cannot be read"):

@@ -11,15 +11,7 @@ import torch
 from mmgen.data import DataModule, Digits
 from mmgen.data.sources import DigitsSource, Samples, Source
 from mmgen.errors import UserError
-
-QUIET = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "logger": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "enable_checkpointing": False,
-}
+from tests.data.training import QUIET
 
 
 class Collector(L.LightningModule):

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from mmgen.data import Digits
 from mmgen.data.sources import DigitsSource
 from mmgen.errors import UserError
+from tests.data.training import QUIET
 
 STEPS, GLOBAL = 10, 12  # 80 training samples: an epoch ends within step 7
 
@@ -51,21 +52,11 @@ def folder(tmp_path_factory):
     return DigitsSource.make_fake(tmp_path_factory.mktemp("fake"), samples=100)["folder"]
 
 
-QUIET = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "logger": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "limit_val_batches": 0,
-}
-
-
-def fit(folder, module, callbacks=(), ckpt_path=None, accumulate=1, workers=0, seed=0, **changes):
-    data = Digits(global_batch_size=GLOBAL, seed=seed, folder=folder, num_workers=workers)
-    options = QUIET | {"max_steps": STEPS, "accumulate_grad_batches": accumulate} | changes
-    saves = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    trainer = L.Trainer(callbacks=list(callbacks), enable_checkpointing=saves, **options)
+def fit(folder, module, callbacks=(), ckpt_path=None, accumulate=1, workers=0, seed=0, size=GLOBAL, **changes):
+    data = Digits(global_batch_size=size, seed=seed, folder=folder, num_workers=workers)
+    options = QUIET | {"max_steps": STEPS, "limit_val_batches": 0, "accumulate_grad_batches": accumulate} | changes
+    options["enable_checkpointing"] = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    trainer = L.Trainer(callbacks=list(callbacks), **options)
     trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     return trainer
 
@@ -84,7 +75,12 @@ def whole_run(folder, **options):
 def assert_goes_on(resumed, whole, step):
     assert slots(resumed.seen) == slots(whole.seen)[step * GLOBAL :]
     assert resumed.layer.weight.equal(whole.layer.weight)
-    assert resumed.trainer.global_step == STEPS
+    assert_counts_all_steps(resumed)
+
+
+def assert_counts_all_steps(module):
+    assert module.trainer.global_step == STEPS
+    assert module.trainer.fit_loop.epoch_loop._batches_that_stepped == STEPS  # the step that loggers see
 
 
 @pytest.mark.parametrize(
@@ -119,7 +115,20 @@ def test_resumed_under_another_accumulation(folder, tmp_path, before, after, bat
     fit(folder, resumed, ckpt_path=tmp_path / "here.ckpt", accumulate=after)
     assert slots(resumed.seen) == slots(whole.seen)[step * GLOBAL :]
     assert {len(batch) for batch in resumed.seen} == {GLOBAL // after}
-    assert resumed.trainer.global_step == STEPS
+    assert_counts_all_steps(resumed)
+
+
+def test_resumed_with_another_global_batch_and_fitted_again(folder, tmp_path):
+    resumed, whole, again = Recorder(), whole_run(folder), Recorder()
+    fit(folder, Recorder(), [SaveAfter(4, tmp_path / "here.ckpt")])
+    trainer = fit(folder, resumed, ckpt_path=tmp_path / "here.ckpt", size=6, max_steps=8)
+    trainer.fit_loop.epoch_loop.max_steps = STEPS
+    trainer.fit(resumed, trainer.datamodule)  # the same trainer goes on
+    assert slots(resumed.seen) == slots(whole.seen)[4 * GLOBAL :][: 6 * 6]
+    data = trainer.datamodule
+    L.Trainer(**QUIET).validate(again, data, ckpt_path=tmp_path / "here.ckpt", weights_only=True, verbose=False)
+    L.Trainer(max_steps=2, limit_val_batches=0, **QUIET).fit(again, data)  # a new one begins anew
+    assert slots(again.seen) == slots(whole.seen)[: 2 * 6]
 
 
 def test_a_checkpoint_of_a_validation(folder, tmp_path):
@@ -151,17 +160,6 @@ def test_short_epochs_of_the_trainer_neither_skip_nor_repeat(folder, tmp_path):
     fit(folder, Recorder(), [SaveAfter(10, tmp_path / "here.ckpt")], **options)
     fit(folder, resumed, ckpt_path=tmp_path / "here.ckpt", **options)
     assert_goes_on(resumed, short, step=5)
-
-
-def test_a_second_fit_of_the_same_trainer_goes_on_and_a_new_trainer_begins_anew(folder):
-    whole, module = whole_run(folder), Recorder()
-    trainer = fit(folder, module, max_steps=4)
-    trainer.fit_loop.epoch_loop.max_steps = STEPS
-    trainer.fit(module, trainer.datamodule)
-    assert slots(module.seen) == slots(whole.seen)
-    again = Recorder()
-    L.Trainer(max_steps=2, enable_checkpointing=False, **QUIET).fit(again, trainer.datamodule)
-    assert again.seen == whole.seen[:2]
 
 
 @pytest.mark.parametrize("changed", ["seed", "samples"])

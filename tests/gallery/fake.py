@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 from mmgen.gallery.material import Completion, Curve, Film, MaskPicture, Material, Mode, Reconstruction
-from mmgen.imaging import png_bytes
+from mmgen.gallery.tiles import pixels, webp_bytes
 from mmgen.masks import get_mask
+from mmgen.results import metric_name
 
 SIDE, CELLS = 28, 7
 NAMES = [str(digit) for digit in range(10)]
 USED = {"ar": "causal", "masked": "bidirectional", "block": "skip_causal"}
-EXTRACTOR = "digits_classifier"
+EXTRACTOR = "digits_cnn"
 
 
 def pictures(count: int) -> Tensor:
@@ -53,7 +54,10 @@ def mode(name: str, images: Tensor) -> Mode:
         forward_passes=made.passes[-1],
         seconds_per_sample=made.passes[-1] / 4000,
         command=f"mmgen sample runs/demo/generator {options} --out samples/{name}",
-        measured={f"class_accuracy[{EXTRACTOR}]": 0.9 + made.passes[-1] / 1000, f"fid[{EXTRACTOR}]": 14.25 + made.passes[-1] / 10},
+        measured={
+            metric_name("class_accuracy", EXTRACTOR): 0.9 + made.passes[-1] / 1000,
+            metric_name("fid", EXTRACTOR): 14.25 + made.passes[-1] / 10,
+        },
         samples=500,
         measure_command=f"mmgen evaluate runs/demo/generator {options}",
     )
@@ -62,9 +66,12 @@ def mode(name: str, images: Tensor) -> Mode:
 def completion(images: Tensor, digit: int, told: bool) -> Completion:
     kept = torch.zeros(1, CELLS, CELLS, dtype=torch.bool)
     kept[:, :4] = True
-    commands = {name: f"mmgen sample runs/demo/generator --mode {name} --keep digit-{digit}.png --keep_region 0:4" for name in USED}
+    commands = {
+        name: f"mmgen sample runs/demo/generator --mode {name} --keep digit-{digit}.png --keep_region 0:4"
+        for name in USED
+    }
     filled = {name: images[[digit, digit + 10, digit + 20, digit + 30]] for name in USED}
-    return Completion(str(digit), told, images[digit], kept, filled, commands)
+    return Completion(str(digit), told, images[digit], images[digit], kept, filled, commands)
 
 
 def curve() -> Curve:
@@ -86,10 +93,18 @@ def material(images: Tensor | None = None) -> Material:
     """
     shown = pictures(80) if images is None else images
     cards = [
-        MaskPicture(name, get_mask(name).sentence, png_bytes(shown[number]), (SIDE, SIDE), [m for m in USED if USED[m] == name])
+        MaskPicture(
+            name,
+            get_mask(name).sentence,
+            webp_bytes(pixels(shown[number])),
+            (SIDE, SIDE),
+            [m for m in USED if USED[m] == name],
+        )
         for number, name in enumerate([*USED.values(), "block_causal"])
     ]
-    tokenizer = Curve("Tokenizer", "PSNR in dB", {}, {"held-out": [(250, 18.2), (500, 20.4), (750, 21.3), (1000, 21.6)]})
+    tokenizer = Curve(
+        "Tokenizer", "PSNR in dB", {}, {"held-out": [(250, 18.2), (500, 20.4), (750, 21.3), (1000, 21.6)]}
+    )
     return Material(
         class_names=NAMES,
         reconstruction=Reconstruction(
@@ -100,7 +115,8 @@ def material(images: Tensor | None = None) -> Material:
         completions=[completion(shown, 3, True), completion(shown, 9, False)],
         curves=[curve(), tokenizer],
         masks=cards,
-        classifier=("a classifier of its own", 0.985),
+        judge=EXTRACTOR,
+        judge_accuracy=0.985,
         facts={"Machine": "2 cores of <a machine> & more", "Generator": "1,051,402 parameters, 3,000 steps of 64 digits"},
         total_seconds=433.2,
         commands=["mmgen fit --config tokenizers/digits_bsq/config.yaml", "mmgen fit --config experiments/digits_mixture/config.yaml"],

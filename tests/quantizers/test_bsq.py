@@ -32,7 +32,8 @@ def test_every_index_comes_back(bits: int) -> None:
     bsq, indices = BSQ(bits), torch.arange(2**bits).view(2, -1)
     codes = bsq.lookup(indices)
     torch.testing.assert_close(codes.view(-1, bits).double(), all_codes(bits))  # most significant bit first
-    assert torch.equal(bsq.encode(codes), indices) and torch.equal(bsq.eval()(codes).indices, indices)
+    assert torch.equal(bsq.encode(codes), indices)
+    assert torch.equal(bsq.eval()(codes).indices, indices)
     assert torch.equal(pack_bits(unpack_bits(indices, bits)), indices)
 
 
@@ -73,7 +74,8 @@ def test_entropies_equal_enumeration(bits: int, group: int, temperature: float) 
 def test_smaller_groups_bound_the_joint_entropy_from_above() -> None:
     u = vectors(500, 1, seed=2).sign() * torch.ones(6) + 0.3 * vectors(500, 6, seed=3)  # strongly correlated bits
     spread = [BSQ(6, group, 0.05).entropies(F.normalize(u, dim=-1))[1].item() for group in (1, 2, 3, 6)]
-    assert spread[0] > spread[1] > spread[3] and spread[0] > spread[2] > spread[3]
+    assert spread[0] > spread[1] > spread[3]
+    assert spread[0] > spread[2] > spread[3]
     assert spread[0] > spread[3] + math.log(2)
 
 
@@ -81,7 +83,9 @@ def test_smaller_groups_bound_the_joint_entropy_from_above() -> None:
 def test_agrees_with_vector_quantize_pytorch(inverse: float) -> None:
     module = pytest.importorskip("vector_quantize_pytorch")
     theirs = module.LFQ(dim=5, codebook_size=32, spherical=True, entropy_loss_weight=0.3, diversity_gamma=0.7).train()
-    ours = BSQ(5, group=5, temperature=1 / (2 * inverse), entropy_weight=0.3, diversity=0.7)  # theirs has exp(2 inverse c.u)
+    ours = BSQ(
+        5, group=5, temperature=1 / (2 * inverse), entropy_weight=0.3, diversity=0.7
+    )  # theirs has exp(2 inverse c.u)
     z = vectors(4, 25, 5)
     (values, indices, loss), parts = theirs(z, inv_temperature=inverse, return_loss_breakdown=True)
     quantized = ours(z)
@@ -102,12 +106,17 @@ def test_gradient_is_straight_through_to_the_sphere() -> None:
 
 
 @pytest.mark.parametrize("group", [1, 2, 4])
-@pytest.mark.parametrize("z", [torch.zeros(6, 4), torch.full((6, 4), 1e4), torch.eye(4) * 1e-20, vectors(6, 4, scale=1e25)], ids=["zero", "saturated", "tiny", "huge"])
+@pytest.mark.parametrize(
+    "z",
+    [torch.zeros(6, 4), torch.full((6, 4), 1e4), torch.eye(4) * 1e-20, vectors(6, 4, scale=1e25)],
+    ids=["zero", "saturated", "tiny", "huge"],
+)
 def test_gradients_are_finite_at_extreme_inputs(z: Tensor, group: int) -> None:
     z = z.clone().requires_grad_()
     quantized = BSQ(4, group, temperature=1e-3, commitment=1.0)(z)
     (quantized.values.sum() + sum(quantized.losses.values())).backward()
-    assert z.grad is not None and z.grad.isfinite().all()
+    assert z.grad is not None
+    assert z.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("group", [1, 4])
@@ -117,11 +126,16 @@ def test_losses_reach_the_ends_of_their_documented_ranges(group: int) -> None:
     close = pytest.approx
 
     every_code = {name: loss.item() for name, loss in bsq(bsq.lookup(torch.arange(16))).losses.items()}
-    assert every_code == {"certainty": close(0, abs=1e-4), "diversity": close(-0.8 * full, rel=1e-4), "commitment": close(0, abs=1e-4)}
+    assert every_code == {
+        "certainty": close(0, abs=1e-4),
+        "diversity": close(-0.8 * full, rel=1e-4),
+        "commitment": close(0, abs=1e-4),
+    }
     one_code = {name: loss.item() for name, loss in bsq(bsq.lookup(torch.zeros(16, dtype=torch.int64))).losses.items()}
     assert one_code["diversity"] == close(0, abs=1e-4)
     on_an_axis = {name: loss.item() for name, loss in bsq(torch.eye(4)[:1]).losses.items()}
-    assert on_an_axis["certainty"] == close(full * 3 / 4, rel=1e-4) and 0 < on_an_axis["commitment"] < 0.5
+    assert on_an_axis["certainty"] == close(full * 3 / 4, rel=1e-4)
+    assert 0 < on_an_axis["commitment"] < 0.5
 
 
 def test_descent_on_the_losses_undoes_a_collapse() -> None:
@@ -146,7 +160,8 @@ def test_autocast_does_not_reach_inside(group: int) -> None:
     expected = bsq(z.float())
     with torch.autocast("cpu", torch.bfloat16):
         got = bsq(z)
-    assert torch.equal(got.indices, expected.indices) and got.values.dtype == torch.bfloat16
+    assert torch.equal(got.indices, expected.indices)
+    assert got.values.dtype == torch.bfloat16
     assert all(torch.equal(got.losses[name], expected.losses[name]) for name in expected.losses)
 
 

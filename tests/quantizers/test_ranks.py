@@ -1,16 +1,19 @@
 """Two processes learn what one process learns from their batches together."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
+import mmgen
 from mmgen.quantizers import BSQ, VQ
 
+Learnt = dict[str, Tensor]
 STEPS = 4
 
 
@@ -18,7 +21,7 @@ def batch(step: int, dim: int, rows: int = 48) -> Tensor:
     return torch.randn(rows, dim, generator=torch.Generator().manual_seed(step)) + 0.3
 
 
-def learn(part: slice, uneven: slice) -> dict[str, Tensor]:
+def learn(part: slice, uneven: slice) -> Learnt:
     """Everything the quantizers learn from that part of each batch (VQ also from parts that differ in size)."""
     torch.set_num_threads(1)
     results = {}
@@ -36,23 +39,32 @@ def learn(part: slice, uneven: slice) -> dict[str, Tensor]:
     return results
 
 
-def worker(rank: int, folder: str) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+def learn_as_rank(rank: int, folder: str) -> None:
+    store = dist.FileStore(f"{folder}/rendezvous", 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     own = [(slice(0, 24), slice(0, 31)), (slice(24, 48), slice(31, 48))][rank]
     torch.save(learn(*own), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    folder: Path = tmp_path_factory.mktemp("ranks")
-    mp.spawn(worker, args=(str(folder),), nprocs=2)
-    ranks = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
-    return ranks[0], ranks[1], learn(slice(None), slice(None))
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Learnt, Learnt, Learnt]:
+    """What rank 0, rank 1, and one process on its own have learnt. The ranks run this file as a script."""
+    folder = tmp_path_factory.mktemp("ranks")
+    environment = os.environ | {"PYTHONPATH": str(Path(mmgen.__file__).parents[1]), "GLOO_SOCKET_IFNAME": "lo"}
+    commands = [[sys.executable, __file__, str(rank), str(folder)] for rank in (0, 1)]
+    ranks = [subprocess.Popen(command, env=environment) for command in commands]
+    try:
+        alone = learn(slice(None), slice(None))
+        assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    first, second = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    return first, second, alone
 
 
-def test_ranks_agree_exactly(learnt) -> None:
+def test_ranks_agree_exactly(learnt: tuple[Learnt, Learnt, Learnt]) -> None:
     first, second, _ = learnt
     shared = [name for name in first if not name.startswith("gradient")]
     assert len(shared) > 10
@@ -60,13 +72,12 @@ def test_ranks_agree_exactly(learnt) -> None:
         assert torch.equal(first[name], second[name]), name
 
 
-def test_ranks_equal_one_process_on_the_whole_batch(learnt) -> None:
+def test_ranks_equal_one_process_on_the_whole_batch(learnt: tuple[Learnt, Learnt, Learnt]) -> None:
     first, second, whole = learnt
     for name, expected in whole.items():
-        if name.startswith("gradient"):  # data-parallel training averages over ranks, and each rank's mean is over half as many rows
-            got = torch.cat([first[name], second[name]]) / 2
-        else:
-            got = first[name]
+        # Data-parallel training averages gradients over ranks, and each rank's mean is over half as many rows.
+        split = name.startswith("gradient")
+        got = torch.cat([first[name], second[name]]) / 2 if split else first[name]
         torch.testing.assert_close(got, expected, msg=lambda text, name=name: f"{name}: {text}")
 
 
@@ -78,3 +89,7 @@ def test_the_case_has_revivals(learnt) -> None:
         deaths += int((vq.usage < 0.5 * 48 / 10).sum()) if step else 0
         vq(batch(step, 3))
     assert deaths > 0
+
+
+if __name__ == "__main__":
+    learn_as_rank(int(sys.argv[1]), sys.argv[2])

@@ -40,8 +40,11 @@ def test_code_is_the_nearest_of_all(cosine: bool, at_once: int, monkeypatch: pyt
     distances = (points[..., None, :] - codes).norm(dim=-1)
     quantized = vq(z)
     assert torch.equal(quantized.indices, distances.argmin(-1))
-    assert torch.equal(quantized.values, vq.codebook[quantized.indices])  # exactly, although the gradient is straight-through
-    assert torch.equal(vq.encode(z), quantized.indices) and torch.equal(vq.lookup(quantized.indices), quantized.values)
+    assert torch.equal(
+        quantized.values, vq.codebook[quantized.indices]
+    )  # exactly, although the gradient is straight-through
+    assert torch.equal(vq.encode(z), quantized.indices)
+    assert torch.equal(vq.lookup(quantized.indices), quantized.values)
 
 
 @COSINE
@@ -72,7 +75,13 @@ def test_agrees_with_vector_quantize_pytorch(cosine: bool) -> None:
     theirs_module = pytest.importorskip("vector_quantize_pytorch")
     ours = trained(cosine=cosine, decay=0.9, commitment=0.25, dead_below=0.0)
     theirs = theirs_module.VectorQuantize(
-        dim=3, codebook_size=12, decay=0.9, eps=1e-5, commitment_weight=0.25, use_cosine_sim=cosine, rotation_trick=False
+        dim=3,
+        codebook_size=12,
+        decay=0.9,
+        eps=1e-5,
+        commitment_weight=0.25,
+        use_cosine_sim=cosine,
+        rotation_trick=False,
     ).train()
     book = theirs._codebook
     book.embed.copy_(ours.codebook[None])
@@ -94,7 +103,8 @@ def test_first_batch_fills_the_codebook_with_its_own_distinct_vectors(cosine: bo
     indices = vq(z).indices
     points = F.normalize(z, dim=-1) if cosine else z
     gap, source = (vq.codebook[:, None] - points).norm(dim=-1).min(-1)
-    assert gap.max() < 1e-3 and len(source.unique()) == 8
+    assert gap.max() < 1e-3
+    assert len(source.unique()) == 8
     assert len(indices.unique()) == 8  # each code is at least the nearest to its own vector
 
 
@@ -144,7 +154,8 @@ def test_state_comes_back_and_training_goes_on_bit_for_bit() -> None:
     for step in range(3):
         z = vectors(20, 3, seed=step)
         assert torch.equal(vq(z).values, copy(z).values)
-    assert same_state(state(vq), state(copy)) and vq.batches == 5
+    assert same_state(state(vq), state(copy))
+    assert vq.batches == 5
 
 
 def test_only_forward_in_training_changes_state() -> None:
@@ -175,7 +186,9 @@ def test_gradients_are_finite_at_extreme_inputs(cosine: bool, value: float) -> N
     vq, z = trained(cosine=cosine).train(), torch.full((4, 3), value, requires_grad=True)
     quantized = vq(z)
     (quantized.values.sum() + sum(quantized.losses.values())).backward()
-    assert z.grad is not None and z.grad.isfinite().all() and all(x.isfinite().all() for x in vq.state_dict().values())
+    assert z.grad is not None
+    assert z.grad.isfinite().all()
+    assert all(x.isfinite().all() for x in vq.state_dict().values())
 
 
 @COSINE
@@ -185,9 +198,11 @@ def test_autocast_does_not_reach_inside(cosine: bool) -> None:
     expected = plain(z.float())
     with torch.autocast("cpu", torch.bfloat16):
         got = cast(z)
-    assert torch.equal(got.indices, expected.indices) and same_state(state(cast), state(plain))
+    assert torch.equal(got.indices, expected.indices)
+    assert same_state(state(cast), state(plain))
     assert torch.equal(got.losses["commitment"], expected.losses["commitment"])
-    assert got.values.dtype == torch.bfloat16 and cast.codebook.dtype == torch.float32
+    assert got.values.dtype == torch.bfloat16
+    assert cast.codebook.dtype == torch.float32
 
 
 def test_commitment_of_cosine_codes_is_within_its_documented_range() -> None:
@@ -199,7 +214,11 @@ def test_commitment_of_cosine_codes_is_within_its_documented_range() -> None:
 
 def test_mistakes_are_named() -> None:
     empty, vq = VQ(12, 3), trained()
-    for use in (lambda: empty.eval()(vectors(2, 3)), lambda: empty.encode(vectors(2, 3)), lambda: empty.lookup(torch.tensor([0]))):
+    for use in (
+        lambda: empty.eval()(vectors(2, 3)),
+        lambda: empty.encode(vectors(2, 3)),
+        lambda: empty.lookup(torch.tensor([0])),
+    ):
         with pytest.raises(UserError, match="codebook is empty"):
             use()
     for index in (-1, 12):

@@ -17,7 +17,9 @@ SHAPES = [  # image_size, channels, width, downsample, blocks, grid side
     (7, 1, 4, [7], 1, 1),
     (5, 1, 4, [1], 1, 5),
 ]
-QUANTIZERS = pytest.mark.parametrize("make", [lambda: BSQ(6), lambda: VQ(32, 4, decay=0.9), lambda: VQ(32, 4, cosine=True)], ids=["bsq", "vq", "cosine"])
+QUANTIZERS = pytest.mark.parametrize(
+    "make", [lambda: BSQ(6), lambda: VQ(32, 4, decay=0.9), lambda: VQ(32, 4, cosine=True)], ids=["bsq", "vq", "cosine"]
+)
 
 
 def images(batch: int, size: int = 16, channels: int = 1, seed: int = 0) -> Tensor:
@@ -34,15 +36,23 @@ def small(quantizer: Quantizer | None = None) -> ConvImageTokenizer:
 
 
 @pytest.mark.parametrize(("size", "channels", "width", "downsample", "blocks", "side"), SHAPES)
-def test_shapes_and_ranges(size: int, channels: int, width: int, downsample: int | list[int], blocks: int, side: int) -> None:
+def test_shapes_and_ranges(
+    size: int, channels: int, width: int, downsample: int | list[int], blocks: int, side: int
+) -> None:
     tokenizer = ConvImageTokenizer(BSQ(5), size, channels, width, downsample, blocks)
     x = images(3, size, channels)
-    assert tokenizer.spec == TokenSpec("bits", 5, (1, side, side)) and tokenizer.sample_shape == (channels, size, size)
+    assert tokenizer.spec == TokenSpec("bits", 5, (1, side, side))
+    assert tokenizer.sample_shape == (channels, size, size)
     tokens = tokenizer.encode(x)
-    assert tokens.values.shape == (3, side * side) and tokens.values.dtype == torch.int64 and tokens.grid == (1, side, side)
-    assert 0 <= tokens.values.min() and tokens.values.max() < 2**5
+    assert tokens.values.shape == (3, side * side)
+    assert tokens.values.dtype == torch.int64
+    assert tokens.grid == (1, side, side)
+    assert tokens.values.min() >= 0
+    assert tokens.values.max() < 2**5
     back = tokenizer.decode(tokens)
-    assert back.shape == x.shape and -1 <= back.min() and back.max() <= 1
+    assert back.shape == x.shape
+    assert back.min() >= -1
+    assert back.max() <= 1
     assert tokenizer(x).x.shape == x.shape
 
 
@@ -55,7 +65,8 @@ def test_forward_is_decode_of_encode_and_neither_has_side_effects(make) -> None:
     assert torch.equal(tokenizer.decode(tokens), reconstruction.x.clamp(-1, 1))
     assert torch.equal(tokenizer.train().encode(x).values, tokens.values)  # deterministic, in either mode
     assert all(torch.equal(before[name], value) for name, value in tokenizer.state_dict().items())
-    assert not tokenizer.decode(tokens).requires_grad and reconstruction.x.requires_grad
+    assert not tokenizer.decode(tokens).requires_grad
+    assert reconstruction.x.requires_grad
 
 
 @QUANTIZERS
@@ -75,9 +86,12 @@ def test_tokens_stay_where_the_image_changed() -> None:
     x = images(1, 64)
     changed = x.clone()
     changed[..., -8:, -8:] *= -1
-    latents = (tokenizer.encoder[:-3](x) - tokenizer.encoder[:-3](changed)).abs().sum(1).flatten()  # before the norm, which is global
+    latents = (
+        (tokenizer.encoder[:-3](x) - tokenizer.encoder[:-3](changed)).abs().sum(1).flatten()
+    )  # before the norm, which is global
     moved = latents.view(16, 16).nonzero()
-    assert len(moved) and moved.min() >= 12
+    assert len(moved)
+    assert moved.min() >= 12
 
 
 @QUANTIZERS
@@ -85,14 +99,15 @@ def test_overfits_eight_images(make) -> None:
     tokenizer, x = small(make()).train(), images(8)
     optimizer = torch.optim.Adam(tokenizer.parameters(), lr=1e-2)
     psnr = []
-    for step in range(150):
+    for _step in range(150):
         reconstruction = tokenizer(x)
         error = (reconstruction.x - x).square().mean()
         psnr.append(10 * torch.log10(4 / error).item())
         optimizer.zero_grad()
         (error + sum(reconstruction.losses.values())).backward()
         optimizer.step()
-    assert psnr[0] < 14 and psnr[-1] > 22, psnr[-1]
+    assert psnr[0] < 14
+    assert psnr[-1] > 22
     held = tokenizer.eval().decode(tokenizer.encode(x))
     assert 10 * torch.log10(4 / (held - x).square().mean()) > 21
 

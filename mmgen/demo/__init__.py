@@ -1,0 +1,1 @@
+"""What `mmgen demo` does: the whole way from data to a page, in a given time."""

@@ -1,0 +1,187 @@
+"""The demo of images: real digits to tokens, one generator for several modes, samples, figures, a page.
+
+Every stage calls what its command calls, and the page says which command that is.
+"""
+
+import contextlib
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from mmgen.cli.progress import progress_bar
+from mmgen.data.build import open_source
+from mmgen.demo.budget import Measured, Plan, plan
+from mmgen.demo.findings import Findings
+from mmgen.demo.folder import DemoFolder
+from mmgen.demo.settings import Settings, sample_options
+from mmgen.demo.stages import Stage, Walk
+from mmgen.evaluation.classifier import Classifier, digits_classifier
+from mmgen.evaluation.measure import ModeReport, measure_mode, measure_tokenizer, real_features
+from mmgen.gallery.collect import logged
+from mmgen.gallery.page import duration
+from mmgen.recipes import recipes_root
+from mmgen.sampling import class_labels, sample_images
+from mmgen.store import CHECKPOINT, Loaded, Saved, load_generator, load_tokenizer
+
+STAGES = [
+    Stage("tokenizer", "Train the tokenizer: digits to tokens and back", 75),
+    Stage("judge", "Train the judge, a classifier of real digits", 25),
+    Stage("reconstruction", "Measure what the tokenizer keeps", 8),
+    Stage("tokens", "Write all digits as tokens, once", 4),
+    Stage("calibration", "Time a few steps and samples, to plan the rest", 15),
+    Stage("generator", "Train the generator, all modes in one", 240),
+    Stage("samples", "Sample in every mode and measure", 35),
+    Stage("page", "Watch it decode, complete digits, draw the page", 15),
+]
+"""Their seconds are those of two cores of our reference machine."""
+
+VALIDATIONS = 3
+"""Of the generator, evenly over its training."""
+
+
+class ImageDemo:
+    """The demo's work, a method a stage.
+
+    Args:
+        settings: what to do.
+        folder: where.
+        walk: tells the time.
+    """
+
+    def __init__(self, settings: Settings, folder: DemoFolder, walk: Walk) -> None:
+        self.settings, self.folder, self.walk = settings, folder, walk
+        self.commands: list[str] = []
+
+    def run(self) -> Findings:
+        """All stages but the last, which is to tell of them."""
+        self._fit("tokenizer", self.settings.tokenizer, list(self.settings.tokenizer_options))
+        source = open_source(str(self._path("tokenizer")))
+        held_out = source.samples("val")
+        with self.walk.stage("judge"):
+            judge = digits_classifier()
+            real = real_features(judge, held_out)
+        with self.walk.stage("reconstruction"), progress_bar("reconstructing", len(held_out)) as progress:
+            self.commands.append(f"mmgen evaluate {self._path('tokenizer')}")
+            kept = measure_tokenizer(load_tokenizer(self._path("tokenizer")), held_out, judge, progress=progress)
+        self._tokenize()
+        planned = self._calibrate()
+        self._fit("generator", self.settings.generator, self._generator_options(planned))
+        loaded = load_generator(self._path("generator"))
+        with self.walk.stage("samples"):
+            reports = self._measure(loaded, real, judge, planned.samples)
+        return Findings(self.settings, self.folder.path, loaded, source, kept, judge, reports, self.commands)
+
+    def _fit(self, key: str, recipe: str, options: list[str]) -> None:
+        """A run in the demo's folder; an interrupted one goes on where its last checkpoint was."""
+        from mmgen.cli import fit  # lightning
+
+        words = ["--config", recipe, *options, "--run", str(self._path(key))]
+        self.commands.append(" ".join(["mmgen fit", *words]))
+        if self.folder.found(key) is not None:
+            return self.walk.skip(key)
+        with self.walk.stage(key):
+            if (self._path(key) / CHECKPOINT).is_file():
+                words += ["--ckpt_path", "last"]
+            else:
+                self.folder.free(key)
+            fit.run("fit", words)
+        self.folder.finish(key, self.walk.gone)
+
+    def _tokenize(self) -> None:
+        from mmgen.cli import tokenize
+
+        self.commands.append(f"mmgen tokenize {self._path('tokenizer')} --out {self._path('tokens')}")
+        if self.folder.found("tokens") is not None:
+            return self.walk.skip("tokens")
+        with self.walk.stage("tokens"), _hushed():
+            tokenize.run(str(self._path("tokenizer")), out=str(self.folder.free("tokens")))
+        self.folder.finish("tokens", self.walk.gone)
+
+    def _calibrate(self) -> Plan:
+        """How many steps and samples there is time for."""
+        found = self.folder.found("calibration")
+        if found is not None:
+            self.walk.skip("calibration")
+            planned = Plan(**found)
+        else:
+            with self.walk.stage("calibration"), _hushed():
+                measured = self._time()
+            left, wanted = self.walk.end - self.walk.clock(), self._wanted()
+            planned = plan(left, wanted, measured, self.walk.needs("page"))
+            self.folder.finish("calibration", self.walk.gone, **vars(planned))
+            self.walk.tell(
+                f"a step takes {duration(measured.step)}, a sample in every mode {duration(measured.sample)}: time for"
+                f" {planned.steps:,} of the recipe's {wanted:,} steps and {planned.samples} samples a mode"
+            )
+        self.walk.expect("generator", planned.training)
+        self.walk.expect("samples", planned.sampling)
+        return planned
+
+    def _time(self) -> Measured:
+        """Trains a generator for a few steps, samples it, and throws it away."""
+        from mmgen.cli import fit  # lightning
+
+        steps, samples, path = self.settings.timed_steps, self.settings.timed_samples, self.folder.free("calibration")
+        short = {
+            "trainer.max_steps": steps,
+            "trainer.val_check_interval": steps,
+            "trainer.log_every_n_steps": steps // 2,
+        }
+        quick = {"model.warmup_steps": 0, "samples.count": 0, "run": path}
+        words = ["--config", self.settings.generator, *self._data(), *self.settings.generator_options]
+        started = time.perf_counter()
+        fit.run("fit", words + [f"--{name}={value}" for name, value in (short | quick).items()])
+        fitted = time.perf_counter() - started
+        loaded = load_generator(path)
+        rates = [row["train/tokens_per_second"] for row in logged(path) if "train/tokens_per_second" in row]
+        batch = Saved.read(path).config["data"]["init_args"]["global_batch_size"]
+        step = batch * loaded.spec.length / rates[-1]
+        labels = class_labels([], samples, loaded)
+        runs = [
+            sample_images(loaded, mode, labels, self._options(mode), batch=samples) for mode in loaded.paradigm.modes()
+        ]
+        self.folder.free("calibration")
+        beside = max(0.0, fitted - steps * step)  # start, one validation, one checkpoint
+        return Measured(step, VALIDATIONS * beside, sum(run.seconds for run in runs) / samples)
+
+    def _measure(self, loaded: Loaded, real: Tensor, judge: Classifier, samples: int) -> list[ModeReport]:
+        reports = []
+        for mode in loaded.paradigm.modes():
+            options = self._options(mode)
+            with progress_bar(f"sampling: {mode}", samples) as progress:
+                reports.append(measure_mode(loaded, mode, real, judge, samples, options, progress=progress))
+        return reports
+
+    def _options(self, mode: str) -> Any:
+        return sample_options(self.settings.sampling.get(mode, {}))
+
+    def _path(self, name: str) -> Path:
+        return self.folder.path / name
+
+    def _data(self) -> list[str]:
+        return ["--data", "CachedTokens", "--data.path", str(self._path("tokens"))]
+
+    def _generator_options(self, planned: Plan) -> list[str]:
+        every = -(-planned.steps // VALIDATIONS)
+        steps = [f"--trainer.max_steps={planned.steps}", f"--trainer.val_check_interval={every}"]
+        return [*self._data(), *self.settings.generator_options, *steps]
+
+    def _wanted(self) -> int:
+        """The recipe's steps, or those that the options name."""
+        given = [word.partition("=") for word in self.settings.generator_options]
+        recipe = yaml.safe_load((recipes_root() / self.settings.generator).read_text())
+        return next(
+            (int(value) for name, _, value in given if name == "--trainer.max_steps"), recipe["trainer"]["max_steps"]
+        )
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """What a command prints stays unseen; its errors do not."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield

@@ -1,0 +1,146 @@
+"""Metrics, each a function of two sets (or of one) that takes no account of order.
+
+Images are (N, C, H, W) in [-1, 1]; features are (N, F), whatever they come from (`mmgen.evaluation.extractors`).
+torchmetrics does the arithmetic where it has the metric.
+"""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from mmgen.errors import UserError
+from mmgen.evaluation.seeded import seeded
+from mmgen.tokens import TokenSpec
+
+NEIGHBOURS = 3
+"""k of precision and recall, as published."""
+
+KID_SUBSET, KID_SUBSETS = 1000, 100
+
+SSIM_WINDOW = 11
+"""Pixels; torchmetrics leaves out the places where it would reach beyond the image."""
+
+
+class Reconstruction:
+    """PSNR and SSIM, collected batch by batch.
+
+    PSNR is that of the mean squared error over all images, never more than the mean of the images' own PSNRs, which
+    papers also give. SSIM (Wang et al. 2004) is the mean over images, with a Gaussian window of 11 pixels.
+    """
+
+    def __init__(self) -> None:
+        self._psnr = PeakSignalNoiseRatio(data_range=1.0)
+        self._ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
+
+    def update(self, decoded: Tensor, originals: Tensor) -> None:
+        """Add a batch of pairs, (B, C, H, W) in [-1, 1]. Raises UserError if SSIM's window is larger."""
+        size = tuple(originals.shape[-2:])
+        if min(size) < SSIM_WINDOW:
+            raise UserError(f"ssim needs images of at least {SSIM_WINDOW} pixels a side, and these are {size}")
+        pair = [(x.float().cpu() + 1) / 2 for x in (decoded, originals)]  # SSIM compares means: 0 is black
+        self._psnr.update(*pair)
+        self._ssim.update(*pair)
+
+    def psnr_db(self) -> float:
+        """Decibel; infinite where nothing was lost."""
+        return self._psnr.compute().item()
+
+    def ssim(self) -> float:
+        """1 where nothing was lost."""
+        return torch.as_tensor(self._ssim.compute()).item()
+
+
+def code_figures(values: Tensor, spec: TokenSpec) -> dict[str, float]:
+    """How much of the vocabulary is used.
+
+    Args:
+        values: tokens (N, ...) int64 of one codebook; bits packed.
+        spec: categorical or bits.
+
+    Returns:
+        code_usage: share of all codes that occur; code_perplexity: e to the entropy of their frequencies, the number of
+        codes that would carry as much if all were as frequent.
+    """
+    vocabulary = {"categorical": spec.size, "bits": 2**spec.size}[spec.kind]
+    counts = values.flatten().unique(return_counts=True)[1].double()
+    entropy = torch.special.entr(counts / counts.sum()).sum()
+    return {"code_usage": len(counts) / vocabulary, "code_perplexity": entropy.exp().item()}
+
+
+def fid(real: Tensor, fake: Tensor) -> float:
+    """Fréchet distance between Gaussians fitted to two sets of features (Heusel et al. 2017).
+
+    Two draws of N from one distribution are O(1 / N) apart, so compare figures of equal N only.
+    """
+    metric = FrechetInceptionDistance(feature=_AsGiven(real.shape[1]))
+    metric.update(real.double(), real=True)
+    metric.update(fake.double(), real=False)
+    return max(0.0, metric.compute().item())  # a set against itself comes out at minus a rounding error too
+
+
+def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
+    """Squared maximum mean discrepancy with the cubic kernel (Binkowski et al. 2018).
+
+    0 in expectation for two draws from one distribution, and slightly below for a set against itself. Of sets of more
+    than `KID_SUBSET`, or of unequal ones, it is the mean over `KID_SUBSETS` random subsets, as published.
+
+    Args:
+        real: features.
+        fake: features.
+        seed: of the subsets; the global generator stays as it was.
+    """
+    size = min(len(real), len(fake), KID_SUBSET)
+    subsets = 1 if size == len(real) == len(fake) else KID_SUBSETS  # there is one subset that is the whole
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*will save all extracted features")
+        metric = KernelInceptionDistance(feature=_AsGiven(real.shape[1]), subsets=subsets, subset_size=size)
+    metric.update(real.double(), real=True)
+    metric.update(fake.double(), real=False)
+    with seeded(seed):
+        return metric.compute()[0].item()
+
+
+def precision_recall(real: Tensor, fake: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
+    """Improved precision and recall (Kynkäänniemi et al. 2019, algorithm 1).
+
+    A sample is inside a set when it lies no further from one of its members than that member's k-th neighbour.
+    Precision is the share of fake samples inside the real set, recall the share of real ones inside the fake set.
+
+    Args:
+        real: features, at least k + 1.
+        fake: features, at least k + 1.
+        neighbours: k.
+    """
+    real, fake = real.double(), fake.double()
+
+    def share_inside(points: Tensor, members: Tensor) -> float:
+        radius = _distances(members, members).kthvalue(neighbours + 1, dim=1).values  # the nearest is itself
+        inside = [(_distances(some, members) <= radius).any(1) for some in points.split(1024)]
+        return torch.cat(inside).double().mean().item()
+
+    return share_inside(fake, real), share_inside(real, fake)
+
+
+def class_accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of rows (N, classes) whose largest entry is at the label (N,)."""
+    return (logits.argmax(1) == labels).double().mean().item()
+
+
+class _AsGiven(nn.Module):
+    """An extractor for torchmetrics that takes features for images: they are computed once and serve every metric."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """(len(a), len(b)). The quick way, by a matrix product, leaves a point at a distance from itself."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

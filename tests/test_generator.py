@@ -1,0 +1,88 @@
+"""The generator: kinds of tokens, hidden positions, conditions."""
+
+import pytest
+import torch
+
+from mmgen.backbone import Transformer
+from mmgen.embeddings.bits import BitsEmbedding, unpack_bits
+from mmgen.errors import UserError
+from mmgen.generator import Generator
+from mmgen.layout import grid_layout, prefix
+from mmgen.masks import get_mask
+from mmgen.tokens import Tokens, TokenSpec
+from tests.worlds import draws, generator
+
+ROW = prefix(1) + grid_layout((1, 3, 3))
+
+
+@pytest.mark.parametrize("spec", [TokenSpec("bits", 4, (1, 3, 3)), TokenSpec("categorical", 16, (1, 3, 3))])
+def test_a_hidden_value_has_no_influence(spec: TokenSpec) -> None:
+    model, mask = generator(spec), get_mask("bidirectional")
+    values = torch.randint(0, 16, (2, 9), generator=torch.Generator().manual_seed(0))
+    hidden = torch.arange(9).expand(2, 9) % 2 == 0
+    condition = model.conditioning(torch.tensor([0, 2]))
+    other = torch.where(hidden, 15 - values, values)
+    assert torch.equal(model(values, ROW, mask, condition, hidden), model(other, ROW, mask, condition, hidden))
+
+
+@pytest.mark.parametrize("positions", ["learned", "sincos", "none"])
+def test_every_token_position_and_label_counts(positions: str) -> None:
+    spec = TokenSpec("categorical", 16, (1, 3, 3))
+    model = Generator(spec, Transformer(dim=32, depth=1, heads=2), classes=3, positions=positions).double()  # type: ignore[arg-type]
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    values = torch.zeros(1, 9, dtype=torch.int64)
+    mask = get_mask("bidirectional")
+    outputs = [model(values, ROW, mask, model.conditioning(torch.tensor([label])), outputs=9) for label in (-1, 0, 1, 2)]
+    assert outputs[0].shape == (1, 9, 32)
+    for i in range(4):
+        for j in range(i):
+            assert (outputs[i] - outputs[j]).abs().max() > 1e-3
+    same = (outputs[0][:, :1] - outputs[0]).abs().amax((0, 2))
+    assert (same[1:] > 1e-6).all()  # equal tokens at different places are told apart
+
+
+def test_bits_unpack_most_significant_first() -> None:
+    assert unpack_bits(torch.tensor([6]), 4).tolist() == [[0, 1, 1, 0]]
+    values = torch.arange(64)
+    powers = 2 ** torch.arange(5, -1, -1)
+    assert torch.equal((unpack_bits(values, 6) * powers).sum(-1), values)
+
+
+def test_bits_cost_parameters_linear_in_bits() -> None:
+    sizes = [sum(p.numel() for p in BitsEmbedding(bits, 16).parameters()) for bits in (18, 36)]
+    assert sizes[1] - sizes[0] == 18 * 16
+
+
+def test_condition_dropout_takes_its_share_and_only_labels() -> None:
+    model = generator()
+    labels = torch.arange(3000) % 3
+    dropped = model.conditioning.drop(labels, draws(3000))
+    assert ((dropped == labels) | (dropped == -1)).all()
+    assert abs(float((dropped == -1).double().mean()) - 0.1) < 0.02
+
+
+def test_rows_and_layouts_that_do_not_fit_are_refused() -> None:
+    model = generator()
+    with pytest.raises(UserError, match="fits neither"):
+        model(torch.zeros(1, 5, dtype=torch.int64), ROW, get_mask("causal"), model.conditioning(torch.tensor([0])))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (lambda: TokenSpec("bit", 4, (1, 2, 2)), "did you mean 'bits'"),  # type: ignore[arg-type]
+        (lambda: TokenSpec("bits", 63, (1, 2, 2)), "63 bits"),
+        (lambda: TokenSpec("categorical", 4, (0, 2, 2)), "grid"),
+        (lambda: Tokens(torch.zeros(1, 5), (1, 2, 2)), "do not fill"),
+        (lambda: generator(TokenSpec("continuous", 4, (1, 3, 3))), "no embedding for 'continuous'"),
+    ],
+)
+def test_specs_that_cannot_be_are_refused(wrong, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        wrong()
+
+
+def test_specs_survive_the_trip_to_plain_types() -> None:
+    spec = TokenSpec("bits", 10, (1, 7, 7))
+    assert TokenSpec.from_dict(spec.to_dict()) == spec and spec.bits_per_sample == 490
