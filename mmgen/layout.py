@@ -30,7 +30,7 @@ class Role:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The fields of N positions. Each is (b, N) int64, `position` is (b, N, 3); b is 1 (shared by all rows) or the batch.
+    """The fields of N positions. Each is (b, N) int64, `position` is (b, N, 3); b is 1 (shared) or the batch.
 
     Attributes:
         position: (t, h, w) for rotary and absolute position tables.
@@ -86,7 +86,7 @@ class Layout:
         return self.map(lambda field: _expand(field, batch))
 
     def repeat(self, times: int) -> "Layout":
-        """Stack the batch on itself, as guidance does with conditional and unconditional rows; what is shared stays so."""
+        """Stack the batch on itself, as guidance does with its two halves; a shared layout stays shared."""
         return self if self.batch == 1 else self.map(lambda field: torch.cat([field] * times))
 
     def to(self, device: torch.device) -> "Layout":
@@ -137,7 +137,7 @@ def _plain(position: Tensor, rank: Tensor, **given: Tensor) -> Layout:
 
 
 def blocks(length: int, size: int) -> Tensor:
-    """(length,) int64 block numbers in blocks of `size`; where the length is no multiple, a remainder block comes first.
+    """(length,) int64 block numbers in blocks of `size`; where they do not fit, a remainder comes first.
 
     Remainder first, because the first block then is the one that starts from nothing (an image before its video).
     """

@@ -90,7 +90,7 @@ class Mask:
         )
 
     def fast_path(self, queries: Layout, keys: Layout) -> Literal["full", "causal"] | None:
-        """What SDPA can do without a mask tensor: `full` where everybody sees everybody, `causal` for a lower triangle."""
+        """What SDPA can do without a mask tensor: `full` where all see all, `causal` for a plain lower triangle."""
         if queries.batch > 1 or keys.batch > 1 or self.leak:
             return None  # rows differ, and looking at the values would make the device wait
         return _cached_fast_path(self, queries, keys)

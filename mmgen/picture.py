@@ -46,7 +46,7 @@ def mask_image(mask: Mask, queries: Layout, keys: Layout | None = None, scale: f
     return _card([parts.head, parts.matrix, parts.foot, legend], [0, 0, 0, 0], parts.width, scale)
 
 
-def catalogue_sheet(columns: int = 4, scale: float = 1.5) -> Image.Image:
+def catalogue_sheet(columns: int = 4, scale: float = 1.25) -> Image.Image:
     """Every mask of the catalogue on its example, beside a card that says how to read them."""
     cards = [_parts(get_mask(name), *example(name), scale) for name in CATALOGUE]
     gap, width = round(MARGIN * scale), round(WIDTH * scale) + 2 * round(MARGIN * scale)

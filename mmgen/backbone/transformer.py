@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmgen.backbone.attention import attend
+from mmgen.backbone.attention import Attend, realise
 from mmgen.backbone.cache import Cache
 from mmgen.backbone.modulation import AdaLN, modulate
 from mmgen.backbone.positions import Rotary, rotate
@@ -157,8 +157,8 @@ class Transformer(nn.Module):
         if cond is not None:
             cond = cond[:, None] if cond.dim() == 2 else cond
             cond = cond if self.condition is None else self.condition(F.silu(cond))
+        attention = realise(mask, layout, keys, x.dtype)
         for index, block in enumerate(self.blocks):
-            attention = partial(attend, mask=mask, queries=layout, keys=keys)
             extend = None if cache is None else partial(cache.extend, index)
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, attention, tables, cond, modulated, extend, use_reentrant=False)
@@ -187,7 +187,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        attention: Callable[..., Tensor],
+        attention: Attend,
         tables: Tables | None,
         cond: Tensor | None,
         modulated: Tensor | None,
@@ -225,7 +225,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        attention: Callable[..., Tensor],
+        attention: Attend,
         tables: Tables | None,
         extend: Callable[..., tuple[Tensor, Tensor]] | None,
     ) -> Tensor:

@@ -43,11 +43,10 @@ def run(what: Literal["image"] = "image", *, out: str = "runs/demo", minutes: fl
     try:
         findings = ImageDemo(settings, folder, walk).run()
         with walk.stage("page"):
-            material = findings.material(walk.gone)
+            material = findings.material(lambda: walk.gone)
             (folder.path / "index.html").write_text(render(image_page(material)), encoding="utf-8")
     except KeyboardInterrupt:
-        console.print(f"\ninterrupted; the same command goes on from the last finished stage in {out}", highlight=False)
-        raise
+        raise KeyboardInterrupt(f"the same command goes on with {out} where it stopped") from None
     write_json(folder.path / "metrics.json", findings.figures(walk.gone))
     folder.complete()
     console.print(

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,7 +76,7 @@ def run(
     from mmgen.cli.progress import command_line
     from mmgen.data.build import build_source, open_source
     from mmgen.errors import UserError
-    from mmgen.evaluation.card import update_card
+    from mmgen.evaluation.card import update_card, words
     from mmgen.results import measured, read, write, write_json
     from mmgen.sampling import pick_device
     from mmgen.store import Saved
@@ -86,11 +87,13 @@ def run(
     if batch < 1:
         raise UserError(f"--batch must be at least 1, got {batch}")
     if card is not None:
-        read(card)  # what is wrong with it is told before the work, not after it
+        read(card)  # what is wrong with the card is told before the work, not after it
+        words(Path(card))
+        _require_writable(Path(card), f"card folder {card}")
     if out is not None and Path(out).exists():
         raise UserError(f"--out {out} exists, and nothing is overwritten; choose another")
-    if out is not None and not Path(out).absolute().parent.is_dir():
-        raise UserError(f"--out {out} lies in no folder; make {Path(out).parent} first")
+    if out is not None:
+        _require_writable(Path(out).absolute().parent, f"the folder of --out {out}")
 
     measure = _tokenizer_rows if saved.kind == "tokenizer" else _generator_rows
     rows = measure(saved, source, arguments, str(on))
@@ -111,6 +114,13 @@ def run(
         write(card, figures)
         update_card(Path(card))
         print(f"written to {card}")
+
+
+def _require_writable(folder: Path, what: str) -> None:
+    from mmgen.errors import UserError
+
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{what} {'may not be written to' if folder.is_dir() else 'does not exist'}; choose another")
 
 
 def _tokenizer_rows(saved: "Saved", source: "Source", arguments: dict[str, Any], device: str) -> Rows:
@@ -134,7 +144,7 @@ def _tokenizer_rows(saved: "Saved", source: "Source", arguments: dict[str, Any],
 
 def _generator_rows(saved: "Saved", source: "Source", arguments: dict[str, Any], device: str) -> Rows:
     from mmgen.cli.progress import progress_bar
-    from mmgen.evaluation.extractors import get_extractor
+    from mmgen.evaluation.extractors import Judge, get_extractor
     from mmgen.evaluation.measure import check_mode, check_shapes, measure_mode, real_features
     from mmgen.paradigms import Decoding, Guidance, SampleOptions
     from mmgen.sampling import require_tokenizer
@@ -150,6 +160,8 @@ def _generator_rows(saved: "Saved", source: "Source", arguments: dict[str, Any],
         check_mode(loaded, each, num, options, batch)
     check_shapes(require_tokenizer(loaded), source)
     extractor = get_extractor(arguments["extractor"], source.sample_shape)
+    if isinstance(extractor, Judge):
+        print(f"judge: {extractor.name}, right about {extractor.accuracy:.1%} of held-out real samples")
     real = real_features(extractor, source.samples("val"), batch)
     rows: Rows = []
     for each in modes:

@@ -1,8 +1,8 @@
 """`mmgen fit`, `validate` and `test`: Lightning's CLI over recipes.
 
 Every argument of every part can be set in a recipe or on the command line, and is described by its own docstring:
-`mmgen fit --model.help GeneratorModule`. The parser reads no subcommand, so that a key is the same in a recipe, on the command
-line and in an interpolation (`${data.init_args.global_batch_size}`), which is resolved last, over all files and overrides.
+`mmgen fit --model.help GeneratorModule`. The parser knows no subcommand, so that a key is the same in a recipe, on the
+command line and in a reference (`${data.init_args.global_batch_size}`), which is resolved over all files and options.
 """
 
 import logging
@@ -17,7 +17,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentError, set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf.errors import OmegaConfBaseException
@@ -32,6 +32,7 @@ from mmgen.lit.progress import Throughput, progress
 from mmgen.lit.samples import SampleGrids
 from mmgen.lit.startup import StartUp
 from mmgen.recipes import recipes_root
+from mmgen.store import CHECKPOINT
 
 PARTS = ("backbone", "data", "lit", "paradigms", "quantizers", "tokenizers")  # packages whose classes a recipe may name
 
@@ -63,7 +64,7 @@ class RecipeCLI(LightningCLI):
     """
 
     def __init__(self, command: Literal["fit", "validate", "test"], args: list[str]) -> None:
-        self.command = command
+        self.command, self.args = command, args
         self.recipes = _recipes(args)
         super().__init__(
             L.LightningModule,
@@ -77,17 +78,28 @@ class RecipeCLI(LightningCLI):
             save_config_callback=None,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"prog": f"mmgen {command}", "parser_mode": "omegaconf+", "exit_on_error": False, "description": __doc__},
+            parser_kwargs={
+                "prog": f"mmgen {command}",
+                "parser_mode": "omegaconf+",
+                "exit_on_error": False,
+                "description": __doc__,
+            },
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what is mmgen's own, and the facts that the data module tells the model."""
-        parser.add_argument("--run", type=str | None, default=None, help="run folder; runs/ and the name of the recipe by default")
-        checkpoint = "`last` to go on with the run, or a file" if self.command == "fit" else "`last`, of the run, or a file"
+        parser.add_argument(
+            "--run", type=str | None, default=None, help="run folder; runs/ and the name of the recipe by default"
+        )
+        checkpoint = (
+            "`last` to go on with the run, or a file" if self.command == "fit" else "`last`, of the run, or a file"
+        )
         default = None if self.command == "fit" else "last"
         parser.add_argument("--ckpt_path", type=str | None, default=default, help=f"checkpoint: {checkpoint}")
         precision = Literal["highest", "high", "medium"]
-        parser.add_argument("--matmul_precision", type=precision, default="highest", help="of float32 products on GPUs: high is TF32")
+        parser.add_argument(
+            "--matmul_precision", type=precision, default="highest", help="of float32 products on GPUs: high is TF32"
+        )
         for kind, key in ((EMA, "ema"), (Checkpoints, "checkpoint"), (SampleGrids, "samples")):
             parser.add_lightning_class_args(kind, key)
         for fact in ("spec", "classes", "class_names", "tokenizer_path"):
@@ -95,15 +107,10 @@ class RecipeCLI(LightningCLI):
         for module in ("model", "data"):
             parser.link_arguments("seed_everything", f"{module}.init_args.seed", compute_fn=_number)
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Reads the command line; what is wrong with it becomes one line."""
-        if not args:
-            raise UserError(f"give a recipe: mmgen {self.command} --config RECIPE (mmgen list names them)")
-        for arg in args:
-            if arg.partition("=")[0] in ("--model.seed", "--data.seed", "--model.init_args.seed", "--data.init_args.seed"):
-                raise UserError(f"{arg.partition('=')[0]} follows --seed_everything: set that")
         try:
-            self.config = parser.parse_args(args)
+            self.config = parser.parse_args(self.args)
         except ArgumentError as error:
             raise UserError(explain(str(error), parser)) from None
         except OmegaConfBaseException as error:
@@ -118,17 +125,19 @@ class RecipeCLI(LightningCLI):
         torch.set_float32_matmul_precision(self.config.matmul_precision)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """A trainer with the callbacks of the command, and with loggers that write to the run folder unless the recipe names its own."""
+        """A trainer with the command's callbacks; its loggers write to the run folder unless the recipe names some."""
         options = dict(self._get(self.config_init, "trainer"), default_root_dir=str(self.folder.path))
         callbacks = options["callbacks"] or []
-        callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks]), progress()]
+        callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
+        callbacks += [] if options["enable_progress_bar"] is False else [progress()]
         logger: Any = False
         if self.command == "fit":
             ema, checkpoints, samples = (self._get(self.config_init, key) for key in ("ema", "checkpoint", "samples"))
             checkpoints.put_into(self.folder.path)
             samples.put_into(self.folder.path)
             # Samples stand before the average, which puts the training weights back at the end of a validation.
-            callbacks += [StartUp(), Throughput(), RandomState(), samples, *([ema] if ema.decay else []), checkpoints]
+            callbacks += [StartUp(), Throughput(), RandomState(), samples, *([ema] if ema.decay else [])]
+            callbacks += [] if options["enable_checkpointing"] is False else [checkpoints]
             logger = options["logger"]
             if logger is None or logger is True:
                 logs = self.folder.path / "logs"
@@ -149,7 +158,7 @@ class RecipeCLI(LightningCLI):
             raise cause or error from None
 
     def start(self) -> None:
-        """Run the command. A training that ends before its first step leaves no run folder, so that it can be mended and repeated."""
+        """Run the command. A training that ends before its first step leaves no run folder; it can be started again."""
         writes = self.command == "fit" and not self.trainer.fast_dev_run and rank_zero_only.rank == 0
         if writes:
             config = self.config.clone()
@@ -159,7 +168,10 @@ class RecipeCLI(LightningCLI):
             call = getattr(self.trainer, self.command)
             call(self.model, datamodule=self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
         except SystemExit as stop:  # Lightning's end after an interruption
-            raise (KeyboardInterrupt() if isinstance(stop.__context__, KeyboardInterrupt) else stop) from None
+            if not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            resumable = writes and (self.folder.path / CHECKPOINT).exists()
+            raise KeyboardInterrupt(*["the same command with --ckpt_path last goes on"] * resumable) from None
         except RuntimeError as error:
             if "loading state_dict" not in str(error):
                 raise
@@ -182,6 +194,11 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
     Raises:
         UserError: a mistake in the recipe, the command line or the run folder.
     """
+    if not args:
+        raise UserError(f"give a recipe: mmgen {command} --config RECIPE (mmgen list names them)")
+    for option in (arg.partition("=")[0] for arg in args):
+        if option.startswith(("--model.", "--data.")) and option.endswith(".seed"):
+            raise UserError(f"{option} follows --seed_everything: set that")
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(ALLOWED))
     for package in PARTS:  # a short class name is found among the classes that were imported
         for module in pkgutil.iter_modules(import_module(f"mmgen.{package}").__path__, f"mmgen.{package}."):
@@ -204,7 +221,7 @@ def _number(seed: bool | int) -> int:
 
 
 def _found(arg: str, before: str) -> str:
-    """The path of a recipe, if this argument names one: as given, or where mmgen's own recipes lie, or in a folder given."""
+    """The path of a recipe, where this argument names one: as given, in a folder given, or among mmgen's own."""
     option, equals, text = arg.partition("=") if arg.startswith(("--config=", "-c=")) else ("", "", arg)
     if not equals and before not in ("--config", "-c"):
         return arg
@@ -224,4 +241,6 @@ def _found(arg: str, before: str) -> str:
 
 def _recipes(args: list[str]) -> list[Path]:
     named = [word for option, word in zip(args, args[1:]) if option in ("--config", "-c")]
-    return [Path(word) for word in named + [arg.partition("=")[2] for arg in args if arg.startswith(("--config=", "-c="))]]
+    return [
+        Path(word) for word in named + [arg.partition("=")[2] for arg in args if arg.startswith(("--config=", "-c="))]
+    ]

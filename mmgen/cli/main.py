@@ -1,4 +1,4 @@
-"""The `mmgen` command: finds the command asked for, reads its arguments from its types, and turns a mistake into one line.
+"""The `mmgen` command: finds the command asked for, reads its arguments by its types, turns a mistake into one line.
 
 Only the chosen command's module is imported, so that help and the light commands answer at once.
 """
@@ -65,8 +65,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except SystemExit as stop:  # --help and --print_config end this way
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except KeyboardInterrupt:
-        print("mmgen: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print("; ".join(["mmgen: interrupted", *map(str, stop.args)]), file=sys.stderr)
         return 130
     return 0
 
@@ -91,9 +91,13 @@ def _dispatch(args: list[str]) -> None:
 
 
 def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> None:
-    """Call a command's function with arguments read by its types and described by its docstring; required ones are positional."""
+    """Call a command's function: arguments read by their types, described by its docstring, required ones by place."""
     types = get_type_hints(function)
-    lists = [p.name for p in signature(function).parameters.values() if p.default is p.empty and get_origin(types[p.name]) is list]
+    lists = [
+        p.name
+        for p in signature(function).parameters.values()
+        if p.default is p.empty and get_origin(types[p.name]) is list
+    ]
     flags = [f"--{option}" for option, kind in types.items() if kind is bool]
     parser = ArgumentParser(prog=f"mmgen {name}", description=COMMANDS[name], exit_on_error=False, allow_abbrev=False)
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(lists))
@@ -110,20 +114,26 @@ def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> N
     function(**parsed.as_dict())
 
 
-def _described(function: Callable[..., Any], parameter: str) -> str:
-    return next(each.description for each in docstring_parser.parse(function.__doc__).params if each.arg_name == parameter)
+def _described(function: Callable[..., Any], parameter: str) -> str | None:
+    described = docstring_parser.parse(function.__doc__ or "").params
+    return next((each.description for each in described if each.arg_name == parameter), None)
 
 
 def _spelled_out(args: list[str], flags: list[str]) -> list[str]:
     """--flag is --flag=true."""
     following = [*args[1:], ""]
-    return [f"{arg}=true" if arg in flags and word not in ("true", "false") else arg for arg, word in zip(args, following)]
+    return [
+        f"{arg}=true" if arg in flags and word not in ("true", "false") else arg for arg, word in zip(args, following)
+    ]
 
 
 def _underscored(args: list[str]) -> list[str]:
     """--top-k is --top_k."""
     parts = [arg.partition("=") for arg in args]
-    return [(option.replace("-", "_").replace("__", "--", 1) if option.startswith("--") else option) + equals + value for option, equals, value in parts]
+    return [
+        (option.replace("-", "_").replace("__", "--", 1) if option.startswith("--") else option) + equals + value
+        for option, equals, value in parts
+    ]
 
 
 def _fail(message: str) -> int:

@@ -33,17 +33,13 @@ def run(name: str | None = None, out: str | None = None, folder: str | None = No
 
 
 def _save(image: "Image", path: Path) -> None:
-    """Write a picture in the format of its suffix; PNG with a palette, at half the size and no visible loss."""
-    from PIL.Image import Dither, Resampling, registered_extensions
+    """Write a picture in the format of its suffix."""
+    from PIL.Image import registered_extensions
 
     from mmgen.errors import UserError
 
-    suffix = path.suffix.lower()
-    if suffix not in registered_extensions():
+    if path.suffix.lower() not in registered_extensions():
         raise UserError(f"{path} has no suffix of a picture; write to a .png")
-    if suffix == ".png":  # a third of the rows and columns hold every colour, and choosing among them is quick
-        sample = image.resize((image.width // 3, image.height // 3), Resampling.NEAREST)
-        image = image.quantize(palette=sample.quantize(256), dither=Dither.NONE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)

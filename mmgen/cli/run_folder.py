@@ -1,4 +1,4 @@
-"""The folder of a training run: its name, who may write to it, and the config that rebuilds it. Nothing in it is written over."""
+"""The folder of a training run: its name, and the config that rebuilds it. Nothing in it is written over."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,7 @@ class RunFolder:
 
     @classmethod
     def of(cls, named: str | None, recipes: list[Path]) -> "RunFolder":
-        """The folder that was named; else that of a run whose own config was given; else runs/ with the name of the recipe."""
+        """The folder that was named; else that of the run whose config is given; else runs/ and the recipe's name."""
         if named is not None:
             return cls(Path(named))
         if not recipes:
@@ -33,7 +33,7 @@ class RunFolder:
         return cls(Path("runs") / (first.absolute().parent.name if first.name == CONFIG else first.stem))
 
     def checkpoint(self, named: str | None) -> Path | None:
-        """The checkpoint that `--ckpt_path` names, `last` being the run's own. Raises UserError if it is missing or damaged."""
+        """The checkpoint that `--ckpt_path` names, `last` being the run's own. UserError if missing or damaged."""
         if named is None:
             return None
         path = self.path / CHECKPOINT if named == "last" else Path(named)
@@ -41,8 +41,12 @@ class RunFolder:
             raise UserError(f"there is no checkpoint {path}; start the run without --ckpt_path")
         try:
             torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        except Exception as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS and value errors
-            raise UserError(f"checkpoint {path} is truncated or corrupt ({type(error).__name__} on reading it)") from None
+        except (
+            Exception
+        ) as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS and value errors
+            raise UserError(
+                f"checkpoint {path} is truncated or corrupt ({type(error).__name__} on reading it)"
+            ) from None
         return path
 
     def require_free(self) -> None:
@@ -62,7 +66,9 @@ class RunFolder:
                 file.rename(self.path / f"config-before-{number}.yaml")
             file.write_text(config)
         except OSError as error:
-            raise UserError(f"run folder {self.path} cannot be written: {error.strerror}; name another with --run PATH") from None
+            raise UserError(
+                f"run folder {self.path} cannot be written: {error.strerror}; name another with --run PATH"
+            ) from None
 
     def abandon(self) -> None:
         """Remove what `open` made: the run ended before its first step, so that the same command may be given again."""

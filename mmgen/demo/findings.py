@@ -1,5 +1,6 @@
 """From what the demo of images measured to its page and its metrics.json."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ class Findings:
             "commit": commit(),
         }
 
-    def material(self, total_seconds: float) -> Material:
-        """What the page shows. Draws the films and the completions."""
+    def material(self, total_seconds: Callable[[], float]) -> Material:
+        """What the page shows. Draws the films and the completions, and asks how long all took when it has them."""
         modes = [self._mode(report) for report in self.reports]
         completions = [self._completion(name, told) for name, told in self.settings.completed.items()]
         names = [mode.name for mode in modes]
@@ -92,7 +93,7 @@ class Findings:
             judge=self.judge.name,
             judge_accuracy=self.judge.accuracy,
             facts=self._facts(),
-            total_seconds=total_seconds,
+            total_seconds=total_seconds(),
             commands=[*self.commands, *made, *(line for each in completions for line in each.commands.values())],
         )
 
@@ -178,7 +179,7 @@ class Findings:
             "Data": f"{train:,} digits of MNIST to train on, {held_out:,} held out",
             "Tokenizer": f"{_parameters(tokenizer):,} parameters, {trained.step:,} steps; {in_words(self.loaded.spec)}",
             "Generator": f"{_parameters(self.loaded.generator):,} parameters, {self.loaded.step:,} steps",
-            "Judge": f"{self.judge.name}, trained on real digits, {100 * self.judge.accuracy:.1f} % right on others",
+            "Judge": f"{self.judge.name}: {100 * self.judge.accuracy:.1f} % right on held-out digits",
             "Machine": machine(),
             "Code": f"mmgen at commit {commit()}",
         }

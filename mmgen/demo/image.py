@@ -82,10 +82,11 @@ class ImageDemo:
 
         words = ["--config", recipe, *options, "--run", str(self._path(key))]
         self.commands.append(" ".join(["mmgen fit", *words]))
-        if self.folder.found(key) is not None:
+        checkpoint = self._path(key) / CHECKPOINT
+        if self.folder.found(key) is not None and checkpoint.is_file():
             return self.walk.skip(key)
         with self.walk.stage(key):
-            if (self._path(key) / CHECKPOINT).is_file():
+            if checkpoint.is_file():
                 words += ["--ckpt_path", "last"]
             else:
                 self.folder.free(key)
@@ -96,7 +97,7 @@ class ImageDemo:
         from mmgen.cli import tokenize
 
         self.commands.append(f"mmgen tokenize {self._path('tokenizer')} --out {self._path('tokens')}")
-        if self.folder.found("tokens") is not None:
+        if self.folder.found("tokens") is not None and self._path("tokens").is_dir():
             return self.walk.skip("tokens")
         with self.walk.stage("tokens"), _hushed():
             tokenize.run(str(self._path("tokenizer")), out=str(self.folder.free("tokens")))

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from mmgen.gallery.page import duration
 
+_IDLE = 1.0  # seconds
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -56,7 +58,9 @@ class Walk:
     @property
     def pace(self) -> float:
         """How long this machine takes for what takes the reference machine one second."""
-        known = [stage for stage in self.stages if stage.key in self._taken and stage.key not in self._expected]
+        # A stage that found its work done, such as one with a cache, tells nothing.
+        worked = {key for key, seconds in self._taken.items() if seconds > _IDLE and key not in self._expected}
+        known = [stage for stage in self.stages if stage.key in worked]
         reference = sum(stage.seconds for stage in known)
         return sum(self._taken[stage.key] for stage in known) / reference if reference else 1.0
 

@@ -69,24 +69,33 @@ def faults(folder: Path) -> list[str]:
 
 
 def rendered(folder: Path) -> str:
-    """What the folder's README.md should be: its own text, with the figures between the markers, or at the end."""
+    """What the folder's README.md should be: its own words, and the figures between the markers, or at the end."""
     figures = read(folder)
     if not figures:
         raise UserError(f"{folder} has no figures in {RESULTS}; run mmgen evaluate RUN --card {folder}")
+    before, after = words(folder)
+    return f"{before}{BEGIN}\n{table(figures)}{END}{after}"
+
+
+def words(folder: Path) -> tuple[str, str]:
+    """What a README.md says before and after its table; a title for one that is not there yet.
+
+    Raises:
+        UserError: it cannot be read, or one of the two markers is missing or stands there twice.
+    """
     readme = folder / README
     try:
         text = readme.read_text(encoding="utf-8") if readme.exists() else f"# {folder.absolute().name}\n"
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{readme} cannot be read: {error}") from None
-    block = f"{BEGIN}\n{table(figures)}{END}"
-    if (text.count(BEGIN), text.count(END)) == (0, 0):
-        return f"{text.rstrip()}\n\n{block}\n"
-    if (text.count(BEGIN), text.count(END)) != (1, 1) or not _BETWEEN.search(text):
+    if BEGIN not in text and END not in text:
+        return f"{text.rstrip()}\n\n", "\n"
+    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
         raise UserError(
             f"{readme} must hold the markers {BEGIN} and {END} once each, in this order;"
             " remove both, and they are put at its end"
         )
-    return _BETWEEN.sub(lambda _: block, text)
+    return text.split(BEGIN)[0], text.split(END)[1]
 
 
 def table(figures: list[Figure]) -> str:

@@ -52,15 +52,15 @@ class Recipe:
 
     width: int = 16
     features: int = 64
-    epochs: int = 20
+    epochs: int = 16
     batch: int = 50
     lr: float = 4e-3
     weight_decay: float = 0.05
     smoothing: float = 0.05
-    turn: float = 0.25
+    turn: float = 0.2
     stretch: float = 0.12
-    shear: float = 0.25
-    shift: float = 0.15
+    shear: float = 0.2
+    shift: float = 0.1
     seed: int = 0
 
 

@@ -37,9 +37,11 @@ class Judge(Protocol):
 
     Attributes:
         classes: how many.
+        accuracy: share of held-out real samples whose class it names; no generator can be trusted to score above it.
     """
 
     classes: int
+    accuracy: float
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1] to (B, classes)."""

@@ -30,7 +30,7 @@ def image_page(material: Material) -> Page:
     if known:
         figures.insert(2, (f"{100 * min(known):.1f} %", "of samples right, in the weakest mode"))
     lead = (
-        "A tokenizer and one transformer, trained from scratch on small digits. The same weights then generate in"
+        "A tokenizer and one transformer, trained from scratch on handwritten digits. The same weights then generate in"
         f" {ways}: {listed([title(mode.name).lower() for mode in material.modes])}."
     )
     sections = [section for make in SECTIONS if (section := make(material)) is not None]

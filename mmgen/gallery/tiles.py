@@ -42,17 +42,16 @@ def cover(
     cell_h, cell_w = shown.shape[-3] // committed.shape[-2], shown.shape[-2] // committed.shape[-1]
 
     def spread(grid: Tensor) -> NDArray[np.bool_]:
-        return repeat(grid.numpy(), "... h w -> ... (h a) (w b) 1", a=cell_h, b=cell_w)
+        return repeat(grid.numpy(), "... h w -> ... (h a) (w b)", a=cell_h, b=cell_w)
 
     seam = np.zeros((cell_h, cell_w), dtype=bool)
     seam[-max(1, cell_h // 8) :] = seam[:, -max(1, cell_w // 8) :] = True
-    tiled = np.tile(seam, committed.shape[-2:])[..., None]
-    empty = np.where(tiled, np.uint8(0), np.array(OPEN, dtype=np.uint8))
-    result = shown
+    empty = np.array([OPEN, (0, 0, 0, 0)], dtype=np.uint8)[np.tile(seam, committed.shape[-2:]).astype(int)]
+    covered = np.where(spread(committed)[..., None], shown, empty)
     if fresh is not None:
-        tint = ((1 - _FRESH) * shown + _FRESH * np.array([*accent, 255])).astype(np.uint8)
-        result = np.where(spread(fresh), tint, result)
-    return np.where(spread(committed), result, empty)
+        places = spread(fresh)
+        covered[places] = (1 - _FRESH) * covered[places] + _FRESH * np.array([*accent, 255])
+    return covered
 
 
 def sheet(tiles: Pixels, columns: int, gap: int = 4, marked: Tensor | None = None) -> Pixels:

@@ -26,7 +26,7 @@ class Checkpoints(ModelCheckpoint):
         self.dirpath = str((run / "checkpoints").absolute())
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The endless stream is one epoch: this is the end of the training, and the weights are still those of training."""
+        """The endless stream is one epoch: here training ends, and the weights are still those of training."""
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
@@ -49,7 +49,9 @@ class RandomState(Callback):
         """Kept until the first batch, since setting up the loaders draws too."""
         self._restored = dict(state_dict)
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Puts the state back, once."""
         if "cpu" in self._restored:
             torch.set_rng_state(self._restored["cpu"].cpu())

@@ -4,6 +4,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from mmgen.backbone import Transformer
@@ -21,7 +22,8 @@ _VALIDATION_SEED = 0  # of every run, so that validation losses compare between 
 class GeneratorModule(L.LightningModule):
     """Trains a `Generator`; knows neither its paradigm nor its backbone.
 
-    The command line takes `spec`, `classes`, `class_names` and `tokenizer_path` from the data module, and `seed` from `seed_everything`.
+    The command line takes `spec`, `classes`, `class_names` and `tokenizer_path` from the data module, and `seed` from
+    `seed_everything`.
 
     Args:
         spec: the tokens in the batches.
@@ -64,11 +66,18 @@ class GeneratorModule(L.LightningModule):
     ) -> None:
         super().__init__()
         if spec is None:
-            raise UserError("a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data")
+            raise UserError(
+                "a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data"
+            )
         self.generator = Generator(spec, backbone, classes, condition_dropout, positions)
         self.paradigm, self.seed = paradigm, seed
         self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
-        self.record = {"spec": spec.to_dict(), "classes": classes, "class_names": list(class_names), "tokenizer": tokenizer_path}
+        self.record = {
+            "spec": spec.to_dict(),
+            "classes": classes,
+            "class_names": list(class_names),
+            "tokenizer": tokenizer_path,
+        }
         if compile:
             for block in backbone.blocks:
                 block.compile()  # in place: the state dict keeps its names
@@ -100,7 +109,7 @@ class GeneratorModule(L.LightningModule):
             self.log(f"{stage}/{mode}", means[-1], batch_size=rows, sync_dist=True)
         self.log(f"{stage}/loss", torch.stack(means).mean(), batch_size=rows, sync_dist=True, prog_bar=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine."""
         return adamw(self, self.trainer.max_steps, self.lr, self.weight_decay, self.betas, self.warmup_steps)
 

@@ -4,6 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -13,8 +14,8 @@ from mmgen.errors import UserError
 
 def adamw(
     module: nn.Module, max_steps: int, lr: float, weight_decay: float, betas: tuple[float, float], warmup_steps: int
-) -> dict[str, Any]:
-    """What `configure_optimizers` returns: AdamW (Loshchilov & Hutter 2019) and its schedule, stepped every optimiser step.
+) -> OptimizerLRSchedulerConfig:
+    """What `configure_optimizers` returns: AdamW (Loshchilov & Hutter 2019) and its schedule, stepped with it.
 
     Args:
         module: whose trainable parameters are optimised.
@@ -30,12 +31,13 @@ def adamw(
     if max_steps < 1:
         raise UserError("trainer.max_steps must say how long the run is: the learning rate is scheduled over it")
     optimizer = AdamW(decay_groups(module, weight_decay), lr=lr, betas=betas)
-    schedule = LambdaLR(optimizer, partial(warmup_cosine, max_steps=max_steps, warmup_steps=min(warmup_steps, max_steps // 2)))
+    warmup_steps = min(warmup_steps, max_steps // 2)
+    schedule = LambdaLR(optimizer, partial(warmup_cosine, max_steps=max_steps, warmup_steps=warmup_steps))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: weights of linear maps and convolutions decay; gains, biases and tables do not.
+    """Trainable parameters in two groups: weights of linear maps and convolutions decay; gains, biases, tables do not.
 
     Decay pulls a norm's gain away from 1 and an embedding that is rarely used towards 0, and helps neither.
     """
@@ -47,7 +49,7 @@ def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]
 
 
 def warmup_cosine(step: int, max_steps: int, warmup_steps: int) -> float:
-    """Factor in [0, 1] of the learning rate: linear up over the warm-up, then half a cosine down to 0 at `max_steps`."""
+    """Factor in [0, 1] of the learning rate: linear over the warm-up, then half a cosine down to 0 at `max_steps`."""
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     done = min(1.0, (step - warmup_steps) / (max_steps - warmup_steps))

@@ -1,12 +1,22 @@
-"""How a training run shows where it stands: a bar on a terminal, a line now and then elsewhere, and its speed in both."""
+"""How a training run shows where it stands: a bar on a terminal, a line now and then elsewhere, its speed in both."""
 
 import sys
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
+
+
+class Counted(Protocol):
+    """A module that says how much a batch is."""
+
+    work_unit: str
+
+    def work(self, batch: dict[str, Any]) -> int:
+        """Number of units in a batch."""
+        ...
 
 
 class Throughput(Callback):
@@ -22,18 +32,19 @@ class Throughput(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Goes on."""
-        if trainer.training and not trainer.sanity_checking:
+        if not trainer.sanity_checking:
             self._started += time.perf_counter() - self._away
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Counts, and logs once in a logging interval."""
-        self._work += pl_module.work(batch) * trainer.world_size
+        counted = cast(Counted, pl_module)
+        self._work += counted.work(batch) * trainer.world_size
         if trainer.fit_loop.epoch_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:
             return
         now = time.perf_counter()
-        pl_module.log(f"train/{pl_module.work_unit}_per_second", self._work / (now - self._started), prog_bar=True)
+        pl_module.log(f"train/{counted.work_unit}_per_second", self._work / (now - self._started), prog_bar=True)
         self._started, self._work = now, 0
 
 
@@ -56,15 +67,16 @@ class Bar(RichProgressBar):
 
 
 class Lines(ProgressBar):
-    """A line at the beginning, at the end, and every `seconds` between, for logs."""
+    """A line every `seconds`, and one at the end, for logs."""
 
     def __init__(self, seconds: float = 20.0) -> None:
         super().__init__()
         self.seconds = seconds
+        self._silent = False
 
     def disable(self) -> None:
-        """Asked for by Lightning on ranks other than 0."""
-        self.seconds = float("inf")
+        """Lightning asks for it on ranks other than 0."""
+        self._silent = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock."""
@@ -76,11 +88,13 @@ class Lines(ProgressBar):
     ) -> None:
         """Tells where the run stands, if it is time."""
         now, done, total = time.perf_counter(), batch_idx + 1, _total(trainer)
-        if self.seconds == float("inf") or (now - self._told < self.seconds and done < total):
+        if self._silent or (now - self._told < self.seconds and done < total):
             return
-        left = (total - done) * (now - self._started) / max(1, done - self._first)
-        metrics = "  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in _brief(self.get_metrics(trainer, pl_module)).items())
-        print(f"step {trainer.global_step}/{trainer.max_steps}  {metrics}  {_clock(now - self._started)} gone, {_clock(left)} left", flush=True)
+        gone, metrics = now - self._started, _brief(self.get_metrics(trainer, pl_module)).items()
+        figures = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in metrics]
+        left = gone / max(1, done - self._first) * (total - done)
+        clock = f"{_clock(gone)} gone, {_clock(left)} left"
+        print("  ".join([f"step {trainer.global_step}/{trainer.max_steps}", *figures, clock]), flush=True)
         self._told = now
 
 
@@ -91,7 +105,7 @@ def _total(trainer: L.Trainer) -> int | float:
 
 def _brief(metrics: dict[str, Any]) -> dict[str, Any]:
     """Names without what goes without saying."""
-    brief = {}
+    brief: dict[str, Any] = {}
     for name, value in metrics.items():
         if name.endswith("_per_second"):
             brief[name.removeprefix("train/").replace("_per_second", "/s")] = f"{value:,.0f}"

@@ -10,8 +10,11 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from mmgen.conditioning import NO_CLASS
+from mmgen.data import DataModule
 from mmgen.draws import Draws
 from mmgen.imaging import comfortable, enlarge, grid, save_png
+from mmgen.lit.generator_module import GeneratorModule
+from mmgen.lit.tokenizer_module import TokenizerModule
 from mmgen.paradigms import Guidance, Request, SampleOptions
 from mmgen.tokens import Tokens
 
@@ -19,8 +22,8 @@ from mmgen.tokens import Tokens
 class SampleGrids(Callback):
     """After each validation, writes a grid of images to the run's `samples/` and to TensorBoard.
 
-    A generator shows samples of every mode, a class each in turn, always of the same draws; a tokenizer shows validation
-    images above their reconstructions. Every process computes the same grid, so that none waits for another; one writes it.
+    A generator shows samples of every mode, a class each in turn, always of the same draws; a tokenizer shows held-out
+    images above their reconstructions. Every process computes the same grid, so that none waits for another.
 
     Args:
         count: images a grid; 0 for none.
@@ -50,29 +53,31 @@ class SampleGrids(Callback):
                         logger.experiment.add_image(f"samples/{name}", picture / 2 + 0.5, trainer.global_step)
 
     def _pictures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[tuple[str, Tensor]]:
-        if hasattr(pl_module, "tokenizer"):
-            yield "reconstruction", self._reconstruction(trainer, pl_module)
-        elif trainer.datamodule.tokenizer is not None and trainer.datamodule.tokenizer.spec.modality == "image":
-            tokenizer = trainer.datamodule.tokenizer.to(pl_module.device)
+        data: DataModule = trainer.datamodule
+        if isinstance(pl_module, TokenizerModule):
+            yield "reconstruction", self._reconstruction(data, pl_module)
+        elif isinstance(pl_module, GeneratorModule) and data.tokenizer is not None:
+            tokenizer = data.tokenizer.to(pl_module.device)
             for mode, tokens in self._samples(pl_module):
                 yield mode, _picture(tokenizer.decode(Tokens(tokens, tokenizer.spec.grid)))
 
-    def _samples(self, pl_module: L.LightningModule) -> Iterator[tuple[str, Tensor]]:
-        generator = pl_module.generator
-        number = torch.arange(self.count, device=pl_module.device)
-        labels = number % generator.classes if generator.classes else torch.full_like(number, NO_CLASS)
-        options = SampleOptions(self.steps, Guidance(self.guidance if generator.classes else 1.0))
-        for mode, paradigm in pl_module.paradigm.modes().items():
-            *_, last = paradigm.sample(generator, Request(labels, Draws(0, number)), options)
+    def _samples(self, module: GeneratorModule) -> Iterator[tuple[str, Tensor]]:
+        classes = module.generator.classes
+        number = torch.arange(self.count, device=module.device)
+        labels = number % classes if classes else torch.full_like(number, NO_CLASS)
+        options = SampleOptions(self.steps, Guidance(self.guidance if classes else 1.0))
+        for mode, paradigm in module.paradigm.modes().items():
+            *_, last = paradigm.sample(module.generator, Request(labels, Draws(0, number)), options)
             yield mode, last.tokens
 
-    def _reconstruction(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Tensor:
-        held_out = trainer.datamodule.samples("val")
-        spread = torch.linspace(0, len(held_out) - 1, min(self.count, len(held_out))).long()  # data may be ordered by class
-        x = held_out.take(spread)["x"].to(pl_module.device)
-        made = pl_module.tokenizer.decode(pl_module.tokenizer.encode(x))
-        columns = min(10, len(x))
-        pad = torch.zeros_like(x[: -len(x) % columns])
+    def _reconstruction(self, data: DataModule, module: TokenizerModule) -> Tensor:
+        held_out = data.samples("val")
+        count = min(self.count, len(held_out))
+        spread = torch.linspace(0, len(held_out) - 1, count).long()  # data may be ordered by class
+        x = held_out.take(spread)["x"].to(module.device)
+        made = module.tokenizer.decode(module.tokenizer.encode(x))
+        columns = min(10, count)
+        pad = torch.zeros_like(x[: -count % columns])
         rows = [rearrange(torch.cat([each, pad]), "(r c) ... -> r c ...", c=columns) for each in (x, made)]
         return _picture(rearrange(torch.stack(rows, 1), "r two c ... -> (r two c) ..."), columns)
 

@@ -35,23 +35,25 @@ class Part:
 
 
 class StartUp(Callback):
-    """Prints the parts of the model with their size, state, source and expected memory, and how the global batch is divided."""
+    """Prints the model's parts, with size, state, source and expected memory, and how the global batch is divided."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the table on rank 0."""
         if rank_zero_only.rank == 0:
             console = Console()
             console = console if console.is_terminal else Console(width=120)
-            console.print(table(list(parts(trainer, pl_module)), f"{trainer.datamodule.split}, on {pl_module.device.type}"))
+            console.print(
+                table(list(parts(trainer, pl_module)), f"{trainer.datamodule.split}, on {pl_module.device.type}")
+            )
 
 
 def parts(trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Part]:
-    """The parts of a module, down to the level at which they have names of their own; then what the data module brings."""
+    """The parts of a module, down to where they have names of their own; then what the data module brings."""
     averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)
     source = str(trainer.ckpt_path) if trainer.ckpt_path else "from scratch"
     for name, outer in pl_module.named_children():
         for part, module in outer.named_children():
-            if list(module.parameters()) or list(module.buffers()):
+            if any(True for _ in (*module.parameters(), *module.buffers())):
                 yield _part(f"{name}.{part}", module, source, averaged)
     tokenizer = trainer.datamodule.tokenizer
     if tokenizer is not None:
@@ -76,11 +78,24 @@ def table(rows: list[Part], title: str) -> Table:
     made.add_column("weights", justify="right")
     made.add_column("training", justify="right")
     for row in rows:
-        state = "frozen" if not row.trainable else "trainable" if row.trainable == row.parameters else f"{row.trainable:,} trainable"
+        state = (
+            "frozen"
+            if not row.trainable
+            else "trainable"
+            if row.trainable == row.parameters
+            else f"{row.trainable:,} trainable"
+        )
         made.add_row(row.name, f"{row.parameters:,}", state, row.source, _size(row.weights), _size(row.training))
     made.add_section()
     sums = [sum(getattr(row, name) for row in rows) for name in ("parameters", "trainable", "weights", "training")]
-    made.add_row("all", f"{sums[0]:,}", f"{sums[1]:,} trainable", "memory without activations:", _size(sums[2]), f"+ {_size(sums[3])}")
+    made.add_row(
+        "all",
+        f"{sums[0]:,}",
+        f"{sums[1]:,} trainable",
+        "memory without activations:",
+        _size(sums[2]),
+        f"+ {_size(sums[3])}",
+    )
     return made
 
 

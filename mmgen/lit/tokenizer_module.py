@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from mmgen.lit.optim import adamw
@@ -68,7 +69,7 @@ class TokenizerModule(L.LightningModule):
         named = {f"{stage}/{name}": each for name, each in figures.items()}
         self.log_dict(named, batch_size=len(made), sync_dist=True, prog_bar=False)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine."""
         return adamw(self, self.trainer.max_steps, self.lr, self.weight_decay, self.betas, self.warmup_steps)
 
@@ -78,6 +79,6 @@ class TokenizerModule(L.LightningModule):
 
 
 def psnr_db(made: Tensor, x: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio (B,) of reconstructions (B, ...) clamped to [-1, 1], the range of x; 100 dB at most."""
+    """Peak signal-to-noise ratio (B,) of reconstructions (B, ...), clamped to x's range [-1, 1]; 100 dB at most."""
     mse = (made.float().clamp(-1, 1) - x.float()).square().flatten(1).mean(1)
     return 10 * (math.log10(4) - mse.clamp_min(4e-10).log10())

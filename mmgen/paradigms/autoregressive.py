@@ -29,7 +29,7 @@ class Autoregressive(Paradigm):
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and all tokens but the last; each position predicts the token at the next rank."""
         layout = row_layout(generator.prefix_length, tokens.grid, None, tokens.values.device)
-        self.mask.require_cacheable(layout, layout.rank)
+        self.mask.require_cacheable(layout, layout.rank.clamp_min(-1))  # the prefix is one step
         real = real_positions(tokens)
         layout = padded(layout, tokens.lengths, generator.prefix_length).slice(0, layout.length - 1)
         weights = real / real.sum(1, keepdim=True)
@@ -39,7 +39,7 @@ class Autoregressive(Paradigm):
         """One token a step; `keep` may fix a beginning of each row, which is read in one pass."""
         canvas = Canvas(generator, request)
         row = row_layout(generator.prefix_length, generator.spec.grid, None, canvas.tokens.device)
-        self.mask.require_cacheable(row, row.rank)
+        self.mask.require_cacheable(row, row.rank.clamp_min(-1))
         start, count = generator.prefix_length, canvas.length
         canvas.require_reachable(row.rank[0, start : start + count], self.mode)
         row = padded(row, canvas.lengths, start)

@@ -60,7 +60,7 @@ def test_an_interrupted_demo_goes_on_and_ends_in_a_page_whose_commands_repeat_it
     with monkeypatch.context() as patched:
         patched.setattr(image.ImageDemo, "_measure", interrupt)
         assert main(["demo"]) == 130
-    assert "the same command goes on" in capsys.readouterr().out
+    assert capsys.readouterr().err.endswith("interrupted; the same command goes on with runs/demo where it stopped\n")
     with monkeypatch.context() as patched:
         patched.setattr(fit, "run", interrupt)  # all training is done
         assert main(["demo"]) == 0

@@ -1,4 +1,4 @@
-"""`mmgen` itself, and the mistakes of `mmgen fit`: one line, exit code 2, no traceback, nothing written or written over."""
+"""`mmgen` itself, and the mistakes of `mmgen fit`: one line, exit code 2, no traceback, nothing written over."""
 
 import re
 import subprocess
@@ -21,7 +21,13 @@ def digits(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory, digits):
-    return fit(tmp_path_factory.mktemp("runs") / "bsq", *TOKENIZER, *digits, "--data.global_batch_size=4", "--trainer.max_steps=2")
+    return fit(
+        tmp_path_factory.mktemp("runs") / "bsq",
+        *TOKENIZER,
+        *digits,
+        "--data.global_batch_size=4",
+        "--trainer.max_steps=2",
+    )
 
 
 @pytest.fixture
@@ -29,7 +35,14 @@ def refused(digits, tokenizer, tmp_path, capfd):
     """Runs `mmgen fit` on a generator, expects a refusal, and returns its one line."""
 
     def refuse(*options, recipe=GENERATOR, run=tmp_path / "run", named=True):
-        given = [*recipe, *digits, f"--data.tokenizer={tokenizer}", "--data.global_batch_size=4", "--trainer.max_steps=2", *QUICK]
+        given = [
+            *recipe,
+            *digits,
+            f"--data.tokenizer={tokenizer}",
+            "--data.global_batch_size=4",
+            "--trainer.max_steps=2",
+            *QUICK,
+        ]
         assert main(["fit", *(given if named else []), *([f"--run={run}"] if named else []), *options]) == 2
         told = capfd.readouterr().err
         assert re.fullmatch(r"mmgen: error: [^\n]+\n", told), told
@@ -47,7 +60,8 @@ def test_help_names_every_command(capsys):
 
 def test_light_commands_import_nothing_heavy():
     """Lightning alone takes seconds."""
-    code = "import sys; from mmgen.cli.main import main; main(['--help']); main(['list']); sys.exit('lightning' in sys.modules or 'diffusers' in sys.modules)"
+    calls = "from mmgen.cli.main import main; main(['--help']); main(['list']); main(['masks', '--help'])"
+    code = f"import sys; {calls}; sys.exit(bool({{'lightning', 'diffusers'}} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
 
 
@@ -59,7 +73,10 @@ def test_every_command_has_help(command, capsys):
 
 def test_an_unknown_command_names_the_nearest(capsys):
     assert main(["smaple"]) == 2
-    assert capsys.readouterr().err == "mmgen: error: there is no command 'smaple'; did you mean 'sample'? (mmgen --help lists them)\n"
+    assert (
+        capsys.readouterr().err
+        == "mmgen: error: there is no command 'smaple'; did you mean 'sample'? (mmgen --help lists them)\n"
+    )
 
 
 def test_an_interruption_is_no_error(monkeypatch, digits, tmp_path, capfd):
@@ -80,7 +97,10 @@ MISTAKES = {
     "unknown key of a part": (["--model.backbone.sizze=tiny"], ["'sizze'", "model.backbone", "'size'"]),
     "unknown trainer key": (["--trainer.max_stepss=3"], ["--trainer.max_stepss", "'--trainer.max_steps'"]),
     "unknown class": (["--model.paradigm=Autoregresive"], ["'Autoregresive'", "model.paradigm", "'Autoregressive'"]),
-    "unknown module": (["--model.backbone=mmgen.backbone.Trnsformer"], ["Trnsformer", "model.backbone", "'Transformer'"]),
+    "unknown module": (
+        ["--model.backbone=mmgen.backbone.Trnsformer"],
+        ["Trnsformer", "model.backbone", "'Transformer'"],
+    ),
     "a class that runs code": (["--model.paradigm=os.system"], ["'os.system'", "not allowed", "mmgen"]),
     "a class from elsewhere": (["--model.backbone=torch.nn.Linear"], ["'torch.nn.Linear'", "not allowed"]),
     "a callback from elsewhere": (["--trainer.callbacks+=subprocess.Popen"], ["'subprocess.Popen'", "not allowed"]),
@@ -115,10 +135,26 @@ TYPING = {
     "unknown key": ("size: tiny", "sizee: tiny", ["'sizee'", "model.backbone", "'size'"]),
     "unknown trainer key": ("max_steps", "maxsteps", ["'trainer.maxsteps'", "'max_steps'"]),
     "unknown section": ("trainer:", "trainr:", ["'trainr", "'trainer'"]),
-    "unknown class": ("class_path: BlockDiffusion", "class_path: BlokDiffusion", ["'BlokDiffusion'", "'BlockDiffusion'"]),
-    "unknown module": ("class_path: GeneratorModule", "class_path: GeneratorModul", ["'GeneratorModul'", "'GeneratorModule'"]),
-    "a class that runs code": ("class_path: Mixture", "class_path: subprocess.Popen", ["'subprocess.Popen'", "not allowed"]),
-    "a reference to nothing": ("global_batch_size: 64", "global_batch_size: ${data.nothing}", ["data.nothing", "recipe.yaml"]),
+    "unknown class": (
+        "class_path: BlockDiffusion",
+        "class_path: BlokDiffusion",
+        ["'BlokDiffusion'", "'BlockDiffusion'"],
+    ),
+    "unknown module": (
+        "class_path: GeneratorModule",
+        "class_path: GeneratorModul",
+        ["'GeneratorModul'", "'GeneratorModule'"],
+    ),
+    "a class that runs code": (
+        "class_path: Mixture",
+        "class_path: subprocess.Popen",
+        ["'subprocess.Popen'", "not allowed"],
+    ),
+    "a reference to nothing": (
+        "global_batch_size: 64",
+        "global_batch_size: ${data.nothing}",
+        ["data.nothing", "recipe.yaml"],
+    ),
     "no YAML": ("trainer:", "trainer: [", ["recipe.yaml", "line"]),
 }
 
@@ -152,7 +188,9 @@ def test_an_existing_run_is_not_touched(refused, tokenizer):
     assert before == {path: path.read_bytes() for path in tokenizer.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:200], lambda data: data[: len(data) // 2], lambda data: b"no checkpoint"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:200], lambda data: data[: len(data) // 2], lambda data: b"no checkpoint"]
+)
 def test_a_damaged_checkpoint_is_not_resumed(refused, tokenizer, tmp_path, damage):
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes(damage((tokenizer / "checkpoints/last.ckpt").read_bytes()))

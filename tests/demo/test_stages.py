@@ -48,6 +48,15 @@ def test_a_measured_stage_counts_as_measured() -> None:
     assert "2/3  The second  · 30 s gone, about 2.5 min left" in said.getvalue()
 
 
+def test_a_stage_that_found_its_work_done_tells_nothing_of_the_pace() -> None:
+    clock = Clock()
+    tour, _ = walk(clock)
+    for key, seconds in (("one", 30), ("two", 0.1)):
+        with tour.stage(key):
+            clock.now += seconds
+    assert tour.left == 3 * 40
+
+
 def test_what_an_earlier_session_finished_takes_no_time() -> None:
     clock = Clock()
     tour, said = walk(clock, gone=100)

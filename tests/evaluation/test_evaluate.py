@@ -109,11 +109,13 @@ def test_all_modes_are_measured_and_a_re_run_replaces_its_rows(
     assert all(mode in table for mode in ("ar", "masked", "block"))
 
 
-def test_figures_with_a_judge_need_no_option(runs: Path, card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_with_a_judge_need_no_option(
+    runs: Path, card: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The default extractor is the digits classifier; here a stand-in that nobody has to train."""
 
     class Ones:
-        name, num_features, classes = "digits_cnn", 2, 10
+        name, num_features, classes, accuracy = "digits_cnn", 2, 10, 0.987
 
         def __call__(self, x: torch.Tensor) -> torch.Tensor:
             return torch.stack([x.flatten(1).mean(1), x.flatten(1).std(1)], dim=1)
@@ -128,6 +130,7 @@ def test_figures_with_a_judge_need_no_option(runs: Path, card: Path, monkeypatch
     figures = {row["metric"]: row["value"] for row in rows_of(card)}
     assert figures["class_accuracy_digits_cnn"] == 0.1  # all look like ones, and a tenth was asked to
     assert "fid_digits_cnn" in figures
+    assert "digits_cnn, right about 98.7% of held-out" in capsys.readouterr().out
 
 
 def test_an_adaptive_sampler_has_no_number_of_steps(runs: Path, card: Path) -> None:
@@ -151,7 +154,7 @@ def test_an_adaptive_sampler_has_no_number_of_steps(runs: Path, card: Path) -> N
         (["tok", "--cfg", "2"], "--cfg is for generators"),
         (["tok", "--mode", "ar"], "--mode is for generators"),
         (["tok", "--card", "nowhere"], "card folder nowhere does not exist"),
-        (["tok", "--out", "nowhere/metrics.json"], "nowhere"),
+        (["tok", "--out", "nowhere/metrics.json"], "folder of --out nowhere/metrics.json does not exist"),
         (["tok", "--out", "config.yaml"], "nothing is overwritten"),
         (["missing"], "does not exist"),
     ],
@@ -168,6 +171,20 @@ def test_mistakes_end_in_one_line_before_any_work(
     assert printed.startswith("mmgen: error: ")
     assert message in printed
     assert printed.count("\n") == 1
+
+
+def test_a_card_that_cannot_take_figures_is_told_before_any_work(
+    runs: Path, card: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmgen.evaluation.measure.measure_tokenizer", None)
+    (card / "README.md").write_text("# Title\n<!-- /figures -->\n")
+    assert main(["evaluate", str(runs / "tok"), "--extractor", "pixels", "--card", str(card)]) == 2
+    assert "markers" in capsys.readouterr().err
+    (card / "README.md").unlink()
+    (card / "results.json").write_text("[")
+    assert main(["evaluate", str(runs / "tok"), "--extractor", "pixels", "--card", str(card)]) == 2
+    assert "results.json is damaged" in capsys.readouterr().err
+    assert [path.name for path in card.iterdir()] == ["results.json"]
 
 
 def test_data_of_another_shape_is_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,8 +42,8 @@ def film(mode: str, images: Tensor) -> Film:
     return Film(torch.where(shown, images, -1.0), committed, passes)
 
 
-def mode(name: str, images: Tensor) -> Mode:
-    made = film(name, images[:10])
+def mode(name: str, images: Tensor, filmed: int) -> Mode:
+    made = film(name, images[:filmed])
     options = f"--mode {name} --num {len(images)} --cfg 3.0"
     return Mode(
         name=name,
@@ -85,13 +85,14 @@ def curve() -> Curve:
     return Curve("Generator", "loss in nats a token", lines, points)
 
 
-def material(images: Tensor | None = None) -> Material:
+def material(images: Tensor | None = None, filmed: int = 2) -> Material:
     """Everything at once.
 
     Args:
-        images: (80, 1, 28, 28) where image i is of class i % 10; made up by default.
+        images: (40 or more, 1, 28, 28) where image i is of class i % 10; made up by default.
+        filmed: how many of them are shown on their way.
     """
-    shown = pictures(80) if images is None else images
+    shown = pictures(40) if images is None else images
     cards = [
         MaskPicture(
             name,
@@ -111,13 +112,13 @@ def material(images: Tensor | None = None) -> Material:
             shown[:20], (0.9 * shown[:20]).clamp(-1, 1), 21.63, 490.0, "7 × 7 tokens of 10 bits", 1000,
             "mmgen evaluate runs/demo/tokenizer",
         ),
-        modes=[mode(name, shown) for name in USED],
+        modes=[mode(name, shown, filmed) for name in USED],
         completions=[completion(shown, 3, True), completion(shown, 9, False)],
         curves=[curve(), tokenizer],
         masks=cards,
         judge=EXTRACTOR,
         judge_accuracy=0.985,
-        facts={"Machine": "2 cores of <a machine> & more", "Generator": "1,051,402 parameters, 3,000 steps of 64 digits"},
+        facts={"Machine": "2 cores of <a machine> & more", "Generator": "1,051,402 parameters, 3,000 steps"},
         total_seconds=433.2,
-        commands=["mmgen fit --config tokenizers/digits_bsq/config.yaml", "mmgen fit --config experiments/digits_mixture/config.yaml"],
+        commands=["mmgen fit --config tokenizers/digits_bsq/config.yaml", "mmgen evaluate runs/demo/tokenizer"],
     )  # fmt: skip

@@ -12,4 +12,10 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory, digits):
     """A tokenizer run of two steps."""
-    return fit(tmp_path_factory.mktemp("runs") / "bsq", *TOKENIZER, *digits, "--data.global_batch_size=4", "--trainer.max_steps=2")
+    return fit(
+        tmp_path_factory.mktemp("runs") / "bsq",
+        *TOKENIZER,
+        *digits,
+        "--data.global_batch_size=4",
+        "--trainer.max_steps=2",
+    )

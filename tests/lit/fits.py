@@ -16,7 +16,12 @@ QUICK = [
     "--checkpoint.every_n_train_steps=1",
 ]
 TOKENIZER = ["--config=tokenizers/digits_bsq", "--model.tokenizer.width=8"]
-GENERATOR = ["--config=experiments/digits_mixture", "--model.backbone.dim=16", "--model.backbone.heads=2", "--model.backbone.depth=1"]
+GENERATOR = [
+    "--config=experiments/digits_mixture",
+    "--model.backbone.dim=16",
+    "--model.backbone.heads=2",
+    "--model.backbone.depth=1",
+]
 
 
 def fake(path: Path, samples: int = 20) -> list[str]:
@@ -26,7 +31,7 @@ def fake(path: Path, samples: int = 20) -> list[str]:
 
 def fit(run: Path, *options: str) -> Path:
     """A run that must go well."""
-    assert main(["fit", *options, *QUICK, f"--run={run}"]) == 0
+    assert main(["fit", *QUICK, *options, f"--run={run}"]) == 0
     return run
 
 

@@ -1,6 +1,7 @@
 """What a run leaves behind: losses, averages, pictures, logs, a table, and a checkpoint that rebuilds it."""
 
 import csv
+import io
 import math
 
 import pytest
@@ -11,11 +12,12 @@ from mmgen.cli.main import main
 from mmgen.errors import UserError
 from mmgen.lit import GeneratorModule
 from mmgen.lit.averaging import EMA
+from mmgen.lit.samples import SampleGrids
 from mmgen.lit.startup import Part, table
 from mmgen.lit.tokenizer_module import psnr_db
 from mmgen.paradigms import Autoregressive
 from mmgen.store import load_generator, load_tokenizer
-from tests.lit.fits import GENERATOR, QUICK, TOKENIZER, checkpoint, fit
+from tests.lit.fits import GENERATOR, QUICK, TOKENIZER, checkpoint
 
 
 def test_psnr_knows_itself():
@@ -55,13 +57,27 @@ def test_an_average_of_16_bits_is_refused(digits, tmp_path, capsys):
 def told(digits, tokenizer, tmp_path_factory):
     """A generator's run with everything on, and what it said."""
     run = tmp_path_factory.mktemp("runs") / "all"
-    options = [*GENERATOR, *digits, f"--data.tokenizer={tokenizer}", "--data.global_batch_size=4", "--trainer.max_steps=4"]
+    options = [
+        *GENERATOR,
+        *digits,
+        f"--data.tokenizer={tokenizer}",
+        "--data.global_batch_size=4",
+        "--trainer.max_steps=4",
+    ]
     options += ["--ema.decay=0.9", "--trainer.val_check_interval=2", "--trainer.precision=bf16-mixed"]
     lively = [option for option in QUICK if not option.startswith(("--samples", "--trainer.logger"))]
+    pictures = SampleGrids._pictures
     with pytest.MonkeyPatch.context() as patch:
-        said = []
+        said, drawn_with = [], []
+
+        def draws(self, trainer, pl_module):
+            drawn_with.append(pl_module.generator.head.project.weight.clone())
+            return pictures(self, trainer, pl_module)
+
+        patch.setattr(SampleGrids, "_pictures", draws)
         patch.setattr("builtins.print", lambda *words, **_: said.append(" ".join(map(str, words))))
         assert main(["fit", *options, *lively, "--samples.count=3", f"--run={run}"]) == 0
+    assert drawn_with[-1].equal(checkpoint(run)["state_dict"]["generator.head.project.weight"])  # the average
     return run, "\n".join(said)
 
 
@@ -97,7 +113,9 @@ def test_the_checkpoint_rebuilds_with_the_averaged_weights(told, tokenizer):
     assert loaded.paradigm.modes().keys() == {"ar", "masked", "block"}
     for name, value in loaded.generator.state_dict().items():
         assert value.equal(saved["state_dict"][f"generator.{name}"])
-    assert not saved["state_dict"]["generator.head.project.weight"].equal(saved["current_model_state"]["generator.head.project.weight"])
+    assert not saved["state_dict"]["generator.head.project.weight"].equal(
+        saved["current_model_state"]["generator.head.project.weight"]
+    )
     assert not [name for name in saved["state_dict"] if "tokenizer" in name]  # frozen parts are not saved twice
     assert "hyper_parameters" not in saved
     for one, other in zip(loaded.tokenizer.parameters(), load_tokenizer(tokenizer).parameters(), strict=True):
@@ -119,7 +137,7 @@ def test_a_generator_without_tokens_is_refused():
 
 def test_the_table_adds_up():
     rows = [Part("a", 1000, 1000, "from scratch", 4000, 12000), Part("b", 500, 0, "runs/b", 2000, 0)]
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(table(rows, "title"))
     text = console.export_text()
     assert "frozen" in text

@@ -10,7 +10,9 @@ from mmgen.quantizers import VQ
 from mmgen.tokenizers import ConvImageTokenizer
 from mmgen.tokens import TokenSpec
 
-GENERATOR = Generator(TokenSpec("categorical", 16, (1, 2, 2)), Transformer(dim=16, depth=1, heads=2, bias=True), classes=3)
+GENERATOR = Generator(
+    TokenSpec("categorical", 16, (1, 2, 2)), Transformer(dim=16, depth=1, heads=2, bias=True), classes=3
+)
 TOKENIZER = ConvImageTokenizer(VQ(4, dim=4), image_size=8, width=8)
 
 
@@ -27,7 +29,10 @@ def test_only_maps_decay(module):
     told = {names[each] for each in decayed}
     assert all(name.endswith("weight") for name in told)
     assert not [name for name in told if any(word in name for word in ("norm", "table", "prefix", "gain", "mask"))]
-    assert all(module.get_parameter(names[each]).ndim < 2 or not names[each].endswith(("qkv.weight", "out.weight")) for each in spared)
+    assert all(
+        module.get_parameter(names[each]).ndim < 2 or not names[each].endswith(("qkv.weight", "out.weight"))
+        for each in spared
+    )
     assert [group["weight_decay"] for group in decay_groups(module, 0.1)] == [0.1, 0.0]
 
 

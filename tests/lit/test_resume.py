@@ -42,7 +42,11 @@ def test_a_killed_run_goes_on_bit_for_bit(name, accumulate, digits, tokenizer, t
     """16 training samples and batches of 6: epochs end within steps, and the kill is past the first of them."""
     module, recipe = RUNS[name]
     options = [*recipe, *digits, "--data.global_batch_size=6", f"--trainer.max_steps={STEPS}", "--ema.decay=0.9"]
-    options += [f"--trainer.accumulate_grad_batches={accumulate}", "--checkpoint.every_n_train_steps=2", "--trainer.val_check_interval=3"]
+    options += [
+        f"--trainer.accumulate_grad_batches={accumulate}",
+        "--checkpoint.every_n_train_steps=2",
+        "--trainer.val_check_interval=3",
+    ]
     options += [f"--data.tokenizer={tokenizer}"] if name == "generator" else []
     whole = checkpoint(fit(tmp_path / "whole", *options))
 
@@ -55,7 +59,7 @@ def test_a_killed_run_goes_on_bit_for_bit(name, accumulate, digits, tokenizer, t
 
     monkeypatch.setattr(module, "training_step", dies)
     with pytest.raises(Killed):
-        main(["fit", *options, *QUICK, "--checkpoint.every_n_train_steps=2", f"--run={tmp_path / 'killed'}"])
+        main(["fit", *QUICK, *options, f"--run={tmp_path / 'killed'}"])
     monkeypatch.undo()
     assert checkpoint(tmp_path / "killed")["global_step"] == 4
     resumed = checkpoint(fit(tmp_path / "killed", *options, "--ckpt_path=last"))
@@ -63,6 +67,7 @@ def test_a_killed_run_goes_on_bit_for_bit(name, accumulate, digits, tokenizer, t
     assert whole["global_step"] == resumed["global_step"] == STEPS
     for key in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "Digits"):
         same(whole[key], resumed[key], key)
+    assert whole["lr_schedulers"][0]["last_epoch"] == STEPS
     same(whole["callbacks"]["RandomState"], resumed["callbacks"]["RandomState"])
     if name == "vq":
         assert whole["state_dict"]["tokenizer.quantizer.batches"] == STEPS * accumulate
@@ -89,7 +94,9 @@ def losses_by_sample(monkeypatch):
         alone = []
         for row in range(len(labels)):  # one by one: not even the split of a mixture is told from the batch
             only = torch.tensor([row])
-            (losses,) = self.paradigm.losses(self.generator, batch["tokens"].rows(only), labels[only], draws.rows(only)).items()
+            (losses,) = self.paradigm.losses(
+                self.generator, batch["tokens"].rows(only), labels[only], draws.rows(only)
+            ).items()
             key = (self.trainer.global_step, batch["epoch"][row].item(), batch["sample"][row].item(), losses[0])
             seen[key] = losses[1].item()
             alone.append(seen[key])
@@ -103,7 +110,13 @@ def losses_by_sample(monkeypatch):
 
 def test_the_same_corruption_at_any_micro_batch_size(digits, tokenizer, tmp_path, monkeypatch):
     """8 at once, or 4 twice: in float64 losses of every sample and weights after three steps agree to rounding."""
-    options = [*GENERATOR, *digits, f"--data.tokenizer={tokenizer}", "--data.global_batch_size=8", "--trainer.precision=64-true"]
+    options = [
+        *GENERATOR,
+        *digits,
+        f"--data.tokenizer={tokenizer}",
+        "--data.global_batch_size=8",
+        "--trainer.precision=64-true",
+    ]
     options += ["--trainer.max_steps=3", "--ema.decay=0.9", "--trainer.val_check_interval=100"]
     seen, weights = [], []
     for accumulate in (1, 2):

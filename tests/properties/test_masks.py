@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from mmgen.backbone.attention import attend
+from mmgen.backbone.attention import realise
 from mmgen.layout import Layout, Role, clean, grid_layout, noisy, pack, pad, prefix
 from mmgen.mask import Mask
 from mmgen.masks import CATALOGUE, example, get_mask
@@ -68,13 +68,13 @@ def test_changing_a_hidden_key_changes_no_bit(name: str) -> None:
     mask = get_mask(name)
     for what, queries, keys in settings_of(name):
         q, k, v = inputs(queries, keys)
-        before = attend(q, k, v, mask, queries, keys)
+        before = realise(mask, queries, keys, q.dtype)(q, k, v)
         seen = reachable(mask, queries, keys).expand(len(q), -1, -1)
         for key in range(keys.length):
             other_k, other_v = k.clone(), v.clone()
             other_k[:, :, key] += 3
             other_v[:, :, key] = 1e4
-            same = (attend(q, other_k, other_v, mask, queries, keys) == before).all(-1).all(1)
+            same = (realise(mask, queries, keys, q.dtype)(q, other_k, other_v) == before).all(-1).all(1)
             assert torch.equal(same, ~seen[:, :, key]), (what, key)
 
 
@@ -84,7 +84,7 @@ def test_a_hidden_key_gets_no_gradient(name: str) -> None:
     mask = get_mask(name)
     for what, queries, keys in settings_of(name):
         q, k, v = (x.requires_grad_() for x in inputs(queries, keys))
-        out = attend(q, k, v, mask, queries, keys)
+        out = realise(mask, queries, keys, q.dtype)(q, k, v)
         seen = reachable(mask, queries, keys).expand(len(q), -1, -1)
         for query in range(queries.length):
             to_k, to_v = torch.autograd.grad(out[:, :, query].square().sum(), (k, v), retain_graph=True)
@@ -173,7 +173,7 @@ def test_the_attention_call_agrees_with_the_predicate(name: str) -> None:
     for what, queries, keys in settings_of(name):
         q, k, v = inputs(queries, keys)
         expected = by_hand(q, k, v, get_mask(name), queries, keys)
-        assert torch.allclose(attend(q, k, v, get_mask(name), queries, keys).double(), expected, atol=2e-6), what
+        assert torch.allclose(realise(get_mask(name), queries, keys, q.dtype)(q, k, v).double(), expected, atol=2e-6), what
 
 
 def flex(q: Tensor, k: Tensor, v: Tensor, mask: Mask, queries: Layout, keys: Layout, compiled: bool = False) -> Tensor:

@@ -1,7 +1,6 @@
 """Every shipped recipe parses, dumps, trains and samples; every fragment of a recipe fits one."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -9,13 +8,18 @@ import yaml
 from mmgen.cli.main import main
 from mmgen.recipes import recipes_root
 from mmgen.store import load_generator, load_tokenizer
-from tests.lit.fits import QUICK, TOKENIZER, fake, fit
+from tests.lit.fits import TOKENIZER, fake, fit
 
 ROOT = recipes_root()
 TOKENIZERS = sorted((ROOT / "tokenizers").glob("*/config.yaml"))
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*/config.yaml"))
 FRAGMENTS = sorted((ROOT / "configs").glob("*/*.yaml"))
-STEP = ["--data.global_batch_size=4", "--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.limit_val_batches=1"]
+STEP = [
+    "--data.global_batch_size=4",
+    "--trainer.max_steps=1",
+    "--trainer.val_check_interval=1",
+    "--trainer.limit_val_batches=1",
+]
 SMALL = ["--model.backbone.dim=16", "--model.backbone.heads=2", "--model.backbone.depth=1"]
 
 
@@ -35,7 +39,9 @@ def tokenizer(tmp_path_factory, digits):
 
 def test_there_are_recipes():
     assert {"digits_vq", "digits_bsq"} <= {path.parent.name for path in TOKENIZERS}
-    assert {"digits_ar", "digits_maskgit", "digits_block_diffusion", "digits_mixture"} <= {path.parent.name for path in EXPERIMENTS}
+    assert {"digits_ar", "digits_maskgit", "digits_block_diffusion", "digits_mixture"} <= {
+        path.parent.name for path in EXPERIMENTS
+    }
 
 
 @pytest.mark.parametrize("recipe", TOKENIZERS + EXPERIMENTS, ids=name_of)
@@ -65,7 +71,9 @@ def test_an_experiment_trains_and_samples_in_every_mode(recipe, digits, tokenize
     run = fit(tmp_path / "run", f"--config={recipe}", *digits, *STEP, *SMALL, f"--data.tokenizer={tokenizer}")
     for mode in load_generator(run).paradigm.modes():
         out = tmp_path / mode
-        assert main(["sample", str(run), "--mode", mode, "--num=1", "--steps=1", "--device=cpu", "--out", str(out)]) == 0
+        assert (
+            main(["sample", str(run), "--mode", mode, "--num=1", "--steps=1", "--device=cpu", "--out", str(out)]) == 0
+        )
         assert (out / "grid.png").is_file()
 
 
@@ -78,8 +86,12 @@ def test_the_digit_generators_share_one_budget():
 
 
 def test_the_digit_tokenizers_differ_by_their_quantizer():
-    one, other = (yaml.safe_load(path.read_text()) for path in TOKENIZERS if path.parent.name in ("digits_bsq", "digits_vq"))
-    kinds = {recipe["model"]["init_args"]["tokenizer"]["init_args"].pop("quantizer")["class_path"] for recipe in (one, other)}
+    one, other = (
+        yaml.safe_load(path.read_text()) for path in TOKENIZERS if path.parent.name in ("digits_bsq", "digits_vq")
+    )
+    kinds = {
+        recipe["model"]["init_args"]["tokenizer"]["init_args"].pop("quantizer")["class_path"] for recipe in (one, other)
+    }
     assert kinds == {"BSQ", "VQ"}
     assert one == other
 

@@ -1,0 +1,110 @@
+import re
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mmgen.gallery.drawing import (
+    BOTTOM,
+    LABEL,
+    LEFT,
+    RIGHT,
+    TOP,
+    apart,
+    chart,
+    commit_passes,
+    nice_ticks,
+    order_map,
+    smoothed,
+)
+from mmgen.gallery.material import Curve
+from mmgen.gallery.pictures import FRAMES, film_tiles, thinned
+from tests.gallery.fake import CELLS, film, order, pictures
+
+finite = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
+
+
+@pytest.mark.parametrize("mode", ["ar", "masked", "block"])
+def test_the_map_says_when_each_token_was_committed(mode: str) -> None:
+    made = film(mode, pictures(4))
+    assert commit_passes(made, 2) == order(mode, 2).view(CELLS, CELLS).tolist()
+    shown = re.findall(r">(\d+)</text>", order_map(made, 2, "x"))
+    assert [int(number) for number in shown] == order(mode, 2).tolist()
+
+
+def test_a_given_place_stands_at_pass_0() -> None:
+    made = film("ar", pictures(1))
+    made.committed[:, :, :, 0] = True
+    assert commit_passes(made, 0)[0] == [0] * CELLS
+
+
+def test_only_the_latest_places_of_a_frame_are_tinted_and_none_of_the_last() -> None:
+    made = film("ar", pictures(1))
+    tiles = film_tiles(made, "ar")
+    side = tiles.shape[-2] // CELLS
+    for frame in (1, 17, 48):
+        tinted = [
+            number
+            for number in range(CELLS * CELLS)
+            if len(set(tiles[frame, 0, number // CELLS * side, number % CELLS * side, :3].tolist())) > 1
+        ]
+        assert tinted == [frame - 1]
+    assert (tiles[-1, 0, ..., 0] == tiles[-1, 0, ..., 2]).all()
+
+
+def test_a_long_film_is_thinned_to_its_ends() -> None:
+    long = film("ar", pictures(1)).cut([0] * 100 + [49])
+    short = thinned(long)
+    assert len(short.passes) == FRAMES
+    assert (short.passes[0], short.passes[-1]) == (0, 49)
+    assert bool(short.committed[-1].all())
+    assert thinned(short) is short
+
+
+@given(finite, finite)
+def test_ticks_are_round_and_hold_the_range(a: float, b: float) -> None:
+    low, high = sorted((a, b))
+    assume(high - low > 1e-6 * max(abs(low), abs(high)) or low == high)
+    ticks = nice_ticks(low, high)
+    slack = 1e-6 * (ticks[1] - ticks[0])
+    assert 2 <= len(ticks) <= 8
+    assert ticks[0] <= low + slack
+    assert high - slack <= ticks[-1]
+
+
+@given(st.lists(st.floats(TOP, BOTTOM), min_size=1, max_size=6))
+def test_labels_keep_their_order_and_their_distance(heights: list[float]) -> None:
+    placed = apart({str(number): height for number, height in enumerate(heights)})
+    ordered = sorted(placed, key=lambda name: placed[name])
+    assert [heights[int(name)] for name in ordered] == sorted(heights)
+    gaps = [placed[b] - placed[a] for a, b in zip(ordered, ordered[1:])]
+    assert all(gap >= LABEL - 1e-9 for gap in gaps)
+    assert max(placed.values()) <= BOTTOM
+
+
+@given(st.lists(finite, min_size=1, max_size=500))
+def test_a_smoothed_line_ends_at_the_last_step_within_the_values(values: list[float]) -> None:
+    line = smoothed(list(enumerate(values)))
+    assert line[-1][0] == len(values) - 1
+    assert len(line) <= 200
+    assert all(min(values) - 1e-3 <= value <= max(values) + 1e-3 for _, value in line)
+
+
+def test_a_chart_draws_within_its_axes_and_tells_where_lines_end() -> None:
+    steps = torch.arange(10, 1000, 10).tolist()
+    falling = [(step, 9 * 0.99**step + 1) for step in steps]
+    drawn = chart(Curve("A <run>", "nats", {"ar": falling}, {"held out": [(500, 1.5), (990, 1.25)]}), {"ar": "blue"})
+    assert "A &lt;run&gt;, nats over 990 steps: ar ends at 1; held out ends at 1.25." in drawn
+    path = re.search(r'class="line blue" points="([^"]*)"', drawn)
+    assert path is not None
+    for point in path[1].split():
+        x, y = map(float, point.split(","))
+        assert LEFT <= x <= RIGHT
+        assert TOP <= y <= BOTTOM
+    assert 'class="line between grey"' in drawn  # held-out points alone
+    assert drawn.count("<circle") == 2
+
+
+def test_a_chart_of_one_value_is_drawn() -> None:
+    assert chart(Curve("Run", "nats", {"ar": [(10, 2.0)]}), {}).count("<polyline") == 1
