@@ -93,6 +93,11 @@ def _dispatch(args: list[str]) -> None:
 def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> None:
     """Call a command's function: arguments read by their types, described by its docstring, required ones by place."""
     types = get_type_hints(function)
+    first = next(iter(signature(function).parameters.values()), None)
+    if (
+        first is not None and first.default is not first.empty and args and not args[0].startswith("-")
+    ):  # mmgen masks [NAME]
+        args = [f"--{first.name}={args[0]}", *args[1:]]
     lists = [
         p.name
         for p in signature(function).parameters.values()

@@ -35,7 +35,7 @@ class Settings:
     tokenizer_options: tuple[str, ...] = ()
     generator_options: tuple[str, ...] = ()
     sampling: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {"ar": {"cfg": 3.0}, "masked": {"cfg": 3.0}, "block": {"cfg": 3.0}}
+        default_factory=lambda: {"ar": {"cfg": 2.0}, "masked": {"cfg": 2.0}, "block": {"cfg": 2.0}}
     )
     rows: int = 8
     timed_steps: int = 20

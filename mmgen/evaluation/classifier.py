@@ -54,7 +54,7 @@ class Recipe:
     features: int = 64
     epochs: int = 16
     batch: int = 50
-    lr: float = 4e-3
+    lr: float = 6e-3
     weight_decay: float = 0.05
     smoothing: float = 0.05
     turn: float = 0.2

@@ -80,7 +80,8 @@ class GeneratorModule(L.LightningModule):
         }
         if compile:
             for block in backbone.blocks:
-                block.compile()  # in place: the state dict keeps its names
+                # In place: the state dict keeps its names. For any number of rows: a mixture's vary at every step.
+                block.compile(dynamic=True)
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Mean loss over the batch, nats per token."""

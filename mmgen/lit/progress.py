@@ -61,6 +61,9 @@ class Bar(RichProgressBar):
         """Batches of the whole run: the stream itself has no end."""
         return _total(self.trainer)
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "training"  # there is one epoch, without end
+
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """What stands behind the bar."""
         return _brief(super().get_metrics(trainer, pl_module))

@@ -120,6 +120,10 @@ MISTAKES = {
     "a missing tokenizer": (["--data.tokenizer=nowhere"], ["nowhere"]),
     "a stray word": (["stray"], ["'stray'"]),
     "resuming nothing": (["--ckpt_path=last"], ["last.ckpt", "--ckpt_path"]),
+    "a mask that shows the answer": (
+        ["--model.paradigm=BlockDiffusion", "--model.paradigm.block_size=7", "--model.paradigm.mask=bidirectional"],
+        ["'bidirectional'", "skip_causal"],  # found at the first step, which undoes the run folder
+    ),
     "a missing part": (["--model=TokenizerModule"], ["TokenizerModule", "tokenizer"]),
 }
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmgen.errors import UserError
 from mmgen.quantizers import BSQ, pack_bits, unpack_bits
+from mmgen.quantizers.bsq import group_probabilities
 
 GROUPS = [(bits, group) for bits in (1, 2, 4, 6) for group in sorted({1, 2, bits}) if bits % group == 0]
 
@@ -35,6 +36,18 @@ def test_every_index_comes_back(bits: int) -> None:
     assert torch.equal(bsq.encode(codes), indices)
     assert torch.equal(bsq.eval()(codes).indices, indices)
     assert torch.equal(pack_bits(unpack_bits(indices, bits)), indices)
+
+
+def test_zero_is_the_negative_sign_everywhere() -> None:
+    bsq, z = BSQ(3), torch.tensor([0.0, 1.0, -0.0])
+    assert bsq(z).indices == bsq.encode(z) == 0b010
+
+
+def test_group_probabilities_are_in_the_order_of_the_codes() -> None:
+    bits = unpack_bits(torch.arange(16), 4)
+    joint = group_probabilities(torch.where(bits, 50.0, -50.0), 2)  # all but certain: one value a group
+    assert joint.argmax(-1).tolist() == [[code >> 2, code & 3] for code in range(16)]
+    torch.testing.assert_close(joint.sum(-1), torch.ones(16, 2))
 
 
 def test_62_bits_fit() -> None:
