@@ -1,4 +1,5 @@
-"""Randomness keyed by (seed, epoch, global sample number, name of the draw), so that it differs by sample and by nothing else.
+"""Randomness keyed by (seed, epoch, global sample number, name of the draw), so that it differs by sample and by
+nothing else.
 
 A sample meets the same corruption at any batch size, accumulation or number of processes, and a sampled row does not
 depend on its neighbours. Every number is a hash of its key and its place in the row: a counter-based generator

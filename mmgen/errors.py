@@ -5,7 +5,9 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake of the user, told in one line: what is wrong, where, and how to mend it. The CLI prints it and exits 2."""
+    """A mistake of the user, told in one line: what is wrong, where, and how to mend it. The CLI prints it and exits
+    2.
+    """
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

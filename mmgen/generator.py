@@ -1,4 +1,6 @@
-"""The generator as a plain module: embeddings, conditioning, backbone and head. What is trained, exported, sampled and served."""
+"""The generator as a plain module: embeddings, conditioning, backbone and head. What is trained, exported, sampled
+and served.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +85,9 @@ class Generator(nn.Module):
         x = self.embedding(values, hidden)
         prefix = layout.length - values.shape[1]
         if prefix not in (0, self.prefix_length):
-            raise UserError(f"a layout of {layout.length} positions fits neither {values.shape[1]} tokens nor those and the prefix")
+            raise UserError(
+                f"a layout of {layout.length} positions fits neither {values.shape[1]} tokens nor those and the prefix"
+            )
         if prefix:
             x = torch.cat([condition.prefix.to(x.dtype), x], dim=1)
         if self.positions is not None:

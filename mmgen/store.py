@@ -97,6 +97,11 @@ def load_generator(path: str | Path) -> Loaded:
         raise UserError(
             f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {tokenizer.spec}"
         )
+    if tokenizer is not None and saved.record.get("tokenizer_hash") not in (None, weights_hash(tokenizer)):
+        raise UserError(
+            f"the tokenizer {source} has been trained anew since {saved.path} was trained on its tokens, and would"
+            " decode samples wrongly; restore it, or train the generator again"
+        )
     names = list(saved.record["class_names"])
     return Loaded(generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path)
 

@@ -35,7 +35,8 @@ class TokenSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise UserError(f"token kind {self.kind!r} is not one of {', '.join(get_args(Kind))}{nearest(self.kind, get_args(Kind))}")
+            hint = nearest(self.kind, get_args(Kind))
+            raise UserError(f"token kind {self.kind!r} is not one of {', '.join(get_args(Kind))}{hint}")
         if self.kind == "bits" and not 1 <= self.size <= 62:
             raise UserError(f"{self.size} bits do not fit an int64 token; choose 1 to 62")
         if len(self.grid) != 3 or min(self.grid) < 1:
@@ -68,7 +69,8 @@ class Tokens:
     """A batch of token grids.
 
     Args:
-        values: (B, N) int64 for one codebook or packed bits, (B, N, Q) int64 for residual codes, (B, N, C) float for latents.
+        values: (B, N) int64 for one codebook or packed bits, (B, N, Q) int64 for residual codes, (B, N, C) float for
+            latents.
         grid: (T, H, W) with N = T * H * W.
         lengths: (B,) int64 number of real positions a row, the rest being padding; None when every row is full.
     """

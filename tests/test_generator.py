@@ -33,7 +33,9 @@ def test_every_token_position_and_label_counts(positions: str) -> None:
         torch.nn.init.normal_(parameter, std=0.3)
     values = torch.zeros(1, 9, dtype=torch.int64)
     mask = get_mask("bidirectional")
-    outputs = [model(values, ROW, mask, model.conditioning(torch.tensor([label])), outputs=9) for label in (-1, 0, 1, 2)]
+    outputs = [
+        model(values, ROW, mask, model.conditioning(torch.tensor([label])), outputs=9) for label in (-1, 0, 1, 2)
+    ]
     assert outputs[0].shape == (1, 9, 32)
     for i in range(4):
         for j in range(i):

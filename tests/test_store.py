@@ -359,3 +359,14 @@ def test_the_paradigm_of_a_run_is_rebuilt_with_its_arguments(tmp_path: Path, tok
     loaded = load_generator(run)
     assert loaded.paradigm.mask.name == "causal"
     assert (loaded.class_names, loaded.generator.classes) == ([], 0)
+
+
+def test_a_tokenizer_that_was_trained_anew_is_refused(tmp_path: Path) -> None:
+    """Same token spec, other weights: the samples would be decoded into something else."""
+    tokenizer = tokenizer_run(tmp_path / "tokenizer")
+    run = generator_run(tmp_path / "run", tokenizer)
+    load_generator(run)
+    shutil.rmtree(tokenizer)
+    tokenizer_run(tokenizer, seed=1)
+    with pytest.raises(UserError, match="trained anew"):
+        load_generator(run)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmgen.backbone import Transformer
 from mmgen.generator import Generator
 from mmgen.quantizers import BSQ
-from mmgen.store import load_tokenizer
+from mmgen.store import load_tokenizer, weights_hash
 from mmgen.tokenizers import ConvImageTokenizer
 
 CLASS_NAMES = ["zero", "one", "two"]
@@ -74,7 +74,10 @@ def generator_run(
     data = {"class_path": "mmgen.data.Digits", "init_args": {"tokenizer": source}}
     model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
     names = [*CLASS_NAMES, *map(str, range(3, classes))][:classes]
-    record = {"spec": spec.to_dict(), "classes": classes, "class_names": names, "tokenizer": source}
+    hash_ = weights_hash(load_tokenizer(tokenizer)) if tokenizer else None
+    record = {
+        "spec": spec.to_dict(), "classes": classes, "class_names": names, "tokenizer": source, "tokenizer_hash": hash_
+    }  # fmt: skip
     return write_run(folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=record, **changes)
 
 

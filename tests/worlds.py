@@ -27,7 +27,9 @@ def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **
     options = {"dim": 32, "depth": 2, "heads": 2, "rope": (1, 1, 1)} | backbone
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Generator(spec or TokenSpec("bits", 4, (1, 3, 3)), Transformer(**options), classes=classes).double().eval()  # type: ignore[arg-type]
+        model = (
+            Generator(spec or TokenSpec("bits", 4, (1, 3, 3)), Transformer(**options), classes=classes).double().eval()
+        )  # type: ignore[arg-type]
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
     return model

@@ -35,13 +35,12 @@ class Attend:
         grouped = q.shape[1] != k.shape[1]
         if self.block_mask is not None:
             return _compiled_flex()(q, k, v, block_mask=self.block_mask, enable_gqa=grouped)
-        return F.scaled_dot_product_attention(
-            q, k, v, attn_mask=self.dense, is_causal=self.causal, enable_gqa=grouped
-        )
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.dense, is_causal=self.causal, enable_gqa=grouped)
 
 
 def realise(mask: Mask, queries: Layout, keys: Layout, dtype: torch.dtype) -> Attend:
-    """The cheapest realisation of a mask: SDPA's fast paths, then FlexAttention on a GPU for long rows, then a dense mask.
+    """The cheapest realisation of a mask: SDPA's fast paths, then FlexAttention on a GPU for long rows, then a dense
+    mask.
 
     Args:
         mask: who may see whom.

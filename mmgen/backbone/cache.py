@@ -10,8 +10,8 @@ from mmgen.layout import Layout
 class Cache:
     """Keys and values of final positions, for every block of a backbone.
 
-    A forward pass keeps the leading positions that it is told to store (a token, a block, a prefix); the others serve that
-    one pass and are overwritten by the next, as the noisy block of a blockwise sampler is.
+    A forward pass keeps the leading positions that it is told to store (a token, a block, a prefix); the others serve
+    that one pass and are overwritten by the next, as the noisy block of a blockwise sampler is.
 
     Args:
         depth: number of blocks.
@@ -30,11 +30,15 @@ class Cache:
     def keys_layout(self, new: Layout) -> Layout:
         """Layout of all keys a pass sees: the stored positions, then the new ones."""
         if self.length + new.length > self.capacity:
-            raise UserError(f"the cache holds {self.capacity} positions; {self.length} are stored and {new.length} more do not fit")
+            raise UserError(
+                f"the cache holds {self.capacity} positions; {self.length} are stored and {new.length} more do not fit"
+            )
         return new if self.layout is None else self.layout + new
 
     def extend(self, block: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new keys and values (B, kv_heads, n, head_dim) of a block behind the stored ones; returns views of both together."""
+        """Write new keys and values (B, kv_heads, n, head_dim) of a block behind the stored ones; returns views of
+        both together.
+        """
         stop = self.length + keys.shape[2]
         self._keys[block, :, :, self.length : stop] = keys
         self._values[block, :, :, self.length : stop] = values

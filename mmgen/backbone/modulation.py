@@ -8,43 +8,51 @@ from torch import Tensor, nn
 
 
 class Modulation(NamedTuple):
-    """Six tensors (B, 1 or N, dim): of the attention branch, then of the MLP branch."""
+    """Of one branch of a block: three tensors (B, 1 or N, dim)."""
 
-    shift_mixer: Tensor
-    scale_mixer: Tensor
-    gate_mixer: Tensor
-    shift_mlp: Tensor
-    scale_mlp: Tensor
-    gate_mlp: Tensor
+    shift: Tensor
+    scale: Tensor
+    gate: Tensor
 
 
 class AdaLN(nn.Module):
-    """A block's own map from the condition to its modulation; zero at initialisation, so that every block starts as identity.
+    """A block's own map from the condition to its modulation; zero at initialisation, so that every block starts as
+    identity.
 
-    With `shared`, the condition arrives already mapped to six chunks and the block adds a learned offset (PixArt's adaLN-single).
+    With `shared`, the condition arrives already mapped to six chunks and the block adds a learned offset (PixArt's
+    adaLN-single).
     """
 
     def __init__(self, dim: int, shared: bool) -> None:
         super().__init__()
-        self.offset = nn.Parameter(torch.zeros(6 * dim)) if shared else None
-        self.project = None if shared else nn.Linear(dim, 6 * dim)
-        if self.project is not None:
+        self.shared = shared
+        if shared:
+            self.offset = nn.Parameter(torch.zeros(6 * dim))
+        else:
+            self.project = nn.Linear(dim, 6 * dim)
             nn.init.zeros_(self.project.weight)
             nn.init.zeros_(self.project.bias)
 
-    def forward(self, cond: Tensor, modulated: Tensor | None) -> Modulation:
-        """cond (B, 1 or N, dim), or (B, 1 or N, 6 dim) when shared; modulated (b, N) bool or None for all.
+    def forward(self, cond: Tensor, modulated: Tensor | None) -> tuple[Modulation, Modulation]:
+        """cond (B, 1 or N, dim), or (B, 1 or N, 6 dim) when shared; modulated (b, N) bool or None for all. Of the
+        mixer branch and of the MLP branch.
 
-        Positions that are not modulated get shift 0, scale 0 and gate 1: a plain pre-norm residual (ACDiT's clean tokens).
+        Positions that are not modulated get shift 0, scale 0 and gate 1: a plain pre-norm residual (ACDiT's clean
+        tokens).
         """
-        six = cond + self.offset if self.project is None else self.project(F.silu(cond))
-        parts = six.chunk(6, dim=-1)
-        if modulated is not None:
-            here = modulated[..., None]
-            parts = tuple(torch.where(here, part, float(index in (2, 5))) for index, part in enumerate(parts))
-        return Modulation(*parts)
+        six = cond + self.offset if self.shared else self.project(F.silu(cond))
+        mixer, mlp = (Modulation(*half.chunk(3, dim=-1)) for half in six.chunk(2, dim=-1))
+        return _only(mixer, modulated), _only(mlp, modulated)
 
 
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def _only(modulation: Modulation, modulated: Tensor | None) -> Modulation:
+    if modulated is None:
+        return modulation
+    here = modulated[..., None]
+    shift, scale, gate = modulation
+    return Modulation(torch.where(here, shift, 0.0), torch.where(here, scale, 0.0), torch.where(here, gate, 1.0))
+
+
+def modulate(x: Tensor, modulation: Modulation) -> Tensor:
     """x (B, N, dim) already normalised."""
-    return torch.addcmul(shift, x, 1 + scale)
+    return torch.addcmul(modulation.shift, x, 1 + modulation.scale)

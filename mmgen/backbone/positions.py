@@ -38,7 +38,9 @@ class Rotary:
         prefix: Literal["identity", "zero"] = "identity",
     ) -> None:
         if head_dim % 2 or len(axes) != 3 or min(axes) < 0 or not sum(axes):
-            raise UserError(f"rotary positions need an even head width and three shares for (t, h, w), got {head_dim} and {axes}")
+            raise UserError(
+                f"rotary positions need an even head width and three shares for (t, h, w), got {head_dim} and {axes}"
+            )
         self.prefix = prefix
         bounds = [round(head_dim // 2 * sum(axes[:i]) / sum(axes)) for i in range(4)]
         counts = [after - before for before, after in zip(bounds[:-1], bounds[1:], strict=True)]

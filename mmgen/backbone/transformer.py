@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmgen.backbone.attention import Attend, realise
 from mmgen.backbone.cache import Cache
-from mmgen.backbone.modulation import AdaLN, modulate
+from mmgen.backbone.modulation import AdaLN, Modulation, modulate
 from mmgen.backbone.positions import Rotary, rotate
 from mmgen.backbone.presets import preset
 from mmgen.errors import UserError
@@ -50,7 +50,8 @@ class Transformer(nn.Module):
         bias: biases in the linear maps and layer norms.
         qk_norm: norm of queries and keys per head, with a gain of shape (heads, head_dim).
         modulation: adaln (a map a block), adaln_shared (one map for all blocks) or none.
-        rope: shares of the rotary frequencies for (t, h, w); (0, 1, 1) suits images, (1, 0, 0) sequences; None turns it off.
+        rope: shares of the rotary frequencies for (t, h, w); (0, 1, 1) suits images, (1, 0, 0) sequences; None turns
+            it off.
         rope_base: base of the rotary frequencies.
         rope_prefix: what prefix positions get, identity or zero.
         final_norm: norm after the last block.
@@ -86,7 +87,9 @@ class Transformer(nn.Module):
         self.dim, self.depth, self.heads = dim or shape.dim, depth or shape.depth, heads or shape.heads
         self.kv_heads = kv_heads or self.heads
         if self.dim % self.heads or self.heads % self.kv_heads:
-            raise UserError(f"heads {self.heads} must divide dim {self.dim}, and kv_heads {self.kv_heads} must divide heads")
+            raise UserError(
+                f"heads {self.heads} must divide dim {self.dim}, and kv_heads {self.kv_heads} must divide heads"
+            )
         self.head_dim = self.dim // self.heads
         self.checkpointing = checkpointing
         self.rotary = Rotary(self.head_dim, rope, rope_base, rope_prefix) if rope else None
@@ -95,7 +98,7 @@ class Transformer(nn.Module):
         make_norm = partial(_norm, kind=norm, eps=norm_eps, bias=bias)
         shared = modulation == "adaln_shared"
         self.condition = nn.Linear(self.dim, 6 * self.dim) if shared else None
-        self.blocks = nn.ModuleList(
+        blocks = [
             Block(
                 mixer=Attention(self.dim, self.heads, self.kv_heads, bias, qk_norm, norm_eps),
                 mlp=MLP(self.dim, hidden, mlp, bias),
@@ -105,13 +108,16 @@ class Transformer(nn.Module):
                 dropout=dropout,
             )
             for _ in range(self.depth)
-        )
+        ]
+        self.blocks = nn.ModuleList(blocks)
         self.final_norm = make_norm(self.dim, affine=True) if final_norm else nn.Identity()
-        self._initialise()
+        self._initialise(blocks)
 
-    def _initialise(self) -> None:
-        """Variance 1 / fan_in; branch outputs scaled by depth, so that the residual stream keeps its size; zero condition maps."""
-        for block in self.blocks:
+    def _initialise(self, blocks: "list[Block]") -> None:
+        """Variance 1 / fan_in; branch outputs scaled by depth, so that the residual stream keeps its size; zero
+        condition maps.
+        """
+        for block in blocks:
             outputs = {block.mixer.out, block.mlp.down}
             for linear in [m for part in (block.mixer, block.mlp) for m in part.modules() if isinstance(m, nn.Linear)]:
                 scale = 1 / math.sqrt(2 * self.depth) if linear in outputs else 1.0
@@ -123,9 +129,15 @@ class Transformer(nn.Module):
             nn.init.zeros_(self.condition.bias)
 
     def new_cache(self, batch: int, capacity: int) -> Cache:
-        """An empty cache for `batch` rows of up to `capacity` positions, on this backbone's device and in its precision."""
-        weight = self.blocks[0].mixer.out.weight
-        dtype = torch.get_autocast_dtype(weight.device.type) if torch.is_autocast_enabled(weight.device.type) else weight.dtype
+        """An empty cache for `batch` rows of up to `capacity` positions, on this backbone's device and in its
+        precision.
+        """
+        weight = next(self.parameters())
+        dtype = (
+            torch.get_autocast_dtype(weight.device.type)
+            if torch.is_autocast_enabled(weight.device.type)
+            else weight.dtype
+        )
         return Cache(self.depth, (batch, self.kv_heads, capacity, self.head_dim), weight.device, dtype)
 
     def forward(
@@ -176,7 +188,13 @@ class Block(nn.Module):
     """A mixer branch and an MLP branch around a residual stream."""
 
     def __init__(
-        self, mixer: nn.Module, mlp: nn.Module, norms: tuple[nn.Module, nn.Module], adaln: AdaLN | None, post: bool, dropout: float
+        self,
+        mixer: "Attention",
+        mlp: "MLP",
+        norms: tuple[nn.Module, nn.Module],
+        adaln: AdaLN | None,
+        post: bool,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.mixer, self.mlp, self.adaln = mixer, mlp, adaln
@@ -195,19 +213,16 @@ class Block(nn.Module):
     ) -> Tensor:
         """x (B, N, dim) -> (B, N, dim)."""
         mixer = partial(self.mixer, attention=attention, tables=tables, extend=extend)
-        if self.adaln is None or cond is None:
-            x = self._branch(x, mixer, self.norm_mixer)
-            return self._branch(x, self.mlp, self.norm_mlp)
-        m = self.adaln(cond, modulated)
-        x = self._branch(x, mixer, self.norm_mixer, m.shift_mixer, m.scale_mixer, m.gate_mixer)
-        return self._branch(x, self.mlp, self.norm_mlp, m.shift_mlp, m.scale_mlp, m.gate_mlp)
+        plain = self.adaln is None or cond is None
+        of_mixer, of_mlp = (None, None) if plain else self.adaln(cond, modulated)  # type: ignore[misc]
+        x = self._branch(x, mixer, self.norm_mixer, of_mixer)
+        return self._branch(x, self.mlp, self.norm_mlp, of_mlp)
 
-    def _branch(self, x: Tensor, body: Callable[[Tensor], Tensor], norm: nn.Module, *adaln: Tensor) -> Tensor:
-        shift, scale, gate = adaln if adaln else (None, None, None)
+    def _branch(self, x: Tensor, body: Callable[[Tensor], Tensor], norm: nn.Module, adaln: Modulation | None) -> Tensor:
         h = x if self.post else norm(x)
-        h = h if shift is None else modulate(h, shift, scale)
+        h = h if adaln is None else modulate(h, adaln)
         h = self.dropout(body(h))
-        x = x + h if gate is None else torch.addcmul(x, gate, h)
+        x = x + h if adaln is None else torch.addcmul(x, adaln.gate, h)
         return norm(x) if self.post else x
 
 

@@ -14,7 +14,7 @@ from mmgen.data.progress import align_batches, steps_trained
 from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.data.stream import RankBatches, Split, Stream, shares
 from mmgen.errors import UserError
-from mmgen.store import load_tokenizer
+from mmgen.store import load_tokenizer, weights_hash
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokens import Tokens, TokenSpec
 
@@ -90,6 +90,11 @@ class DataModule(L.LightningDataModule):
                 )
             self._tokenizer = loaded
         return self._tokenizer
+
+    @property
+    def tokenizer_hash(self) -> str | None:
+        """Hash of the tokenizer's weights, by which a generator knows it again; None without one."""
+        return None if self.tokenizer is None else weights_hash(self.tokenizer)
 
     def samples(self, split: SplitName) -> Samples:
         """The raw samples of `train` or `val`, by index; no trainer needed."""

@@ -49,6 +49,11 @@ class CachedTokens(DataModule):
             )
         return tokenizer
 
+    @property
+    def tokenizer_hash(self) -> str | None:
+        """Hash of the weights that made the tokens, whether or not they are still there."""
+        return self.source.meta.tokenizer_hash
+
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
         """Writes a few samples in the real format; returns the arguments that read them."""

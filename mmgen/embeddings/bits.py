@@ -28,7 +28,9 @@ class BitsEmbedding(nn.Module):
         nn.init.normal_(self.mask, std=0.5)
 
     def forward(self, values: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """values (B, N) int64 in [0, 2^bits), hidden (B, N) bool -> (B, N, dim). A hidden position's value has no influence."""
+        """values (B, N) int64 in [0, 2^bits), hidden (B, N) bool -> (B, N, dim). A hidden position's value has no
+        influence.
+        """
         signs = 2 * unpack_bits(values, self.bits) - 1
         x = self.project(signs.to(self.project.weight.dtype))
         return x if hidden is None else torch.where(hidden[..., None], self.mask.to(x.dtype), x)

@@ -20,6 +20,8 @@ class CategoricalEmbedding(nn.Module):
         nn.init.normal_(self.mask, std=0.5)
 
     def forward(self, values: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """values (B, N) int64 in [0, size), hidden (B, N) bool -> (B, N, dim). A hidden position's value has no influence."""
+        """values (B, N) int64 in [0, size), hidden (B, N) bool -> (B, N, dim). A hidden position's value has no
+        influence.
+        """
         x = self.table(values)
         return x if hidden is None else torch.where(hidden[..., None], self.mask.to(x.dtype), x)

@@ -10,12 +10,14 @@ LARGEST_GROUP = 12  # bits whose joint distribution one softmax still holds comf
 
 
 class BitsHead(CategoricalHead):
-    """One softmax of size 2^g for each group of g bits; groups are independent given the features (BSQ-ViT, Zhao et al. 2024).
+    """One softmax of size 2^g for each group of g bits; groups are independent given the features (BSQ-ViT, Zhao et
+    al. 2024).
 
     Args:
         size: number of bits a token.
         dim: width of the backbone.
-        group: bits a group; the largest divisor of `size` up to 12 by default, which makes small codes one joint softmax.
+        group: bits a group; the largest divisor of `size` up to 12 by default, which makes small codes one joint
+            softmax.
     """
 
     def __init__(self, size: int, dim: int, group: int | None = None) -> None:

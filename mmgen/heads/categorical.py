@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 
 class CategoricalHead(nn.Module):
-    """Logits of `groups` independent choices a token, here of one. Zero at initialisation: the loss starts at log(size) exactly.
+    """Logits of `groups` independent choices a token, here of one. Zero at initialisation: the loss starts at
+    log(size) exactly.
 
     Args:
         size: vocabulary size.

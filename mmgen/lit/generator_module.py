@@ -22,14 +22,15 @@ _VALIDATION_SEED = 0  # of every run, so that validation losses compare between 
 class GeneratorModule(L.LightningModule):
     """Trains a `Generator`; knows neither its paradigm nor its backbone.
 
-    The command line takes `spec`, `classes`, `class_names` and `tokenizer_path` from the data module, and `seed` from
-    `seed_everything`.
+    The command line takes `spec`, `classes`, `class_names`, `tokenizer_path` and `tokenizer_hash` from the data
+    module, and `seed` from `seed_everything`.
 
     Args:
         spec: the tokens in the batches.
         classes: number of classes that labels name; 0 for an unconditional model.
         class_names: a name a class, kept with the checkpoint.
         tokenizer_path: run or export folder whose tokens these are, kept with the checkpoint; None where none is known.
+        tokenizer_hash: of its weights, so that samples are never decoded with others; None where none is known.
         seed: keys all randomness of training, together with epoch, sample number and name of the draw.
         backbone: the transformer.
         paradigm: how tokens are corrupted, what the loss is, how they are sampled.
@@ -53,6 +54,7 @@ class GeneratorModule(L.LightningModule):
         classes: int,
         class_names: list[str],
         tokenizer_path: str | None,
+        tokenizer_hash: str | None,
         seed: int,
         backbone: Transformer,
         paradigm: Paradigm,
@@ -77,6 +79,7 @@ class GeneratorModule(L.LightningModule):
             "classes": classes,
             "class_names": list(class_names),
             "tokenizer": tokenizer_path,
+            "tokenizer_hash": tokenizer_hash,
         }
         if compile:
             for block in backbone.blocks:

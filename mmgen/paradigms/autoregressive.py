@@ -1,4 +1,6 @@
-"""Autoregression: each token given those before it (decoder-only transformers; LlamaGen, Sun et al. 2024, for images)."""
+"""Autoregression: each token given those before it (decoder-only transformers; LlamaGen, Sun et al. 2024, for
+images).
+"""
 
 from collections.abc import Iterator
 
@@ -6,7 +8,17 @@ import torch
 
 from mmgen.draws import Draws
 from mmgen.generator import Generator
-from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, padded, real_positions, row_layout
+from mmgen.paradigms.base import (
+    Canvas,
+    Corrupted,
+    Paradigm,
+    Request,
+    SampleOptions,
+    State,
+    padded,
+    real_positions,
+    row_layout,
+)
 from mmgen.paradigms.decoding import distribution, draw
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.tokens import Tokens

@@ -47,7 +47,8 @@ class SampleOptions:
     """What a person chooses when sampling.
 
     Args:
-        steps: steps a row (masked) or a block (block diffusion); the paradigm's default where None. Autoregressive needs none.
+        steps: steps a row (masked) or a block (block diffusion); the paradigm's default where None. Autoregressive
+            needs none.
         guidance: strength and schedule.
         decoding: temperature, order and number of tokens a step.
     """
@@ -122,7 +123,9 @@ class Paradigm(ABC):
 
     @abstractmethod
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
-        """States of the sampler, from the empty one on; in the last one everything is committed. Run it without gradients and in evaluation mode."""
+        """States of the sampler, from the empty one on; in the last one everything is committed. Run it without
+        gradients and in evaluation mode.
+        """
 
     def losses(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> dict[str, Tensor]:
         """Per-sample losses (b,) in nats per token, by mode; their mean over all samples is the training loss."""
@@ -156,7 +159,9 @@ def real_positions(tokens: Tokens) -> Tensor:
 
 
 class Canvas:
-    """The tokens of a batch while they are sampled: known ones filled in, padding committed, the longest row setting the length."""
+    """The tokens of a batch while they are sampled: known ones filled in, padding committed, the longest row setting
+    the length.
+    """
 
     def __init__(self, generator: Generator, request: Request) -> None:
         self.full = generator.spec.length
@@ -168,7 +173,11 @@ class Canvas:
         self.tokens = torch.zeros(batch, self.length, dtype=torch.int64, device=device)
         self.committed = torch.zeros_like(self.tokens, dtype=torch.bool)
         if request.keep is not None:
-            if request.known is None or request.known.shape != (batch, self.full) or request.keep.shape != (batch, self.full):
+            if (
+                request.known is None
+                or request.known.shape != (batch, self.full)
+                or request.keep.shape != (batch, self.full)
+            ):
                 raise UserError(f"keep and known must both be given, each of shape ({batch}, {self.full})")
             self.committed = request.keep[:, : self.length].clone()
             self.tokens = torch.where(self.committed, request.known[:, : self.length], self.tokens)
@@ -189,19 +198,23 @@ class Canvas:
             unit: (N,) autoregressive unit of each position, ascending.
             mode: named in the error.
         """
-        real = torch.ones_like(self.committed) if self.lengths is None else (
-            torch.arange(self.length, device=self.committed.device) < self.lengths[:, None]
+        real = (
+            torch.ones_like(self.committed)
+            if self.lengths is None
+            else (torch.arange(self.length, device=self.committed.device) < self.lengths[:, None])
         )
         first_open = torch.where(self.committed, unit.max() + 1, unit).amin(1)
         stranded = real & self.committed & (unit > first_open[:, None])
         if bool(stranded.any()):
             row, position = (int(i) for i in stranded.nonzero()[0])
             raise UserError(
-                f"mode {mode!r} generates in order and cannot see the kept position {position} of row {row} before it gets there;"
-                " keep a beginning only, or sample with a mode that sees the whole row (masked)"
+                f"mode {mode!r} generates in order and cannot see the kept position {position} of row {row} before it"
+                " gets there; keep a beginning only, or sample with a mode that sees the whole row (masked)"
             )
 
     def state(self, step: int, block: int, forward_passes: int) -> State:
         """A snapshot over the whole grid."""
         tail = self.full - self.length
-        return State(F.pad(self.tokens, (0, tail)), F.pad(self.committed, (0, tail), value=True), step, block, forward_passes)
+        return State(
+            F.pad(self.tokens, (0, tail)), F.pad(self.committed, (0, tail), value=True), step, block, forward_passes
+        )

@@ -1,11 +1,12 @@
-"""Blockwise masked diffusion: autoregression over blocks, masked denoising inside a block (BD3-LM, Arriola et al. 2025).
+"""Blockwise masked diffusion: autoregression over blocks, masked denoising inside a block (BD3-LM, Arriola et al.
+2025).
 
-The discrete sibling of ACDiT (Hu et al. 2024): training reads a clean and a corrupted copy of the sequence in one skip-causal
-row; the block size slides from one token (autoregression) to the whole grid (masked generation).
+The discrete sibling of ACDiT (Hu et al. 2024): training reads a clean and a corrupted copy of the sequence in one
+skip-causal row; the block size slides from one token (autoregression) to the whole grid (masked generation).
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -26,8 +27,8 @@ from mmgen.tokens import Grid, Tokens
 class BlockDiffusion(Paradigm):
     """Each block is revealed in a few masked steps, given the finished blocks, whose keys and values are cached.
 
-    With the linear schedule the loss is a bound on the negative log-likelihood in nats per token, and with block_size 1 the
-    likelihood itself.
+    With the linear schedule the loss is a bound on the negative log-likelihood in nats per token, and with block_size
+    1 the likelihood itself.
 
     Args:
         block_size: tokens a block, from 1 to the whole grid; a remainder block comes first.
@@ -38,14 +39,18 @@ class BlockDiffusion(Paradigm):
 
     mode = "block"
 
-    def __init__(self, block_size: int, schedule: ScheduleName = "linear", mask: str = "skip_causal", steps: int = 4) -> None:
+    def __init__(
+        self, block_size: int, schedule: ScheduleName = "linear", mask: str = "skip_causal", steps: int = 4
+    ) -> None:
         super().__init__(mask)
         if block_size < 1:
             raise UserError(f"block_size {block_size} must be at least 1")
         self.block_size, self.schedule, self.steps = block_size, schedule, steps
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
-        """The row is the prefix, the clean tokens and their corrupted copy; hidden positions of the copy predict themselves."""
+        """The row is the prefix, the clean tokens and their corrupted copy; hidden positions of the copy predict
+        themselves.
+        """
         start = generator.prefix_length
         head, copy, twin = _parts(start, tokens.grid, self.block_size, tokens.values.device)
         _require_right(self.mask, head + copy + twin)
@@ -58,41 +63,54 @@ class BlockDiffusion(Paradigm):
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Block after block; `keep` may fix any positions up to and in the block of the first unknown one.
 
-        A finished block enters the cache together with the first pass over the next one, so that it costs no pass of its own.
+        A finished block enters the cache together with the first pass over the next one, so that it costs no pass of
+        its own.
         """
         canvas = Canvas(generator, request)
         head, copy, twin = _parts(generator.prefix_length, generator.spec.grid, self.block_size, canvas.tokens.device)
         _require_right(self.mask, head + copy + twin)
         unit = copy.block[0, : canvas.length]
         canvas.require_reachable(unit, self.mode)
-        copy, twin = _pad(copy.slice(0, canvas.length), canvas.lengths), _pad(twin.slice(0, canvas.length), canvas.lengths)
+        copy, twin = (_pad(part.slice(0, canvas.length), canvas.lengths) for part in (copy, twin))
         bounds = [int(b) for b in torch.searchsorted(unit, torch.arange(int(unit[-1]) + 2, device=unit.device))]
         capacity = head.length + canvas.length + self.block_size
         model = GuidedGenerator(generator, request.labels, options.guidance, capacity=capacity)
-        step, pending = 0, head  # positions that are final and not yet in the cache
-        waiting = canvas.tokens[:, :0]
+        passes, step = _Passes(model, self.mask, head, canvas), 0
         yield canvas.state(0, 0, 0)
         for block, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-
-            def predict(tokens: Tensor, committed: Tensor, here: Layout = twin.slice(begin, end)) -> Tensor:
-                nonlocal pending, waiting
-                layout, store = (pending + here, pending.length) if pending is not None else (here, 0)
-                hidden = torch.cat([torch.zeros_like(waiting, dtype=torch.bool), ~committed], dim=1)
-                values = torch.cat([waiting, tokens], dim=1)
-                pending, waiting = None, values[:, :0]
-                return model(values, layout, self.mask, canvas.progress(), hidden, store, outputs=here.length)
-
             states = unmask(
-                predict, generator.head, canvas.tokens[:, begin:end], canvas.committed[:, begin:end], options.decoding,
-                self.schedule, min(options.steps or self.steps, end - begin), request.draws, f"block/{block}",
+                partial(passes.logits, twin.slice(begin, end)), generator.head,
+                canvas.tokens[:, begin:end], canvas.committed[:, begin:end], options.decoding, self.schedule,
+                min(options.steps or self.steps, end - begin), request.draws, f"block/{block}",
             )  # fmt: skip
             for tokens, committed in states:
                 canvas.tokens[:, begin:end], canvas.committed[:, begin:end] = tokens, committed
                 step += 1
                 yield canvas.state(step, block, model.forward_passes)
-            finished = copy.slice(begin, end)
-            pending = finished if pending is None else pending + finished
-            waiting = torch.cat([waiting, canvas.tokens[:, begin:end]], dim=1)
+            passes.finish(copy.slice(begin, end), canvas.tokens[:, begin:end])
+
+
+class _Passes:
+    """Passes over a corrupted block; what is finished since the last one comes along in front and enters the cache."""
+
+    def __init__(self, model: GuidedGenerator, mask: Mask, prefix: Layout, canvas: Canvas) -> None:
+        self.model, self.mask, self.canvas = model, mask, canvas
+        self.finished: Layout | None = prefix
+        self.tokens = canvas.tokens[:, :0]
+
+    def logits(self, block: Layout, tokens: Tensor, committed: Tensor) -> Tensor:
+        """Guided logits of the block's positions."""
+        layout = block if self.finished is None else self.finished + block
+        values = torch.cat([self.tokens, tokens], dim=1)
+        hidden = torch.cat([torch.zeros_like(self.tokens, dtype=torch.bool), ~committed], dim=1)
+        store = layout.length - block.length
+        self.finished, self.tokens = None, self.tokens[:, :0]
+        return self.model(values, layout, self.mask, self.canvas.progress(), hidden, store, outputs=block.length)
+
+    def finish(self, block: Layout, tokens: Tensor) -> None:
+        """A block will not change any more; block is its clean layout."""
+        self.finished = block if self.finished is None else self.finished + block
+        self.tokens = torch.cat([self.tokens, tokens], dim=1)
 
 
 @lru_cache(maxsize=256)
@@ -115,9 +133,11 @@ def _require_right(mask: Mask, row: Layout) -> None:
     answer = (role == Role.NOISY)[:, None] & (role == Role.CLEAN)[None] & (block[None] >= block[:, None])
     if bool((sees & answer).any()):
         raise UserError(
-            f"mask {mask.name!r} shows a corrupted block its own clean copy or a later one, so the loss would be near zero and"
-            " the samples worthless; use skip_causal"
+            f"mask {mask.name!r} shows a corrupted block its own clean copy or a later one, so the loss would be"
+            " near zero and the samples worthless; use skip_causal"
         )
     future = (role == Role.NOISY)[:, None] & (role == Role.NOISY)[None] & (block[None] != block[:, None])
     if bool((sees & future).any()):
-        raise UserError(f"mask {mask.name!r} lets corrupted blocks see each other, which sampling cannot repeat; use skip_causal")
+        raise UserError(
+            f"mask {mask.name!r} lets corrupted blocks see each other, which sampling cannot repeat; use skip_causal"
+        )

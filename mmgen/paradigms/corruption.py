@@ -10,10 +10,11 @@ from mmgen.paradigms.schedules import ScheduleName, hidden_count
 def hide(block: Tensor, real: Tensor, schedule: ScheduleName, draws: Draws) -> tuple[Tensor, Tensor]:
     """Hide a random number of positions in each block, and weigh them.
 
-    In a block of n positions k are hidden, k = ceil(share(u) n) with u uniform, and each weighs n / (k N) in a row of N. Under
-    the linear schedule k is uniform on 1..n, and the weighted cross-entropy is the order-agnostic bound on the negative
-    log-likelihood per token (ARDM, Hoogeboom et al. 2022, equation 5), equal in expectation to the continuous-time bounds of
-    MD4 and BD3-LM. With one position a block it is the autoregressive likelihood itself.
+    In a block of n positions k are hidden, k = ceil(share(u) n) with u uniform, and each weighs n / (k N) in a row of
+    N. Under the linear schedule k is uniform on 1..n, and the weighted cross-entropy is the order-agnostic bound on
+    the negative
+    log-likelihood per token (ARDM, Hoogeboom et al. 2022, equation 5), equal in expectation to the continuous-time
+    bounds of MD4 and BD3-LM. With one position a block it is the autoregressive likelihood itself.
 
     Args:
         block: (N,) int64 block numbers from 0, ascending.

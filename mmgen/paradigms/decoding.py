@@ -1,6 +1,7 @@
 """Decoding rules: which tokens are drawn, and which and how many of them are kept.
 
-The order of operations is fixed: guidance, then temperature, top-k, top-p, then one draw a group, then the choice of positions.
+The order of operations is fixed: guidance, then temperature, top-k, top-p, then one draw a group, then the choice of
+positions.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,11 +28,12 @@ class Decoding:
         temperature: divides the logits; 0 takes the most probable choice.
         top_k: keep the k most probable choices of each group.
         top_p: keep the smallest set of choices whose probability reaches p.
-        order: what a step commits first: the highest probability of the drawn token (`confidence`), the largest gap between
-            the two best tokens (`margin`), the lowest entropy (`entropy`), or positions at random, which is the one order that
-            keeps the model's own distribution.
+        order: what a step commits first: the highest probability of the drawn token (`confidence`), the largest gap
+            between the two best tokens (`margin`), the lowest entropy (`entropy`), or positions at random, which is
+            the one order that keeps the model's own distribution.
         noise: Gumbel noise on the confidence, annealed to 0 over the steps (MaskGIT's choice temperature).
-        select: how many: a `count` from the schedule, all above a confidence `threshold`, or the largest set within an `entropy_bound`.
+        select: how many: a `count` from the schedule, all above a confidence `threshold`, or the largest set within an
+            `entropy_bound`.
         threshold: probability above which the drawn token is committed; for select = threshold.
         entropy_bound: nats; for select = entropy_bound (0 commits one token a step, and any that are certain).
     """
@@ -77,20 +79,22 @@ def distribution(logits: Tensor, decoding: Decoding) -> Tensor:
 
 
 def draw(probs: Tensor, uniform: Tensor) -> Tensor:
-    """One choice each by inverting the distribution function: probs (..., choices), uniform (...) in [0, 1) -> (...) int64.
+    """One choice each by inverting the distribution function: probs (..., choices), uniform (...) in [0, 1) -> (...)
+    int64.
 
     In float64, since float32 truncation lowers the effective temperature (Zheng et al. 2024).
     """
     reached = probs.double().cumsum(-1)
-    target = uniform[..., None] * reached[..., -1:]
-    return torch.searchsorted(reached, target, right=True)[..., 0].clamp_max(probs.shape[-1] - 1)
+    total = reached[..., -1:]
+    target = torch.minimum(uniform[..., None] * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(reached, target, right=True)[..., 0]
 
 
 def token_margin(probs: Tensor) -> Tensor:
     """Gap between a token's best and second-best value: probs (..., groups, choices) -> (...).
 
-    Groups are independent, so the best value takes the best choice of each, and the second best changes the one group where
-    that costs least.
+    Groups are independent, so the best value takes the best choice of each, and the second best changes the one group
+    where that costs least.
     """
     if probs.shape[-1] == 1:
         return torch.ones_like(probs[..., 0, 0])
@@ -104,14 +108,18 @@ def token_entropy(probs: Tensor) -> Tensor:
 
 
 def top(score: Tensor, eligible: Tensor, count: Tensor) -> Tensor:
-    """The `count` (B,) eligible positions of each row with the highest score, as (B, N) bool. Ties go to the lowest index."""
+    """The `count` (B,) eligible positions of each row with the highest score, as (B, N) bool. Ties go to the lowest
+    index.
+    """
     ranked = score.masked_fill(~eligible, -torch.inf).argsort(dim=1, descending=True, stable=True)
     place = ranked.argsort(dim=1)
     return eligible & (place < count[:, None])
 
 
 def within_entropy_bound(entropy: Tensor, eligible: Tensor, bound: float) -> Tensor:
-    """The largest set, lowest entropies first, with sum H - max H <= bound (EB-Sampler, Ben-Hamu et al. 2025); at least one."""
+    """The largest set, lowest entropies first, with sum H - max H <= bound (EB-Sampler, Ben-Hamu et al. 2025); at
+    least one.
+    """
     ordered, place = entropy.masked_fill(~eligible, torch.inf).sort(dim=1, stable=True)
     before = ordered.cumsum(1) - ordered  # sorted ascending, so the last one taken is the largest
     taken = (before <= bound + 1e-12) & torch.isfinite(ordered)
@@ -155,7 +163,9 @@ def unmask(
         if decoding.select == "count":
             left = remaining(schedule, min(step, steps - 1), steps, size)
             count = (open_.sum(1) - left).clamp_min(1)
-            reveal = top(_score(probs, chosen, decoding, step / max(steps - 1, 1), draws, f"{name}/order/{step}"), open_, count)
+            reveal = top(
+                _score(probs, chosen, decoding, step / max(steps - 1, 1), draws, f"{name}/order/{step}"), open_, count
+            )
         elif decoding.select == "threshold":
             one = top(chosen, open_, torch.ones_like(size))
             reveal = one | (open_ & (chosen.exp() > decoding.threshold))

@@ -14,7 +14,9 @@ from mmgen.mask import Mask
 
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
-    """scale 1 is the conditional model, 0 the unconditional one. Papers that write (1 + w) mean scale = 1 + w (Ho & Salimans 2022)."""
+    """scale 1 is the conditional model, 0 the unconditional one. Papers that write (1 + w) mean scale = 1 + w (Ho &
+    Salimans 2022).
+    """
     return unconditional + scale * (conditional - unconditional)
 
 
@@ -39,7 +41,8 @@ class Guidance:
 class GuidedGenerator:
     """A generator with its condition, guidance and cache settled: what a sampler calls.
 
-    Under guidance each pass runs conditional and unconditional rows as one doubled batch, each half with its own cached keys.
+    Under guidance each pass runs conditional and unconditional rows as one doubled batch, each half with its own
+    cached keys.
 
     Args:
         generator: in evaluation mode.
@@ -50,7 +53,9 @@ class GuidedGenerator:
 
     def __init__(self, generator: Generator, labels: Tensor, guidance: Guidance, capacity: int = 0) -> None:
         if guidance.scale != 1 and not generator.classes:
-            raise UserError(f"guidance scale {guidance.scale} needs a conditional model, and this one was trained without classes")
+            raise UserError(
+                f"guidance scale {guidance.scale} needs a conditional model, and this one was trained without classes"
+            )
         self.generator, self.guidance = generator, guidance
         self.halves = 1 if guidance.scale == 1 else 2
         rows = labels if self.halves == 1 else torch.cat([labels, torch.full_like(labels, NO_CLASS)])

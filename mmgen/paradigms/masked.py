@@ -7,7 +7,17 @@ from torch import Tensor
 
 from mmgen.draws import Draws
 from mmgen.generator import Generator
-from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, padded, real_positions, row_layout
+from mmgen.paradigms.base import (
+    Canvas,
+    Corrupted,
+    Paradigm,
+    Request,
+    SampleOptions,
+    State,
+    padded,
+    real_positions,
+    row_layout,
+)
 from mmgen.paradigms.corruption import hide
 from mmgen.paradigms.decoding import unmask
 from mmgen.paradigms.guidance import GuidedGenerator
@@ -19,9 +29,10 @@ class Masked(Paradigm):
     """Predict hidden tokens from visible ones; sample by committing the best predictions first.
 
     Args:
-        schedule: law of the hidden share in training, and of what stays hidden after each sampling step. With `linear` the loss
-            is a bound on the negative log-likelihood in nats per token; the others are MaskGIT's surrogates, its mean over
-            hidden tokens.
+        schedule: law of the hidden share in training, and of what stays hidden after each sampling step. With `linear`
+            the loss is a bound on the negative log-likelihood in nats per token; the others are MaskGIT's surrogates,
+            its mean
+            over hidden tokens.
         mask: who may see whom.
         steps: sampling steps where none are asked for.
     """

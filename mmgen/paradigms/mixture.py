@@ -15,7 +15,8 @@ from mmgen.tokens import Tokens
 class Mixture(Paradigm):
     """Trains its members on shares of the samples; the checkpoint can be sampled with any of them.
 
-    Which member a sample meets in an epoch is drawn from the sample's own stream, so that it does not depend on the batch.
+    Which member a sample meets in an epoch is drawn from the sample's own stream, so that it does not depend on the
+    batch.
 
     Args:
         members: mode name -> paradigm.

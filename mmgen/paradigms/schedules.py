@@ -1,4 +1,6 @@
-"""Masking schedules: the share of positions that is hidden, as a function of progress from 0 (all hidden) to 1 (none)."""
+"""Masking schedules: the share of positions that is hidden, as a function of progress from 0 (all hidden) to 1
+(none).
+"""
 
 import math
 from collections.abc import Callable

@@ -87,7 +87,11 @@ def test_a_full_cache_says_so() -> None:
 
 @options
 def test_permuting_inputs_and_layout_together_permutes_outputs(options: dict[str, object]) -> None:
-    model, mask, order = backbone(**options), get_mask("block_causal"), torch.randperm(10, generator=torch.Generator().manual_seed(0))
+    model, mask, order = (
+        backbone(**options),
+        get_mask("block_causal"),
+        torch.randperm(10, generator=torch.Generator().manual_seed(0)),
+    )
     x, cond = inputs()
     straight = model(x, LAYOUT, mask, cond)
     torch.testing.assert_close(model(x[:, order], LAYOUT.take(order), mask, cond), straight[:, order])
@@ -135,7 +139,9 @@ def test_unmodulated_positions_are_plain_residual_blocks() -> None:
     bare.load_state_dict({k: v for k, v in model.state_dict().items() if "adaln" not in k})
     x, cond = inputs()
     nobody = torch.zeros(1, 10, dtype=torch.bool)
-    torch.testing.assert_close(model(x, LAYOUT, get_mask("causal"), cond, modulated=nobody), bare(x, LAYOUT, get_mask("causal")))
+    torch.testing.assert_close(
+        model(x, LAYOUT, get_mask("causal"), cond, modulated=nobody), bare(x, LAYOUT, get_mask("causal"))
+    )
 
 
 def test_modulated_blocks_start_as_identity_and_residual_streams_keep_their_size() -> None:
@@ -150,7 +156,13 @@ def test_modulated_blocks_start_as_identity_and_residual_streams_keep_their_size
 def test_presets_have_the_sizes_they_claim() -> None:
     with torch.device("meta"):
         millions = {size: sum(p.numel() for p in Transformer(size).parameters()) / 1e6 for size in PRESETS}
-    for size, low, high in [("tiny", 0.8, 1.5), ("small", 15, 25), ("base", 100, 150), ("large", 400, 500), ("xl", 600, 720)]:
+    for size, low, high in [
+        ("tiny", 0.8, 1.5),
+        ("small", 15, 25),
+        ("base", 100, 150),
+        ("large", 400, 500),
+        ("xl", 600, 720),
+    ]:
         assert low < millions[size] < high, (size, millions[size])
 
 

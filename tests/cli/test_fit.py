@@ -122,7 +122,7 @@ MISTAKES = {
     "resuming nothing": (["--ckpt_path=last"], ["last.ckpt", "--ckpt_path"]),
     "a mask that shows the answer": (
         ["--model.paradigm=BlockDiffusion", "--model.paradigm.block_size=7", "--model.paradigm.mask=bidirectional"],
-        ["'bidirectional'", "skip_causal"],  # found at the first step, which undoes the run folder
+        ["'bidirectional'", "not final"],  # found at the first step, which undoes the run folder
     ),
     "a missing part": (["--model=TokenizerModule"], ["TokenizerModule", "tokenizer"]),
 }

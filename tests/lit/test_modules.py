@@ -64,7 +64,12 @@ def told(digits, tokenizer, tmp_path_factory):
         "--data.global_batch_size=4",
         "--trainer.max_steps=4",
     ]
-    options += ["--ema.decay=0.9", "--trainer.val_check_interval=2", "--trainer.precision=bf16-mixed"]
+    options += [
+        "--ema.decay=0.9",
+        "--model.lr=1e-4",
+        "--trainer.val_check_interval=2",
+        "--trainer.precision=bf16-mixed",
+    ]
     lively = [option for option in QUICK if not option.startswith(("--samples", "--trainer.logger"))]
     pictures = SampleGrids._pictures
     with pytest.MonkeyPatch.context() as patch:
@@ -132,7 +137,7 @@ def test_a_run_is_measured_again(told, capsys):
 
 def test_a_generator_without_tokens_is_refused():
     with pytest.raises(UserError, match=r"data\.tokenizer"):
-        GeneratorModule(None, 10, [], None, 0, None, Autoregressive())
+        GeneratorModule(None, 10, [], None, None, 0, None, Autoregressive())
 
 
 def test_the_table_adds_up():

@@ -59,7 +59,10 @@ def test_margin_and_entropy_of_grouped_tokens_equal_enumeration() -> None:
 def test_top_takes_the_best_eligible_and_breaks_ties_by_index() -> None:
     score = torch.tensor([[3.0, 1.0, 3.0, 9.0], [0.0, 0.0, 0.0, 0.0]])
     eligible = torch.tensor([[True, True, True, False], [False, True, True, True]])
-    assert top(score, eligible, torch.tensor([1, 2])).tolist() == [[True, False, False, False], [False, True, True, False]]
+    assert top(score, eligible, torch.tensor([1, 2])).tolist() == [
+        [True, False, False, False],
+        [False, True, True, False],
+    ]
     assert not top(score, eligible, torch.tensor([0, 0])).any()
 
 
@@ -84,7 +87,9 @@ def test_counts_sum_to_all_and_committed_tokens_stay(name: str, size: int, steps
     head, law = CategoricalHead(4, 8), LAW.log().expand(2, size, 1, 4)
     start = torch.zeros(2, size, dtype=torch.int64)
     states = list(
-        unmask(lambda t, c: law, head, start, start > 0, Decoding(order=order), name, steps, Draws(0, torch.arange(2)), "x")  # type: ignore[arg-type]
+        unmask(
+            lambda t, c: law, head, start, start > 0, Decoding(order=order), name, steps, Draws(0, torch.arange(2)), "x"
+        )  # type: ignore[arg-type]
     )
     assert len(states) <= min(steps, size) and states[-1][1].all()
     before = (start, start > 0)
@@ -110,7 +115,10 @@ def test_entropy_bound_zero_commits_one_token_a_step() -> None:
     law = LAW.log().expand(1, 5, 1, 4)
     start, head = torch.zeros(1, 5, dtype=torch.int64), CategoricalHead(4, 8)
     rule = Decoding(select="entropy_bound", entropy_bound=0.0)
-    assert len(list(unmask(lambda t, c: law, head, start, start > 0, rule, "linear", 1, Draws(0, torch.arange(1)), "x"))) == 5
+    assert (
+        len(list(unmask(lambda t, c: law, head, start, start > 0, rule, "linear", 1, Draws(0, torch.arange(1)), "x")))
+        == 5
+    )
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -159,7 +167,16 @@ def test_heads_start_uniform() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": -1}, {"top_k": 0}, {"top_p": 0}, {"top_p": 1.5}, {"noise": -1}, {"threshold": 2}, {"entropy_bound": -1}]
+    "wrong",
+    [
+        {"temperature": -1},
+        {"top_k": 0},
+        {"top_p": 0},
+        {"top_p": 1.5},
+        {"noise": -1},
+        {"threshold": 2},
+        {"entropy_bound": -1},
+    ],
 )
 def test_impossible_rules_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):

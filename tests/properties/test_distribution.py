@@ -1,4 +1,6 @@
-"""Law 5: trained to convergence on an enumerable world, each paradigm samples the true law, and its bound is at least the entropy."""
+"""Law 5: trained to convergence on an enumerable world, each paradigm samples the true law, and its bound is at least
+the entropy.
+"""
 
 import pytest
 import torch
@@ -29,7 +31,9 @@ def test_samples_follow_the_true_law(paradigm: Paradigm) -> None:
         with torch.inference_mode():
             labels, keys = torch.full((count,), -1), Draws(1, torch.arange(count))
             *_, last = mode.sample(model, Request(labels, keys), SampleOptions(steps=world.spec.length, decoding=EXACT))
-            bound = float(mode.losses(model, Tokens(world.sample(count, 99), world.spec.grid), labels, keys)[mode.mode].mean())
+            bound = float(
+                mode.losses(model, Tokens(world.sample(count, 99), world.spec.grid), labels, keys)[mode.mode].mean()
+            )
         expected = world.law * count
         statistic = float(((world.histogram(last.tokens) - expected) ** 2 / expected).sum())
         # The model is near, not at, the law: allow a divergence of 0.002 nats beside the sampling error.
@@ -41,7 +45,9 @@ def test_samples_follow_the_true_law(paradigm: Paradigm) -> None:
 def train(world: World, paradigm: Paradigm, steps: int = 600, batch: int = 256) -> Generator:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = Generator(world.spec, Transformer(dim=32, depth=2, heads=2, modulation="none", rope=(0, 0, 1)), classes=0)
+        model = Generator(
+            world.spec, Transformer(dim=32, depth=2, heads=2, modulation="none", rope=(0, 0, 1)), classes=0
+        )
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     labels = torch.full((batch,), -1)

@@ -173,7 +173,9 @@ def test_the_attention_call_agrees_with_the_predicate(name: str) -> None:
     for what, queries, keys in settings_of(name):
         q, k, v = inputs(queries, keys)
         expected = by_hand(q, k, v, get_mask(name), queries, keys)
-        assert torch.allclose(realise(get_mask(name), queries, keys, q.dtype)(q, k, v).double(), expected, atol=2e-6), what
+        assert torch.allclose(realise(get_mask(name), queries, keys, q.dtype)(q, k, v).double(), expected, atol=2e-6), (
+            what
+        )
 
 
 def flex(q: Tensor, k: Tensor, v: Tensor, mask: Mask, queries: Layout, keys: Layout, compiled: bool = False) -> Tensor:

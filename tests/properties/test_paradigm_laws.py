@@ -21,7 +21,9 @@ def tokens(seed: int = 0, lengths: torch.Tensor | None = None) -> Tokens:
 @paradigms
 @pytest.mark.parametrize("lengths", [None, torch.tensor([9, 3, 7, 1])], ids=["full", "ragged"])
 def test_a_prediction_never_depends_on_what_it_predicts(paradigm: Paradigm, lengths: torch.Tensor | None) -> None:
-    """Law 1: change a target, and no bit of the features that predict it, or anything generated before it, may change."""
+    """Law 1: change a target, and no bit of the features that predict it, or anything generated before it, may
+    change.
+    """
     model, x = generator(), tokens(lengths=lengths)
     row = paradigm.corrupt(x, model, draws(4))
     condition = model.conditioning(LABELS)
@@ -68,7 +70,9 @@ def test_a_samples_loss_is_its_own(paradigm: Paradigm) -> None:
 
 
 def test_one_block_is_masked_generation() -> None:
-    """Law 4. An image is one frame, so frame_wise is bidirectional there, with a prefix that reads no tokens, as in the block row."""
+    """Law 4. An image is one frame, so frame_wise is bidirectional there, with a prefix that reads no tokens, as in
+    the block row.
+    """
     model, x = generator(), tokens()
     block = BlockDiffusion(9).losses(model, x, LABELS, draws(4))["block"]
     masked = Masked(schedule="linear", mask="frame_wise").losses(model, x, LABELS, draws(4))["masked"]
@@ -76,7 +80,7 @@ def test_one_block_is_masked_generation() -> None:
 
 
 def test_blocks_of_one_token_give_the_autoregressive_likelihood() -> None:
-    """Law 4: the sum over positions of -log p(token | earlier tokens), computed position by position from short rows."""
+    """Law 4: the sum over positions of -log p(token | earlier ones), from a short row a position."""
     from mmgen.layout import clean, grid_layout, noisy, prefix
 
     model, x, paradigm = generator(), tokens(), BlockDiffusion(1)

@@ -9,7 +9,9 @@ from tests.worlds import PARADIGMS, draws, generator
 
 OPTIONS = {
     "plain": SampleOptions(),
-    "guided": SampleOptions(steps=3, guidance=Guidance(2.5, "linear"), decoding=Decoding(temperature=0.8, top_k=9, top_p=0.95)),
+    "guided": SampleOptions(
+        steps=3, guidance=Guidance(2.5, "linear"), decoding=Decoding(temperature=0.8, top_k=9, top_p=0.95)
+    ),
     "margin": SampleOptions(steps=2, guidance=Guidance(1.5), decoding=Decoding(order="margin")),
     "threshold": SampleOptions(decoding=Decoding(select="threshold", threshold=0.3)),
     "entropy": SampleOptions(decoding=Decoding(select="entropy_bound", entropy_bound=2.0, order="entropy")),
@@ -28,7 +30,9 @@ def test_a_ragged_batch_equals_each_row_alone(paradigm: Paradigm, options: Sampl
     together = list(paradigm.sample(model, Request(LABELS, draws(5), lengths), options))[-1].tokens
     for row in range(5):
         one = torch.tensor([row])
-        (alone,) = list(paradigm.sample(model, Request(LABELS[one], draws(5).rows(one), lengths[one]), options))[-1].tokens
+        (alone,) = list(paradigm.sample(model, Request(LABELS[one], draws(5).rows(one), lengths[one]), options))[
+            -1
+        ].tokens
         assert torch.equal(alone[: lengths[row]], together[row, : lengths[row]])
 
 
@@ -116,11 +120,13 @@ def test_guidance_with_scale_one_is_the_conditional_model() -> None:
     model = generator()
     for paradigm in PARADIGMS.values():
         off = list(paradigm.sample(model, Request(LABELS, draws(5)), SampleOptions()))[-1].tokens
-        near = list(paradigm.sample(model, Request(LABELS, draws(5)), SampleOptions(guidance=Guidance(1 + 1e-12))))[-1].tokens
+        near = list(paradigm.sample(model, Request(LABELS, draws(5)), SampleOptions(guidance=Guidance(1 + 1e-12))))[
+            -1
+        ].tokens
         assert torch.equal(off, near)
 
 
 def test_guidance_needs_a_conditional_model() -> None:
+    request = Request(torch.full((2,), -1), draws(2))
     with pytest.raises(UserError, match="without classes"):
-        request = Request(torch.full((2,), -1), draws(2))
         list(Masked().sample(generator(classes=0), request, SampleOptions(guidance=Guidance(2.0))))
