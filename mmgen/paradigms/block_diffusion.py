@@ -48,16 +48,17 @@ class BlockDiffusion(Paradigm):
         self.block_size, self.schedule, self.steps = block_size, schedule, steps
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
-        """The row is the prefix, the clean tokens and their corrupted copy; hidden positions of the copy predict
-        themselves.
+        """The row is the prefix, the clean tokens but for the last block, which nobody reads, and the corrupted copy of
+        all; hidden positions of the copy predict themselves.
         """
         start = generator.prefix_length
         head, copy, twin = _parts(start, tokens.grid, self.block_size, tokens.values.device)
         _require_right(self.mask, head + copy + twin)
         hidden, weights = hide(copy.block[0], real_positions(tokens), self.schedule, draws)
-        layout = head + _pad(copy, tokens.lengths) + _pad(twin, tokens.lengths)
-        values = torch.cat([tokens.values, tokens.values], dim=1)
-        both = torch.cat([torch.zeros_like(hidden), hidden], dim=1)
+        read = copy.length - self.block_size
+        layout = head + _pad(copy.slice(0, read), tokens.lengths) + _pad(twin, tokens.lengths)
+        values = torch.cat([tokens.values[:, :read], tokens.values], dim=1)
+        both = torch.cat([torch.zeros_like(hidden[:, :read]), hidden], dim=1)
         return Corrupted(values, both, layout, self.mask, tokens.values, weights)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:

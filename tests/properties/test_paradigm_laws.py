@@ -131,3 +131,21 @@ def test_hidden_counts_are_uniform_and_weights_sum_to_one_per_row() -> None:
 def test_a_mask_that_cannot_be_right_is_refused_with_the_reason(make, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         make().losses(generator(), tokens(), LABELS, draws(4))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 9])
+def test_the_last_clean_block_is_read_by_nobody(size: int) -> None:
+    """The row leaves it out; with it, not one feature of the corrupted copy changes."""
+    from mmgen.layout import clean, grid_layout, noisy, prefix
+
+    model, x, paradigm = generator(), tokens(), BlockDiffusion(size)
+    row = paradigm.corrupt(x, model, draws(4))
+    layout = grid_layout(GRID, size)
+    whole = prefix(1) + clean(layout) + noisy(layout)
+    assert row.layout.length == whole.length - size
+    assert row.hidden is not None
+    hidden = torch.cat([torch.zeros(4, 9, dtype=torch.bool), row.hidden[:, -9:]], dim=1)
+    condition = model.conditioning(LABELS)
+    short = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=9)
+    full = model(torch.cat([x.values, x.values], dim=1), whole, row.mask, condition, hidden, outputs=9)
+    torch.testing.assert_close(short, full)
