@@ -30,5 +30,5 @@ def hidden_count(name: ScheduleName, progress: Tensor, size: Tensor) -> Tensor:
 
 def remaining(name: ScheduleName, step: int, steps: int, size: Tensor) -> Tensor:
     """How many of `size` positions are still hidden after sampling step 0 <= `step` < steps: floor(share * size)."""
-    progress = torch.tensor((step + 1) / steps)
+    progress = torch.tensor((step + 1) / steps, dtype=torch.float64)
     return torch.floor(hidden_share(name, progress).to(size.device) * size + 1e-9).long()

@@ -121,6 +121,12 @@ def test_entropy_bound_zero_commits_one_token_a_step() -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1, 3, 7, 49, 1024])
+def test_as_many_linear_steps_as_tokens_commit_one_each(size: int) -> None:
+    left = [int(remaining("linear", step, size, torch.tensor([size]))) for step in range(size)]
+    assert left == list(range(size - 1, -1, -1))
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_fall_from_all_to_none(name: str) -> None:
     progress = torch.linspace(0, 1, 101)
