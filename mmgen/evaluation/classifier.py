@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mmgen.data.sources import DigitsSource, Samples
 from mmgen.draws import Draws
 from mmgen.errors import UserError
-from mmgen.evaluation.seeded import seeded
+from mmgen.evaluation.lent import one_thread, seeded
 from mmgen.results import write_json
 
 FOLDER = Path("runs/classifier-digits")
@@ -105,7 +105,7 @@ class Classifier(nn.Module):
 
 
 def digits_classifier(folder: str | Path = FOLDER, progress: bool = True) -> Classifier:
-    """The classifier of the real digits: read from its folder, or trained (half a minute on two cores) and put there.
+    """The classifier of the real digits: read from its folder, or trained (half a minute, on one core) and put there.
 
     Args:
         folder: holds model.safetensors and classifier.json; made where there is none. What was trained otherwise, or is
@@ -138,8 +138,9 @@ def digits_classifier(folder: str | Path = FOLDER, progress: bool = True) -> Cla
     return classifier
 
 
+@one_thread()  # the figures of every machine rest on these weights
 def train(recipe: Recipe, training: Samples, progress: Callable[[float], None] | None = None) -> Classifier:
-    """A classifier of `training`, in evaluation mode and frozen, a pure function of the two on one machine.
+    """A classifier of `training`, in evaluation mode and frozen: a pure function of the two, on any number of cores.
 
     Args:
         recipe: settings.

@@ -13,7 +13,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from mmgen.errors import UserError
-from mmgen.evaluation.seeded import seeded
+from mmgen.evaluation.lent import seeded
 from mmgen.tokens import TokenSpec
 
 NEIGHBOURS = 3

@@ -88,11 +88,12 @@ def told(digits, tokenizer, tmp_path_factory):
 
 def test_losses_are_logged_by_mode(told):
     run, _ = told
+    bits = checkpoint(run)["mmgen"]["spec"]["size"]
     rows = list(csv.DictReader((run / "logs/csv/version_0/metrics.csv").open()))
     for mode in ("ar", "masked", "block"):
         values = [float(row[f"val/{mode}"]) for row in rows if row.get(f"val/{mode}")]
         assert len(values) == 2
-        assert values[0] == pytest.approx(10 * math.log(2), rel=0.02)  # ten bits that nothing is known about yet
+        assert values[0] == pytest.approx(bits * math.log(2), rel=0.02)  # nothing is known about them yet
     assert [row for row in rows if row.get("train/tokens_per_second")]
     assert list((run / "logs/tensorboard").glob("events*"))
 

@@ -1,4 +1,4 @@
-"""The global generator, lent to libraries that draw from nothing else."""
+"""Global state of torch, lent for a while: the generator, and the number of threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,3 +18,14 @@ def seeded(seed: int) -> Iterator[None]:
             seed
         )  # torch.manual_seed would reseed the GPUs too, which are not forked here
         yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread inside: sums are then in one order, and results the same bit for bit whatever the number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
