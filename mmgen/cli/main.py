@@ -6,7 +6,7 @@ Only the chosen command's module is imported, so that help and the light command
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, get_args, get_origin, get_type_hints
 
 import docstring_parser
@@ -93,21 +93,17 @@ def _dispatch(args: list[str]) -> None:
 def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> None:
     """Call a command's function: arguments read by their types, described by its docstring, required ones by place."""
     types = get_type_hints(function)
-    first = next(iter(signature(function).parameters.values()), None)
-    if (
-        first is not None and first.default is not first.empty and args and not args[0].startswith("-")
-    ):  # mmgen masks [NAME]
-        args = [f"--{first.name}={args[0]}", *args[1:]]
-    lists = [
-        p.name
-        for p in signature(function).parameters.values()
-        if p.default is p.empty and get_origin(types[p.name]) is list
-    ]
+    parameters = list(signature(function).parameters.values())
+    lists = {each.name: each.default for each in parameters if get_origin(types[each.name]) in (list, Sequence)}
+    optional = [each.name for each in parameters[:1] if each.default is not each.empty and each.name not in lists]
+    if optional and args and not args[0].startswith("-"):  # mmgen masks [NAME]
+        args = [f"--{optional[0]}={args[0]}", *args[1:]]
     flags = [f"--{option}" for option, kind in types.items() if kind is bool]
     parser = ArgumentParser(prog=f"mmgen {name}", description=COMMANDS[name], exit_on_error=False, allow_abbrev=False)
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(lists))
-    for option in lists:  # FILE FILE ..., where the function takes a list
-        parser.add_argument(option, nargs="+", type=get_args(types[option])[0], help=_described(function, option))
+    for option, default in lists.items():  # FILE FILE ..., where the function takes a list
+        some: dict[str, Any] = {"nargs": "+"} if default is Parameter.empty else {"nargs": "*", "default": default}
+        parser.add_argument(option, type=get_args(types[option])[0], help=_described(function, option), **some)
     for action in parser._actions:  # `class_` in Python is `--class` here
         for option in [option for option in action.option_strings if option.endswith("_")]:
             parser._option_string_actions[option.rstrip("_")] = parser._option_string_actions.pop(option)

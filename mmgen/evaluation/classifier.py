@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mmgen.data.sources import DigitsSource, Samples
 from mmgen.draws import Draws
 from mmgen.errors import UserError
-from mmgen.evaluation.lent import one_thread, seeded
+from mmgen.evaluation.lent import seeded, threads
 from mmgen.results import write_json
 
 FOLDER = Path("runs/classifier-digits")
@@ -48,6 +48,7 @@ class Recipe:
         shear: of the horizontal axis along the vertical one, at most.
         shift: of each axis, at most, in half sides of the image.
         seed: keys the weights at the start, the order and the distortions.
+        threads: of torch while it trains: the last bits depend on them, and so in the end all weights.
     """
 
     width: int = 16
@@ -62,6 +63,7 @@ class Recipe:
     shear: float = 0.2
     shift: float = 0.1
     seed: int = 0
+    threads: int = 1
 
 
 class Classifier(nn.Module):
@@ -138,7 +140,6 @@ def digits_classifier(folder: str | Path = FOLDER, progress: bool = True) -> Cla
     return classifier
 
 
-@one_thread()  # the figures of every machine rest on these weights
 def train(recipe: Recipe, training: Samples, progress: Callable[[float], None] | None = None) -> Classifier:
     """A classifier of `training`, in evaluation mode and frozen: a pure function of the two, on any number of cores.
 
@@ -154,20 +155,21 @@ def train(recipe: Recipe, training: Samples, progress: Callable[[float], None] |
         optimizer, recipe.lr, total_steps=recipe.epochs * batches, pct_start=0.2
     )
     digits = training.take(torch.arange(len(training)))
-    for epoch in range(recipe.epochs):
-        draws = Draws(recipe.seed, digits["sample"], epoch)
-        x = distort(digits["x"], draws, recipe)
-        order = draws.uniform("order").argsort()
-        for step, index in enumerate(order[: batches * recipe.batch].split(recipe.batch), 1):
-            loss = F.cross_entropy(
-                classifier.logits(x[index]), digits["label"][index], label_smoothing=recipe.smoothing
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if progress is not None:
-                progress(epoch + step / batches)
+    with threads(recipe.threads):
+        for epoch in range(recipe.epochs):
+            draws = Draws(recipe.seed, digits["sample"], epoch)
+            x = distort(digits["x"], draws, recipe)
+            order = draws.uniform("order").argsort()
+            for step, index in enumerate(order[: batches * recipe.batch].split(recipe.batch), 1):
+                loss = F.cross_entropy(
+                    classifier.logits(x[index]), digits["label"][index], label_smoothing=recipe.smoothing
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                if progress is not None:
+                    progress(epoch + step / batches)
     return classifier.eval().requires_grad_(False)
 
 

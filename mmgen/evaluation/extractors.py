@@ -37,7 +37,7 @@ class Judge(Protocol):
 
     Attributes:
         classes: how many.
-        accuracy: share of held-out real samples whose class it names; no generator can be trusted to score above it.
+        accuracy: share of held-out real samples whose class it names: how far it can be trusted itself.
     """
 
     classes: int
