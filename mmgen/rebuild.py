@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from mmgen.cli.explain import explain
@@ -15,6 +16,7 @@ from mmgen.tokenizers import Tokenizer
 from mmgen.tokens import TokenSpec
 
 
+@torch.random.fork_rng(devices=[])  # loading must not change what a run initialises after it
 def build_tokenizer(init_args: dict[str, Any], where: str) -> Tokenizer:
     """An untrained tokenizer.
 
@@ -30,6 +32,7 @@ def build_tokenizer(init_args: dict[str, Any], where: str) -> Tokenizer:
     return _instantiate(parser, {"tokenizer": init_args["tokenizer"]}, where)["tokenizer"]
 
 
+@torch.random.fork_rng(devices=[])
 def build_generator(init_args: dict[str, Any], spec: TokenSpec, classes: int, where: str) -> tuple[Generator, Paradigm]:
     """An untrained generator and its paradigm.
 

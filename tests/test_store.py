@@ -370,3 +370,10 @@ def test_a_tokenizer_that_was_trained_anew_is_refused(tmp_path: Path) -> None:
     tokenizer_run(tokenizer, seed=1)
     with pytest.raises(UserError, match="trained anew"):
         load_generator(run)
+
+
+def test_loading_leaves_the_global_generator_alone(generator: Path) -> None:
+    """A run that loads its tokenizer starts from the same weights as one on cached tokens."""
+    before = torch.get_rng_state()
+    load_generator(generator)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -226,6 +226,15 @@ class Block(nn.Module):
         return norm(x) if self.post else x
 
 
+class RMSNorm(nn.RMSNorm):
+    """In the precision of its input, so that the fused kernel is taken under autocast too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., dim) -> as x."""
+        weight = self.weight if self.weight is None else self.weight.to(x.dtype)
+        return F.rms_norm(x, self.normalized_shape, weight, self.eps)
+
+
 class Attention(nn.Module):
     """Multi-head attention with grouped keys and values, normalised queries and keys, and rotary positions."""
 
@@ -292,5 +301,5 @@ class MLP(nn.Module):
 
 def _norm(dim: int, kind: str, eps: float, affine: bool, bias: bool) -> nn.Module:
     if kind == "rms":
-        return nn.RMSNorm(dim, eps=eps, elementwise_affine=affine)
+        return RMSNorm(dim, eps=eps, elementwise_affine=affine)
     return nn.LayerNorm(dim, eps=eps, elementwise_affine=affine, bias=bias)
