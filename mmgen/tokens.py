@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
 from mmgen.errors import UserError, nearest
@@ -49,10 +50,16 @@ class TokenSpec:
         return math.prod(self.grid)
 
     @property
+    def alphabet(self) -> int:
+        """How many values one token of one level can take. Continuous tokens have no alphabet."""
+        if self.kind == "continuous":
+            raise ValueError("continuous tokens have no alphabet")
+        return 2**self.size if self.kind == "bits" else self.size
+
+    @property
     def bits_per_sample(self) -> float:
         """Raw size of one sample's tokens in bits; infinite for continuous tokens."""
-        each = {"categorical": math.log2(self.size), "bits": self.size, "continuous": math.inf}
-        return self.length * self.levels * each.get(self.kind, math.log2(self.size))
+        return math.inf if self.kind == "continuous" else self.length * self.levels * math.log2(self.alphabet)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON and checkpoints."""
@@ -94,3 +101,15 @@ class Tokens:
     def rows(self, index: Tensor) -> "Tokens":
         """Some rows; index (b,) int64 or (B,) bool."""
         return Tokens(self.values[index], self.grid, None if self.lengths is None else self.lengths[index])
+
+
+def pack_bits(bits: Tensor) -> Tensor:
+    """The integer that stands for a binary code: (..., L) bool, L <= 62 -> (...) int64, most significant bit first."""
+    places = torch.arange(bits.shape[-1] - 1, -1, -1, device=bits.device)
+    return (bits.long() << places).sum(-1)
+
+
+def unpack_bits(indices: Tensor, bits: int) -> Tensor:
+    """(...) int64 -> (..., bits) bool. Inverse of `pack_bits`."""
+    places = torch.arange(bits - 1, -1, -1, device=indices.device)
+    return (indices[..., None] >> places) & 1 == 1

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from mmgen.backbone import Transformer
-from mmgen.embeddings.bits import BitsEmbedding, unpack_bits
+from mmgen.embeddings.bits import BitsEmbedding
 from mmgen.errors import UserError
 from mmgen.generator import Generator
 from mmgen.layout import grid_layout, prefix
 from mmgen.masks import get_mask
-from mmgen.tokens import Tokens, TokenSpec
+from mmgen.tokens import Tokens, TokenSpec, unpack_bits
 from tests.worlds import draws, generator
 
 ROW = prefix(1) + grid_layout((1, 3, 3))
@@ -45,7 +45,7 @@ def test_every_token_position_and_label_counts(positions: str) -> None:
 
 
 def test_bits_unpack_most_significant_first() -> None:
-    assert unpack_bits(torch.tensor([6]), 4).tolist() == [[0, 1, 1, 0]]
+    assert unpack_bits(torch.tensor([6]), 4).tolist() == [[False, True, True, False]]
     values = torch.arange(64)
     powers = 2 ** torch.arange(5, -1, -1)
     assert torch.equal((unpack_bits(values, 6) * powers).sum(-1), values)
@@ -88,3 +88,10 @@ def test_specs_that_cannot_be_are_refused(wrong, reason: str) -> None:
 def test_specs_survive_the_trip_to_plain_types() -> None:
     spec = TokenSpec("bits", 10, (1, 7, 7))
     assert TokenSpec.from_dict(spec.to_dict()) == spec and spec.bits_per_sample == 490
+
+
+def test_specs_know_their_alphabet_and_raw_size() -> None:
+    grid = (1, 2, 2)
+    assert TokenSpec("bits", 10, grid).alphabet == TokenSpec("categorical", 1024, grid).alphabet == 1024
+    assert TokenSpec("residual", 256, grid, levels=3).bits_per_sample == 4 * 3 * 8
+    assert TokenSpec("continuous", 4, grid).bits_per_sample == float("inf")

@@ -3,11 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-
-def unpack_bits(values: Tensor, bits: int) -> Tensor:
-    """(...,) int64 -> (..., bits) int64 in {0, 1}, most significant bit first."""
-    shifts = torch.arange(bits - 1, -1, -1, device=values.device)
-    return (values[..., None] >> shifts) & 1
+from mmgen.tokens import unpack_bits
 
 
 class BitsEmbedding(nn.Module):
@@ -31,6 +27,6 @@ class BitsEmbedding(nn.Module):
         """values (B, N) int64 in [0, 2^bits), hidden (B, N) bool -> (B, N, dim). A hidden position's value has no
         influence.
         """
-        signs = 2 * unpack_bits(values, self.bits) - 1
-        x = self.project(signs.to(self.project.weight.dtype))
+        signs = 2 * unpack_bits(values, self.bits).to(self.project.weight.dtype) - 1
+        x = self.project(signs)
         return x if hidden is None else torch.where(hidden[..., None], self.mask.to(x.dtype), x)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmgen.errors import UserError
 from mmgen.quantizers.base import Quantized, Quantizer, mean_over_ranks, straight_through
+from mmgen.tokens import pack_bits, unpack_bits
 
 _TINY = 1e-30
 
@@ -110,15 +111,3 @@ def group_probabilities(logits: Tensor, group: int) -> Tensor:
         either = torch.stack([zeros[..., bit], ones[..., bit]], dim=-1)
         joint = rearrange(joint[..., :, None] * either[..., None, :], "n groups high low -> n groups (high low)")
     return joint
-
-
-def pack_bits(bits: Tensor) -> Tensor:
-    """(..., L) bool, L <= 62 -> (...) int64, most significant bit first."""
-    places = torch.arange(bits.shape[-1] - 1, -1, -1, device=bits.device)
-    return (bits.long() << places).sum(-1)
-
-
-def unpack_bits(indices: Tensor, bits: int) -> Tensor:
-    """(...) int64 -> (..., bits) bool. Inverse of `pack_bits`."""
-    places = torch.arange(bits - 1, -1, -1, device=indices.device)
-    return (indices[..., None] >> places) & 1 == 1

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.errors import UserError
-from mmgen.quantizers import BSQ, pack_bits, unpack_bits
+from mmgen.quantizers import BSQ
 from mmgen.quantizers.bsq import group_probabilities
+from mmgen.tokens import pack_bits, unpack_bits
 
 GROUPS = [(bits, group) for bits in (1, 2, 4, 6) for group in sorted({1, 2, bits}) if bits % group == 0]
 

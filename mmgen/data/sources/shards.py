@@ -175,6 +175,5 @@ def storage_type(spec: TokenSpec) -> torch.dtype:
     """The narrowest type that holds every token."""
     if spec.kind == "continuous":
         return torch.float32
-    largest = (2**spec.size if spec.kind == "bits" else spec.size) - 1
     kinds = (torch.uint8, torch.int16, torch.int32, torch.int64)
-    return next(kind for kind in kinds if largest <= torch.iinfo(kind).max)
+    return next(kind for kind in kinds if spec.alphabet - 1 <= torch.iinfo(kind).max)

@@ -89,9 +89,8 @@ class CachedTokensSource(Source):
         if spec.kind == "continuous":
             values = draws.normal("fake tokens", spec.length, spec.size)
         else:
-            alphabet = 2**spec.size if spec.kind == "bits" else spec.size
             shape = (spec.length, spec.levels) if spec.kind == "residual" else (spec.length,)
-            values = draws.uniform("fake tokens", *shape) * alphabet
+            values = draws.uniform("fake tokens", *shape) * spec.alphabet
         columns = {"values": values.to(storage_type(spec)), "label": number % classes, "sample": number}
         chosen: dict[SplitName, Tensor] = {"train": number % 5 != 0, "val": number % 5 == 0}
         meta = Meta(spec, [str(label) for label in range(classes)], (1, 28, 28))
