@@ -6,13 +6,14 @@ Three clocks that are never derived from one another: who may be seen (`rank`, `
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import add
 
 import torch
 from torch import Tensor
 
 from mmgen.errors import UserError
+from mmgen.remember import remember
 from mmgen.tokens import Grid
 
 
@@ -124,9 +125,9 @@ def _to(layout: Layout, device: torch.device) -> Layout:
 
 # Layouts hash by identity. Shared ones (b = 1) come back as the same object when they are built again in the same way,
 # so that whatever is derived from them (dense masks, block masks, rotary tables) is found again too.
-_cached_concatenate = lru_cache(maxsize=1024)(_concatenate)
-_cached_slice = lru_cache(maxsize=8192)(_slice)
-_cached_to = lru_cache(maxsize=1024)(_to)
+_cached_concatenate = remember(1024)(_concatenate)
+_cached_slice = remember(8192)(_slice)
+_cached_to = remember(1024)(_to)
 
 
 def _plain(position: Tensor, rank: Tensor, **given: Tensor) -> Layout:
@@ -147,7 +148,7 @@ def blocks(length: int, size: int) -> Tensor:
     return (index + (-length) % size) // size
 
 
-@lru_cache(maxsize=256)
+@remember(256)
 def grid_layout(grid: Grid, block_size: int | None = None) -> Layout:
     """One sample's (T, H, W) grid in raster order: rank is the raster index, frame is t.
 
@@ -162,7 +163,7 @@ def grid_layout(grid: Grid, block_size: int | None = None) -> Layout:
     return _plain(position, rank, block=block, frame=position[..., 0].clone())
 
 
-@lru_cache(maxsize=256)
+@remember(256)
 def prefix(length: int) -> Layout:
     """`length` condition positions: at the origin, before every rank, in no block and no frame."""
     rank = torch.arange(-length, 0)[None]
@@ -171,13 +172,13 @@ def prefix(length: int) -> Layout:
     return _plain(torch.zeros(1, length, 3, dtype=torch.int64), rank, block=outside, frame=outside, role=role)
 
 
-@lru_cache(maxsize=256)
+@remember(256)
 def clean(layout: Layout) -> Layout:
     """The copy of a layout that carries data as it is."""
     return layout.but(role=Role.CLEAN)
 
 
-@lru_cache(maxsize=256)
+@remember(256)
 def noisy(layout: Layout) -> Layout:
     """The copy of a layout that carries data to be recovered; same positions, ranks and blocks as the clean copy."""
     return layout.but(role=Role.NOISY)

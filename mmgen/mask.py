@@ -8,7 +8,6 @@ against a cache of keys. Positions of different documents never meet, whatever t
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from mmgen.errors import UserError
 from mmgen.layout import Layout, Role
+from mmgen.remember import remember
 
 Sees = Callable[[Any, Any], Tensor]
 
@@ -171,6 +171,6 @@ def _fast_path(mask: Mask, queries: Layout, keys: Layout) -> Literal["full", "ca
 
 
 # Layouts and masks hash by identity, and the cached constructors of mmgen.layout hand out one object a shape.
-_cached_dense = lru_cache(maxsize=256)(_dense)
-_cached_block_mask = lru_cache(maxsize=256)(_block_mask)
-_cached_fast_path = lru_cache(maxsize=256)(_fast_path)
+_cached_dense = remember(256)(_dense)
+_cached_block_mask = remember(256)(_block_mask)
+_cached_fast_path = remember(256)(_fast_path)

@@ -1,6 +1,5 @@
 """Rotary positions from Layout.position: one application rule, tables built by axes, base and what a prefix gets."""
 
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from mmgen.errors import UserError
 from mmgen.layout import Layout, Role
+from mmgen.remember import remember
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -61,4 +61,4 @@ def _tables(rotary: Rotary, layout: Layout, dtype: torch.dtype) -> tuple[Tensor,
     return cos.to(dtype), torch.where(outside, 0.0, sin).to(dtype)
 
 
-_cached_tables = lru_cache(maxsize=1024)(_tables)
+_cached_tables = remember(1024)(_tables)

@@ -8,6 +8,8 @@ import torch
 
 from mmgen.draws import Draws
 from mmgen.generator import Generator
+from mmgen.layout import Layout
+from mmgen.mask import Mask
 from mmgen.paradigms.base import (
     Canvas,
     Corrupted,
@@ -21,6 +23,7 @@ from mmgen.paradigms.base import (
 )
 from mmgen.paradigms.decoding import distribution, draw
 from mmgen.paradigms.guidance import GuidedGenerator
+from mmgen.remember import remember
 from mmgen.tokens import Tokens
 
 
@@ -41,7 +44,7 @@ class Autoregressive(Paradigm):
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and all tokens but the last; each position predicts the token at the next rank."""
         layout = row_layout(generator.prefix_length, tokens.grid, None, tokens.values.device)
-        self.mask.require_cacheable(layout, layout.rank.clamp_min(-1))  # the prefix is one step
+        _require_ordered(self.mask, layout)
         real = real_positions(tokens)
         layout = padded(layout, tokens.lengths, generator.prefix_length).slice(0, layout.length - 1)
         weights = real / real.sum(1, keepdim=True)
@@ -51,7 +54,7 @@ class Autoregressive(Paradigm):
         """One token a step; `keep` may fix a beginning of each row, which is read in one pass."""
         canvas = Canvas(generator, request)
         row = row_layout(generator.prefix_length, generator.spec.grid, None, canvas.tokens.device)
-        self.mask.require_cacheable(row, row.rank.clamp_min(-1))
+        _require_ordered(self.mask, row)
         start, count = generator.prefix_length, canvas.length
         canvas.require_reachable(row.rank[0, start : start + count], self.mode)
         row = padded(row, canvas.lengths, start)
@@ -70,3 +73,9 @@ class Autoregressive(Paradigm):
             canvas.committed[:, position] = True
             values = canvas.tokens[:, position : position + 1]
             yield canvas.state(step, position, model.forward_passes)
+
+
+@remember(256)
+def _require_ordered(mask: Mask, row: Layout) -> None:
+    """No position may see a later one; the prefix is one step."""
+    mask.require_cacheable(row, row.rank.clamp_min(-1))

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,7 @@ from mmgen.mask import Mask
 from mmgen.masks import get_mask
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import Guidance
+from mmgen.remember import remember
 from mmgen.tokens import Grid, Tokens
 
 
@@ -139,7 +139,7 @@ class Paradigm(ABC):
         return (row.weights.to(nats.dtype) * nats).sum(1)
 
 
-@lru_cache(maxsize=256)
+@remember(256)
 def row_layout(prefix_length: int, grid: Grid, block_size: int | None, device: torch.device) -> Layout:
     """The prefix and one clean copy of a grid, found again for each shape and device."""
     return (prefix(prefix_length) + grid_layout(grid, block_size)).to(device)

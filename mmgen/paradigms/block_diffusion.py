@@ -6,7 +6,7 @@ skip-causal row; the block size slides from one token (autoregression) to the wh
 """
 
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from mmgen.paradigms.corruption import hide
 from mmgen.paradigms.decoding import unmask
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.schedules import ScheduleName
+from mmgen.remember import remember
 from mmgen.tokens import Grid, Tokens
 
 
@@ -54,7 +55,9 @@ class BlockDiffusion(Paradigm):
         start = generator.prefix_length
         head, copy, twin = _parts(start, tokens.grid, self.block_size, tokens.values.device)
         _require_right(self.mask, head + copy + twin)
-        hidden, weights = hide(copy.block[0], real_positions(tokens), self.schedule, draws)
+        hidden, weights = hide(
+            copy.block[0], -(-copy.length // self.block_size), real_positions(tokens), self.schedule, draws
+        )
         read = copy.length - self.block_size
         layout = head + _pad(copy.slice(0, read), tokens.lengths) + _pad(twin, tokens.lengths)
         values = torch.cat([tokens.values[:, :read], tokens.values], dim=1)
@@ -114,7 +117,7 @@ class _Passes:
         self.tokens = torch.cat([self.tokens, tokens], dim=1)
 
 
-@lru_cache(maxsize=256)
+@remember(256)
 def _parts(prefix_length: int, grid: Grid, block_size: int, device: torch.device) -> tuple[Layout, Layout, Layout]:
     """Prefix, clean copy and corrupted copy."""
     layout = grid_layout(grid, block_size)
@@ -125,7 +128,7 @@ def _pad(layout: Layout, lengths: Tensor | None) -> Layout:
     return pad(layout, lengths)
 
 
-@lru_cache(maxsize=256)
+@remember(256)
 def _require_right(mask: Mask, row: Layout) -> None:
     """A corrupted block must not see the answer, and the clean stream must be final block by block."""
     mask.require_cacheable(row, row.block)

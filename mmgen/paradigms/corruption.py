@@ -7,7 +7,7 @@ from mmgen.draws import Draws
 from mmgen.paradigms.schedules import ScheduleName, hidden_count
 
 
-def hide(block: Tensor, real: Tensor, schedule: ScheduleName, draws: Draws) -> tuple[Tensor, Tensor]:
+def hide(block: Tensor, blocks: int, real: Tensor, schedule: ScheduleName, draws: Draws) -> tuple[Tensor, Tensor]:
     """Hide a random number of positions in each block, and weigh them.
 
     In a block of n positions k are hidden, k = ceil(share(u) n) with u uniform, and each weighs n / (k N) in a row of
@@ -18,6 +18,7 @@ def hide(block: Tensor, real: Tensor, schedule: ScheduleName, draws: Draws) -> t
 
     Args:
         block: (N,) int64 block numbers from 0, ascending.
+        blocks: how many there are.
         real: (B, N) bool, False for padding, which is never hidden.
         schedule: law of the hidden share.
         draws: a stream a sample.
@@ -26,7 +27,6 @@ def hide(block: Tensor, real: Tensor, schedule: ScheduleName, draws: Draws) -> t
         hidden (B, N) bool and weights (B, N) float64, 0 where visible.
     """
     batch, length = real.shape
-    blocks = int(block[-1]) + 1  # one read of a cached layout's value
     index = block.expand(batch, -1)
     size = torch.zeros(batch, blocks, dtype=torch.int64, device=real.device).scatter_add_(1, index, real.long())
     count = hidden_count(schedule, draws.uniform("hidden_share", blocks), size)

@@ -47,7 +47,7 @@ class Masked(Paradigm):
         """The row is the prefix and the tokens, a random share of them hidden; hidden positions predict themselves."""
         layout = row_layout(generator.prefix_length, tokens.grid, None, tokens.values.device)
         one_block = torch.zeros_like(tokens.values[0])
-        hidden, weights = hide(one_block, real_positions(tokens), self.schedule, draws)
+        hidden, weights = hide(one_block, 1, real_positions(tokens), self.schedule, draws)
         layout = padded(layout, tokens.lengths, generator.prefix_length)
         return Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
 

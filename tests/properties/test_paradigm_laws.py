@@ -113,7 +113,7 @@ def test_a_mixture_gives_each_sample_to_one_member_by_its_weight() -> None:
 
 def test_hidden_counts_are_uniform_and_weights_sum_to_one_per_row() -> None:
     block, real = torch.tensor([0, 1, 1, 1, 1, 2, 2, 2, 2]), torch.ones(4000, 9, dtype=torch.bool)
-    hidden, weights = hide(block, real, "linear", draws(4000))
+    hidden, weights = hide(block, 3, real, "linear", draws(4000))
     counts = hidden[:, 1:5].sum(1).bincount(minlength=5)
     assert counts[0] == 0 and ((counts[1:] - 1000).abs() < 120).all()  # over four standard deviations
     torch.testing.assert_close(weights.sum(1), torch.ones(4000, dtype=torch.float64))

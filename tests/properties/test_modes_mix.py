@@ -1,0 +1,34 @@
+"""What sampling leaves in the caches of layouts, masks and tables does not get in the way of training."""
+
+import pytest
+import torch
+
+from mmgen.paradigms import Paradigm, Request, SampleOptions
+from mmgen.tokens import Tokens, TokenSpec
+from tests.worlds import PARADIGMS, draws, generator
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
+def test_training_after_sampling_in_inference_mode(paradigm: Paradigm) -> None:
+    spec = TokenSpec("categorical", 5, (1, 3, 3))
+    model, labels = generator(spec, seed=3), torch.tensor([0, 1])
+    for cached in (False, True):  # forget all that other tests have cached, then see what sampling caches
+        if not cached:
+            _forget()
+        with torch.inference_mode():
+            list(paradigm.sample(model, Request(labels, draws(2)), SampleOptions()))
+            paradigm.losses(model, Tokens(torch.zeros(2, 9, dtype=torch.int64), spec.grid), labels, draws(2))
+        (losses,) = paradigm.losses(
+            model, Tokens(torch.ones(2, 9, dtype=torch.int64), spec.grid), labels, draws(2)
+        ).values()
+        losses.mean().backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+        assert model.backbone.blocks[0].mixer.qkv.weight.grad is not None  # type: ignore[union-attr]
+
+
+def _forget() -> None:
+    import gc
+
+    for each in gc.get_objects():
+        if type(each).__name__ == "_lru_cache_wrapper" and getattr(each, "__module__", "").startswith("mmgen"):
+            each.cache_clear()
