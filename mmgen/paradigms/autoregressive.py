@@ -8,7 +8,7 @@ import torch
 
 from mmgen.draws import Draws
 from mmgen.generator import Generator
-from mmgen.layout import Layout
+from mmgen.layout import Layout, pad
 from mmgen.mask import Mask
 from mmgen.paradigms.base import (
     Canvas,
@@ -17,7 +17,6 @@ from mmgen.paradigms.base import (
     Request,
     SampleOptions,
     State,
-    padded,
     real_positions,
     row_layout,
 )
@@ -43,21 +42,21 @@ class Autoregressive(Paradigm):
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and all tokens but the last; each position predicts the token at the next rank."""
-        layout = row_layout(generator.prefix_length, tokens.grid, None, tokens.values.device)
+        layout = row_layout(generator.prefix_length, tokens.grid, tokens.values.device)
         _require_ordered(self.mask, layout)
-        real = real_positions(tokens)
-        layout = padded(layout, tokens.lengths, generator.prefix_length).slice(0, layout.length - 1)
+        real = real_positions(tokens.values, tokens.lengths)
+        layout = pad(layout, tokens.lengths, generator.prefix_length).slice(0, layout.length - 1)
         weights = real / real.sum(1, keepdim=True)
         return Corrupted(tokens.values[:, :-1], None, layout, self.mask, tokens.values, weights)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """One token a step; `keep` may fix a beginning of each row, which is read in one pass."""
         canvas = Canvas(generator, request)
-        row = row_layout(generator.prefix_length, generator.spec.grid, None, canvas.tokens.device)
+        row = row_layout(generator.prefix_length, generator.spec.grid, canvas.tokens.device)
         _require_ordered(self.mask, row)
         start, count = generator.prefix_length, canvas.length
         canvas.require_reachable(row.rank[0, start : start + count], self.mode)
-        row = padded(row, canvas.lengths, start)
+        row = pad(row, canvas.lengths, start)
         model = GuidedGenerator(generator, request.labels, options.guidance, capacity=row.length)
         yield canvas.state(0, 0, 0)
         uniform = request.draws.uniform("ar/token", count, generator.head.groups)

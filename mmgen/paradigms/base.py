@@ -12,7 +12,7 @@ from mmgen.conditioning import Condition
 from mmgen.draws import Draws
 from mmgen.errors import UserError
 from mmgen.generator import Generator
-from mmgen.layout import Layout, grid_layout, pad, prefix
+from mmgen.layout import Layout, grid_layout, prefix
 from mmgen.mask import Mask
 from mmgen.masks import get_mask
 from mmgen.paradigms.decoding import Decoding
@@ -140,22 +140,16 @@ class Paradigm(ABC):
 
 
 @remember(256)
-def row_layout(prefix_length: int, grid: Grid, block_size: int | None, device: torch.device) -> Layout:
+def row_layout(prefix_length: int, grid: Grid, device: torch.device) -> Layout:
     """The prefix and one clean copy of a grid, found again for each shape and device."""
-    return (prefix(prefix_length) + grid_layout(grid, block_size)).to(device)
+    return (prefix(prefix_length) + grid_layout(grid)).to(device)
 
 
-def padded(layout: Layout, lengths: Tensor | None, start: int) -> Layout:
-    """`pad`, from the grid's first position on, which lies at index `start` of the row."""
-    return layout if lengths is None else pad(layout, lengths, start)
-
-
-def real_positions(tokens: Tokens) -> Tensor:
-    """(B, N) bool, False for padding."""
-    count = tokens.values.shape[1]
-    if tokens.lengths is None:
-        return torch.ones(len(tokens), count, dtype=torch.bool, device=tokens.values.device)
-    return torch.arange(count, device=tokens.values.device) < tokens.lengths[:, None]
+def real_positions(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """(B, N) bool, False for padding: values (B, N), lengths (B,) or None for none."""
+    if lengths is None:
+        return torch.ones_like(values, dtype=torch.bool)
+    return torch.arange(values.shape[1], device=values.device) < lengths[:, None]
 
 
 class Canvas:
@@ -171,7 +165,8 @@ class Canvas:
         if not 1 <= self.length <= self.full:
             raise UserError(f"lengths must lie between 1 and the {self.full} positions of the grid, got {self.length}")
         self.tokens = torch.zeros(batch, self.length, dtype=torch.int64, device=device)
-        self.committed = torch.zeros_like(self.tokens, dtype=torch.bool)
+        self.real = real_positions(self.tokens, request.lengths)
+        self.committed = torch.zeros_like(self.real)
         if request.keep is not None:
             if (
                 request.known is None
@@ -181,15 +176,11 @@ class Canvas:
                 raise UserError(f"keep and known must both be given, each of shape ({batch}, {self.full})")
             self.committed = request.keep[:, : self.length].clone()
             self.tokens = torch.where(self.committed, request.known[:, : self.length], self.tokens)
-        if request.lengths is not None:
-            self.committed |= torch.arange(self.length, device=device) >= request.lengths[:, None]
+        self.committed |= ~self.real
 
     def progress(self) -> Tensor:
         """(B,) committed share of each row's real positions."""
-        if self.lengths is None:
-            return self.committed.double().mean(1)
-        padding = self.length - self.lengths
-        return (self.committed.sum(1) - padding).double() / self.lengths
+        return (self.committed & self.real).sum(1).double() / self.real.sum(1)
 
     def require_reachable(self, unit: Tensor, mode: str) -> None:
         """Refuse kept positions that what is generated before them could not see.
@@ -198,13 +189,8 @@ class Canvas:
             unit: (N,) autoregressive unit of each position, ascending.
             mode: named in the error.
         """
-        real = (
-            torch.ones_like(self.committed)
-            if self.lengths is None
-            else (torch.arange(self.length, device=self.committed.device) < self.lengths[:, None])
-        )
         first_open = torch.where(self.committed, unit.max() + 1, unit).amin(1)
-        stranded = real & self.committed & (unit > first_open[:, None])
+        stranded = self.real & self.committed & (unit > first_open[:, None])
         if bool(stranded.any()):
             row, position = (int(i) for i in stranded.nonzero()[0])
             raise UserError(

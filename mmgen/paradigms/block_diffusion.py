@@ -55,11 +55,10 @@ class BlockDiffusion(Paradigm):
         start = generator.prefix_length
         head, copy, twin = _parts(start, tokens.grid, self.block_size, tokens.values.device)
         _require_right(self.mask, head + copy + twin)
-        hidden, weights = hide(
-            copy.block[0], -(-copy.length // self.block_size), real_positions(tokens), self.schedule, draws
-        )
+        real, blocks = real_positions(tokens.values, tokens.lengths), -(-copy.length // self.block_size)
+        hidden, weights = hide(copy.block[0], blocks, real, self.schedule, draws)
         read = copy.length - self.block_size
-        layout = head + _pad(copy.slice(0, read), tokens.lengths) + _pad(twin, tokens.lengths)
+        layout = head + pad(copy.slice(0, read), tokens.lengths) + pad(twin, tokens.lengths)
         values = torch.cat([tokens.values[:, :read], tokens.values], dim=1)
         both = torch.cat([torch.zeros_like(hidden[:, :read]), hidden], dim=1)
         return Corrupted(values, both, layout, self.mask, tokens.values, weights)
@@ -75,7 +74,7 @@ class BlockDiffusion(Paradigm):
         _require_right(self.mask, head + copy + twin)
         unit = copy.block[0, : canvas.length]
         canvas.require_reachable(unit, self.mode)
-        copy, twin = (_pad(part.slice(0, canvas.length), canvas.lengths) for part in (copy, twin))
+        copy, twin = (pad(part.slice(0, canvas.length), canvas.lengths) for part in (copy, twin))
         bounds = [int(b) for b in torch.searchsorted(unit, torch.arange(int(unit[-1]) + 2, device=unit.device))]
         capacity = head.length + canvas.length + self.block_size
         model = GuidedGenerator(generator, request.labels, options.guidance, capacity=capacity)
@@ -122,10 +121,6 @@ def _parts(prefix_length: int, grid: Grid, block_size: int, device: torch.device
     """Prefix, clean copy and corrupted copy."""
     layout = grid_layout(grid, block_size)
     return prefix(prefix_length).to(device), clean(layout).to(device), noisy(layout).to(device)
-
-
-def _pad(layout: Layout, lengths: Tensor | None) -> Layout:
-    return pad(layout, lengths)
 
 
 @remember(256)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmgen.draws import Draws
 from mmgen.generator import Generator
+from mmgen.layout import pad
 from mmgen.paradigms.base import (
     Canvas,
     Corrupted,
@@ -14,7 +15,6 @@ from mmgen.paradigms.base import (
     Request,
     SampleOptions,
     State,
-    padded,
     real_positions,
     row_layout,
 )
@@ -45,18 +45,18 @@ class Masked(Paradigm):
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and the tokens, a random share of them hidden; hidden positions predict themselves."""
-        layout = row_layout(generator.prefix_length, tokens.grid, None, tokens.values.device)
+        layout = row_layout(generator.prefix_length, tokens.grid, tokens.values.device)
         one_block = torch.zeros_like(tokens.values[0])
-        hidden, weights = hide(one_block, 1, real_positions(tokens), self.schedule, draws)
-        layout = padded(layout, tokens.lengths, generator.prefix_length)
+        hidden, weights = hide(one_block, 1, real_positions(tokens.values, tokens.lengths), self.schedule, draws)
+        layout = pad(layout, tokens.lengths, generator.prefix_length)
         return Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Reveal several tokens a step; `keep` may fix any positions."""
         canvas = Canvas(generator, request)
         start = generator.prefix_length
-        row = row_layout(start, generator.spec.grid, None, canvas.tokens.device)
-        row = padded(row.slice(0, start + canvas.length), canvas.lengths, start)
+        row = row_layout(start, generator.spec.grid, canvas.tokens.device)
+        row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
         model = GuidedGenerator(generator, request.labels, options.guidance)
         yield canvas.state(0, 0, 0)
 
