@@ -3,15 +3,16 @@ and served.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmgen.backbone import Cache, Transformer
-from mmgen.conditioning import ClassConditioning, Condition
+from mmgen.conditioning import ClassConditioning, Condition, NoiseLevel
 from mmgen.embeddings import embedding_for
 from mmgen.embeddings.positions import AbsolutePositions, PositionKind
 from mmgen.errors import UserError
 from mmgen.heads import head_for
-from mmgen.layout import Layout
+from mmgen.layout import Layout, Role
 from mmgen.mask import Mask
 from mmgen.tokens import TokenSpec
 
@@ -25,6 +26,9 @@ class Generator(nn.Module):
         classes: number of classes of the condition; 0 for an unconditional model.
         condition_dropout: share of training rows that lose their condition.
         positions: absolute position table added to the tokens, beside the backbone's rotary positions.
+        noise_level: take a noise level for each noisy position, which modulates that position alone; needed to denoise
+            continuous tokens and for uniform corruption. By default just for continuous tokens.
+        self_conditioning: take the embedding of an earlier prediction beside each token (Chen et al. 2023).
     """
 
     def __init__(
@@ -34,6 +38,8 @@ class Generator(nn.Module):
         classes: int = 0,
         condition_dropout: float = 0.1,
         positions: PositionKind = "learned",
+        noise_level: bool | None = None,
+        self_conditioning: bool = False,
     ) -> None:
         super().__init__()
         self.spec, self.classes = spec, classes
@@ -42,6 +48,10 @@ class Generator(nn.Module):
         self.positions = None if positions == "none" else AbsolutePositions(spec.grid, backbone.dim, positions)
         self.conditioning = ClassConditioning(classes, backbone.dim, condition_dropout)
         self.head = head_for(spec, backbone.dim)
+        self.noise_level = NoiseLevel(backbone.dim) if _needs_level(noise_level, spec, backbone) else None
+        self.previous = nn.Linear(backbone.dim, backbone.dim, bias=False) if self_conditioning else None
+        if self.previous is not None:
+            nn.init.zeros_(self.previous.weight)
 
     @property
     def prefix_length(self) -> int:
@@ -63,11 +73,14 @@ class Generator(nn.Module):
         cache: Cache | None = None,
         store: int | None = None,
         outputs: int | None = None,
+        levels: Tensor | None = None,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """Features of the row's last `outputs` positions, for the head.
 
         Args:
-            values: (B, M) tokens. Where the layout is longer by the prefix, the condition's positions come first.
+            values: (B, M) tokens, or (B, M, C) continuous ones. Where the layout is longer by the prefix, the
+                condition's positions come first.
             layout: what the P + M, or M, positions are.
             mask: who may see whom.
             condition: from `conditioning(labels)`.
@@ -75,6 +88,10 @@ class Generator(nn.Module):
             cache: keys and values of earlier positions.
             store: how many of the leading positions stay in the cache; all by default.
             outputs: how many of the last positions to return; all by default.
+            levels: (B, M) noise levels in [0, 1], 0 without noise. With them, class and level modulate the noisy
+                positions (`Role.NOISY`) and nothing modulates the others (ACDiT, Hu et al. 2024); without, the class
+                modulates all.
+            previous: (B, M, dim) embedding of an earlier prediction, `embedding.expected(probs)`.
 
         Returns:
             (B, outputs, dim).
@@ -92,5 +109,28 @@ class Generator(nn.Module):
             x = torch.cat([condition.prefix.to(x.dtype), x], dim=1)
         if self.positions is not None:
             x = x + self.positions(layout).to(x.dtype)
-        x = self.backbone(x, layout, mask, condition.vector.to(x.dtype), cache=cache, store=store)
+        if previous is not None:
+            x = x + self._previous(previous, prefix).to(x.dtype)
+        cond, modulated = condition.vector.to(x.dtype), None
+        if levels is not None:
+            cond = cond[:, None] + self._level(levels, prefix).to(x.dtype)
+            modulated = layout.role == Role.NOISY
+        x = self.backbone(x, layout, mask, cond, modulated, cache=cache, store=store)
         return x if outputs is None else x[:, x.shape[1] - outputs :]
+
+    def _level(self, levels: Tensor, prefix: int) -> Tensor:
+        if self.noise_level is None:
+            raise UserError("this generator takes no noise level: set model.noise_level to true")
+        return self.noise_level(F.pad(levels, (prefix, 0)))
+
+    def _previous(self, previous: Tensor, prefix: int) -> Tensor:
+        if self.previous is None:
+            raise UserError("this generator takes no earlier prediction: set model.self_conditioning to true")
+        return F.pad(self.previous(previous), (0, 0, prefix, 0))
+
+
+def _needs_level(wanted: bool | None, spec: TokenSpec, backbone: Transformer) -> bool:
+    needed = spec.kind == "continuous" if wanted is None else wanted
+    if needed and not backbone.modulated:
+        raise UserError("a noise level modulates the backbone: set its modulation to adaln or adaln_shared, not none")
+    return needed

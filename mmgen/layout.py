@@ -164,6 +164,34 @@ def grid_layout(grid: Grid, block_size: int | None = None) -> Layout:
 
 
 @remember(256)
+def tile_layout(grid: Grid, side: int) -> Layout:
+    """One sample's (T, H, W) grid cut into square tiles: tile after tile in raster order, each in raster order within
+    (ACDiT, Hu et al. 2024). The rank is the index in this order, the block is the tile.
+
+    Tiles that do not fit come first, as in `blocks`: 7 rows in tiles of 4 are 3 + 4.
+
+    Args:
+        grid: (T, H, W).
+        side: rows and columns a tile.
+    """
+    height, width = grid[1:]
+    if not 1 <= side <= min(height, width):
+        raise UserError(f"tiles of {side} x {side} do not fit a grid of {height} x {width}")
+    raster = grid_layout(grid)
+    t, h, w = raster.position[0].unbind(-1)
+    rows, columns = blocks(height, side), blocks(width, side)
+    tile = (t * (rows[-1] + 1) + rows[h]) * (columns[-1] + 1) + columns[w]
+    order = tile.argsort(stable=True)
+    return raster.take(order).but(rank=raster.rank, block=tile[order][None])
+
+
+def raster_index(layout: Layout, grid: Grid) -> Tensor:
+    """(N,) int64 index of each position of a shared layout in the raster order of its grid."""
+    t, h, w = layout.position[0].unbind(-1)
+    return (t * grid[1] + h) * grid[2] + w
+
+
+@remember(256)
 def prefix(length: int) -> Layout:
     """`length` condition positions: at the origin, before every rank, in no block and no frame."""
     rank = torch.arange(-length, 0)[None]

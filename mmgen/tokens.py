@@ -102,6 +102,12 @@ class Tokens:
         """Some rows; index (b,) int64 or (B,) bool."""
         return Tokens(self.values[index], self.grid, None if self.lengths is None else self.lengths[index])
 
+    def reorder(self, order: Tensor) -> "Tokens":
+        """Positions in another order, (N,) int64, for a sampler that does not work in raster order. Full rows only."""
+        if self.lengths is not None:
+            raise UserError("rows of different lengths are generated in raster order only, not in tiles")
+        return Tokens(self.values[:, order], self.grid)
+
 
 def pack_bits(bits: Tensor) -> Tensor:
     """The integer that stands for a binary code: (..., L) bool, L <= 62 -> (...) int64, most significant bit first."""

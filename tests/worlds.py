@@ -8,8 +8,18 @@ from torch import Tensor, nn
 from mmgen.backbone import Transformer
 from mmgen.draws import Draws
 from mmgen.generator import Generator
-from mmgen.paradigms import Autoregressive, BlockDiffusion, Masked, Paradigm
-from mmgen.tokens import TokenSpec
+from mmgen.paradigms import (
+    DDPM,
+    Autoregressive,
+    BlockDiffusion,
+    ContinuousBlockDiffusion,
+    Flow,
+    Masked,
+    Paradigm,
+)
+from mmgen.tokens import Tokens, TokenSpec
+
+GRID = (1, 3, 3)
 
 PARADIGMS: dict[str, Paradigm] = {
     "ar": Autoregressive(),
@@ -18,17 +28,50 @@ PARADIGMS: dict[str, Paradigm] = {
     "block-2": BlockDiffusion(2),
     "block-4": BlockDiffusion(4),
     "block-all": BlockDiffusion(9),
+    "tiles": BlockDiffusion(4, tiles=True),
+    "flow-1": ContinuousBlockDiffusion(1, Flow(), steps=3),
+    "flow-4": ContinuousBlockDiffusion(4, Flow("x0"), steps=3),
+    "flow-all": ContinuousBlockDiffusion(9, Flow("epsilon"), steps=3),
+    "ddpm-tiles": ContinuousBlockDiffusion(4, DDPM(), tiles=True, steps=3),
 }
 """Every paradigm that exists, block diffusion over the range of its block size (9 positions: remainders included)."""
 
+SPECS = {"bits": TokenSpec("bits", 4, GRID), "continuous": TokenSpec("continuous", 3, GRID)}
+
+
+def spec_for(paradigm: Paradigm) -> TokenSpec:
+    """Tokens that it can generate."""
+    return SPECS["continuous" if isinstance(paradigm, ContinuousBlockDiffusion) else "bits"]
+
+
+def tokens_for(paradigm: Paradigm, rows: int = 4, seed: int = 0, lengths: Tensor | None = None) -> Tokens:
+    """Random tokens that it can generate."""
+    source = torch.Generator().manual_seed(seed)
+    if spec_for(paradigm).kind == "continuous":
+        return Tokens(torch.randn(rows, 9, 3, generator=source, dtype=torch.float64), GRID, lengths)
+    return Tokens(torch.randint(0, 16, (rows, 9), generator=source), GRID, lengths)
+
+
+def ragged(paradigm: Paradigm) -> bool:
+    """Whether rows may be of different lengths: tiles cannot be cut short."""
+    return not getattr(paradigm, "tiles", False)
+
 
 def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **backbone: object) -> Generator:
-    """A small generator in float64 with weights large enough that everything influences everything."""
+    """A small generator in float64 with weights large enough that everything influences everything, and all options."""
     options = {"dim": 32, "depth": 2, "heads": 2, "rope": (1, 1, 1)} | backbone
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = (
-            Generator(spec or TokenSpec("bits", 4, (1, 3, 3)), Transformer(**options), classes=classes).double().eval()
+            Generator(
+                spec or SPECS["bits"],
+                Transformer(**options),
+                classes=classes,
+                noise_level=options.get("modulation") != "none",
+                self_conditioning=True,
+            )
+            .double()
+            .eval()
         )  # type: ignore[arg-type]
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)

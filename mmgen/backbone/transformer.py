@@ -91,7 +91,7 @@ class Transformer(nn.Module):
                 f"heads {self.heads} must divide dim {self.dim}, and kv_heads {self.kv_heads} must divide heads"
             )
         self.head_dim = self.dim // self.heads
-        self.checkpointing = checkpointing
+        self.checkpointing, self.modulated = checkpointing, modulation != "none"
         self.rotary = Rotary(self.head_dim, rope, rope_base, rope_prefix) if rope else None
         ratio = 8 / 3 if mlp == "swiglu" else 4
         hidden = mlp_hidden or math.ceil(ratio * self.dim / 32) * 32

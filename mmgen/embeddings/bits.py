@@ -30,3 +30,9 @@ class BitsEmbedding(nn.Module):
         signs = 2 * unpack_bits(values, self.bits).to(self.project.weight.dtype) - 1
         x = self.project(signs)
         return x if hidden is None else torch.where(hidden[..., None], self.mask.to(x.dtype), x)
+
+    def expected(self, probs: Tensor) -> Tensor:
+        """The mean embedding under probs (B, N, groups, 2^(size / groups)) of groups of bits -> (B, N, dim)."""
+        bits = self.bits // probs.shape[-2]
+        signs = 2 * unpack_bits(torch.arange(2**bits, device=probs.device), bits).to(self.project.weight.dtype) - 1
+        return self.project((probs.to(signs.dtype) @ signs).flatten(-2))

@@ -25,3 +25,7 @@ class CategoricalEmbedding(nn.Module):
         """
         x = self.table(values)
         return x if hidden is None else torch.where(hidden[..., None], self.mask.to(x.dtype), x)
+
+    def expected(self, probs: Tensor) -> Tensor:
+        """The mean embedding under probs (B, N, 1, size) -> (B, N, dim)."""
+        return probs[..., 0, :].to(self.table.weight.dtype) @ self.table.weight

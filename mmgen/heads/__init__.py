@@ -3,13 +3,40 @@
 from mmgen.errors import UserError
 from mmgen.heads.bits import BitsHead
 from mmgen.heads.categorical import CategoricalHead
+from mmgen.heads.linear import LinearHead
 from mmgen.tokens import TokenSpec
 
-HEADS: dict[str, type[CategoricalHead] | type[BitsHead]] = {"categorical": CategoricalHead, "bits": BitsHead}
+Head = CategoricalHead | LinearHead
+
+HEADS: dict[str, type[CategoricalHead] | type[BitsHead] | type[LinearHead]] = {
+    "categorical": CategoricalHead,
+    "bits": BitsHead,
+    "continuous": LinearHead,
+}
 
 
-def head_for(spec: TokenSpec, dim: int) -> CategoricalHead:
+def head_for(spec: TokenSpec, dim: int) -> Head:
     """The head of a token kind; UserError where there is none."""
     if spec.kind not in HEADS:
         raise UserError(f"no head for {spec.kind!r} tokens; a generator takes {', '.join(HEADS)}")
     return HEADS[spec.kind](spec.size, dim)
+
+
+def discrete(head: Head, paradigm: str) -> CategoricalHead:
+    """The head, if it is one of a distribution over discrete tokens; UserError naming the paradigm that needs it."""
+    if not isinstance(head, CategoricalHead):
+        raise UserError(
+            f"{paradigm} generates discrete tokens and this tokenizer yields continuous ones; take one with a codebook"
+            " or bits, or ContinuousBlockDiffusion as the paradigm"
+        )
+    return head
+
+
+def continuous(head: Head, paradigm: str) -> LinearHead:
+    """The head, if it is one of continuous tokens; UserError naming the paradigm that needs it."""
+    if not isinstance(head, LinearHead):
+        raise UserError(
+            f"{paradigm} generates continuous tokens and this tokenizer yields discrete ones; take KLImageTokenizer or"
+            " a diffusers autoencoder, or BlockDiffusion as the paradigm"
+        )
+    return head

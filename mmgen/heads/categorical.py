@@ -25,6 +25,10 @@ class CategoricalHead(nn.Module):
         """features (..., dim) -> (..., groups, choices)."""
         return rearrange(self.project(features), "... (g v) -> ... g v", g=self.groups)
 
+    def predict(self, features: Tensor) -> Tensor:
+        """What guidance and samplers work on: the logits."""
+        return self.logits(features)
+
     def split(self, values: Tensor) -> Tensor:
         """Tokens (...,) int64 -> the choice in each group (..., groups)."""
         return values[..., None]

@@ -36,6 +36,8 @@ class GeneratorModule(L.LightningModule):
         paradigm: how tokens are corrupted, what the loss is, how they are sampled.
         condition_dropout: share of training rows that lose their class, for guidance.
         positions: absolute position table added to the tokens, beside the backbone's rotary positions.
+        noise_level: take a noise level for each noisy position: for uniform corruption; continuous tokens always do.
+        self_conditioning: take an earlier prediction beside each token, for a paradigm with that option.
         lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
         weight_decay: of linear maps and convolutions.
         betas: of Adam.
@@ -60,6 +62,8 @@ class GeneratorModule(L.LightningModule):
         paradigm: Paradigm,
         condition_dropout: float = 0.1,
         positions: PositionKind = "learned",
+        noise_level: bool | None = None,
+        self_conditioning: bool = False,
         lr: float = 1e-3,
         weight_decay: float = 0.05,
         betas: tuple[float, float] = (0.9, 0.98),
@@ -71,7 +75,9 @@ class GeneratorModule(L.LightningModule):
             raise UserError(
                 "a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data"
             )
-        self.generator = Generator(spec, backbone, classes, condition_dropout, positions)
+        self.generator = Generator(
+            spec, backbone, classes, condition_dropout, positions, noise_level, self_conditioning
+        )
         self.paradigm, self.seed = paradigm, seed
         self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
         self.record = {

@@ -3,18 +3,24 @@
 from mmgen.paradigms.autoregressive import Autoregressive
 from mmgen.paradigms.base import Paradigm, Request, SampleOptions, State
 from mmgen.paradigms.block_diffusion import BlockDiffusion
+from mmgen.paradigms.continuous_block_diffusion import ContinuousBlockDiffusion
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import Guidance
 from mmgen.paradigms.masked import Masked
 from mmgen.paradigms.mixture import Mixture
+from mmgen.paradigms.noise import DDPM, Flow, NoiseProcess
 
 __all__ = [
+    "DDPM",
     "Autoregressive",
     "BlockDiffusion",
+    "ContinuousBlockDiffusion",
     "Decoding",
+    "Flow",
     "Guidance",
     "Masked",
     "Mixture",
+    "NoiseProcess",
     "Paradigm",
     "Request",
     "SampleOptions",

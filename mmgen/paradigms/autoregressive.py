@@ -8,6 +8,7 @@ import torch
 
 from mmgen.draws import Draws
 from mmgen.generator import Generator
+from mmgen.heads import discrete
 from mmgen.layout import Layout, pad
 from mmgen.mask import Mask
 from mmgen.paradigms.base import (
@@ -36,6 +37,7 @@ class Autoregressive(Paradigm):
     """
 
     mode = "ar"
+    likelihood = "exact"
 
     def __init__(self, mask: str = "causal") -> None:
         super().__init__(mask)
@@ -54,19 +56,20 @@ class Autoregressive(Paradigm):
         canvas = Canvas(generator, request)
         row = row_layout(generator.prefix_length, generator.spec.grid, canvas.tokens.device)
         _require_ordered(self.mask, row)
+        head = discrete(generator.head, type(self).__name__)
         start, count = generator.prefix_length, canvas.length
         canvas.require_reachable(row.rank[0, start : start + count], self.mode)
         row = pad(row, canvas.lengths, start)
         model = GuidedGenerator(generator, request.labels, options.guidance, capacity=row.length)
         yield canvas.state(0, 0, 0)
-        uniform = request.draws.uniform("ar/token", count, generator.head.groups)
+        uniform = request.draws.uniform("ar/token", count, head.groups)
         prompt = int(canvas.committed.int().cumprod(1).sum(1).min())
         values, done = canvas.tokens[:, :prompt], 0
         for step, position in enumerate(range(prompt, count), start=1):
             here = row.slice(done, start + position)
             done = start + position
             logits = model(values, here, self.mask, canvas.progress(), outputs=1)[:, 0]
-            drawn = generator.head.join(draw(distribution(logits, options.decoding), uniform[:, position]))
+            drawn = head.join(draw(distribution(logits, options.decoding), uniform[:, position]))
             fixed = canvas.committed[:, position]
             canvas.tokens[:, position] = torch.where(fixed, canvas.tokens[:, position], drawn)
             canvas.committed[:, position] = True

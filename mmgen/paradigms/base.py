@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from mmgen.conditioning import Condition
 from mmgen.draws import Draws
 from mmgen.errors import UserError
 from mmgen.generator import Generator
+from mmgen.heads import discrete
 from mmgen.layout import Layout, grid_layout, prefix
 from mmgen.mask import Mask
 from mmgen.masks import get_mask
@@ -26,12 +28,13 @@ class Corrupted:
     """One training row a sample. Targets belong to the last K positions of the row.
 
     Attributes:
-        values: (B, M) tokens in the row, behind the prefix.
+        values: (B, M) tokens in the row, behind the prefix; (B, M, C) continuous ones.
         hidden: (B, M) bool, replaced by the mask token; None for none.
         layout: the P + M positions.
         mask: who may see whom.
-        targets: (B, K) tokens to be predicted.
+        targets: (B, K) tokens to be predicted, or (B, K, C) vectors.
         weights: (B, K) float, 0 where nothing is predicted; a row's weights sum to 1, in expectation.
+        levels: (B, M) noise levels in [0, 1]; None for none.
     """
 
     values: Tensor
@@ -40,6 +43,7 @@ class Corrupted:
     mask: Mask
     targets: Tensor
     weights: Tensor
+    levels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class SampleOptions:
     """What a person chooses when sampling.
 
     Args:
-        steps: steps a row (masked) or a block (block diffusion); the paradigm's default where None. Autoregressive
+        steps: steps a row (masked, diffusion) or a block (block); the paradigm's default where None. Autoregressive
             needs none.
         guidance: strength and schedule.
         decoding: temperature, order and number of tokens a step.
@@ -86,11 +90,12 @@ class State:
     """A sampler's progress.
 
     Attributes:
-        tokens: (B, N); meaningful where committed.
+        tokens: (B, N), or (B, N, C) continuous ones; meaningful where committed.
         committed: (B, N) bool: positions that will not change any more, padding included.
         step: steps done, 0 in the first state.
         block: the autoregressive unit being worked on.
         forward_passes: calls of the backbone so far.
+        drafted: (B, N) bool: positions whose token may still change and is worth looking at; None for none.
     """
 
     tokens: Tensor
@@ -98,6 +103,12 @@ class State:
     step: int
     block: int
     forward_passes: int
+    drafted: Tensor | None = None
+
+    @property
+    def shown(self) -> Tensor:
+        """(B, N) bool: positions that a preview shows."""
+        return self.committed if self.drafted is None else self.committed | self.drafted
 
 
 class Paradigm(ABC):
@@ -109,6 +120,9 @@ class Paradigm(ABC):
 
     mode: str
     """The name under which a checkpoint offers this paradigm."""
+
+    likelihood: Literal["exact", "bound"] | None = None
+    """What `bound` is: the negative log-likelihood itself, an upper bound on it, or nothing."""
 
     def __init__(self, mask: str) -> None:
         self.mask = get_mask(mask)
@@ -127,6 +141,17 @@ class Paradigm(ABC):
         gradients and in evaluation mode.
         """
 
+    def bound(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> Tensor:
+        """The negative log-likelihood, or an unbiased estimate of an upper bound on it, (B,) float64 in nats per token.
+
+        Raises:
+            UserError: this paradigm has none.
+        """
+        if self.likelihood is None:
+            raise UserError(f"mode {self.mode!r} of {type(self).__name__} has no likelihood")
+        (losses,) = self.losses(generator, tokens, labels, draws).values()
+        return losses.double()
+
     def losses(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> dict[str, Tensor]:
         """Per-sample losses (b,) in nats per token, by mode; their mean over all samples is the training loss."""
         condition = generator.conditioning(labels)
@@ -134,8 +159,11 @@ class Paradigm(ABC):
 
     def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
         """Weighted cross-entropy (B,) in nats per token."""
-        features = generator(row.values, row.layout, row.mask, condition, row.hidden, outputs=row.targets.shape[1])
-        nats = generator.head.nats(features, row.targets)
+        head, outputs = discrete(generator.head, type(self).__name__), row.targets.shape[1]
+        features = generator(
+            row.values, row.layout, row.mask, condition, row.hidden, outputs=outputs, levels=row.levels
+        )
+        nats = head.nats(features, row.targets)
         return (row.weights.to(nats.dtype) * nats).sum(1)
 
 
@@ -146,37 +174,53 @@ def row_layout(prefix_length: int, grid: Grid, device: torch.device) -> Layout:
 
 
 def real_positions(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """(B, N) bool, False for padding: values (B, N), lengths (B,) or None for none."""
+    """(B, N) bool, False for padding: values (B, N) or (B, N, C), lengths (B,) or None for none."""
+    batch, length = values.shape[:2]
     if lengths is None:
-        return torch.ones_like(values, dtype=torch.bool)
-    return torch.arange(values.shape[1], device=values.device) < lengths[:, None]
+        return torch.ones(batch, length, dtype=torch.bool, device=values.device)
+    return torch.arange(length, device=values.device) < lengths[:, None]
 
 
 class Canvas:
     """The tokens of a batch while they are sampled: known ones filled in, padding committed, the longest row setting
     the length.
+
+    Args:
+        generator: whose tokens they are.
+        request: which samples are wanted.
+        order: (N,) int64, the order that the sampler works in, as indices of raster positions; raster order by default.
+            All attributes are in this order, and states are in raster order.
     """
 
-    def __init__(self, generator: Generator, request: Request) -> None:
-        self.full = generator.spec.length
+    def __init__(self, generator: Generator, request: Request, order: Tensor | None = None) -> None:
+        self.full, self.order = generator.spec.length, order
         batch, device = len(request.labels), request.labels.device
         self.lengths = request.lengths
         self.length = self.full if request.lengths is None else int(request.lengths.max())
         if not 1 <= self.length <= self.full:
             raise UserError(f"lengths must lie between 1 and the {self.full} positions of the grid, got {self.length}")
-        self.tokens = torch.zeros(batch, self.length, dtype=torch.int64, device=device)
+        if order is not None and request.lengths is not None:
+            raise UserError("rows of different lengths are generated in raster order only, not in tiles")
+        vector = generator.spec.kind == "continuous"
+        dtype = next(generator.parameters()).dtype if vector else torch.int64
+        shape = (generator.spec.size,) if vector else ()
+        self.tokens = torch.zeros(batch, self.length, *shape, dtype=dtype, device=device)
         self.real = real_positions(self.tokens, request.lengths)
         self.committed = torch.zeros_like(self.real)
         if request.keep is not None:
             if (
                 request.known is None
-                or request.known.shape != (batch, self.full)
+                or request.known.shape != (batch, self.full, *shape)
                 or request.keep.shape != (batch, self.full)
             ):
                 raise UserError(f"keep and known must both be given, each of shape ({batch}, {self.full})")
-            self.committed = request.keep[:, : self.length].clone()
-            self.tokens = torch.where(self.committed, request.known[:, : self.length], self.tokens)
+            keep, known = self._ordered(request.keep), self._ordered(request.known)
+            self.committed = keep[:, : self.length].clone()
+            self.tokens = where(self.committed, known[:, : self.length].to(dtype), self.tokens)
         self.committed |= ~self.real
+
+    def _ordered(self, x: Tensor) -> Tensor:
+        return x if self.order is None else x[:, self.order]
 
     def progress(self) -> Tensor:
         """(B,) committed share of each row's real positions."""
@@ -198,9 +242,18 @@ class Canvas:
                 " gets there; keep a beginning only, or sample with a mode that sees the whole row (masked)"
             )
 
-    def state(self, step: int, block: int, forward_passes: int) -> State:
+    def state(self, step: int, block: int, forward_passes: int, drafted: Tensor | None = None) -> State:
         """A snapshot over the whole grid."""
         tail = self.full - self.length
-        return State(
-            F.pad(self.tokens, (0, tail)), F.pad(self.committed, (0, tail), value=True), step, block, forward_passes
-        )
+
+        def whole(x: Tensor, value: bool = False) -> Tensor:
+            x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, tail), value=value)
+            return x if self.order is None else x[:, self.order.argsort()]
+
+        seen = None if drafted is None else whole(drafted)
+        return State(whole(self.tokens), whole(self.committed, True), step, block, forward_passes, seen)
+
+
+def where(condition: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+    """Tokens of one kind or the other by position: condition (B, N) bool, tokens (B, N) or (B, N, C)."""
+    return torch.where(condition if chosen.dim() == 2 else condition[..., None], chosen, other)

@@ -1,5 +1,6 @@
 """Classifier-free guidance: one convention, its schedules, and the doubled batch that it costs."""
 
+import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,7 +62,20 @@ class GuidedGenerator:
         rows = labels if self.halves == 1 else torch.cat([labels, torch.full_like(labels, NO_CLASS)])
         self.condition: Condition = generator.conditioning(rows)
         self.cache = generator.backbone.new_cache(len(rows), capacity) if capacity else None
-        self.forward_passes = 0
+        self._passes = [0]  # shared with views of some rows
+
+    @property
+    def forward_passes(self) -> int:
+        """Calls of the backbone so far, those through views included."""
+        return self._passes[0]
+
+    def rows(self, index: Tensor) -> "GuidedGenerator":
+        """A view for some rows, index (b,) int64. Without a cache only."""
+        assert self.cache is None, "cached keys belong to all rows"
+        view = copy.copy(self)
+        parts = [tuple(half[index] for half in part.chunk(self.halves)) for part in self.condition]
+        view.condition = Condition(*map(torch.cat, parts))
+        return view
 
     def __call__(
         self,
@@ -72,18 +86,24 @@ class GuidedGenerator:
         hidden: Tensor | None = None,
         store: int | None = None,
         outputs: int | None = None,
+        levels: Tensor | None = None,
+        previous: Tensor | None = None,
     ) -> Tensor:
-        """Guided logits (B, outputs, groups, choices) in float64; progress (B,) is the committed share of each row."""
-        self.forward_passes += 1
+        """The head's guided prediction in float64: logits (B, outputs, groups, choices), or vectors (B, outputs, C).
+        progress (B,) is the committed share of each row; the rest is as in `Generator.forward`.
+        """
+        self._passes[0] += 1
 
         def double(x: Tensor | None) -> Tensor | None:
             return x if x is None or self.halves == 1 else torch.cat([x, x])
 
         features = self.generator(
-            double(values), layout.repeat(self.halves), mask, self.condition, double(hidden), self.cache, store, outputs
-        )
-        logits = self.generator.head.logits(features).double()
+            double(values), layout.repeat(self.halves), mask, self.condition, double(hidden), self.cache, store,
+            outputs, double(levels), double(previous),
+        )  # fmt: skip
+        predicted = self.generator.head.predict(features).double()
         if self.halves == 1:
-            return logits
-        conditional, unconditional = logits.chunk(2)
-        return guide(conditional, unconditional, self.guidance.at(progress.double())[:, None, None, None])
+            return predicted
+        conditional, unconditional = predicted.chunk(2)
+        scale = self.guidance.at(progress.double()).view(-1, *[1] * (conditional.dim() - 1))
+        return guide(conditional, unconditional, scale)

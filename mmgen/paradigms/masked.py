@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmgen.draws import Draws
 from mmgen.generator import Generator
+from mmgen.heads import discrete
 from mmgen.layout import pad
 from mmgen.paradigms.base import (
     Canvas,
@@ -31,13 +32,13 @@ class Masked(Paradigm):
     Args:
         schedule: law of the hidden share in training, and of what stays hidden after each sampling step. With `linear`
             the loss is a bound on the negative log-likelihood in nats per token; the others are MaskGIT's surrogates,
-            its mean
-            over hidden tokens.
+            its mean over hidden tokens.
         mask: who may see whom.
         steps: sampling steps where none are asked for.
     """
 
     mode = "masked"
+    likelihood = "bound"
 
     def __init__(self, schedule: ScheduleName = "arccos", mask: str = "bidirectional", steps: int = 12) -> None:
         super().__init__(mask)
@@ -50,6 +51,11 @@ class Masked(Paradigm):
         hidden, weights = hide(one_block, 1, real_positions(tokens.values, tokens.lengths), self.schedule, draws)
         layout = pad(layout, tokens.lengths, generator.prefix_length)
         return Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
+
+    def bound(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> Tensor:
+        """Under the linear schedule, whatever the training schedule is: only that one is a bound."""
+        linear = Masked("linear", self.mask.name, self.steps)
+        return linear.losses(generator, tokens, labels, draws)[self.mode].double()
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Reveal several tokens a step; `keep` may fix any positions."""
@@ -64,8 +70,8 @@ class Masked(Paradigm):
             return model(tokens, row, self.mask, canvas.progress(), hidden=~committed, outputs=canvas.length)
 
         states = unmask(
-            predict, generator.head, canvas.tokens, canvas.committed, options.decoding, self.schedule,
-            options.steps or self.steps, request.draws, "masked",
+            predict, discrete(generator.head, type(self).__name__), canvas.tokens, canvas.committed, options.decoding,
+            self.schedule, options.steps or self.steps, request.draws, "masked",
         )  # fmt: skip
         for step, (canvas.tokens, canvas.committed) in enumerate(states, start=1):
             yield canvas.state(step, 0, model.forward_passes)

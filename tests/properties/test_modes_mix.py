@@ -4,23 +4,19 @@ import pytest
 import torch
 
 from mmgen.paradigms import Paradigm, Request, SampleOptions
-from mmgen.tokens import Tokens, TokenSpec
-from tests.worlds import PARADIGMS, draws, generator
+from tests.worlds import PARADIGMS, draws, generator, spec_for, tokens_for
 
 
 @pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
 def test_training_after_sampling_in_inference_mode(paradigm: Paradigm) -> None:
-    spec = TokenSpec("categorical", 5, (1, 3, 3))
-    model, labels = generator(spec, seed=3), torch.tensor([0, 1])
+    model, labels, x = generator(spec_for(paradigm), seed=3), torch.tensor([0, 1]), tokens_for(paradigm, rows=2)
     for cached in (False, True):  # forget all that other tests have cached, then see what sampling caches
         if not cached:
             _forget()
         with torch.inference_mode():
             list(paradigm.sample(model, Request(labels, draws(2)), SampleOptions()))
-            paradigm.losses(model, Tokens(torch.zeros(2, 9, dtype=torch.int64), spec.grid), labels, draws(2))
-        (losses,) = paradigm.losses(
-            model, Tokens(torch.ones(2, 9, dtype=torch.int64), spec.grid), labels, draws(2)
-        ).values()
+            paradigm.losses(model, x, labels, draws(2))
+        (losses,) = paradigm.losses(model, x, labels, draws(2)).values()
         losses.mean().backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
         assert model.backbone.blocks[0].mixer.qkv.weight.grad is not None  # type: ignore[union-attr]

@@ -4,33 +4,47 @@ import pytest
 import torch
 
 from mmgen.errors import UserError
-from mmgen.paradigms import Autoregressive, BlockDiffusion, Masked, Mixture, Paradigm
+from mmgen.paradigms import (
+    DDPM,
+    Autoregressive,
+    BlockDiffusion,
+    ContinuousBlockDiffusion,
+    Flow,
+    Masked,
+    Mixture,
+    Paradigm,
+)
 from mmgen.paradigms.corruption import hide
 from mmgen.tokens import Tokens
-from tests.worlds import PARADIGMS, draws, generator
+from tests.worlds import GRID, PARADIGMS, draws, generator, ragged, spec_for, tokens_for
 
-GRID = (1, 3, 3)
 LABELS = torch.tensor([0, 1, 2, -1])
+LENGTHS = torch.tensor([9, 3, 7, 1])
+HIDING = {name: each for name, each in PARADIGMS.items() if name.split("-")[0] in ("ar", "masked", "block", "tiles")}
+CONTINUOUS = {name: each for name, each in PARADIGMS.items() if isinstance(each, ContinuousBlockDiffusion)}
 paradigms = pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
 
 
 def tokens(seed: int = 0, lengths: torch.Tensor | None = None) -> Tokens:
-    return Tokens(torch.randint(0, 16, (4, 9), generator=torch.Generator().manual_seed(seed)), GRID, lengths)
+    return tokens_for(PARADIGMS["ar"], seed=seed, lengths=lengths)
 
 
-@paradigms
-@pytest.mark.parametrize("lengths", [None, torch.tensor([9, 3, 7, 1])], ids=["full", "ragged"])
+@pytest.mark.parametrize("paradigm", HIDING.values(), ids=HIDING)
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
 def test_a_prediction_never_depends_on_what_it_predicts(paradigm: Paradigm, lengths: torch.Tensor | None) -> None:
     """Law 1: change a target, and no bit of the features that predict it, or anything generated before it, may
     change.
     """
+    if lengths is not None and not ragged(paradigm):
+        return
+    order = paradigm.row(generator(), GRID, torch.device("cpu")).order if isinstance(paradigm, BlockDiffusion) else None
     model, x = generator(), tokens(lengths=lengths)
     row = paradigm.corrupt(x, model, draws(4))
     condition = model.conditioning(LABELS)
     features = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=9)
     for position in range(9):
-        changed = x.values.clone()
-        changed[:, position] = (changed[:, position] + 5) % 16
+        changed, place = x.values.clone(), position if order is None else order[position]
+        changed[:, place] = (changed[:, place] + 5) % 16
         other = paradigm.corrupt(Tokens(changed, GRID, lengths), model, draws(4))
         assert (other.hidden is None) == (row.hidden is None)
         assert row.hidden is None or torch.equal(other.hidden, row.hidden)
@@ -44,16 +58,34 @@ def test_a_prediction_never_depends_on_what_it_predicts(paradigm: Paradigm, leng
             assert torch.equal(after[:, earlier], features[:, earlier])
 
 
+@pytest.mark.parametrize("paradigm", CONTINUOUS.values(), ids=CONTINUOUS)
+def test_a_noisy_block_never_depends_on_clean_data_that_comes_later(paradigm: ContinuousBlockDiffusion) -> None:
+    """Law 1: change the clean copy of a block, and no bit of that noisy block or an earlier one may change."""
+    model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
+    row, condition = paradigm.corrupt(x, model, draws(4)), model.conditioning(LABELS)
+    features = model(row.values, row.layout, row.mask, condition, outputs=9, levels=row.levels)
+    unit = paradigm.row(model, GRID, torch.device("cpu")).unit
+    for position in range(row.values.shape[1] - 9):
+        changed = row.values.clone()
+        changed[:, position] += 1
+        after = model(changed, row.layout, row.mask, condition, outputs=9, levels=row.levels)
+        same = (after == features).all(-1).all(0)
+        assert torch.equal(same, unit <= unit[position])
+
+
 @paradigms
 def test_padding_changes_nothing(paradigm: Paradigm) -> None:
-    lengths = torch.tensor([9, 3, 7, 1])
-    x = tokens(lengths=lengths)
+    x = tokens_for(paradigm, lengths=LENGTHS)
+    if not ragged(paradigm):
+        with pytest.raises(UserError, match="raster order only"):
+            paradigm.losses(generator(spec_for(paradigm)), x, LABELS, draws(4))
+        return
     other = x.values.clone()
-    for row, length in enumerate(lengths):
+    for row, length in enumerate(LENGTHS):
         other[row, length:] = 15 - other[row, length:]
-    model = generator()
+    model = generator(spec_for(paradigm))
     (before,) = paradigm.losses(model, x, LABELS, draws(4)).values()
-    (after,) = paradigm.losses(model, Tokens(other, GRID, lengths), LABELS, draws(4)).values()
+    (after,) = paradigm.losses(model, Tokens(other, GRID, LENGTHS), LABELS, draws(4)).values()
     assert torch.equal(before, after)
     assert torch.isfinite(before).all()
 
@@ -61,7 +93,7 @@ def test_padding_changes_nothing(paradigm: Paradigm) -> None:
 @paradigms
 def test_a_samples_loss_is_its_own(paradigm: Paradigm) -> None:
     """Law 7: the same sample meets the same corruption whatever batch it is in."""
-    model, x = generator(), tokens()
+    model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
     (whole,) = paradigm.losses(model, x, LABELS, draws(4)).values()
     for rows in ([0], [3, 1], [2, 0, 1]):
         index = torch.tensor(rows)
@@ -77,6 +109,50 @@ def test_one_block_is_masked_generation() -> None:
     block = BlockDiffusion(9).losses(model, x, LABELS, draws(4))["block"]
     masked = Masked(schedule="linear", mask="frame_wise").losses(model, x, LABELS, draws(4))["masked"]
     torch.testing.assert_close(block, masked, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("process", [Flow(), DDPM()], ids=["flow", "ddpm"])
+def test_one_continuous_block_is_a_diffusion_transformer(process) -> None:
+    """Law 4: no clean copy, every token sees every other, and one noise level for all."""
+    from mmgen.layout import grid_layout, noisy, prefix
+    from mmgen.masks import get_mask
+
+    paradigm = ContinuousBlockDiffusion(9, process)
+    model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
+    level = process.levels(draws(4).uniform("noise_level", 1))
+    noise = draws(4).normal("noise", 9, 3)
+    noised = process.corrupt(x.values, noise, level[..., None])
+    row = prefix(1) + noisy(grid_layout(GRID))
+    features = model(
+        noised, row, get_mask("frame_wise"), model.conditioning(LABELS), outputs=9, levels=level.expand(-1, 9)
+    )
+    expected = (model.head.predict(features) - process.target(x.values, noise, level[..., None])).square().mean((1, 2))
+    torch.testing.assert_close(paradigm.losses(model, x, LABELS, draws(4))["block"], expected)
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_any_block_size_gives_each_block_alone(size: int) -> None:
+    """Law 4 between its ends: every block's error from a short row of its own, clean blocks before it and itself."""
+    from mmgen.layout import clean, grid_layout, noisy, prefix
+
+    paradigm = ContinuousBlockDiffusion(size, Flow())
+    model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
+    layout, condition = grid_layout(GRID, size), model.conditioning(LABELS)
+    blocks = int(layout.block.max()) + 1
+    level, noise = draws(4).uniform("noise_level", blocks), draws(4).normal("noise", 9, 3)
+    total = torch.zeros(4, dtype=torch.float64)
+    for block in range(blocks):
+        here = (layout.block[0] == block).nonzero()[:, 0]
+        begin, end = int(here[0]), int(here[-1]) + 1
+        t = level[:, block, None, None]
+        noised = paradigm.process.corrupt(x.values[:, here], noise[:, here], t)
+        row = prefix(1) + clean(layout.slice(0, begin)) + noisy(layout.slice(begin, end))
+        levels = torch.cat([torch.zeros(4, begin), t[..., 0].expand(-1, len(here))], dim=1)
+        values = torch.cat([x.values[:, :begin], noised], dim=1)
+        features = model(values, row, paradigm.mask, condition, outputs=len(here), levels=levels)
+        error = model.head.predict(features) - (noise[:, here] - x.values[:, here])
+        total += error.square().mean(-1).sum(1)
+    torch.testing.assert_close(paradigm.losses(model, x, LABELS, draws(4))["block"], total / 9)
 
 
 def test_blocks_of_one_token_give_the_autoregressive_likelihood() -> None:
@@ -96,7 +172,7 @@ def test_blocks_of_one_token_give_the_autoregressive_likelihood() -> None:
 
 @paradigms
 def test_a_mixture_of_one_is_that_one(paradigm: Paradigm) -> None:
-    model, x = generator(), tokens()
+    model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
     (alone,) = paradigm.losses(model, x, LABELS, draws(4)).values()
     assert torch.equal(Mixture({"only": paradigm}).losses(model, x, LABELS, draws(4))["only"], alone)
 
