@@ -31,7 +31,7 @@ PARADIGMS: dict[str, Paradigm] = {
     "tiles": BlockDiffusion(4, tiles=True),
     "flow-1": ContinuousBlockDiffusion(1, Flow(), steps=3),
     "flow-4": ContinuousBlockDiffusion(4, Flow("x0"), steps=3),
-    "flow-all": ContinuousBlockDiffusion(9, Flow("epsilon"), steps=3),
+    "flow-all": ContinuousBlockDiffusion(9, Flow(density="logit_normal", shift=2.0), steps=3),
     "ddpm-tiles": ContinuousBlockDiffusion(4, DDPM(), tiles=True, steps=3),
 }
 """Every paradigm that exists, block diffusion over the range of its block size (9 positions: remainders included)."""
@@ -106,3 +106,19 @@ class World:
     def histogram(self, tokens: Tensor) -> Tensor:
         """How often each state occurs."""
         return torch.bincount((tokens * self.powers).sum(1), minlength=len(self.states))
+
+
+class VectorWorld(World):
+    """The same law over continuous tokens: -1 and 1 stand for the two values."""
+
+    def __init__(self, length: int = 3, seed: int = 0) -> None:
+        super().__init__(2, length, seed)
+        self.spec = TokenSpec("continuous", 1, (1, 1, length))
+
+    def sample(self, count: int, seed: int) -> Tensor:
+        """(count, length, 1) tokens."""
+        return 2.0 * super().sample(count, seed)[..., None] - 1
+
+    def histogram(self, tokens: Tensor) -> Tensor:
+        """How often each state occurs; a vector counts for the nearer value."""
+        return super().histogram((tokens[..., 0] > 0).long())

@@ -72,7 +72,7 @@ class Flow(NoiseProcess):
     by Euler steps.
 
     Args:
-        prediction: velocity, epsilon or x0.
+        prediction: velocity or x0. Not epsilon: at t = 1 the noise is the input itself, and leads nowhere.
         density: law of the level in training: uniform, or logit_normal, which prefers the middle (Esser et al. 2024,
             section 3.1).
         shift: above 1 moves the sampler's levels towards noise (Esser et al. 2024, equation 23), for tokens of many
@@ -81,7 +81,7 @@ class Flow(NoiseProcess):
 
     def __init__(
         self,
-        prediction: Prediction = "velocity",
+        prediction: Literal["velocity", "x0"] = "velocity",
         density: Literal["uniform", "logit_normal"] = "uniform",
         shift: float = 1.0,
     ) -> None:
@@ -109,13 +109,7 @@ class Flow(NoiseProcess):
         levels = scheduler.sigmas[:-1].tolist()
 
         def step(prediction: Tensor, index: int, x: Tensor) -> Tensor:
-            t = levels[index]
-            velocity = {
-                "velocity": lambda: prediction,
-                # At t = 1 the noise is the input and tells nothing of the data: the first step then is half as far.
-                "epsilon": lambda: (prediction - x) / max(1 - t, 1 / (2 * steps)),
-                "x0": lambda: (x - prediction) / t,
-            }[self.prediction]()
+            velocity = prediction if self.prediction == "velocity" else (x - prediction) / levels[index]
             return scheduler.step(velocity, scheduler.timesteps[index], x).prev_sample.to(x.dtype)
 
         return Solver(levels, step)

@@ -109,16 +109,12 @@ def test_cached_denoising_predicts_what_a_whole_row_would(paradigm: ContinuousBl
     """Every pass, repeated without a cache on the clean blocks that were finished before it and its own noisy block."""
     model, seen, forward = generator(spec_for(paradigm)), [], type(generator()).forward
 
+    names = ("mask", "condition", "hidden", "cache", "store", "outputs", "levels", "previous")
+
     def record(values, layout, *rest, **named):
-        seen.append(
-            (
-                values,
-                named
-                | dict(zip(("mask", "condition", "hidden", "cache", "store", "outputs", "levels", "previous"), rest)),
-            )
-        )
-        seen[-1][1]["features"] = forward(model, values, layout, *rest, **named)
-        return seen[-1][1]["features"]
+        features = forward(model, values, layout, *rest, **named)
+        seen.append((values, named | dict(zip(names, rest)) | {"features": features}))
+        return features
 
     model.forward = record
     options = SampleOptions(guidance=Guidance(scale))
