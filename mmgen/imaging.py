@@ -114,6 +114,28 @@ def read_image(path: str | Path, shape: tuple[int, ...], resize: bool = False) -
     if len(shape) != 3 or shape[0] not in _MODES:
         raise UserError(f"{path} cannot be used: an image has shape (1 or 3, H, W), but {tuple(shape)} is needed here")
     channels, height, width = shape
+    image = open_image(path, channels)
+    if image.size != (width, height):
+        if not resize:
+            raise UserError(
+                f"{path} is {image.width}x{image.height} pixels, but {width}x{height} are expected; --resize fits it"
+            )
+        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    return from_pil(image)
+
+
+def open_image(path: str | Path, channels: int) -> Image.Image:
+    """An image file decoded to 8 bits: upright as its EXIF says, the first frame where it has several.
+
+    16 bits are scaled, not clipped; transparency lies on white; CMYK, palettes, grey and colour are converted.
+
+    Args:
+        path: a file of any format that Pillow reads.
+        channels: 1 for grey (mode L), 3 for colour (mode RGB).
+
+    Raises:
+        UserError: no such file, not an image, a damaged or truncated one, or one without a range (32 bits, floats).
+    """
     try:
         with Image.open(path) as opened:
             opened.load()  # Pillow reads the header only when it opens: damage further on shows here
@@ -128,13 +150,20 @@ def read_image(path: str | Path, shape: tuple[int, ...], resize: bool = False) -
         raise UserError(f"{path} is not an image, or of a format that Pillow does not read") from None
     except (OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} is a damaged image: {' '.join(str(error).split())}") from None
-    if image.size != (width, height):
-        if not resize:
-            raise UserError(
-                f"{path} is {image.width}x{image.height} pixels, but {width}x{height} are expected; --resize fits it"
-            )
-        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    if image.mode.startswith("I;16"):  # Pillow's own conversion of 16-bit grey clips instead of scaling
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    pixels = torch.from_numpy(np.array(image.convert(_MODES[channels])))
-    return rearrange(pixels.view(height, width, channels), "h w c -> c h w").float() / 127.5 - 1
+    if image.mode.startswith("I"):  # Pillow's own conversion of 16-bit grey clips instead of scaling
+        wide = np.asarray(image)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise UserError(f"{path} has 32 bits a pixel, whose range is unknown; convert it to 8 or 16 bits")
+        image = Image.fromarray((wide >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise UserError(f"{path} holds floats, whose range is unknown; convert it to 8 or 16 bits")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(_MODES[channels])
+
+
+def from_pil(image: Image.Image) -> Tensor:
+    """A Pillow image of mode L or RGB as (C, H, W) floats in [-1, 1]."""
+    pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
+    return rearrange(pixels, "h w c -> c h w").float() / 127.5 - 1

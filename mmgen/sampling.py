@@ -15,6 +15,7 @@ from torch import Tensor
 from mmgen.draws import Draws
 from mmgen.errors import UserError, nearest
 from mmgen.paradigms import Paradigm, Request, SampleOptions, State
+from mmgen.paradigms.base import where
 from mmgen.store import Loaded
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokens import Tokens, TokenSpec
@@ -25,7 +26,7 @@ class Sampled:
     """What came out, on the CPU.
 
     Args:
-        tokens: (B, N) int64.
+        tokens: (B, N) int64, or (B, N, C) continuous ones.
         images: (B, C, H, W) in [-1, 1].
         steps: the states that the slowest batch went through.
         forward_passes: of the backbone, one after the other, for the slowest batch; a guided one is a doubled batch and
@@ -65,8 +66,8 @@ def sample_images(
         seed: with the sample's number, the key of all its randomness.
         first_sample: the number of the first one.
         batch: samples at a time.
-        known: (B, N) or (N,) int64 tokens, of which `keep` says which ones stand (infilling).
-        keep: (B, N) or (N,) bool.
+        known: (1 or B, N) tokens, or (1 or B, N, C), of which `keep` says which ones stand (infilling).
+        keep: (1 or B, N) bool.
         keep_states: return every intermediate state too.
         progress: called after each state with the number of samples that are done; a started one counts by its tokens.
 
@@ -79,7 +80,7 @@ def sample_images(
     check_request(loaded, labels, options, batch)
     device = next(loaded.generator.parameters()).device
     numbers = torch.arange(first_sample, first_sample + len(labels))
-    known, keep = (None if x is None else x.expand(len(labels), -1) for x in (known, keep))
+    known, keep = (None if x is None else x.expand(len(labels), *x.shape[1:]) for x in (known, keep))
 
     def on_device(x: Tensor | None, rows: slice) -> Tensor | None:
         return None if x is None else x[rows].to(device)
@@ -204,12 +205,12 @@ def region(text: str, spec: TokenSpec) -> Tensor:
 
 def state_images(tokenizer: Tokenizer, state: State) -> Tensor:
     """A state as images (B, C, H, W) in [-1, 1]: decoded, with mid-grey over the places that are still open."""
-    tokens = state.tokens.masked_fill(~state.committed, 0)  # what an open place holds means nothing
+    tokens = where(state.shown, state.tokens, torch.zeros_like(state.tokens))  # what an open place holds means nothing
     device = next(tokenizer.parameters()).device
     images = tokenizer.decode(Tokens(tokens.to(device), tokenizer.spec.grid)).float().cpu()
     _, rows, columns = tokenizer.spec.grid
-    committed = rearrange(state.committed.cpu(), "b (t h w) -> b t h w", h=rows, w=columns)
-    shown = committed.repeat_interleave(images.shape[-2] // rows, -2).repeat_interleave(images.shape[-1] // columns, -1)
+    places = rearrange(state.shown.cpu(), "b (t h w) -> b t h w", h=rows, w=columns)
+    shown = places.repeat_interleave(images.shape[-2] // rows, -2).repeat_interleave(images.shape[-1] // columns, -1)
     return torch.where(shown, images, 0.0)
 
 
@@ -235,8 +236,9 @@ def _side_by_side(runs: list[list[State]]) -> list[State]:
     for index in range(max(map(len, runs))):
         now = [states[min(index, len(states) - 1)] for states in runs]
         slowest = max(now, key=lambda state: state.step)
-        tokens, committed = (
-            torch.cat([getattr(state, name).cpu() for state in now]) for name in ("tokens", "committed")
+        tokens, committed, shown = (
+            torch.cat([getattr(state, name).cpu() for state in now]) for name in ("tokens", "committed", "shown")
         )
-        merged.append(State(tokens, committed, slowest.step, slowest.block, max(state.forward_passes for state in now)))
+        passes = max(state.forward_passes for state in now)
+        merged.append(State(tokens, committed, slowest.step, slowest.block, passes, drafted=shown))
     return merged

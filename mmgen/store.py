@@ -258,7 +258,7 @@ class Saved:
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
-    """Load a state dict, every name and shape of it. Raises UserError naming the first that does not fit."""
+    """Load a state dict, every name and shape of it, all finite. Raises UserError naming the first that does not fit."""
     own = module.state_dict()
     for wrong, text in ((own.keys() - state.keys(), "lacks"), (state.keys() - own.keys(), "has an unexpected")):
         if wrong:
@@ -268,6 +268,8 @@ def fill(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
         if value.shape != state[name].shape:
             shapes = f"{tuple(state[name].shape)} in the file, {tuple(value.shape)} by the config"
             raise UserError(f"{source}: {name} is {shapes}; the config beside it describes another model")
+        if not state[name].isfinite().all():
+            raise UserError(f"{source}: {name} holds NaN or infinity, so the training diverged; train with a lower lr")
     module.load_state_dict(state)
 
 

@@ -39,6 +39,34 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     assert to_uint8(read_image(tmp_path / "x.png", (1, 2, 2))).flatten().tolist() == [0, 1000 >> 8, 40000 >> 8, 255]
 
 
+@pytest.mark.parametrize(
+    ("image", "name", "expected"),
+    [
+        (Image.new("RGBA", (2, 2), (0, 0, 0, 0)), "clear.png", (255, 255, 255)),
+        (Image.new("RGBA", (2, 2), (255, 0, 0, 127)), "half.png", (255, 128, 128)),
+        (Image.new("LA", (2, 2), (0, 0)), "grey.png", (255, 255, 255)),
+        (Image.new("CMYK", (2, 2), (0, 255, 255, 0)), "ink.tif", (255, 0, 0)),
+        (Image.new("RGB", (2, 2), (255, 0, 0)).convert("P"), "palette.png", (255, 0, 0)),
+        (Image.new("1", (2, 2), 1), "bit.png", (255, 255, 255)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_modes_become_colour_and_transparency_lies_on_white(
+    image: Image.Image, name: str, expected: tuple[int, int, int], tmp_path: Path
+) -> None:
+    image.save(tmp_path / name)
+    assert tuple(to_uint8(read_image(tmp_path / name, (3, 2, 2)))[:, 0, 0].tolist()) == expected
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"), [(np.ones((2, 2), np.float32), "holds floats"), (np.full((2, 2), 70000, np.int32), "32 bits")]
+)
+def test_what_has_no_known_range_is_refused(pixels: np.ndarray, reason: str, tmp_path: Path) -> None:
+    Image.fromarray(pixels).save(tmp_path / "x.tif")
+    with pytest.raises(UserError, match=f"x.tif .*{reason}.*convert it to 8 or 16 bits"):
+        read_image(tmp_path / "x.tif", (1, 2, 2))
+
+
 def test_grid_places_each_image_row_by_row() -> None:
     images = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 3) / 10
     sheet = grid(images, columns=2, padding=1, background=-1.0)

@@ -24,6 +24,8 @@ COMMANDS = {
     "test": "measure a run's losses on the test set",
     "sample": "draw samples from a trained generator",
     "reconstruct": "encode files with a tokenizer and decode them again",
+    "compress": "write images as one small file, under an autoregressive generator",
+    "decompress": "turn such a file back into images",
     "tokenize": "write a data set as tokens, once, for quicker training",
     "evaluate": "measure a tokenizer or a generator and record the figures",
     "export": "write a run as safetensors + config, to share or to deploy",

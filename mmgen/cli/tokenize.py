@@ -2,17 +2,26 @@
 
 
 def run(
-    tokenizer: str, *, out: str, data: str | None = None, shard_size: int = 8192, batch: int = 256, device: str = "auto"
+    tokenizer: str,
+    *,
+    out: str,
+    data: str | None = None,
+    mirror: bool = False,
+    shard_size: int = 8192,
+    batch: int = 256,
+    device: str = "auto",
 ) -> None:
     """Encode both splits of a data set into a new folder of safetensors shards with a meta.json.
 
     A generator then trains on the folder without the tokenizer (data class CachedTokens). The folder is complete when
-    it appears; an interrupted one leaves nothing.
+    it appears; an interrupted one leaves nothing. Samples are encoded as they are, without augmentation.
 
     Args:
         tokenizer: run folder or export of a tokenizer.
         out: folder for the tokens, made and never written over.
-        data: `digits`, a YAML file with a `data` section, or a run; by default what the tokenizer was trained on.
+        data: `digits`, `emoji`, `photos`, a YAML file with a `data` section, or a run; by default what the tokenizer
+            was trained on.
+        mirror: store the mirror image of every training image too.
         shard_size: samples a file, at most.
         batch: samples encoded at a time.
         device: cpu, cuda, or auto.
@@ -25,9 +34,9 @@ def run(
 
     loaded = load_tokenizer(tokenizer).to(pick_device(device))
     source = open_source(tokenizer if data is None else data)
-    total = len(source.samples("train")) + len(source.samples("val"))
+    total = len(source.samples("train")) * (1 + mirror) + len(source.samples("val"))
     with progress_bar("encoding", total) as progress:
-        meta = write_shards(out, source, loaded, tokenizer, shard_size, batch, progress)
+        meta = write_shards(out, source, loaded, tokenizer, shard_size, batch, mirror, progress)
     counts = ", ".join(f"{count} {split}" for split, count in meta.counts().items())
     print(f"{counts} samples of {meta.spec.bits_per_sample:g} bits in {len(meta.shards)} shards -> {out}")
     print(f"train on them with: mmgen fit --config experiments/NAME/config.yaml --data CachedTokens --data.path {out}")

@@ -7,7 +7,14 @@ Lightning takes seconds to import, so a data module is imported when it is first
 from importlib import import_module
 from typing import Any
 
-_MODULES = {"DataModule": "base", "Digits": "digits", "CachedTokens": "cached"}
+_MODULES = {
+    "CachedTokens": "cached",
+    "DataModule": "base",
+    "Digits": "digits",
+    "Emoji": "emoji",
+    "ImageFolder": "image_folder",
+    "Photos": "photos",
+}
 
 
 def __getattr__(name: str) -> Any:

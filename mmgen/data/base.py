@@ -31,7 +31,7 @@ class DataModule(L.LightningDataModule):
     Args:
         source: the samples.
         global_batch_size: samples behind one optimiser step, over all devices and accumulated batches.
-        seed: keys the order of the training samples.
+        seed: keys the order of the training samples, and their augmentation.
         tokenizer: run or export folder of a trained tokenizer, which encodes `x` on the training device; None trains on
             `x`. It is no part of the model: it is neither trained nor saved with it.
         num_workers: loading processes a device; changes no batch.
@@ -146,7 +146,7 @@ class DataModule(L.LightningDataModule):
             self._resume(self._restored, len(samples))
             self._restored = None
         batches = RankBatches(Stream(len(samples), self.seed), self.split, self._rank()[0], lambda: self.position)
-        return slot_loader(samples, self.num_workers, batches=batches)
+        return slot_loader(samples, self.num_workers, batches=batches, seed=self.seed)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """This process's share of the whole val split, in order."""

@@ -51,7 +51,8 @@ def open_source(text: str) -> Source:
     """The raw samples that a command line names.
 
     Args:
-        text: `digits`; or a YAML file with a `data` section; or a run folder, for the data it was trained on.
+        text: `digits`, `emoji` or `photos`; or a YAML file with a `data` section; or a run folder, for the data it was
+            trained on.
 
     Raises:
         UserError: none of these.
@@ -64,8 +65,14 @@ def open_source(text: str) -> Source:
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
         return build_source(config if isinstance(config, dict) else {})
-    names = {name.lower(): name for name in _KINDS if _KINDS[name] is not CachedTokensSource}
+    names = {name.lower(): name for name, kind in _KINDS.items() if not _needed(kind)}
     if text not in names:
         known = f"{' or '.join(names)}, a YAML file with a data section, or a run"
         raise UserError(f"there is no data {text!r}: name {known}{nearest(text, names)}")
     return build_source({"data": {"class_path": names[text]}})
+
+
+def _needed(kind: type[Source]) -> list[str]:
+    """The arguments without which a source cannot be made."""
+    parameters = inspect.signature(kind).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.default is parameter.empty]

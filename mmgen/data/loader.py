@@ -7,17 +7,33 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmgen.data.sources.base import Batch, Samples
 from mmgen.data.stream import Slot
+from mmgen.errors import UserError
+
+
+class LoadingError(UserError):
+    """A `UserError` that stays one line on its way out of a worker, where torch puts the worker's traceback before it.
+
+    Args:
+        text: the message, or a traceback that ends with it.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.strip().splitlines()[-1].removeprefix(f"{__name__}.{type(self).__name__}: "))
 
 
 class _Slots(Dataset[Batch]):
     """Samples addressed by slot; the epoch travels with the batch, because training's randomness is keyed by it."""
 
-    def __init__(self, samples: Samples) -> None:
-        self.samples = samples
+    def __init__(self, samples: Samples, seed: int | None) -> None:
+        self.samples, self.seed = samples, seed
 
     def __getitems__(self, slots: list[Slot]) -> Batch:  # torch's loader asks for a whole batch at once where it can
         epoch, index = torch.tensor(slots).unbind(1)
-        return self.samples.take(index) | {"epoch": epoch}
+        try:
+            batch = self.samples.take(index) if self.seed is None else self.samples.augmented(index, epoch, self.seed)
+        except UserError as error:
+            raise LoadingError(str(error)) from None
+        return batch | {"epoch": epoch}
 
 
 def _as_is(batch: Any) -> Any:
@@ -31,6 +47,7 @@ def slot_loader(
     batches: Sampler[list[Slot]] | list[list[Slot]] | None = None,
     slots: list[Slot] | None = None,
     size: int = 1,
+    seed: int | None = None,
 ) -> DataLoader[Batch]:
     """A loader over given batches of slots, or over slots cut into batches of `size`.
 
@@ -40,10 +57,11 @@ def slot_loader(
         batches: the batches, finite or not.
         slots: in place of `batches`.
         size: slots a batch.
+        seed: keys the augmentation; None gives the samples as they are.
     """
     how: dict[str, Any] = {"sampler": slots, "batch_size": size} if batches is None else {"batch_sampler": batches}
     return DataLoader(
-        _Slots(samples),
+        _Slots(samples, seed),
         num_workers=workers,
         collate_fn=_as_is,
         pin_memory=torch.cuda.is_available(),

@@ -8,6 +8,7 @@ from typing import get_args
 import torch
 
 from mmgen.data.sources import Samples, Source, SplitName
+from mmgen.data.sources.images import MirroredSamples
 from mmgen.data.sources.shards import Columns, Meta, storage_type, write_folder
 from mmgen.errors import UserError
 from mmgen.store import weights_hash
@@ -21,9 +22,12 @@ def write_shards(
     tokenizer_path: str | Path,
     shard_size: int = 8192,
     batch: int = 256,
+    mirror: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Meta:
     """Encodes both splits of a source into a new folder, on the device the tokenizer is on.
+
+    Samples are taken as they are, without augmentation.
 
     Args:
         out: a folder that does not exist yet, or is empty.
@@ -32,15 +36,19 @@ def write_shards(
         tokenizer_path: the run or export that it was loaded from.
         shard_size: samples a file, at most.
         batch: samples encoded at a time.
+        mirror: store the mirror image of every training image too.
         progress: told after every batch how many samples are done.
 
     Raises:
-        UserError: `out` holds something or cannot be written, or the tokenizer does not take such samples.
+        UserError: `out` holds something or cannot be written, or the tokenizer does not take such samples, or there are
+            no images to mirror.
     """
     if shard_size < 1 or batch < 1:
         raise UserError(f"--shard_size and --batch must be at least 1, got {shard_size} and {batch}")
     if source.spec is not None:
         raise UserError("this data holds tokens already; --data must name raw samples")
+    if mirror and len(source.sample_shape) != 3:
+        raise UserError(f"--mirror is for images, and the samples have shape {tuple(source.sample_shape)}")
     meta = Meta(
         spec=tokenizer.spec,
         class_names=list(source.class_names),
@@ -53,6 +61,8 @@ def write_shards(
     done = 0
     for split in get_args(SplitName):
         samples = source.samples(split)
+        if mirror and split == "train":
+            samples = MirroredSamples(samples)
         shards[split] = _encoded(samples, tokenizer, shard_size, batch, progress, done)
         done += len(samples)
     return write_folder(Path(out), meta, shards)

@@ -48,7 +48,7 @@ class Autoregressive(Paradigm):
         _require_ordered(self.mask, layout)
         real = real_positions(tokens.values, tokens.lengths)
         layout = pad(layout, tokens.lengths, generator.prefix_length).slice(0, layout.length - 1)
-        weights = real / real.sum(1, keepdim=True)
+        weights = real.double() / real.sum(1, keepdim=True)
         return Corrupted(tokens.values[:, :-1], None, layout, self.mask, tokens.values, weights)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:

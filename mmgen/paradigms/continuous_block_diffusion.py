@@ -61,7 +61,7 @@ class ContinuousBlockDiffusion(Blockwise):
         values = torch.cat([data[:, : row.read], noised], dim=1)
         levels = torch.cat([torch.zeros_like(level[:, : row.read, 0]), level[..., 0]], dim=1)
         targets = self.process.target(data.double(), noise, level).to(data.dtype)
-        return Corrupted(values, None, layout, self.mask, targets, real / real.sum(1, keepdim=True), levels)
+        return Corrupted(values, None, layout, self.mask, targets, real.double() / real.sum(1, keepdim=True), levels)
 
     def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
         """Mean squared error (B,) over tokens and channels."""

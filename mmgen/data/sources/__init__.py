@@ -6,6 +6,19 @@ themselves; `mmgen.data.build` rests on that name.
 
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName
 from mmgen.data.sources.digits import DigitsSource
+from mmgen.data.sources.emoji import EmojiSource
+from mmgen.data.sources.image_folder import ImageFolderSource
+from mmgen.data.sources.photos import PhotosSource
 from mmgen.data.sources.tokens import CachedTokensSource
 
-__all__ = ["Batch", "CachedTokensSource", "DigitsSource", "Samples", "Source", "SplitName"]
+__all__ = [
+    "Batch",
+    "CachedTokensSource",
+    "DigitsSource",
+    "EmojiSource",
+    "ImageFolderSource",
+    "PhotosSource",
+    "Samples",
+    "Source",
+    "SplitName",
+]

@@ -30,7 +30,18 @@ class Samples(Dataset[Batch], ABC):
 
     @abstractmethod
     def take(self, index: Tensor) -> Batch:
-        """The samples at index (b,) int64, in that order, as one batch."""
+        """The samples at index (b,) int64, in that order, as one batch: the same ones at every call."""
+
+    def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
+        """The same samples as training sees them; without augmentation, those of `take`.
+
+        Args:
+            index: (b,) int64.
+            epoch: (b,) int64, the pass over the data in which each is seen.
+            seed: of the run. With a sample's number and its epoch it is the key of all that is random
+                (`mmgen.draws`), so that neither batches nor workers nor processes change an image.
+        """
+        return self.take(index)
 
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):  # iteration over a Dataset ends at an IndexError
@@ -50,11 +61,13 @@ class Source(ABC):
         class_names: one name a label; empty when samples have no class.
         sample_shape: shape of one raw sample, such as (1, 28, 28).
         spec: the tokens, where a source is of tokens rather than raw samples.
+        crop: how held-out images were cut to that shape, in a few words, for the protocol of figures.
     """
 
     class_names: list[str]
     sample_shape: tuple[int, ...]
     spec: TokenSpec | None = None
+    crop: str = "none"
 
     @property
     def classes(self) -> int:
