@@ -1,9 +1,9 @@
 """Trained models on disk: run folders and exports, back to modules.
 
 A run folder holds `config.yaml` and `checkpoints/last.ckpt`, as `mmgen fit` writes them. An export holds `config.yaml`
-and `model.safetensors`, and for a generator its tokenizer in `tokenizer/`. Both are read the same way, and neither can
-run code: checkpoints are read with `weights_only`, safetensors holds numbers alone, and a config may only name classes
-of mmgen.
+and `model.safetensors`, and for a generator its tokenizer in `tokenizer/`. A folder of diffusers with an autoencoder
+stands for a tokenizer too. All are read the same way, and none can run code: checkpoints are read with `weights_only`,
+safetensors holds numbers alone, and a config may only name classes of mmgen.
 """
 
 import copy
@@ -25,7 +25,7 @@ from mmgen.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.rebuild import build_generator, build_tokenizer
 from mmgen.recipes import recipes_root
-from mmgen.tokenizers import Tokenizer
+from mmgen.tokenizers import Tokenizer, pretrained
 from mmgen.tokens import TokenSpec
 
 Kind = Literal["tokenizer", "generator"]
@@ -68,13 +68,16 @@ class Loaded:
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer of a run folder or an export, in eval mode and frozen.
+    """The tokenizer of a run folder or an export, or the autoencoder in a folder of diffusers, in eval mode and frozen.
 
     Raises:
         UserError: no such folder, never trained, truncated or corrupt weights, weights of another shape than the config
             says, a generator's folder, or a config that names a class outside mmgen.
     """
-    saved = Saved.read(path, "tokenizer")
+    return _tokenizer(Saved.read(path, "tokenizer"))
+
+
+def _tokenizer(saved: "Saved") -> Tokenizer:
     tokenizer = build_tokenizer(saved.init_args, f"{saved.path / CONFIG}")
     fill(tokenizer, saved.state, saved.weights)
     return tokenizer.eval().requires_grad_(False)
@@ -106,21 +109,25 @@ def load_generator(path: str | Path) -> Loaded:
     return Loaded(generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path)
 
 
-def save_export(path: str | Path, out: str | Path) -> "Saved":
-    """Write a run as an export: config, weights as safetensors, and a generator's tokenizer in `tokenizer/`.
+def save_export(path: str | Path, out: str | Path, image_size: int | None = None, patch: int = 1) -> "Saved":
+    """Write a run, or a folder of diffusers, as an export.
+
+    It holds the config, the weights as safetensors, and a generator's tokenizer in `tokenizer/`.
 
     The weights are those that sampling uses: the average (EMA) where the run kept one. Optimiser state stays behind.
 
     Args:
-        path: the run folder, or an export.
+        path: the run folder, an export, or a folder of diffusers with an autoencoder.
         out: a folder that does not exist yet, or is empty.
+        image_size: of the autoencoder of diffusers, as for `mmgen.tokenizers.pretrained.open_pretrained`.
+        patch: likewise.
 
     Raises:
         UserError: the run cannot be loaded (nothing is written then), or `out` is not empty or cannot be made.
     """
-    saved = Saved.read(path)
-    load = load_tokenizer if saved.kind == "tokenizer" else load_generator
-    load(path)  # an export that does not load is worth nothing: find out before anything is written
+    saved = Saved.read(path, image_size=image_size, patch=patch)
+    # An export that does not load is worth nothing: find out before anything is written.
+    _tokenizer(saved) if saved.kind == "tokenizer" else load_generator(path)
     out = new_folder(out)
     config, source = copy.deepcopy(saved.config), saved.tokenizer_path()
     config |= {
@@ -131,9 +138,8 @@ def save_export(path: str | Path, out: str | Path) -> "Saved":
         data = (config.get("data") or {}).get("init_args") or {}
         if data.get("tokenizer") is not None:
             data["tokenizer"] = str(out / "tokenizer")
-    head = (
-        f"# Exported from {saved.path} after {saved.step} steps. Trains again with: mmgen fit --config {out / CONFIG}\n"
-    )
+    head = f"# Exported from {saved.path} after {saved.step} steps."
+    head += f" Trains again with: mmgen fit --config {out / CONFIG}\n" if saved.step else "\n"
     (out / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False))
     record = {"kind": saved.kind, "step": saved.step, "averaged": saved.averaged, "record": saved.record}
     contiguous = {
@@ -182,9 +188,15 @@ class Saved:
         return self.config["model"]["init_args"]
 
     @classmethod
-    def read(cls, path: str | Path, wanted: Kind | None = None) -> "Saved":
+    def read(
+        cls, path: str | Path, wanted: Kind | None = None, image_size: int | None = None, patch: int = 1
+    ) -> "Saved":
         """Read a folder, of either kind unless one is wanted. Raises UserError as `load_tokenizer` says."""
         path = Path(path)
+        if wanted != "generator" and pretrained.is_pretrained(path):
+            return cls._of_diffusers(path, image_size, patch)
+        if image_size is not None or patch != 1:
+            raise UserError(f"{path} is not a folder of diffusers, so its image_size and patch cannot be chosen")
         config = _read_config(path)
         kind = _kind_of(config, path)
         if wanted is not None and kind != wanted:
@@ -238,6 +250,13 @@ class Saved:
             raise UserError(f"{file} is truncated or corrupt ({_first_line(error)}); export again") from None
         return cls(path, kind, config, file, state, about["step"], about["averaged"], about["record"])
 
+    @classmethod
+    def _of_diffusers(cls, path: Path, image_size: int | None, patch: int) -> "Saved":
+        tokenizer = pretrained.open_pretrained(path, image_size, patch)
+        init_args = {"tokenizer": tokenizer.describe()}
+        config = {"model": {"class_path": "mmgen.lit.TokenizerModule", "init_args": init_args}}
+        return cls(path, "tokenizer", config, path / pretrained.WEIGHTS, tokenizer.state_dict(), step=0, averaged=False)
+
     def tokenizer_path(self) -> Path | None:
         """The folder of a generator's tokenizer: inside an export, or where the run was told it is; None without one.
 
@@ -258,7 +277,7 @@ class Saved:
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
-    """Load a state dict, every name and shape of it, all finite. Raises UserError naming the first that does not fit."""
+    """Load a state dict, whole, of the right shapes, and finite. Raises UserError naming the first that is not."""
     own = module.state_dict()
     for wrong, text in ((own.keys() - state.keys(), "lacks"), (state.keys() - own.keys(), "has an unexpected")):
         if wrong:

@@ -15,6 +15,7 @@ from mmgen.paradigms import (
     ContinuousBlockDiffusion,
     Flow,
     Masked,
+    MaskedDiffusion,
     Paradigm,
 )
 from mmgen.tokens import Tokens, TokenSpec
@@ -29,6 +30,9 @@ PARADIGMS: dict[str, Paradigm] = {
     "block-4": BlockDiffusion(4),
     "block-all": BlockDiffusion(9),
     "tiles": BlockDiffusion(4, tiles=True),
+    "diffusion": MaskedDiffusion("cosine", steps=5),
+    "mended": MaskedDiffusion("polynomial", self_conditioning=True, steps=5),
+    "uniform": MaskedDiffusion(corruption="uniform", self_conditioning=True, steps=5),
     "flow-1": ContinuousBlockDiffusion(1, Flow(), steps=3),
     "flow-4": ContinuousBlockDiffusion(4, Flow("x0"), steps=3),
     "flow-all": ContinuousBlockDiffusion(9, Flow(density="logit_normal", shift=2.0), steps=3),

@@ -7,6 +7,7 @@ from mmgen.paradigms.continuous_block_diffusion import ContinuousBlockDiffusion
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import Guidance
 from mmgen.paradigms.masked import Masked
+from mmgen.paradigms.masked_diffusion import MaskedDiffusion
 from mmgen.paradigms.mixture import Mixture
 from mmgen.paradigms.noise import DDPM, Flow, NoiseProcess
 
@@ -19,6 +20,7 @@ __all__ = [
     "Flow",
     "Guidance",
     "Masked",
+    "MaskedDiffusion",
     "Mixture",
     "NoiseProcess",
     "Paradigm",

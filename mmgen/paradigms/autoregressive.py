@@ -53,6 +53,7 @@ class Autoregressive(Paradigm):
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """One token a step; `keep` may fix a beginning of each row, which is read in one pass."""
+        options.decoding.require_supported(f"mode {self.mode!r}")
         canvas = Canvas(generator, request)
         row = row_layout(generator.prefix_length, generator.spec.grid, canvas.tokens.device)
         _require_ordered(self.mask, row)

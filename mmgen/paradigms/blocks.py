@@ -85,6 +85,7 @@ class Blockwise(Paradigm):
         A finished block enters the cache together with the first pass over the next one, so that it costs no pass of
         its own.
         """
+        options.decoding.require_supported(f"mode {self.mode!r}")
         row = self.row(generator, generator.spec.grid, request.labels.device)
         canvas = Canvas(generator, request, row.order)
         unit = row.unit[: canvas.length]

@@ -6,7 +6,7 @@ positions.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,11 +18,17 @@ from mmgen.paradigms.schedules import ScheduleName, remaining
 
 Order = Literal["confidence", "margin", "entropy", "random"]
 Select = Literal["count", "threshold", "entropy_bound"]
+Remask = Literal["none", "cap", "loop"]
 
 
 @dataclass(frozen=True)
 class Decoding:
     """How tokens are drawn and which of them are committed in a step.
+
+    Temperature, top-k and top-p hold in every mode (of continuous tokens the temperature alone). Order, noise, select,
+    threshold and entropy_bound are for the modes `masked` and `block`: `ar` has its order and `diffusion` draws what it
+    reveals. The remasking options are for the mode `diffusion` under absorbing corruption, and stop_entropy for it
+    under uniform corruption; elsewhere they are refused.
 
     Args:
         temperature: divides the logits; 0 takes the most probable choice.
@@ -36,6 +42,14 @@ class Decoding:
             `entropy_bound`.
         threshold: probability above which the drawn token is committed; for select = threshold.
         entropy_bound: nats; for select = entropy_bound (0 commits one token a step, and any that are certain).
+        remask: hide revealed tokens again, so that early mistakes can be mended (ReMDM, Wang et al. 2025): in every
+            step (`cap`), or in a `loop` of steps that reveal as many as they hide.
+        remask_eta: probability that a step hides a revealed token, as far as the noise level admits it; 0 is ancestral
+            sampling.
+        remask_at: share of the tokens that are revealed when the loop begins.
+        remask_share: share of the steps that the loop takes.
+        stop_entropy: nats; a row stops once its most probable tokens were the same in two more steps and their mean
+            entropy is below this. None runs all steps.
     """
 
     temperature: float = 1.0
@@ -46,6 +60,11 @@ class Decoding:
     select: Select = "count"
     threshold: float = 0.9
     entropy_bound: float = 0.5
+    remask: Remask = "none"
+    remask_eta: float = 0.05
+    remask_at: float = 0.9
+    remask_share: float = 0.5
+    stop_entropy: float | None = None
 
     def __post_init__(self) -> None:
         checks = {
@@ -55,10 +74,31 @@ class Decoding:
             f"noise {self.noise} must be at least 0": self.noise >= 0,
             f"threshold {self.threshold} must lie in [0, 1]": 0 <= self.threshold <= 1,
             f"entropy_bound {self.entropy_bound} must be at least 0": self.entropy_bound >= 0,
+            f"remask {self.remask!r} must be one of {', '.join(get_args(Remask))}": self.remask in get_args(Remask),
+            f"remask_eta {self.remask_eta} must lie in [0, 1]": 0 <= self.remask_eta <= 1,
+            f"remask_at {self.remask_at} must lie in [0, 1]": 0 <= self.remask_at <= 1,
+            f"remask_share {self.remask_share} must lie in [0, 1)": 0 <= self.remask_share < 1,
+            f"stop_entropy {self.stop_entropy} must be at least 0": self.stop_entropy is None or self.stop_entropy >= 0,
         }
         for message, fine in checks.items():
             if not fine:
                 raise UserError(message)
+
+    def require_supported(self, sampler: str, *supported: str) -> None:
+        """Refuse the rules of other samplers, which this one would leave out without a word.
+
+        Args:
+            sampler: named in the error.
+            supported: those of `remask` and `stop_entropy` that it follows.
+        """
+        asked = {"remask": self.remask != "none", "stop_entropy": self.stop_entropy is not None}
+        owners = {"remask": "absorbing", "stop_entropy": "uniform"}
+        for name in asked:
+            if asked[name] and name not in supported:
+                raise UserError(
+                    f"{name} does nothing in {sampler}: leave it out, or sample in mode 'diffusion' with"
+                    f" {owners[name]} corruption"
+                )
 
 
 def distribution(logits: Tensor, decoding: Decoding) -> Tensor:

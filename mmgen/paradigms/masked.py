@@ -59,6 +59,7 @@ class Masked(Paradigm):
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Reveal several tokens a step; `keep` may fix any positions."""
+        options.decoding.require_supported(f"mode {self.mode!r}")
         canvas = Canvas(generator, request)
         start = generator.prefix_length
         row = row_layout(start, generator.spec.grid, canvas.tokens.device)

@@ -1,13 +1,16 @@
 """Masking schedules: the share of positions that is hidden, as a function of progress from 0 (all hidden) to 1
-(none).
+(none); and those of discrete diffusion, by time from 0 (data) to 1 (noise), with the derivatives that its loss needs.
 """
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from mmgen.errors import UserError, nearest
 
 ScheduleName = Literal["linear", "cosine", "arccos"]
 
@@ -32,3 +35,50 @@ def remaining(name: ScheduleName, step: int, steps: int, size: Tensor) -> Tensor
     """How many of `size` positions are still hidden after sampling step 0 <= `step` < steps: floor(share * size)."""
     progress = torch.tensor((step + 1) / steps, dtype=torch.float64)
     return torch.floor(hidden_share(name, progress).to(size.device) * size + 1e-9).long()
+
+
+NoiseScheduleName = Literal["linear", "cosine", "polynomial"]
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """How discrete diffusion corrupts tokens over time t, from 0 (none of them) to 1 (all): MD4's 1 - alpha_t (Shi et
+    al. 2024, table 1), all in float64 and exact at both ends.
+
+    At t = 1 - progress the linear and cosine laws are those of `hidden_share`.
+
+    Args:
+        name: linear, t; cosine, sin(pi t / 2); polynomial, t^exponent.
+        exponent: of the polynomial; above 1 keeps more tokens than the linear law.
+    """
+
+    name: NoiseScheduleName = "linear"
+    exponent: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(NoiseScheduleName):
+            known = ", ".join(get_args(NoiseScheduleName))
+            raise UserError(f"schedule {self.name!r} is not one of {known}{nearest(self.name, known.split(', '))}")
+        if self.exponent <= 0:
+            raise UserError(f"exponent {self.exponent} must be positive")
+
+    @property
+    def power(self) -> float:
+        """1 for the linear law."""
+        return self.exponent if self.name == "polynomial" else 1.0
+
+    def share(self, time: Tensor) -> Tensor:
+        """1 - alpha_t, the probability that a token is corrupted."""
+        time = time.double()
+        return torch.sin(math.pi / 2 * time) if self.name == "cosine" else time**self.power
+
+    def rate(self, time: Tensor) -> Tensor:
+        """-d alpha_t / dt, at least 0."""
+        time = time.double()
+        if self.name == "cosine":
+            return math.pi / 2 * torch.cos(math.pi / 2 * time)
+        return self.power * time ** (self.power - 1)
+
+    def time(self, share: float) -> float:
+        """When that share of the tokens is corrupted: the inverse of `share`."""
+        return math.asin(share) / (math.pi / 2) if self.name == "cosine" else share ** (1 / self.power)

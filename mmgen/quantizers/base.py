@@ -18,8 +18,8 @@ class Quantized:
 
     Args:
         values: (..., dim) in z's dtype: exactly the codes, with a straight-through gradient to z.
-        indices: (...) int64.
-        losses: named scalars, already weighted: their sum is the quantizer's loss.
+        indices: (...) int64; (..., levels) of a residual quantizer.
+        losses: named scalars, already weighted: their sum is the quantizer's loss. Empty where it has none.
     """
 
     values: Tensor
@@ -35,11 +35,16 @@ class Quantizer(nn.Module, ABC):
 
     Only `forward` in training mode changes state or talks to other ranks. There every rank makes the same collective
     calls whatever its data, so that none waits for another. `encode` and `lookup` are local and deterministic.
+    Randomness is keyed by a count of the batches seen, which is part of the state, and never taken from a global
+    generator: a resumed run goes on bit for bit.
+
+    `TokenSpec(quantizer.kind, quantizer.size, grid, levels=quantizer.levels)` describes the tokens.
     """
 
     dim: int  # length of the vectors that go in and come out
-    kind: Literal["categorical", "bits"]  # as in TokenSpec
-    size: int  # vocabulary size, or number of bits
+    kind: Literal["categorical", "bits", "residual"]  # as in TokenSpec
+    size: int  # vocabulary size, number of bits, or vocabulary size of each level, by kind
+    levels: int = 1  # codes a vector: the last axis of a residual quantizer's indices, which others do not have
 
     @abstractmethod
     def quantize(self, z: Tensor) -> Quantized:
@@ -47,11 +52,11 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, z: Tensor) -> Tensor:
-        """z (..., dim) -> indices (...) int64 as `forward` gives them, without losses or any change of state."""
+        """z (..., dim) -> indices as `forward` gives them, without losses or any change of state."""
 
     @abstractmethod
     def lookup(self, indices: Tensor) -> Tensor:
-        """indices (...) int64 -> their codes (..., dim) float32. Raises UserError on an index out of range."""
+        """indices as `forward` gives them -> their codes (..., dim) float32. Raises UserError on one out of range."""
 
     def forward(self, z: Tensor) -> Quantized:
         """z (..., dim), any float dtype. Raises UserError where z has another last axis, or is not finite."""
@@ -105,6 +110,15 @@ def sum_over_ranks(x: Tensor) -> Tensor:
         x = x.detach().clone(memory_format=torch.contiguous_format)
         dist.all_reduce(x)
     return x
+
+
+def place_among_ranks(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(items on the ranks before this one, items on all ranks) where this rank has `count`. A collective call."""
+    rank, ranks = world()
+    counts = torch.zeros(ranks, dtype=torch.int64, device=device)
+    counts[rank] = count
+    counts = sum_over_ranks(counts)
+    return counts[:rank].sum(), counts.sum()
 
 
 def mean_over_ranks(x: Tensor) -> Tensor:

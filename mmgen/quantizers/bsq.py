@@ -2,19 +2,13 @@
 
 import math
 
-import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
-from mmgen.errors import UserError
-from mmgen.quantizers.base import Quantized, Quantizer, mean_over_ranks, straight_through
-from mmgen.tokens import pack_bits, unpack_bits
-
-_TINY = 1e-30
+from mmgen.quantizers.binary import SignQuantizer
 
 
-class BSQ(Quantizer):
+class BSQ(SignQuantizer):
     """Binary spherical quantization (Zhao et al. 2024, arXiv 2406.07548).
 
     The code is the signs of u = z / |z|, scaled by 1 / sqrt(bits) to lie on the sphere; +1 where z > 0, so that 0 is
@@ -31,17 +25,16 @@ class BSQ(Quantizer):
     In training, `diversity` is of the batch over all ranks; in eval mode all losses are local.
 
     Args:
-        bits: 1 to 62.
+        bits: 1 to 62; as published 18 or 36.
         group: bits whose joint distribution `diversity` averages. 1 costs O(bits) and is an upper bound on the entropy,
-            blind to correlations between bits; `bits` is exact, at 2^bits numbers a vector. Must divide bits.
+            blind to correlations between bits; `bits` is exact, at 2^bits numbers a vector; 9 is as published, at 2^9
+            numbers a group. Must divide bits.
         temperature: of the soft assignment. At 1 a bit is nearly a fair coin and the entropies hardly bind; the lower
             it is, the more they measure the hard code.
         entropy_weight: of both entropy terms.
         diversity: weight of the batch entropy against the certainty; lower lets codes be used less evenly.
         commitment: weight of the commitment loss, 0 as released.
     """
-
-    kind = "bits"
 
     def __init__(
         self,
@@ -52,62 +45,9 @@ class BSQ(Quantizer):
         diversity: float = 1.0,
         commitment: float = 0.0,
     ) -> None:
-        super().__init__()
-        if not 1 <= bits <= 62:
-            raise UserError(f"BSQ packs its bits into an int64: choose 1 to 62 bits, not {bits}")
-        if not 1 <= group <= 16 or bits % group:
-            raise UserError(
-                f"BSQ group must divide {bits} bits and be 1 to 16 (it costs 2^group numbers a vector), not {group}"
-            )
-        if temperature <= 0 or min(entropy_weight, diversity, commitment) < 0:
-            raise UserError("BSQ needs temperature > 0, and entropy_weight, diversity and commitment >= 0")
-        self.dim = self.size = bits
-        self.group, self.temperature, self.entropy_weight = group, temperature, entropy_weight
-        self.diversity, self.commitment = diversity, commitment
+        super().__init__(bits, group, temperature, entropy_weight, diversity, commitment)
+        self.scale = 1 / math.sqrt(bits)
 
-    def quantize(self, z: Tensor) -> Quantized:
-        u = F.normalize(z, dim=-1)
-        positive = z > 0
-        codes = self._codes(positive)
-        certain, spread = self.entropies(u)
-        losses = {
-            "certainty": self.entropy_weight * certain,
-            "diversity": -self.entropy_weight * self.diversity * spread,
-            "commitment": self.commitment * (u - codes).square().sum(-1).mean(),
-        }
-        return Quantized(straight_through(u, codes), pack_bits(positive), losses)
-
-    def encode(self, z: Tensor) -> Tensor:
-        return pack_bits(self.check_vectors(z) > 0)
-
-    def lookup(self, indices: Tensor) -> Tensor:
-        self.check_indices(indices, 2**self.size)
-        return self._codes(unpack_bits(indices, self.size))
-
-    def entropies(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """u (..., bits) on the unit sphere -> (mean entropy of q(c | u), entropy of the mean of q), nats."""
-        logits = rearrange(u, "... bits -> (...) bits") * (2 / (self.temperature * math.sqrt(self.size)))
-        certain = bernoulli_entropy(logits).sum(-1).mean()
-        mean = group_probabilities(logits, self.group).mean(0)
-        if self.training:
-            mean = mean_over_ranks(mean)
-        return certain, -(mean * mean.clamp_min(_TINY).log()).sum()  # a bare log has no finite gradient at 0
-
-    def _codes(self, positive: Tensor) -> Tensor:
-        return (positive.float() * 2 - 1) / math.sqrt(self.size)
-
-
-def bernoulli_entropy(logits: Tensor) -> Tensor:
-    """Nats. From logits, because the gradient through the probability is infinite once a bit saturates."""
-    return F.softplus(logits) - logits * logits.sigmoid()
-
-
-def group_probabilities(logits: Tensor, group: int) -> Tensor:
-    """(n, bits) logits of independent bits -> (n, bits / group, 2^group) joint probabilities of each group's values."""
-    logits = rearrange(logits, "n (groups group) -> n groups group", group=group)
-    ones, zeros = logits.sigmoid(), (-logits).sigmoid()
-    joint = torch.ones_like(ones[..., :1])
-    for bit in range(group):  # the first bit is the most significant
-        either = torch.stack([zeros[..., bit], ones[..., bit]], dim=-1)
-        joint = rearrange(joint[..., :, None] * either[..., None, :], "n groups high low -> n groups (high low)")
-    return joint
+    def place(self, z: Tensor) -> Tensor:
+        """z (..., bits) -> u on the unit sphere; the zero vector stays where it is."""
+        return F.normalize(z, dim=-1)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmgen.draws import Draws
 from mmgen.errors import UserError
-from mmgen.quantizers.base import Quantized, Quantizer, straight_through, sum_over_ranks, world
+from mmgen.quantizers.base import Quantized, Quantizer, place_among_ranks, straight_through, sum_over_ranks
 
 _SCORES_AT_ONCE = 2**26  # distances held in memory at a time
 
@@ -35,6 +35,7 @@ class VQ(Quantizer):
     """
 
     kind = "categorical"
+    offset = 0.0  # of its draws in [0, 1): the levels of a residual quantizer must not pick the same vectors
 
     def __init__(
         self,
@@ -64,25 +65,25 @@ class VQ(Quantizer):
     def quantize(self, z: Tensor) -> Quantized:
         flat = self._flat(z)
         if self.training:
-            self._revive(flat.detach())
+            self.revive(flat.detach())
         else:
-            self._require_codebook()
-        indices = self._nearest(flat)
+            self.require_codebook()
+        indices = self.nearest(flat)
         codes = self.codebook[indices]
         commitment = self.commitment * F.mse_loss(flat, codes)
         if self.training:
-            self._follow(flat.detach(), indices)
+            self.follow(flat.detach(), indices)
         return Quantized(
             straight_through(flat, codes).view(z.shape), indices.view(z.shape[:-1]), {"commitment": commitment}
         )
 
     def encode(self, z: Tensor) -> Tensor:
-        self._require_codebook()
+        self.require_codebook()
         with torch.autocast(z.device.type, enabled=False):
-            return self._nearest(self._flat(self.check_vectors(z))).view(z.shape[:-1])
+            return self.nearest(self._flat(self.check_vectors(z))).view(z.shape[:-1])
 
     def lookup(self, indices: Tensor) -> Tensor:
-        self._require_codebook()
+        self.require_codebook()
         self.check_indices(indices, self.size)
         return self.codebook[indices]
 
@@ -90,46 +91,52 @@ class VQ(Quantizer):
         flat = rearrange(z, "... dim -> (...) dim").to(self.codebook.dtype)
         return F.normalize(flat, dim=-1) if self.cosine else flat
 
-    def _require_codebook(self) -> None:
+    def require_codebook(self) -> None:
+        """Raises UserError before the first batch."""
         if not self.batches:
             raise UserError("the VQ codebook is empty: train the tokenizer, or load a checkpoint, before using it")
 
-    def _nearest(self, flat: Tensor) -> Tensor:
-        """(n, dim) -> (n,). Least |z - c|^2, as greatest z.c - |c|^2 / 2; the first code wins a tie."""
-        half_norms = self.codebook.square().sum(-1) / 2
-        parts = flat.detach().split(max(1, _SCORES_AT_ONCE // self.size))
-        return torch.cat([torch.addmm(-half_norms, part, self.codebook.T).argmax(-1) for part in parts])
+    def nearest(self, flat: Tensor, codes: int | None = None) -> Tensor:
+        """(n, dim) -> (n,) among the first `codes` codes, or all. The first one wins a tie."""
+        book = self.codebook[:codes]
+        half_norms = book.square().sum(-1) / 2
+        parts = flat.detach().split(max(1, _SCORES_AT_ONCE // len(book)))
+        # The least |z - c|^2 has the greatest z.c - |c|^2 / 2.
+        return torch.cat([torch.addmm(-half_norms, part, book.T).argmax(-1) for part in parts])
 
     @torch.no_grad()
-    def _revive(self, flat: Tensor) -> None:
-        """Move dead codes to vectors of the global batch.
+    def revive(self, flat: Tensor) -> None:
+        """Move dead codes to vectors of the global batch (n, dim): a collective call, without a branch on the data."""
+        vectors, share = self.candidates(flat, self.offset)
+        self.replace((self.usage < self.dead_below * share) | (self.batches == 0), vectors, share)
 
-        One from each of `codes` equal stretches of it, hence distinct where it has enough. Without a branch on the
-        data: every rank makes both collective calls every time.
+    @torch.no_grad()
+    def candidates(self, flat: Tensor, offset: float) -> tuple[Tensor, Tensor]:
+        """A vector of the global batch for every code (size, dim), and an even share of the batch.
+
+        One from each of `size` equal stretches of it, hence distinct where it has enough; from another place in the
+        stretch for another offset. A collective call.
         """
-        rank, ranks = world()
-        sizes = flat.new_zeros(ranks, dtype=torch.int64)
-        sizes[rank] = len(flat)
-        sizes = sum_over_ranks(sizes)
-        start, total = sizes[:rank].sum(), sizes.sum()
-
-        codes = torch.arange(self.size, device=flat.device)
-        draws = Draws(0, codes, self.batches)
+        start, total = place_among_ranks(len(flat), flat.device)
+        draws = Draws(0, torch.arange(self.size, device=flat.device), self.batches)
         stretch = draws.uniform("stretch").argsort()
-        picks = ((stretch + draws.uniform("place")) * total / self.size).long().clamp_max(total - 1)
+        place = (draws.uniform("place") + offset) % 1
+        picks = ((stretch + place) * total / self.size).long().clamp_max(total - 1)
         mine = (picks >= start) & (picks < start + len(flat))
         local = (picks - start).clamp(0, len(flat) - 1)
-        vectors = sum_over_ranks(torch.where(mine[:, None], flat[local], 0.0))
+        return sum_over_ranks(torch.where(mine[:, None], flat[local], 0.0)), total / self.size
 
-        share = total / self.size
-        dead = (self.usage < self.dead_below * share) | (self.batches == 0)
+    def replace(self, dead: Tensor, vectors: Tensor, usage: Tensor) -> None:
+        """Put vectors (size, dim) in the place of dead codes (size,) bool, each as if it had had `usage` vectors."""
         self.codebook.copy_(torch.where(dead[:, None], vectors, self.codebook))
-        self.usage.copy_(torch.where(dead, share, self.usage))
-        self.sums.copy_(torch.where(dead[:, None], vectors * share, self.sums))
+        self.usage.copy_(torch.where(dead, usage, self.usage))
+        self.sums.copy_(torch.where(dead[:, None], vectors * usage, self.sums))
 
     @torch.no_grad()
-    def _follow(self, flat: Tensor, indices: Tensor) -> None:
-        """Move each code towards the mean of the vectors that chose it, over all ranks."""
+    def follow(self, flat: Tensor, indices: Tensor) -> None:
+        """Move each code towards the mean of the vectors (n, dim) that chose it (n,), over all ranks: a collective
+        call. Ends the batch.
+        """
         counted = torch.cat([flat, flat.new_ones(len(flat), 1)], dim=-1)
         totals = sum_over_ranks(flat.new_zeros(self.size, self.dim + 1).index_add_(0, indices, counted))
         self.sums.lerp_(totals[:, :-1], 1 - self.decay)

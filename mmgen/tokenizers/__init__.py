@@ -2,5 +2,17 @@
 
 from mmgen.tokenizers.base import Reconstruction, Tokenizer
 from mmgen.tokenizers.image import ConvImageTokenizer
+from mmgen.tokenizers.kl import KLImageTokenizer
+from mmgen.tokenizers.pretrained import DiffusersTokenizer
+from mmgen.tokenizers.vit import ViTTokenizer
+from mmgen.tokenizers.vqgan import VQGANTokenizer
 
-__all__ = ["ConvImageTokenizer", "Reconstruction", "Tokenizer"]
+__all__ = [
+    "ConvImageTokenizer",
+    "DiffusersTokenizer",
+    "KLImageTokenizer",
+    "Reconstruction",
+    "Tokenizer",
+    "VQGANTokenizer",
+    "ViTTokenizer",
+]

@@ -50,6 +50,13 @@ class Tokenizer(nn.Module, ABC):
     def forward(self, x: Tensor) -> Reconstruction:
         """x (B, *sample_shape) in [-1, 1] -> reconstruction, with gradients. Raises UserError as `encode` does."""
 
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """Weight of the decoder's last convolution or linear map, on whose output an adversarial loss is balanced
+        against the others (Esser et al. 2021, equation 7). Raises UserError where the decoder is not trained here.
+        """
+        raise UserError(f"{type(self).__name__} names no last layer, so its losses cannot be balanced by gradients")
+
     def check_samples(self, x: Tensor) -> Tensor:
         """x, if it is what this tokenizer was made for."""
         shape = ", ".join(map(str, self.sample_shape))
@@ -66,7 +73,15 @@ class Tokenizer(nn.Module, ABC):
         return x
 
     def check_tokens(self, tokens: Tokens) -> Tensor:
-        """The values of tokens, if their grid is this tokenizer's."""
-        if tuple(tokens.grid) != tuple(self.spec.grid):
-            raise UserError(f"{type(self).__name__} decodes a token grid of {self.spec.grid}, got {tokens.grid}")
-        return tokens.values
+        """The values of tokens, if their grid and what a position holds are this tokenizer's."""
+        name, spec, values = type(self).__name__, self.spec, tokens.values
+        if tuple(tokens.grid) != tuple(spec.grid):
+            raise UserError(f"{name} decodes a token grid of {spec.grid}, got {tokens.grid}")
+        inner = {"residual": (spec.levels,), "continuous": (spec.size,)}.get(spec.kind, ())
+        if tuple(values.shape[2:]) != inner:
+            shape = ", ".join(map(str, ("batch", spec.length, *inner)))
+            raise UserError(f"{name} decodes tokens of shape ({shape}), got {tuple(values.shape)}")
+        if spec.kind == "continuous" and not (values.is_floating_point() and values.isfinite().all()):
+            found = "NaN or infinity" if values.is_floating_point() else str(values.dtype)
+            raise UserError(f"{name} decodes finite floats, got {found}; did the generator diverge?")
+        return values

@@ -1,22 +1,19 @@
-"""Convolutional image tokenizer with a VQ or BSQ bottleneck."""
+"""Convolutional image tokenizer around any quantizer, quick on a CPU."""
 
 import math
 
-import torch
-from einops import rearrange
 from torch import Tensor, nn
 
-from mmgen.errors import UserError
 from mmgen.quantizers import Quantizer
-from mmgen.tokenizers.base import Reconstruction, Tokenizer
-from mmgen.tokens import Tokens, TokenSpec
+from mmgen.tokenizers.conv import check_sizes, conv_decoder, conv_encoder, last_weight
+from mmgen.tokenizers.quantized import QuantizedImageTokenizer
 
 
-class ConvImageTokenizer(Tokenizer):
+class ConvImageTokenizer(QuantizedImageTokenizer):
     """Residual convolutional encoder and decoder around a quantizer (VQGAN, Esser et al. 2021), without attention.
 
-    Resolution changes by space-to-depth and depth-to-space beside a convolution (Shi et al. 2016), so that none runs at
-    the full resolution of the image: that is what makes it quick on a CPU.
+    No convolution runs at the full resolution of the image (`mmgen.tokenizers.conv`): that is what makes it quick on a
+    CPU. The published shape is `VQGANTokenizer`.
 
     Args:
         quantizer: the bottleneck; its `dim` is the number of channels of the latent grid.
@@ -37,98 +34,17 @@ class ConvImageTokenizer(Tokenizer):
         downsample: int | list[int] = 4,
         blocks: int = 1,
     ) -> None:
-        super().__init__()
-        strides = _strides(downsample)
-        if min(image_size, channels, width) < 1 or blocks < 0:
-            sizes = f"{image_size}, {channels}, {width}, {blocks}"
-            raise UserError(f"image_size, channels and width must be at least 1 and blocks at least 0; got {sizes}")
-        side, rest = divmod(image_size, math.prod(strides))
-        if rest:
-            raise UserError(f"image_size {image_size} is not divisible by the downsampling {math.prod(strides)}")
-        self.sample_shape = (channels, image_size, image_size)
-        self.spec = TokenSpec(quantizer.kind, quantizer.size, grid=(1, side, side), modality="image")
-        self.quantizer = quantizer
+        strides = check_sizes(image_size, channels, width, downsample, blocks)
+        super().__init__(quantizer, image_size, channels, side=image_size // math.prod(strides))
+        self.encoder = conv_encoder(channels, width, strides, blocks, quantizer.dim)
+        self.decoder = conv_decoder(channels, width, strides, blocks, quantizer.dim)
 
-        inputs = [channels] + [width] * (len(strides) - 1)
-        down = [
-            nn.Sequential(Shrink(c, width, s), *(ResidualBlock(width) for _ in range(blocks)))
-            for c, s in zip(inputs, strides, strict=True)
-        ]
-        up = [
-            nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)), Grow(width, c, s))
-            for c, s in zip(inputs, strides, strict=True)
-        ]
-        self.encoder = nn.Sequential(*down, norm(width), nn.SiLU(), nn.Conv2d(width, quantizer.dim, 1))
-        self.decoder = nn.Sequential(nn.Conv2d(quantizer.dim, width, 3, padding=1), *reversed(up))
+    @property
+    def last_layer(self) -> nn.Parameter:
+        return last_weight(self.decoder)
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tokens:
-        return self._tokens(self.quantizer.encode(self._latents(x)))
+    def to_latents(self, x: Tensor) -> Tensor:
+        return self.encoder(x)
 
-    @torch.no_grad()
-    def decode(self, tokens: Tokens) -> Tensor:
-        indices = rearrange(self.check_tokens(tokens), "b (h w) -> b h w", h=self.spec.grid[1])
-        return self._pixels(self.quantizer.lookup(indices)).clamp(-1, 1)
-
-    def forward(self, x: Tensor) -> Reconstruction:
-        quantized = self.quantizer(self._latents(x))
-        return Reconstruction(self._pixels(quantized.values), self._tokens(quantized.indices), quantized.losses)
-
-    def _latents(self, x: Tensor) -> Tensor:
-        return rearrange(self.encoder(self.check_samples(x)), "b c h w -> b h w c")
-
-    def _pixels(self, codes: Tensor) -> Tensor:
-        codes = codes.to(next(self.decoder.parameters()).dtype)
-        return self.decoder(rearrange(codes, "b h w c -> b c h w").contiguous())
-
-    def _tokens(self, indices: Tensor) -> Tokens:
-        return Tokens(rearrange(indices, "b h w -> b (h w)"), self.spec.grid)
-
-
-class Shrink(nn.Sequential):
-    """(b, c, h s, w s) -> (b, out, h, w): space to depth, then a convolution."""
-
-    def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__(nn.PixelUnshuffle(stride), nn.Conv2d(channels * stride**2, out, 3, padding=1))
-
-
-class Grow(nn.Sequential):
-    """(b, c, h, w) -> (b, out, h s, w s): a convolution, then depth to space."""
-
-    def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__(
-            norm(channels), nn.SiLU(), nn.Conv2d(channels, out * stride**2, 3, padding=1), nn.PixelShuffle(stride)
-        )
-
-
-class ResidualBlock(nn.Module):
-    """x + conv(conv(x)), each after GroupNorm and SiLU; the identity at first."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        last = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        self.branch = nn.Sequential(
-            norm(width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), norm(width), nn.SiLU(), last
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.branch(x)
-
-
-def norm(width: int) -> nn.GroupNorm:
-    """GroupNorm of 8 groups, or the most that divide the width."""
-    return nn.GroupNorm(math.gcd(width, 8), width)
-
-
-def _strides(downsample: int | list[int]) -> list[int]:
-    if isinstance(downsample, int):
-        steps = downsample.bit_length() - 1
-        if downsample < 2 or downsample != 2**steps:
-            raise UserError(
-                f"downsample {downsample} is not a power of two of at least 2; give the steps as a list, such as [3, 2]"
-            )
-        return [2] * steps
-    if not downsample or min(downsample) < 1:
-        raise UserError(f"downsample steps {downsample} must be whole numbers of at least 1")
-    return list(downsample)
+    def to_pixels(self, codes: Tensor) -> Tensor:
+        return self.decoder(codes)

@@ -182,8 +182,25 @@ def test_heads_start_uniform() -> None:
         {"noise": -1},
         {"threshold": 2},
         {"entropy_bound": -1},
+        {"remask": "often"},
+        {"remask_eta": 1.5},
+        {"remask_at": -0.1},
+        {"remask_share": 1.0},
+        {"stop_entropy": -1},
     ],
 )
 def test_impossible_rules_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         Decoding(**wrong)  # type: ignore[arg-type]
+
+
+def test_rules_of_other_samplers_are_refused_and_those_that_are_off_are_not() -> None:
+    Decoding(remask_eta=0.3).require_supported("here")
+    Decoding(remask="cap", stop_entropy=1.0).require_supported("here", "remask", "stop_entropy")
+    for rules, other, name in [
+        (Decoding(remask="loop"), "stop_entropy", "remask"),
+        (Decoding(stop_entropy=0.5), "remask", "stop_entropy"),
+    ]:
+        with pytest.raises(UserError, match=f"{name} does nothing in here") as raised:
+            rules.require_supported("here", other)
+        assert "\n" not in str(raised.value)

@@ -20,7 +20,11 @@ from tests.worlds import GRID, PARADIGMS, draws, generator, ragged, spec_for, to
 
 LABELS = torch.tensor([0, 1, 2, -1])
 LENGTHS = torch.tensor([9, 3, 7, 1])
-HIDING = {name: each for name, each in PARADIGMS.items() if name.split("-")[0] in ("ar", "masked", "block", "tiles")}
+HIDING = {
+    name: each
+    for name, each in PARADIGMS.items()
+    if name.split("-")[0] in ("ar", "masked", "block", "tiles", "diffusion")
+}
 CONTINUOUS = {name: each for name, each in PARADIGMS.items() if isinstance(each, ContinuousBlockDiffusion)}
 paradigms = pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
 

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 import mmgen
-from mmgen.quantizers import BSQ, VQ
+from mmgen.quantizers import BSQ, LFQ, VQ, ResidualVQ
 
 Learnt = dict[str, Tensor]
 STEPS = 4
@@ -22,7 +22,7 @@ def batch(step: int, dim: int, rows: int = 48) -> Tensor:
 
 
 def learn(part: slice, uneven: slice) -> Learnt:
-    """Everything the quantizers learn from that part of each batch (VQ also from parts that differ in size)."""
+    """Everything the quantizers learn from that part of each batch (codebooks also from parts that differ in size)."""
     torch.set_num_threads(1)
     results = {}
     for name, rows in (("even", part), ("uneven", uneven)):
@@ -31,11 +31,18 @@ def learn(part: slice, uneven: slice) -> Learnt:
             for step in range(STEPS):
                 vq(batch(step, 3)[rows])
             results |= {f"vq/{name}/{cosine}/{key}": value for key, value in vq.state_dict().items()}
+        for shared in (False, True):
+            rvq = ResidualVQ(10, 3, 3, shared, dropout=0.7, decay=0.7, dead_below=0.5).train()
+            for step in range(STEPS):
+                values = rvq(batch(step, 3)[rows]).values
+            results |= {f"residual/{name}/{shared}/{key}": value for key, value in rvq.state_dict().items()}
+            results[f"rows/{name}/{shared}"] = values  # after dropout
     for group in (1, 2, 4):
-        z = batch(0, 4)[part].requires_grad_()
-        losses = BSQ(4, group).train()(z).losses
-        (gradient,) = torch.autograd.grad(losses["diversity"] + losses["certainty"], z)
-        results |= {f"bsq/{group}/diversity": losses["diversity"].detach(), f"gradient/{group}": gradient}
+        for quantizer in (BSQ(4, group), LFQ(4, group)):
+            z, kind = batch(0, 4)[part].requires_grad_(), f"{type(quantizer).__name__}/{group}"
+            losses = quantizer.train()(z).losses
+            (gradient,) = torch.autograd.grad(losses["diversity"] + losses["certainty"], z)
+            results |= {f"{kind}/diversity": losses["diversity"].detach(), f"gradient/{kind}": gradient}
     return results
 
 
@@ -66,7 +73,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Learnt, Learnt, Le
 
 def test_ranks_agree_exactly(learnt: tuple[Learnt, Learnt, Learnt]) -> None:
     first, second, _ = learnt
-    shared = [name for name in first if not name.startswith("gradient")]
+    shared = [name for name in first if not name.startswith(("gradient", "rows"))]
     assert len(shared) > 10
     for name in shared:
         assert torch.equal(first[name], second[name]), name
@@ -76,8 +83,9 @@ def test_ranks_equal_one_process_on_the_whole_batch(learnt: tuple[Learnt, Learnt
     first, second, whole = learnt
     for name, expected in whole.items():
         # Data-parallel training averages gradients over ranks, and each rank's mean is over half as many rows.
-        split = name.startswith("gradient")
-        got = torch.cat([first[name], second[name]]) / 2 if split else first[name]
+        ranks = 2 if name.startswith("gradient") else 1
+        split = name.startswith(("gradient", "rows"))
+        got = torch.cat([first[name], second[name]]) / ranks if split else first[name]
         torch.testing.assert_close(got, expected, msg=lambda text, name=name: f"{name}: {text}")
 
 

@@ -148,25 +148,6 @@ def test_draws_touch_no_global_generator_and_are_keyed_by_the_step() -> None:
     assert not torch.equal(a.codebook, b.codebook)
 
 
-def test_state_comes_back_and_training_goes_on_bit_for_bit() -> None:
-    vq, copy = trained(cosine=True), VQ(12, 3, cosine=True).train()
-    copy.load_state_dict(vq.state_dict())
-    for step in range(3):
-        z = vectors(20, 3, seed=step)
-        assert torch.equal(vq(z).values, copy(z).values)
-    assert same_state(state(vq), state(copy))
-    assert vq.batches == 5
-
-
-def test_only_forward_in_training_changes_state() -> None:
-    vq, z = trained(), vectors(20, 3)
-    before = state(vq)
-    vq.encode(z), vq.lookup(torch.arange(12)), vq.eval()(z)
-    assert same_state(state(vq), before)
-    vq.train()(z)
-    assert not same_state(state(vq), before)
-
-
 @COSINE
 def test_gradient_is_straight_through(cosine: bool) -> None:
     vq, z, weight = trained(cosine=cosine, commitment=0.5), vectors(7, 3).requires_grad_(), vectors(7, 3, seed=1)
@@ -189,20 +170,6 @@ def test_gradients_are_finite_at_extreme_inputs(cosine: bool, value: float) -> N
     assert z.grad is not None
     assert z.grad.isfinite().all()
     assert all(x.isfinite().all() for x in vq.state_dict().values())
-
-
-@COSINE
-def test_autocast_does_not_reach_inside(cosine: bool) -> None:
-    z = vectors(50, 3).bfloat16()
-    plain, cast = trained(cosine=cosine), trained(cosine=cosine)
-    expected = plain(z.float())
-    with torch.autocast("cpu", torch.bfloat16):
-        got = cast(z)
-    assert torch.equal(got.indices, expected.indices)
-    assert same_state(state(cast), state(plain))
-    assert torch.equal(got.losses["commitment"], expected.losses["commitment"])
-    assert got.values.dtype == torch.bfloat16
-    assert cast.codebook.dtype == torch.float32
 
 
 def test_commitment_of_cosine_codes_is_within_its_documented_range() -> None:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mmgen.errors import UserError
 from mmgen.quantizers import BSQ, VQ, Quantizer
+from mmgen.quantizers.base import Quantized, straight_through
 from mmgen.tokenizers import ConvImageTokenizer
 from mmgen.tokens import Tokens, TokenSpec
 
@@ -20,6 +21,24 @@ SHAPES = [  # image_size, channels, width, downsample, blocks, grid side
 QUANTIZERS = pytest.mark.parametrize(
     "make", [lambda: BSQ(6), lambda: VQ(32, 4, decay=0.9), lambda: VQ(32, 4, cosine=True)], ids=["bsq", "vq", "cosine"]
 )
+
+
+class SignAndSize(Quantizer):
+    """A residual quantizer of two levels with two codes each: the sign of a number, and whether it is beyond 1."""
+
+    dim, kind, size, levels = 1, "residual", 2, 2
+
+    def quantize(self, z: Tensor) -> Quantized:
+        indices = self.encode(z)
+        return Quantized(straight_through(z, self.lookup(indices)), indices, {})
+
+    def encode(self, z: Tensor) -> Tensor:
+        return torch.cat([z > 0, z.abs() > 1], dim=-1).long()
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        self.check_indices(indices, 2)
+        sign, far = indices.float().split(1, dim=-1)
+        return (2 * sign - 1) * (0.5 + far)
 
 
 def images(batch: int, size: int = 16, channels: int = 1, seed: int = 0) -> Tensor:
@@ -67,6 +86,34 @@ def test_forward_is_decode_of_encode_and_neither_has_side_effects(make) -> None:
     assert all(torch.equal(before[name], value) for name, value in tokenizer.state_dict().items())
     assert not tokenizer.decode(tokens).requires_grad
     assert reconstruction.x.requires_grad
+
+
+def test_residual_codes_are_kept_apart_by_level() -> None:
+    tokenizer, x = small(SignAndSize()), images(3)
+    with torch.no_grad():
+        tokenizer.encoder[-1].weight.mul_(5)  # so that both levels are used
+    tokens, reconstruction = tokenizer.encode(x), tokenizer(x)
+    assert tokenizer.spec == TokenSpec("residual", 2, (1, 4, 4), levels=2)
+    assert tokens.values.shape == (3, 16, 2)
+    latents = tokenizer.encoder(x)[:, 0].flatten(1)  # raster order
+    assert torch.equal(tokens.values, torch.stack([latents > 0, latents.abs() > 1], dim=-1).long())
+    assert tokens.values.float().mean((0, 1)).min() > 0
+    assert torch.equal(reconstruction.tokens.values, tokens.values)
+    assert torch.equal(tokenizer.decode(tokens), reconstruction.x.clamp(-1, 1))
+    with pytest.raises(UserError, match=r"tokens of shape \(batch, 16, 2\), got \(3, 16\)"):
+        tokenizer.decode(Tokens(tokens.values[..., 0], tokens.grid))
+
+
+@torch.no_grad()
+def test_the_output_is_affine_in_the_last_layer() -> None:
+    x, outputs = images(4), []
+    for factor in (1, 3, 0):
+        tokenizer = small()
+        tokenizer.last_layer.mul_(factor)
+        outputs.append(tokenizer(x).x)
+    once, thrice, bias = outputs
+    assert (once - bias).abs().max() > 0.1
+    torch.testing.assert_close(thrice - bias, 3 * (once - bias))
 
 
 @QUANTIZERS

@@ -1,0 +1,605 @@
+"""Discrete diffusion against a perfect model of an enumerable world: exact bounds, exact laws of samples; and against
+diffusers' schedulers.
+"""
+
+import math
+
+import pytest
+import torch
+from scipy.stats import chi2
+from torch import Tensor, nn
+
+from mmgen.backbone import Transformer
+from mmgen.errors import UserError
+from mmgen.generator import Generator
+from mmgen.heads.bits import BitsHead
+from mmgen.layout import Role
+from mmgen.paradigms import Decoding, Guidance, MaskedDiffusion, Request, SampleOptions
+from mmgen.paradigms.absorbing import Absorbing, move
+from mmgen.paradigms.base import Corrupted
+from mmgen.paradigms.discrete_noise import LEAST_SHARE
+from mmgen.paradigms.schedules import NoiseSchedule, hidden_share
+from mmgen.paradigms.uniform import divergence, reverse
+from mmgen.tokens import Tokens, TokenSpec
+from tests.paradigms.oracle import Oracle, absorbing_law, uniform_law
+from tests.worlds import GRID, World, draws, generator, tokens_for
+
+SCHEDULES = {
+    "linear": NoiseSchedule("linear"),
+    "cosine": NoiseSchedule("cosine"),
+    "polynomial": NoiseSchedule("polynomial", 2.0),
+    "polynomial-3": NoiseSchedule("polynomial", 3.0),
+}
+schedules = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+corruptions = pytest.mark.parametrize("corruption", ["absorbing", "uniform"])
+LABELS = torch.tensor([0, 1, 2, -1])
+RAGGED = torch.tensor([9, 3, 7, 1])
+
+
+def diffusion(schedule: NoiseSchedule, corruption: str = "absorbing", **options) -> MaskedDiffusion:
+    return MaskedDiffusion(schedule.name, schedule.exponent, corruption, **options)
+
+
+def tokens(rows: int = 4, seed: int = 0, lengths: Tensor | None = None) -> Tokens:
+    return tokens_for(MaskedDiffusion(), rows, seed, lengths)
+
+
+def sampled(paradigm: MaskedDiffusion, model, count: int, options: SampleOptions, **request):
+    labels = torch.full((count,), -1)
+    with torch.inference_mode():
+        return list(paradigm.sample(model, Request(labels, draws(count), **request), options))
+
+
+def assert_follows(histogram: Tensor, law: Tensor) -> None:
+    expected = law * histogram.sum()
+    assert float(((histogram - expected) ** 2 / expected).sum()) < chi2.ppf(1 - 1e-4, len(law) - 1)
+
+
+# Schedules and weights
+
+
+@schedules
+def test_schedules_rise_from_nothing_to_all_with_the_right_slope(schedule: NoiseSchedule) -> None:
+    time = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    share = schedule.share(time)
+    assert share[0] == 0 and share[-1] == 1 and (share.diff() > 0).all()
+    inner = time[1:-1].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(schedule.share(inner).sum(), inner)
+    torch.testing.assert_close(schedule.rate(time[1:-1]), slope)
+    for s in (1e-5, 0.3, 1.0):
+        assert abs(float(schedule.share(torch.tensor(schedule.time(s), dtype=torch.float64))) - s) < 1e-12
+    if schedule.name != "polynomial":
+        torch.testing.assert_close(share, hidden_share(schedule.name, 1 - time))
+
+
+@schedules
+def test_weights_times_hidden_tokens_integrate_to_one_per_row(schedule: NoiseSchedule) -> None:
+    """The integral of -alpha' is alpha at its beginning minus alpha at its end."""
+    noise = Absorbing(schedule)
+    time = noise.first + (1 - noise.first) * (torch.arange(200000, dtype=torch.float64) + 0.5) / 200000
+    assert abs(float((1 - noise.first) * schedule.rate(time).mean()) - (1 - LEAST_SHARE)) < 1e-6
+    count = 20000
+    row = diffusion(schedule).corrupt(tokens(count), generator(), draws(count))
+    total = row.weights.sum(1)
+    error = float(total.std()) / math.sqrt(count)
+    assert abs(float(total.mean()) - 1) < 4 * error and error < 0.02
+    assert row.weights.dtype == torch.float64 and ((row.weights > 0) == row.hidden).all()
+
+
+@corruptions
+def test_padding_is_never_hidden_or_weighed(corruption: str) -> None:
+    x = tokens(lengths=RAGGED)
+    row = MaskedDiffusion(corruption=corruption).corrupt(x, generator(), draws(4))
+    padding = torch.arange(9) >= RAGGED[:, None]
+    assert (row.weights[padding] == 0).all()
+    if row.hidden is not None:
+        assert not row.hidden[padding].any()
+    else:
+        assert (row.layout.role[:, 1:] == Role.NOISY).all() and row.levels.unique(dim=1).shape[1] == 1
+
+
+def test_uniform_corruption_keeps_symbols_with_probability_alpha_and_levels_out_the_rest() -> None:
+    """Each group of bits on its own: 2 groups of 4 choices, whose tokens would hardly ever survive as a whole."""
+    count, model = 30000, generator(TokenSpec("bits", 4, GRID))
+    model.head = BitsHead(4, 32, group=2).double()
+    x = tokens(count)
+    row = MaskedDiffusion(corruption="uniform").corrupt(x, model, draws(count))
+    before, after = model.head.split(x.values), model.head.split(row.values)
+    share = row.levels[..., None]
+    gap = ((before == after).double() - (1 - share + share / 4)).mean((0, 1))
+    assert gap.abs().max() < 4 * 0.5 / math.sqrt(count * 9)
+    shift = torch.stack([((after - before) % 4 == k).double() for k in (1, 2, 3)]).mean((1, 2))
+    assert (shift - 1 / 8).abs().max() < 4 * 0.34 / math.sqrt(count * 9)  # a quarter of the mean share of 1/2 each
+    both = ((before != after).all(-1).double() - (0.75 * row.levels) ** 2).mean()
+    assert abs(float(both)) < 4 * 0.5 / math.sqrt(count * 9)
+
+
+# Bounds
+
+
+def exact_bound(paradigm: MaskedDiffusion, oracle: Oracle, world: World, points: int = 1500) -> float:
+    """The bound's integral over time, and its exact mean over all data and all noise: no random number in it."""
+    noise, spec = paradigm.noise, world.spec
+    time = noise.first + (1 - noise.first) * ((torch.arange(points, dtype=torch.float64) + 0.5) / points) ** 2
+    measure = (1 - noise.first) * 2 * (torch.arange(points, dtype=torch.float64) + 0.5) / points / points
+    states, head, total = world.states, oracle.head, noise.remainder(oracle.head)
+    masks = torch.cartesian_prod(*[torch.tensor([False, True])] * spec.length)
+    for x, probability in zip(states, world.law):
+        outcomes = masks if isinstance(noise, Absorbing) else states
+        z = outcomes.repeat(points, 1)
+        t = time.repeat_interleave(len(outcomes))[:, None].expand_as(z)
+        share, clean = noise.schedule.share(t), x.expand_as(z)
+        if isinstance(noise, Absorbing):
+            chance = torch.where(z, share, 1 - share).prod(1)
+            weights = z * noise.schedule.rate(t) / share / spec.length
+            row = Corrupted(clean, z, Row(spec.length + 1), paradigm.mask, clean, weights)
+        else:
+            same = (head.split(z) == head.split(x)).double()
+            chance = ((1 - share[..., None]) * same + share[..., None] / head.choices).flatten(1).prod(1)
+            weights = torch.full_like(share, 1 / spec.length)
+            row = Corrupted(z, None, Row(spec.length + 1), paradigm.mask, clean, weights, levels=t)
+        nats = paradigm.loss(oracle, row, oracle.conditioning(z[:, 0]))
+        total += float(probability * (measure.repeat_interleave(len(outcomes)) * chance * nats).sum())
+    return total
+
+
+class Row:
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+
+@schedules
+@corruptions
+def test_a_perfect_models_bound_is_the_entropy(schedule: NoiseSchedule, corruption: str) -> None:
+    """Whatever the schedule (change of variable). What the bound pays for its cut-off is below 0.0003 nats."""
+    world = World()
+    bound = exact_bound(diffusion(schedule, corruption), Oracle(world, schedule), world)
+    assert world.entropy - 2e-5 < bound < world.entropy + 3e-4
+
+
+def test_uniform_corruption_of_groups_is_exact_too() -> None:
+    """Tokens of 2 bits, each bit a symbol of its own: the leave-one-out law is given the token's other bit as well."""
+    world, schedule = World(size=4, length=2), NoiseSchedule()
+    oracle = Oracle(world, schedule, head=BitsHead(2, 1, group=1))
+    bound = exact_bound(diffusion(schedule, "uniform"), oracle, world, points=500)
+    assert world.entropy - 2e-5 < bound < world.entropy + 3e-4
+
+
+def test_the_posterior_is_not_what_the_uniform_bound_asks_for() -> None:
+    """One token: the leave-one-out law is the marginal. Its bound is the entropy, the posterior's far above it."""
+    world, schedule = World(size=3, length=1), NoiseSchedule()
+    world.law = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    paradigm = diffusion(schedule, "uniform")
+    right = exact_bound(paradigm, Oracle(world, schedule), world)
+    wrong = exact_bound(paradigm, Oracle(world, schedule, posterior=True), world)
+    assert abs(right - 1.0297) < 3e-4 and abs(wrong - 1.504) < 2e-3
+
+
+@schedules
+@corruptions
+def test_loss_and_estimated_bound_are_the_entropy_within_sampling_error(
+    schedule: NoiseSchedule, corruption: str
+) -> None:
+    """Four standard errors, which are 0.02 nats at most for the bound; the loss has rare samples of great weight."""
+    count, world = 20000, World()
+    oracle, paradigm = Oracle(world, schedule), diffusion(schedule, corruption)
+    x, labels = Tokens(world.sample(count, 3), world.spec.grid), torch.full((count,), -1)
+    bound = paradigm.bound(oracle, x, labels, draws(count))
+    loss = paradigm.losses(oracle, x, labels, draws(count))["diffusion"]
+    assert bound.shape == (count,) and bound.dtype == torch.float64
+    for estimate, limit in [(bound, 0.02), (loss, 0.03)]:
+        error = float(estimate.std()) / math.sqrt(count)
+        assert abs(float(estimate.mean()) - world.entropy) < 4 * error and error < limit
+    assert bound.std() < loss.std() or schedule.name == "polynomial"
+
+
+def test_the_divergence_is_the_published_bracket_and_stable_at_both_ends_in_float32() -> None:
+    g = torch.Generator().manual_seed(0)
+    law = torch.randn(50, 5, generator=g).double().softmax(-1)
+    target, z = (torch.randint(0, 5, (50,), generator=g) for _ in range(2))
+    for share in (1e-5, 1e-3, 0.5, 0.999, 1 - 1e-6):
+        x = nn.functional.one_hot(target, 5).double()
+        xb, pb = (share + 5 * (1 - share) * each for each in (x, law))
+        at, pt = (each.gather(-1, z[:, None])[:, 0] for each in (xb, pb))
+        published = -5 / at + 5 / pt
+        for j in range(5):
+            published += xb[:, j] / at * torch.log(pt * xb[:, j] / (pb[:, j] * at))
+        exact = divergence(law, target, z, torch.tensor([share], dtype=torch.float64))
+        torch.testing.assert_close(exact, published, rtol=1e-6, atol=1e-9)
+        single = divergence(law.float(), target, z, torch.tensor([share]))
+        assert (single >= 0).all()
+        # The integrand's factor is 1 / (V alpha): errors must stay small after it.
+        scale = 5 * (1 - share)
+        torch.testing.assert_close(single / scale, (exact / scale).float(), rtol=1e-3, atol=1e-4)
+
+
+@corruptions
+def test_a_bound_is_above_the_likelihood_of_the_same_model(corruption: str) -> None:
+    """A wrong model, of which the exact likelihood of its own sampler is known: many small steps of its chain."""
+    world, wrong = World(seed=0), World(seed=1)
+    oracle, steps = Oracle(wrong, NoiseSchedule()), 200
+    paradigm = diffusion(NoiseSchedule(), corruption)
+    shares = paradigm.noise.grid(steps).tolist()
+    if corruption == "absorbing":
+        law = absorbing_law(oracle, paradigm.noise.moves(steps, Decoding()))
+    else:
+        law = uniform_law(oracle, shares, shares[:-1])
+    likelihood = -float((world.law * law.log()).sum()) / world.spec.length
+    assert exact_bound(paradigm, oracle, world) > likelihood - 2e-3
+
+
+# Samplers
+
+
+@schedules
+@corruptions
+def test_few_steps_draw_what_the_chain_says(schedule: NoiseSchedule, corruption: str) -> None:
+    """Three steps are not yet the world's law; the exact law of the three-step chain is."""
+    world, count = World(), 20000
+    oracle, paradigm = Oracle(world, schedule), diffusion(schedule, corruption)
+    shares = paradigm.noise.grid(3).tolist()
+    if corruption == "absorbing":
+        law = absorbing_law(oracle, paradigm.noise.moves(3, Decoding()))
+    else:
+        law = uniform_law(oracle, shares, [1, 2 / 3, 1 / 3])
+    states = sampled(paradigm, oracle, count, SampleOptions(steps=3))
+    assert_follows(world.histogram(states[-1].tokens), law)
+    assert states[-1].committed.all() and states[-1].step == 3 and states[-1].forward_passes == 3
+
+
+@corruptions
+def test_many_steps_draw_the_worlds_law(corruption: str) -> None:
+    """The chain's distance from the law falls like 1 / steps; the samples meet the law itself."""
+    world, schedule = World(), NoiseSchedule()
+    oracle, paradigm = Oracle(world, schedule), diffusion(schedule, corruption)
+    distance = []
+    for steps in (8, 32, 128):
+        shares = paradigm.noise.grid(steps).tolist()
+        law = (
+            absorbing_law(oracle, paradigm.noise.moves(steps, Decoding()))
+            if corruption == "absorbing"
+            else uniform_law(oracle, shares, shares[:-1])
+        )
+        distance.append(float((law - world.law).abs().sum()))
+    assert distance[0] > 3 * distance[1] > 9 * distance[2] and distance[2] < 0.01
+    states = sampled(paradigm, oracle, 4000, SampleOptions(steps=128))
+    assert_follows(world.histogram(states[-1].tokens), world.law)
+
+
+@pytest.mark.parametrize("remask", ["cap", "loop"])
+def test_remasking_draws_what_its_chain_says_and_tends_to_the_law(remask: str) -> None:
+    """It tends to the world's law where eta falls as steps grow: tokens that come back in one step are independent."""
+    world, schedule, count = World(), NoiseSchedule("cosine"), 20000
+    oracle, paradigm = Oracle(world, schedule), diffusion(schedule)
+    laws = {}
+    for steps in (6, 48, 192):
+        rules = Decoding(remask=remask, remask_eta=1.8 / steps, remask_at=0.6)
+        moves = paradigm.noise.moves(steps, rules)
+        laws[steps] = absorbing_law(oracle, moves)
+        if steps == 6:
+            assert len(moves) == 6 and sum(each.remask > 0 for each in moves) == {"cap": 4, "loop": 3}[remask]
+            states = sampled(paradigm, oracle, count, SampleOptions(steps=6, decoding=rules))
+            assert_follows(world.histogram(states[-1].tokens), laws[6])
+    far, middle, near = (float((law - world.law).abs().sum()) for law in laws.values())
+    assert far > 3 * middle > 9 * near and near < 0.01
+
+
+@schedules
+def test_remasking_leaves_the_share_of_hidden_tokens_as_it_was(schedule: NoiseSchedule) -> None:
+    for now, after in [(0.9, 0.6), (0.5, 0.5), (0.2, 0.0), (1.0, 0.8)]:
+        for eta in (0.0, 0.1, 1.0):
+            step = move(now, after, eta)
+            assert -1e-12 <= step.reveal <= 1 + 1e-12 and 0 <= step.remask <= eta
+            assert abs(now * (1 - step.reveal) + (1 - now) * step.remask - after) < 1e-12
+
+
+def test_the_loop_stays_at_its_level() -> None:
+    moves = Absorbing(NoiseSchedule()).moves(20, Decoding(remask="loop", remask_eta=0.1, remask_at=0.7))
+    hidden, shares = 1.0, [1.0]
+    for each in moves:
+        hidden = hidden * (1 - each.reveal) + (1 - hidden) * each.remask
+        shares.append(hidden)
+    constant = [a for a, b in zip(shares, shares[1:]) if abs(a - b) < 1e-12]
+    assert len(constant) == 10 and all(abs(share - 0.3) < 1e-9 for share in constant) and abs(shares[-1]) < 1e-12
+
+
+@pytest.mark.parametrize("remask", ["cap", "loop"])
+def test_remasking_with_probability_zero_is_ancestral_sampling_bit_for_bit(remask: str) -> None:
+    """The loop of steps that hide nothing reveals nothing: ancestral sampling with the other half of the steps, whose
+    draws have other names. So `cap` is compared by samples, `loop` by its moves.
+    """
+    paradigm, model = MaskedDiffusion("cosine"), generator()
+    rules = Decoding(remask=remask, remask_eta=0.0)
+    if remask == "loop":
+        moves = [each for each in paradigm.noise.moves(12, rules) if each.reveal > 0]
+        assert moves == paradigm.noise.moves(6, Decoding())
+        return
+    plain = sampled(paradigm, model, 16, SampleOptions(steps=8))
+    remasked = sampled(paradigm, model, 16, SampleOptions(steps=8, decoding=rules))
+    assert len(plain) == len(remasked)
+    for one, other in zip(plain, remasked):
+        assert torch.equal(one.tokens, other.tokens) and torch.equal(one.committed, other.committed)
+
+
+@pytest.mark.parametrize("remask", ["none", "cap", "loop"])
+def test_what_is_committed_never_changes_and_what_may_change_is_drafted(remask: str) -> None:
+    rules = Decoding(remask=remask, remask_eta=0.5, remask_at=0.5)
+    states = sampled(MaskedDiffusion(), generator(), 16, SampleOptions(steps=12, decoding=rules))
+    changed = False
+    for before, after in zip(states, states[1:]):
+        assert (after.committed | ~before.committed).all()
+        assert torch.equal(before.tokens[before.committed], after.tokens[before.committed])
+        changed |= bool((before.shown & ~after.shown).any())
+    assert states[-1].committed.all() and changed == (remask != "none")
+
+
+@corruptions
+@pytest.mark.parametrize("remask", ["none", "cap", "loop"])
+def test_kept_positions_stay(corruption: str, remask: str) -> None:
+    if corruption == "uniform" and remask != "none":
+        return
+    rules = Decoding(remask=remask, remask_eta=0.9, remask_at=0.2)
+    known = tokens(8, seed=5).values
+    keep = torch.rand(8, 9, generator=torch.Generator().manual_seed(0)) < 0.5
+    keep[0] = True
+    states = sampled(
+        MaskedDiffusion(corruption=corruption), generator(), 8, SampleOptions(steps=9, decoding=rules),
+        known=known, keep=keep,
+    )  # fmt: skip
+    for state in states:
+        assert torch.equal(state.tokens[keep], known[keep]) and state.committed[keep].all()
+    assert states[-1].committed.all() and not torch.equal(states[-1].tokens, known)
+
+
+@corruptions
+def test_infilling_draws_the_conditional_law(corruption: str) -> None:
+    """The kept token is at noise level 0, so the oracle takes it at its word."""
+    world, schedule, count = World(), NoiseSchedule(), 4000
+    known, keep = torch.zeros(count, 3, dtype=torch.int64), torch.tensor([False, True, False]).expand(count, -1)
+    options = SampleOptions(steps=128)
+    *_, last = sampled(diffusion(schedule, corruption), Oracle(world, schedule), count, options, known=known, keep=keep)
+    possible = world.states[:, 1] == 0
+    law = world.law[possible] / world.law[possible].sum()
+    assert_follows(world.histogram(last.tokens)[possible], law)
+
+
+def test_steps_that_reveal_nothing_in_a_row_cost_it_nothing() -> None:
+    world = World()
+    oracle = Oracle(world)
+    states = sampled(MaskedDiffusion(), oracle, 1, SampleOptions(steps=500))
+    assert states[-1].forward_passes == len(states) - 1 <= 3
+    oracle.rows = 0
+    sampled(MaskedDiffusion(), oracle, 100, SampleOptions(steps=500))
+    assert oracle.rows <= 300  # three tokens a row
+
+
+@corruptions
+def test_everything_known_takes_no_pass(corruption: str) -> None:
+    known, keep = tokens().values, torch.ones(4, 9, dtype=torch.bool)
+    for rules in [Decoding(), Decoding(remask="cap"), Decoding(stop_entropy=1.0)][
+        :: 1 if corruption == "absorbing" else 2
+    ]:
+        if corruption == "absorbing" and rules.stop_entropy is not None:
+            continue
+        (state,) = sampled(
+            MaskedDiffusion(corruption=corruption), generator(), 4, SampleOptions(decoding=rules),
+            known=known, keep=keep,
+        )  # fmt: skip
+        assert torch.equal(state.tokens, known) and state.forward_passes == 0
+
+
+STOPPING = SampleOptions(steps=40, decoding=Decoding(stop_entropy=4.0))
+
+
+def test_rows_that_stop_are_frozen_and_cost_nothing() -> None:
+    model, paradigm, batches = generator(), MaskedDiffusion(corruption="uniform"), []
+    forward = type(model).forward
+
+    def record(values, *rest, **named):
+        batches.append(len(values))
+        return forward(model, values, *rest, **named)
+
+    model.forward = record
+    states = sampled(paradigm, model, 12, STOPPING)
+    stopped = torch.stack([state.committed.all(1) for state in states])
+    when = stopped.double().argmax(0)
+    assert len(when.unique()) > 1 and when.max() < 40 and when.min() >= 3
+    assert batches == [int((~each).sum()) for each in stopped[:-1]] and states[-1].forward_passes == len(batches)
+    for row, end in enumerate(when.tolist()):
+        for state in states[end:]:
+            assert torch.equal(state.tokens[row], states[end].tokens[row])
+
+
+def test_a_stopped_row_holds_its_most_probable_tokens() -> None:
+    """Independent positions: x' is the marginal, and a stopped row is the posterior's argmax for its last noisy row."""
+    world = World(size=3, length=1)
+    world.law = torch.tensor([0.05, 0.9, 0.05], dtype=torch.float64)
+    options = SampleOptions(steps=60, decoding=Decoding(stop_entropy=0.4))
+    states = sampled(diffusion(NoiseSchedule(), "uniform"), Oracle(world, NoiseSchedule()), 200, options)
+    first = next(state for state in states if state.committed.any())
+    assert first.step >= 3 and (first.tokens[first.committed] == 1).all()
+
+
+@corruptions
+@pytest.mark.parametrize("self_conditioning", [False, True])
+def test_a_row_alone_equals_the_row_in_a_batch(corruption: str, self_conditioning: bool) -> None:
+    """With guidance, ragged rows, self-conditioning and early stops."""
+    paradigm = MaskedDiffusion(corruption=corruption, self_conditioning=self_conditioning)
+    rules = Decoding(temperature=0.9, top_p=0.95, stop_entropy=4.0 if corruption == "uniform" else None)
+    options, model = SampleOptions(10, Guidance(1.5, "linear"), rules), generator()
+    for lengths in (None, RAGGED):
+        with torch.inference_mode():
+            *_, together = paradigm.sample(model, Request(LABELS, draws(4), lengths), options)
+            for row in range(4):
+                one = torch.tensor([row])
+                own = None if lengths is None else lengths[one]
+                *_, alone = paradigm.sample(model, Request(LABELS[one], draws(4).rows(one), own), options)
+                length = 9 if lengths is None else int(lengths[row])
+                assert torch.equal(alone.tokens[0, :length], together.tokens[row, :length])
+
+
+# Self-conditioning
+
+
+@corruptions
+def test_self_conditioning_is_absent_at_first_bit_for_bit(corruption: str) -> None:
+    """Its linear map starts at zero: losses, bounds and samples are those without it."""
+    model, x = generator(), tokens()
+    nn.init.zeros_(model.previous.weight)
+    off, on = (MaskedDiffusion(corruption=corruption, self_conditioning=s) for s in (False, True))
+    for ask in ("losses", "bound"):
+        without, with_ = (getattr(paradigm, ask)(model, x, LABELS, draws(4)) for paradigm in (off, on))
+        if ask == "losses":
+            without, with_ = without["diffusion"], with_["diffusion"]
+        assert torch.equal(without, with_)
+    states = [sampled(paradigm, model, 8, SampleOptions(steps=6)) for paradigm in (off, on)]
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(*states, strict=True))
+
+
+@corruptions
+def test_half_of_the_samples_see_their_first_prediction_in_training(corruption: str) -> None:
+    """A sample's loss is the plain one or the conditioned one, whichever its own draw says."""
+    count, model = 200, generator()
+    x, labels = tokens(count), torch.zeros(count, dtype=torch.int64)
+    off, on = (MaskedDiffusion(corruption=corruption, self_conditioning=s) for s in (False, True))
+    with torch.no_grad():
+        plain = off.losses(model, x, labels, draws(count))["diffusion"]
+        mixed = on.losses(model, x, labels, draws(count))["diffusion"]
+        row, condition = on.corrupt(x, model, draws(count)), model.conditioning(labels)
+        whole = on.loss(model, row, condition, on._previous(model, row, condition, labels == 0))
+    same = torch.isclose(mixed, plain, rtol=1e-9)
+    assert 0.35 < float(same.double().mean()) < 0.65
+    torch.testing.assert_close(mixed[~same], whole[~same], rtol=1e-8, atol=1e-10)
+    part = on.losses(model, x.rows(torch.tensor([7, 3])), labels[:2], draws(count).rows(torch.tensor([7, 3])))
+    torch.testing.assert_close(part["diffusion"], mixed[[7, 3]], rtol=1e-9, atol=1e-11)
+
+
+def test_the_first_prediction_gets_no_gradient_but_its_embedding_does() -> None:
+    torch.manual_seed(0)
+    model = Generator(
+        TokenSpec("categorical", 5, GRID), Transformer(dim=32, depth=1, heads=2, rope=(1, 1, 1)), self_conditioning=True
+    )
+    paradigm, x = MaskedDiffusion(self_conditioning=True), Tokens(torch.randint(0, 5, (16, 9)), GRID)
+    paradigm.losses(model, x, torch.full((16,), -1), draws(16))["diffusion"].mean().backward()
+    assert all(parameter.grad is not None for parameter in model.previous.parameters())
+    calls = []
+    model.head.register_forward_hook(lambda *_: calls.append(1))
+    row = paradigm.corrupt(x, model, draws(16))
+    previous = paradigm._previous(model, row, model.conditioning(torch.full((16,), -1)), torch.arange(16) < 8)
+    (gradient,) = torch.autograd.grad(previous.sum(), model.head.project.weight, allow_unused=True)
+    assert gradient is None and previous.requires_grad
+    assert (previous[8:] == 0).all() and (previous[:8][~row.hidden[:8]] == 0).all() and (previous[:8] != 0).any()
+
+
+@corruptions
+def test_sampling_feeds_back_each_rows_last_prediction(corruption: str) -> None:
+    """Rows that sit out a step keep theirs; what is known already gets none."""
+    model, passes = generator(), []
+    forward, keep = type(model).forward, torch.arange(9).expand(3, -1) < 2
+
+    def record(values, layout, mask, condition, hidden, *rest, **named):
+        features = forward(model, values, layout, mask, condition, hidden, *rest, **named)
+        passes.append((hidden, rest[-1], model.embedding.expected(model.head.logits(features).softmax(-1))))
+        return features
+
+    model.forward = record
+    paradigm = MaskedDiffusion(corruption=corruption, self_conditioning=True)
+    for row in range(3):
+        passes.clear()
+        one = Request(torch.tensor([0]), draws(3).rows(torch.tensor([row])), None, tokens(1).values, keep[:1])
+        with torch.inference_mode():
+            list(paradigm.sample(model, one, SampleOptions(steps=12)))
+        assert len(passes) >= 3 and passes[0][1] is None
+        for (_, _, before), (hidden, previous, _) in zip(passes, passes[1:]):
+            unknown = ~keep[:1] if hidden is None else hidden
+            torch.testing.assert_close(previous, torch.where(unknown[..., None], before, 0.0))
+
+
+# Peers
+
+
+def vq_scheduler(choices: int, kept: tuple[float, float], absorbed: tuple[float, float]):
+    from diffusers import VQDiffusionScheduler
+
+    return VQDiffusionScheduler(
+        num_vec_classes=choices + 1, num_train_timesteps=10, alpha_cum_start=kept[0], alpha_cum_end=kept[1],
+        gamma_cum_start=absorbed[0], gamma_cum_end=absorbed[1],
+    )  # fmt: skip
+
+
+def test_absorbing_steps_are_those_of_vq_diffusion() -> None:
+    """Its posterior with (almost) no uniform part: revealed with (alpha_s - alpha_t) / (1 - alpha_t), else hidden."""
+    choices = 4
+    scheduler = vq_scheduler(choices, (0.999, 0.001), (0.000999, 0.998999))
+    law = torch.randn(1, choices, 1, generator=torch.Generator().manual_seed(0)).softmax(1)
+    for t in range(1, 10):
+        now, after = (1 - float(scheduler.log_cumprod_at[k].exp()) for k in (t, t - 1))
+        theirs = scheduler.q_posterior(law.log(), torch.tensor([[choices]]), t)[0, :, 0].exp()
+        step = move(now, after, 0.0)
+        torch.testing.assert_close(theirs[:choices], step.reveal * law[0, :, 0], rtol=1e-3, atol=1e-5)
+        assert abs(float(theirs[choices]) - (1 - step.reveal)) < 1e-4
+
+
+def test_uniform_steps_are_those_of_vq_diffusion() -> None:
+    """Its posterior sums q(z_s | z_t, x) over the posterior of x; ours multiplies with the leave-one-out law."""
+    choices = 4
+    scheduler = vq_scheduler(choices, (0.999, 0.001), (1e-9, 2e-9))
+    law = torch.randn(6, choices, generator=torch.Generator().manual_seed(0)).double().softmax(-1)
+    z = torch.arange(6) % choices
+    for t in range(1, 10):
+        now, after = (1 - float(scheduler.log_cumprod_at[k].exp()) for k in (t, t - 1))
+        posterior = reverse(law, z, now, 0.0)
+        theirs = scheduler.q_posterior(posterior.log().float().T[None], z[None], t)[0].exp().T
+        torch.testing.assert_close(theirs[:, :choices].double(), reverse(law, z, now, after), rtol=2e-3, atol=2e-4)
+
+
+def test_uniform_steps_and_the_leave_one_out_law_are_those_of_discrete_ddim() -> None:
+    import diffusers
+
+    if not hasattr(diffusers, "DiscreteDDIMScheduler"):
+        pytest.skip("this diffusers has no DiscreteDDIMScheduler")
+    scheduler, choices, count = diffusers.DiscreteDDIMScheduler(num_inference_steps=4), 5, 20000
+    law = torch.randn(choices, generator=torch.Generator().manual_seed(1)).double().softmax(-1)
+    for index in range(4):
+        now, after = 1 - index / 4, 1 - (index + 1) / 4
+        z = torch.tensor([2])
+        posterior = reverse(law[None], z, now, 0.0)
+        back = scheduler._to_loo_logits(posterior.log()[None], z[None], 1 - now).softmax(-1)
+        torch.testing.assert_close(back[0, 0], law)
+        drawn = scheduler.step(
+            posterior.log().float().expand(1, count, choices), index, z.expand(1, count), temperature=1.0,
+            generator=torch.Generator().manual_seed(index),
+        ).prev_sample  # fmt: skip
+        assert_follows(drawn.flatten().bincount(minlength=choices), reverse(law[None], z, now, after)[0])
+
+
+# Mistakes
+
+
+def test_mistakes_are_refused_in_one_line() -> None:
+    for wrong, message in [
+        ({"steps": 0}, "steps 0"),
+        ({"exponent": 0.0}, "exponent 0.0"),
+        ({"schedule": "cosin"}, "schedule 'cosin' .* cosine"),
+        ({"corruption": "unifrm"}, "corruption 'unifrm' .* uniform"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            MaskedDiffusion(**wrong)
+    cases = [
+        ("uniform", Decoding(remask="cap"), "remask does"),
+        ("absorbing", Decoding(stop_entropy=1.0), "stop_entropy"),
+    ]
+    for corruption, rules, message in cases:
+        with pytest.raises(UserError, match=message) as raised:
+            sampled(MaskedDiffusion(corruption=corruption), generator(), 2, SampleOptions(decoding=rules))
+        assert "\n" not in str(raised.value)
+    plain, x = generator(modulation="none"), tokens()
+    with pytest.raises(UserError, match="noise_level"):
+        MaskedDiffusion(corruption="uniform").losses(plain, x, LABELS, draws(4))
+    with pytest.raises(UserError, match="noise_level"):
+        sampled(MaskedDiffusion(corruption="uniform"), plain, 2, SampleOptions())
+    plain.previous = None
+    with pytest.raises(UserError, match="self_conditioning"):
+        MaskedDiffusion(self_conditioning=True).losses(plain, x, LABELS, draws(4))
+    with pytest.raises(UserError, match="discrete tokens"):
+        MaskedDiffusion().losses(generator(TokenSpec("continuous", 3, GRID)), x, LABELS, draws(4))
