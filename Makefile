@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .NOTPARALLEL:
-.PHONY: help demo test lint setup clean
+.PHONY: help demo test lint docs setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,10 +24,14 @@ lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.ready-dev ## the site of the documents, into site/; needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "mmgen: open site/index.html"
+
 setup: $(VENV)/.ready-dev ## install mmgen with all that its development needs
 
 clean: ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist site
 	find . -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps, renewed when pyproject.toml changes. The larger set holds the smaller one, so that it counts for both.
@@ -38,7 +42,7 @@ $(VENV)/.ready-run: pyproject.toml | $(VENV)/.created
 
 $(VENV)/.ready-dev: pyproject.toml | $(VENV)/.created
 	@echo "mmgen: installing into $(VENV), with what tests and linting need (the first time takes some minutes)"
-	@$(INSTALL) -e '.[data,dev]'
+	@$(INSTALL) -e '.[data,dev,docs,eval]'
 	@touch $@ $(VENV)/.ready-run
 
 # The first Python that runs, is new enough, and can make virtual environments (Debian ships venv as a package of its own).

@@ -24,13 +24,19 @@ RESULTS = "results.json"
 
 METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "psnr_db": "higher",
+    "psnr_db_jpeg": "higher",
+    "psnr_db_webp": "higher",
     "ssim": "higher",
     "rfid": "lower",
+    "rfd": "lower",
     "bits_per_image": "lower",
+    "bits_per_image_jpeg": "lower",
+    "bits_per_image_webp": "lower",
     "kbps": "lower",
     "code_usage": "higher",
     "code_perplexity": "higher",
     "fid": "lower",
+    "fd": "lower",
     "kid": "lower",
     "precision": "higher",
     "recall": "higher",
@@ -56,7 +62,7 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
 }
 """Every name that a figure may have, in the order of cards, and which way is better."""
 
-ON_FEATURES = ("rfid", "fid", "kid", "precision", "recall", "class_accuracy")
+ON_FEATURES = ("rfid", "rfd", "fid", "fd", "kid", "precision", "recall", "class_accuracy")
 """Metrics that depend on a network that looks at the samples. Their full names end in its name: `fid_digits_cnn`."""
 
 IDENTITY = ("metric", "data", "mode", "extractor", "steps", "settings")
@@ -83,6 +89,10 @@ class Figure:
         extractor: the network that looked at the samples.
         budget: what training had cost, such as `3000 steps x 128 samples`.
         settings: of the sampler, as far as they are not the default ones.
+        protocol: how it was measured, by name, so that a figure from elsewhere can be told to be of the same kind: how
+            images were cut (`crop`) and resized for the extractor (`resize`), how many (`n`), `seed`, `dtype`, and the
+            `reference` that they were compared with: data, split, count and a hash of its pixels. None in rows that
+            were measured before there was one.
     """
 
     metric: str
@@ -100,6 +110,7 @@ class Figure:
     extractor: str | None = None
     budget: str | None = None
     settings: str | None = None
+    protocol: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         base = base_metric(self.metric, self.extractor)
@@ -120,7 +131,7 @@ class Figure:
         return {name: value for name, value in asdict(self).items() if value is not None or name not in _CONTEXT}
 
 
-_CONTEXT = ("mode", "extractor", "budget", "settings")
+_CONTEXT = ("mode", "extractor", "budget", "settings", "protocol")
 
 
 def metric_name(base: str, extractor: str | None = None) -> str:
@@ -166,13 +177,13 @@ def append(
     extractor: str | None = None,
     budget: str | None = None,
     settings: str | None = None,
+    protocol: dict[str, Any] | None = None,
     device: str = "cpu",
 ) -> Figure:
     """Write one figure of here and now into a folder's results.json; `Figure` says what the arguments are."""
     how = dict(command=command, data=data, samples=samples, seed=seed, steps=steps, seconds=seconds)
-    figure = measured(
-        metric, value, device=device, mode=mode, extractor=extractor, budget=budget, settings=settings, **how
-    )
+    context = dict(mode=mode, extractor=extractor, budget=budget, settings=settings, protocol=protocol)
+    figure = measured(metric, value, device=device, **context, **how)
     write(card_folder, [figure])
     return figure
 

@@ -18,15 +18,22 @@ HOW: dict[str, Any] = dict(
 
 def test_a_row_holds_what_the_design_asks_for_and_context_only_where_there_is_some(tmp_path: Path) -> None:
     append(tmp_path, "psnr_db", 21.23456789, **HOW)
-    append(tmp_path, "fid", 3.5, mode="ar", extractor="digits_cnn", budget="12 steps", settings="cfg 2.0", **HOW)
+    context: dict[str, Any] = dict(mode="ar", budget="12 steps", settings="cfg 2.0", protocol={"n": 8})
+    append(tmp_path, "fid", 3.5, extractor="digits_cnn", **context, **HOW)
     plain, full = json.loads((tmp_path / RESULTS).read_text())
     required = ["metric", "value", "command", "data", "samples", "seed", "steps"]
     required += ["seconds", "commit", "machine", "date"]
     assert list(plain) == required
-    assert list(full) == [*required, "mode", "extractor", "budget", "settings"]
+    assert list(full) == [*required, "mode", "extractor", "budget", "settings", "protocol"]
     assert (plain["value"], plain["seconds"]) == (21.2346, 1.23)
     assert full["metric"] == "fid_digits_cnn"
     assert read(tmp_path)[1].to_dict() == full
+
+
+def test_a_frechet_distance_that_is_no_fid_has_a_name_of_its_own(tmp_path: Path) -> None:
+    append(tmp_path, "fd", 3.5, extractor="efflite0", **HOW)
+    append(tmp_path, "rfd", 2.5, extractor="efflite0", **HOW)
+    assert [figure.metric for figure in read(tmp_path)] == ["fd_efflite0", "rfd_efflite0"]
 
 
 def test_measuring_the_same_thing_again_replaces_its_row_where_it_stands(tmp_path: Path) -> None:

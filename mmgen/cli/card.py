@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmgen.errors import UserError
-from mmgen.evaluation.card import README, card_folders, faults, update_card
+from mmgen.evaluation.card import README, card_folders, faults, unmeasured, update_card
 
 
 def run(folders: Sequence[str] = (), check: bool = False) -> None:
@@ -23,4 +23,5 @@ def run(folders: Sequence[str] = (), check: bool = False) -> None:
             raise UserError("; ".join(wrong))
     else:
         for path in paths:
-            print(f"{path / README}: {'rendered' if update_card(path) else 'up to date'}")
+            state = "not measured yet" if unmeasured(path) else "rendered" if update_card(path) else "up to date"
+            print(f"{path / README}: {state}")

@@ -34,7 +34,8 @@ from mmgen.lit.startup import StartUp
 from mmgen.recipes import recipes_root
 from mmgen.store import CHECKPOINT
 
-PARTS = ("backbone", "data", "lit", "paradigms", "quantizers", "tokenizers")  # packages whose classes a recipe may name
+# Packages whose classes a recipe may name.
+PARTS = ("backbone", "data", "lit", "losses", "paradigms", "quantizers", "tokenizers")
 
 TRAINER = {
     "max_epochs": -1,  # trainer.max_steps ends a run

@@ -3,9 +3,12 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any
+
+from mmgen.cli.options import all_arguments, sample_options, takes_sampling
 
 
+@takes_sampling
 def run(
     path: str,
     out: str | None = None,
@@ -13,23 +16,14 @@ def run(
     class_: str | None = None,
     num: int = 64,
     seed: int = 0,
-    steps: int | None = None,
-    cfg: float = 1.0,
-    cfg_schedule: Literal["constant", "linear"] = "constant",
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    order: Literal["confidence", "margin", "entropy", "random"] = "confidence",
-    noise: float = 4.5,
-    select: Literal["count", "threshold", "entropy_bound"] = "count",
-    threshold: float = 0.9,
-    entropy_bound: float = 0.5,
     keep: str | None = None,
     keep_region: str | None = None,
     resize: bool = False,
     animate: bool = False,
+    npz: bool = False,
     batch: int = 64,
     device: str = "auto",
+    **sampling: Any,
 ) -> None:
     """Draw samples into a new folder: grid.png, a PNG each, samples.safetensors (the tokens) and record.json.
 
@@ -41,34 +35,24 @@ def run(
             in turn by default.
         num: how many samples.
         seed: sample i depends on the seed and on i, and on nothing else.
-        steps: network steps: per image (masked) or per block (block); one a token in ar.
-        cfg: guidance scale s in u + s (c - u): 1 is the plain conditional model, 0 the unconditional one.
-        cfg_schedule: constant, or linear from 1 up to the scale over the steps.
-        temperature: of the distribution that tokens are drawn from.
-        top_k: draw from the k likeliest codes only.
-        top_p: draw from the likeliest codes of that total probability only.
-        order: which open tokens come first.
-        noise: Gumbel noise on that order, falling to 0 over the steps.
-        select: how many tokens a step: a count by the schedule, all above a confidence, or all within an entropy.
-        threshold: confidence that a token needs, for `select: threshold`.
-        entropy_bound: nats that the tokens of one step may hold together, for `select: entropy_bound`.
         keep: image file of which a region stays as it is, while the rest is filled in.
         keep_region: rows and columns of the token grid that stay, such as 0:4 or 0:4,2:6 or :,0:3; goes with `keep`.
         resize: fit the kept image to the size of the model.
         animate: write animation.gif too, with every step on the way.
+        npz: write samples.npz too: the images and their classes in ADM's form, for its evaluator and `mmgen evaluate`.
         batch: samples at a time; does not change them.
         device: cpu, cuda, or auto.
     """
-    arguments = dict(locals())
+    arguments = all_arguments(dict(locals()))
 
     import torch
     from safetensors.torch import save_file
 
     from mmgen.cli.progress import command_line, progress_bar
     from mmgen.errors import UserError
+    from mmgen.evaluation.npz import write_npz
     from mmgen.folders import new_folder, next_free
-    from mmgen.imaging import comfortable, enlarge, grid, read_image, save_animation, save_png
-    from mmgen.paradigms import Decoding, Guidance, SampleOptions
+    from mmgen.imaging import comfortable, enlarge, grid, read_image, save_animation, save_png, to_uint8
     from mmgen.sampling import (
         check_request,
         class_labels,
@@ -81,8 +65,7 @@ def run(
     )
     from mmgen.store import load_generator
 
-    decoding = Decoding(temperature, top_k, top_p, order, noise, select, threshold, entropy_bound)
-    options = SampleOptions(steps, Guidance(cfg, cfg_schedule), decoding)
+    options = sample_options(arguments)
     loaded = load_generator(path).to(pick_device(device))
     pick_mode(loaded, mode)
     tokenizer = require_tokenizer(loaded)
@@ -94,7 +77,7 @@ def run(
     if keep is not None and keep_region is not None:
         image = read_image(keep, tokenizer.sample_shape, resize)
         known = tokenizer.encode(image[None].to(loaded.generator.device)).values
-        kept = region(keep_region, tokenizer.spec)
+        kept = region(keep_region, tokenizer.spec)[None]
     check_request(loaded, labels, options, batch)
     folder = new_folder(out or next_free(Path(path) / "samples"))
     try:
@@ -123,6 +106,8 @@ def run(
         frames = [grid(enlarge(state_images(tokenizer, state), times)) for state in sampled.states]
         save_animation(frames, folder / "animation.gif")
     save_file({"tokens": sampled.tokens, "labels": labels}, folder / "samples.safetensors")
+    if npz:
+        write_npz(folder / "samples.npz", to_uint8(sampled.images), labels)
     record = {
         "command": command_line("sample", run, arguments),
         "mode": mode or next(iter(loaded.paradigm.modes())),

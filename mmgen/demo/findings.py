@@ -10,8 +10,9 @@ from einops import rearrange
 from torch import Tensor
 
 from mmgen.cli import evaluate, sample
+from mmgen.cli.options import sample_options
 from mmgen.data.sources import Source
-from mmgen.demo.settings import SEED, Settings, repeating, sample_options
+from mmgen.demo.settings import SEED, Settings, repeating
 from mmgen.evaluation.classifier import Classifier
 from mmgen.evaluation.measure import ModeReport, TokenizerReport
 from mmgen.gallery.collect import curve, film, mask_pictures
@@ -145,7 +146,9 @@ class Findings:
             options = dict(self.settings.sampling.get(mode, {}))
             if not told:  # there is nothing to guide towards
                 options = {name: value for name, value in options.items() if not name.startswith("cfg")}
-            drawn = sample_images(self.loaded, mode, labels, sample_options(options), SEED, known=known, keep=kept)
+            drawn = sample_images(
+                self.loaded, mode, labels, sample_options(options), SEED, known=known, keep=kept[None]
+            )
             filled[mode] = drawn.images
             given = {
                 "mode": mode,

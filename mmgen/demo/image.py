@@ -13,12 +13,13 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from mmgen.cli.options import sample_options
 from mmgen.cli.progress import progress_bar
 from mmgen.data.build import open_source
 from mmgen.demo.budget import Measured, Plan, plan
 from mmgen.demo.findings import Findings
 from mmgen.demo.folder import DemoFolder
-from mmgen.demo.settings import Settings, sample_options
+from mmgen.demo.settings import Settings
 from mmgen.demo.stages import Stage, Walk
 from mmgen.evaluation.classifier import Classifier, digits_classifier
 from mmgen.evaluation.measure import ModeReport, measure_mode, measure_tokenizer, real_features

@@ -2,11 +2,10 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmgen.cli.progress import command_line
-from mmgen.paradigms import Decoding, Guidance, SampleOptions
 from mmgen.recipes import recipes_root
 
 SEED = 0
@@ -48,14 +47,6 @@ class Settings:
         """What the stages that are kept depend on."""
         recipes = {name: (recipes_root() / name).read_text() for name in (self.tokenizer, self.generator)}
         return {"recipes": recipes, "options": [list(self.tokenizer_options), list(self.generator_options)]}
-
-
-def sample_options(given: dict[str, Any]) -> SampleOptions:
-    """Options as on the command line, as the sampler takes them."""
-    rules = {each.name for each in fields(Decoding)}
-    guidance = Guidance(given.get("cfg", 1.0), given.get("cfg_schedule", "constant"))
-    decoding = Decoding(**{name: value for name, value in given.items() if name in rules})
-    return SampleOptions(given.get("steps"), guidance, decoding)
 
 
 def repeating(name: str, run: Callable[..., Any], **given: Any) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from mmgen.errors import UserError
 from mmgen.recipes import recipes_root
@@ -11,6 +12,12 @@ KINDS = ("tokenizers", "experiments")
 README = "README.md"
 BEGIN = "<!-- figures: written by `mmgen card` from results.json; what is typed here is lost -->"
 END = "<!-- /figures -->"
+
+UNMEASURED = "Not measured yet:"
+"""How the README.md of a recipe that nobody has run to its end begins the sentence that says so."""
+
+ERROR = "standard_error"
+"""What a protocol may say of the figure itself."""
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 _BETWEEN = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
@@ -47,12 +54,15 @@ def update_card(folder: Path) -> bool:
 
 
 def faults(folder: Path) -> list[str]:
-    """What is wrong with a folder's card, a line each: no README, no figures, another table, figures typed around it.
+    """What is wrong with a folder's card, a line each: no README, no figures and nothing that says so, another table, figures
+    typed around it.
 
     Raises:
         UserError: damaged results or a broken pair of markers.
     """
     readme, found = folder / README, []
+    if unmeasured(folder):
+        return _typed(readme)
     if not (folder / RESULTS).exists():
         found.append(f"{folder} has no {RESULTS}: run mmgen evaluate RUN --card {folder}")
     if not readme.exists():
@@ -62,10 +72,22 @@ def faults(folder: Path) -> list[str]:
     text = readme.read_text(encoding="utf-8")
     if text != rendered(folder):
         found.append(f"{readme} differs from its {RESULTS}: run mmgen card {folder}")
-    return found + [
+    return found + _typed(readme)
+
+
+def _typed(readme: Path) -> list[str]:
+    return [
         f"{readme} holds a typed figure, {line!r}: measure it, or give its source as a link"
-        for line in typed_figures(text)
+        for line in typed_figures(readme.read_text(encoding="utf-8"))
     ]
+
+
+def unmeasured(folder: Path) -> bool:
+    """Whether the folder has no figures and its README.md says so."""
+    readme = folder / README
+    if (folder / RESULTS).exists() or not readme.exists():
+        return False
+    return f"\n{UNMEASURED}" in readme.read_text(encoding="utf-8")
 
 
 def rendered(folder: Path) -> str:
@@ -88,6 +110,7 @@ def words(folder: Path) -> tuple[str, str]:
         text = readme.read_text(encoding="utf-8") if readme.exists() else f"# {folder.absolute().name}\n"
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{readme} cannot be read: {error}") from None
+    text = re.sub(rf"^{UNMEASURED}.*\n?", "", text, flags=re.MULTILINE)  # what is rendered now has figures
     if BEGIN not in text and END not in text:
         return f"{text.rstrip()}\n\n", "\n"
     if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
@@ -116,10 +139,28 @@ def table(figures: list[Figure]) -> str:
         ["---"] * len(shown) + ["---:"] * len(metrics) + ["---"],
     ]
     for row, measured in rows.items():
-        values = [number(measured[metric].value) if metric in measured else "" for metric in metrics]
+        values = [_cell(measured[metric]) if metric in measured else "" for metric in metrics]
         lines.append([row[column] for column in shown] + values + [row[-1]])
     text = "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
-    return text + "\n" + "".join(f"{place}. {origin}\n" for place, origin in enumerate(origins, 1))
+    text += "\n"
+    for place, origin in enumerate(origins, 1):
+        text += f"{place}. {origin}\n"
+        if how := protocol([figure for figure in figures if _origin(figure) == origin]):
+            text += f"   - {how}\n"
+    return text
+
+
+def protocol(figures: list[Figure]) -> str:
+    """How figures of one command were measured, on one line; empty where that was not kept."""
+    said: dict[str, list[str]] = {}
+    for figure in figures:
+        for name, value in (figure.protocol or {}).items():
+            if name == ERROR:  # stands in the table
+                continue
+            text = _plain(name, value)
+            if text not in said.setdefault(name, []):
+                said[name].append(text)
+    return "; ".join(f"{name} {', or '.join(texts)}" for name, texts in said.items())
 
 
 def number(value: float) -> str:
@@ -141,6 +182,22 @@ def _way(figure: Figure) -> dict[str, str]:
     """What a row of the table is about, by column."""
     steps = "" if figure.steps is None else str(figure.steps)
     return {"data": figure.data, "mode": figure.mode or "", "steps": steps, "settings": figure.settings or ""}
+
+
+def _cell(figure: Figure) -> str:
+    """The value, and how sure it is where that is known."""
+    error = (figure.protocol or {}).get(ERROR)
+    return number(figure.value) + ("" if error is None else f" ± {error:.2g}")
+
+
+def _plain(name: str, value: Any) -> str:
+    """A value of a protocol in words."""
+    if name == "reference" and isinstance(value, dict):
+        data = f"{value['data']} {value.get('split', '')}".strip()
+        return f"{value['count']:,} images of {data}, SHA-256 of their pixels {value['sha256']}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "none" if value is None else str(value)
 
 
 def _origin(figure: Figure) -> str:

@@ -74,12 +74,14 @@ class Classifier(nn.Module):
     """
 
     name = "digits_cnn"
+    distance = "fid"
     classes = 10
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.recipe = recipe
         self.num_features = recipe.features
+        self.protocol = {"resize": "none"}
         self.accuracy = float("nan")
         width = recipe.width
         with seeded(recipe.seed):

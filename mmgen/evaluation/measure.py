@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmgen.data.sources import Samples, Source
+from mmgen.data.sources import Samples
 from mmgen.errors import UserError
-from mmgen.evaluation.extractors import Extractor, Judge, extract
+from mmgen.evaluation.extractors import Extractor, Judge, as_floats, extract
 from mmgen.evaluation.metrics import (
     NEIGHBOURS,
     Reconstruction,
@@ -18,6 +18,7 @@ from mmgen.evaluation.metrics import (
     kid,
     precision_recall,
 )
+from mmgen.imaging import to_uint8
 from mmgen.paradigms import SampleOptions
 from mmgen.results import metric_name
 from mmgen.sampling import Sampled, check_request, class_labels, pick_mode, sample_images
@@ -33,11 +34,16 @@ class TokenizerReport:
 
     Args:
         figures: full metric name -> value.
-        decoded: (N, C, H, W) in [-1, 1], every image encoded and decoded again, in order.
+        pixels: (N, C, H, W) uint8, every image encoded and decoded again, in order.
     """
 
     figures: dict[str, float]
-    decoded: Tensor
+    pixels: Tensor
+
+    @property
+    def decoded(self) -> Tensor:
+        """The same in [-1, 1]."""
+        return as_floats(self.pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +73,14 @@ def measure_tokenizer(
     batch: int = 100,
     progress: Progress | None = None,
 ) -> TokenizerReport:
-    """Encode and decode all samples.
+    """Encode and decode all samples; what comes out is rounded to bytes, as it would be saved.
+
+    `bits_per_image` and how much of the codebook is used are left out for continuous tokens, which have neither.
 
     Args:
         tokenizer: in evaluation mode; it runs on the device it is on.
         samples: held out, images in [-1, 1].
-        extractor: adds `rfid`, the distance between the images and their reconstructions.
+        extractor: adds `rfid` (`rfd`), the distance between the images and their reconstructions.
         batch: samples at a time; changes nothing.
         progress: called with the number of samples that are done.
 
@@ -81,21 +89,26 @@ def measure_tokenizer(
     """
     device = next(tokenizer.parameters()).device
     require_samples(len(samples))
-    pairs, decoded, codes = Reconstruction(), [], []
+    discrete = tokenizer.spec.kind != "continuous"
+    pairs, pixels, codes, done = Reconstruction(), [], [], 0
     for originals in _images(samples, batch):
         tokens = tokenizer.encode(originals.to(device))
-        decoded.append(tokenizer.decode(tokens).float().cpu())
-        codes.append(tokens.values.cpu())
-        pairs.update(decoded[-1], originals)
+        pixels.append(to_uint8(tokenizer.decode(tokens)))
+        pairs.update(as_floats(pixels[-1]), originals)
+        if discrete:
+            codes.append(tokens.values.cpu())
         if progress is not None:
-            progress(sum(map(len, decoded)))
-    figures = {"psnr_db": pairs.psnr_db(), "ssim": pairs.ssim(), "bits_per_image": tokenizer.spec.bits_per_sample}
-    figures |= code_figures(torch.cat(codes), tokenizer.spec)
+            progress(done := done + len(originals))
+    figures = {"psnr_db": pairs.psnr_db(), "ssim": pairs.ssim()}
+    if discrete:
+        figures["bits_per_image"] = tokenizer.spec.bits_per_sample
+        figures |= code_figures(torch.cat(codes), tokenizer.spec)
+    report = TokenizerReport(figures, torch.cat(pixels))
     if extractor is not None:
-        figures[metric_name("rfid", extractor.name)] = fid(
-            extract(extractor, _images(samples, batch)), extract(extractor, decoded)
-        )
-    return TokenizerReport(figures, torch.cat(decoded))
+        real = extract(extractor, _images(samples, batch))
+        distance = fid(real, extract(extractor, map(as_floats, report.pixels.split(batch))))
+        figures[metric_name(f"r{extractor.distance}", extractor.name)] = distance
+    return report
 
 
 def measure_mode(
@@ -129,17 +142,48 @@ def measure_mode(
     labels = check_mode(loaded, mode, num, options, batch)
     require_samples(len(real))
     sampled = sample_images(loaded, mode, labels, options, seed, batch=batch, progress=progress)
-    fake = extract(extractor, sampled.images.split(batch))
-    precision, recall = precision_recall(real, fake)
-    on_features = {"fid": fid(real, fake), "kid": kid(real, fake, seed), "precision": precision, "recall": recall}
-    judged = None
-    if loaded.generator.classes and isinstance(extractor, Judge) and extractor.classes == loaded.generator.classes:
-        logits = torch.cat([extractor.logits(x).detach() for x in sampled.images.split(batch)])
-        judged = logits.argmax(1) == labels
-        on_features = {"class_accuracy": class_accuracy(logits, labels)} | on_features
-    figures = {metric_name(name, extractor.name): value for name, value in on_features.items()}
+    pixels = to_uint8(sampled.images)
+    figures, judged = compare(real, pixels, labels, extractor, loaded.generator.classes, seed, batch)
     figures |= {"forward_passes": float(sampled.forward_passes), "seconds_per_sample": sampled.seconds / num}
     return ModeReport(mode, figures, sampled, labels, judged)
+
+
+@torch.no_grad()
+def compare(
+    real: Tensor, pixels: Tensor, labels: Tensor, extractor: Extractor, classes: int, seed: int = 0, batch: int = 100
+) -> tuple[dict[str, float], Tensor | None]:
+    """The figures of images beside real ones.
+
+    Args:
+        real: (M, F) features, from `real_features`.
+        pixels: (N, C, H, W) uint8.
+        labels: (N,) int64 classes that they should show.
+        extractor: which made the features. A `Judge` of as many classes tells whether images show theirs.
+        classes: how many the images may be of; 0 for none.
+        seed: of KID's subsets.
+        batch: images at a time; changes nothing.
+
+    Returns:
+        Full metric name -> value, and (N,) bool, whether the judge sees the class; None where there is no such judge.
+
+    Raises:
+        UserError: too few images to compare.
+    """
+    require_samples(min(len(real), len(pixels)))
+    fake = extract(extractor, map(as_floats, pixels.split(batch)))
+    precision, recall = precision_recall(real, fake)
+    on_features = {
+        extractor.distance: fid(real, fake),
+        "kid": kid(real, fake, seed),
+        "precision": precision,
+        "recall": recall,
+    }
+    judged = None
+    if classes and isinstance(extractor, Judge) and extractor.classes == classes:
+        logits = torch.cat([extractor.logits(as_floats(x)) for x in pixels.split(batch)])
+        judged = logits.argmax(1) == labels
+        on_features = {"class_accuracy": class_accuracy(logits, labels)} | on_features
+    return {metric_name(name, extractor.name): value for name, value in on_features.items()}, judged
 
 
 def check_mode(loaded: Loaded, mode: str, num: int, options: SampleOptions, batch: int) -> Tensor:
@@ -151,10 +195,10 @@ def check_mode(loaded: Loaded, mode: str, num: int, options: SampleOptions, batc
     return labels
 
 
-def check_shapes(tokenizer: Tokenizer, source: Source) -> None:
-    """Raises UserError unless the data is what the tokenizer was made for."""
-    if tuple(tokenizer.sample_shape) != tuple(source.sample_shape):
-        shapes = f"{tuple(tokenizer.sample_shape)}, and the data has {tuple(source.sample_shape)}"
+def check_shapes(tokenizer: Tokenizer, shape: tuple[int, ...]) -> None:
+    """Raises UserError unless the data, of samples of that shape, is what the tokenizer was made for."""
+    if tuple(tokenizer.sample_shape) != tuple(shape):
+        shapes = f"{tuple(tokenizer.sample_shape)}, and the data has {tuple(shape)}"
         raise UserError(f"the tokenizer takes samples of shape {shapes}; choose other --data")
 
 

@@ -55,20 +55,23 @@ class Reconstruction:
 
 
 def code_figures(values: Tensor, spec: TokenSpec) -> dict[str, float]:
-    """How much of the vocabulary is used.
+    """How much of the vocabulary is used; of several codebooks, the mean over them.
 
     Args:
-        values: tokens (N, ...) int64 of one codebook; bits packed.
-        spec: categorical or bits.
+        values: tokens, (N, ...) int64 of one codebook, bits packed, or (N, ..., Q) of Q residual ones.
+        spec: categorical, bits or residual.
 
     Returns:
         code_usage: share of all codes that occur; code_perplexity: e to the entropy of their frequencies, the number of
         codes that would carry as much if all were as frequent.
     """
-    vocabulary = {"categorical": spec.size, "bits": 2**spec.size}[spec.kind]
-    counts = values.flatten().unique(return_counts=True)[1].double()
-    entropy = torch.special.entr(counts / counts.sum()).sum()
-    return {"code_usage": len(counts) / vocabulary, "code_perplexity": entropy.exp().item()}
+    levels = values.unbind(-1) if spec.kind == "residual" else [values]
+    usage, perplexity = 0.0, 0.0
+    for codes in levels:
+        counts = codes.flatten().unique(return_counts=True)[1].double()
+        usage += len(counts) / spec.alphabet / len(levels)
+        perplexity += torch.special.entr(counts / counts.sum()).sum().exp().item() / len(levels)
+    return {"code_usage": usage, "code_perplexity": perplexity}
 
 
 def fid(real: Tensor, fake: Tensor) -> float:

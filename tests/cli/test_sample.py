@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mmgen.cli.main import main
+from mmgen.evaluation.npz import read_npz
 from mmgen.imaging import read_image, save_png, to_uint8
 from mmgen.store import load_tokenizer
 from mmgen.tokens import Tokens
@@ -62,6 +63,14 @@ def test_it_writes_a_grid_the_images_their_tokens_and_a_record(
     ):
         assert each in printed.out
     assert printed.err == ""  # the bar shows on a terminal only
+
+
+def test_the_samples_are_written_in_adm_s_form_too(run: Path, tmp_path: Path) -> None:
+    found = sample(run, tmp_path / "out", "--mode", "ar", "--num", "5", "--npz")
+    images = read_npz(tmp_path / "out" / "samples.npz", (1, 8, 8))
+    assert torch.equal(images.labels, found["labels"])
+    for number, pixels in enumerate(images.pixels):
+        assert torch.equal(to_uint8(read_image(tmp_path / "out" / f"{number}.png", (1, 8, 8))), pixels)
 
 
 def test_the_recorded_command_gives_the_same_samples(run: Path, tmp_path: Path) -> None:

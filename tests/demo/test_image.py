@@ -4,9 +4,10 @@ import pytest
 from rich.console import Console
 
 from mmgen.cli import fit
+from mmgen.cli.options import sample_options
 from mmgen.demo.folder import DemoFolder
 from mmgen.demo.image import STAGES, ImageDemo
-from mmgen.demo.settings import Settings, repeating, sample_options
+from mmgen.demo.settings import Settings, repeating
 from mmgen.demo.stages import Walk
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
 

@@ -70,6 +70,28 @@ def test_every_figure_leads_to_its_command_machine_and_commit(folder: Path) -> N
             assert part in origin
 
 
+def test_the_protocol_of_a_command_stands_below_it_once(tmp_path: Path) -> None:
+    reference = {"data": "photos", "split": "val", "count": 1200, "sha256": "0123456789abcdef"}
+    protocol = {"crop": "none", "n": 1000, "seed": 0, "reference": reference}
+    command = dict(steps=None, command="mmgen evaluate runs/x")
+    plain = HOW | dict(extractor=None)
+    append(tmp_path, "fid", 0.5, protocol=protocol | {"resize": "to 299 x 299"}, **command, **HOW)
+    append(tmp_path, "psnr_db", 21.5, protocol=protocol, **command, **plain)
+    append(tmp_path, "bits_per_dim", 1.23456, protocol=protocol | {"standard_error": 0.0123}, **command, **plain)
+    append(
+        tmp_path, "ssim", 0.5, steps=None, command="mmgen evaluate runs/old", **plain
+    )  # measured before there was one
+    lines = rendered(tmp_path).splitlines()
+    number = next(place for place, line in enumerate(lines) if line.startswith("1. "))
+    assert lines[number + 1] == (
+        "   - crop none; n 1,000; seed 0; reference 1,200 images of photos val, SHA-256 of their pixels"
+        " 0123456789abcdef; resize to 299 x 299"
+    )
+    assert lines[number + 2].startswith("2. `mmgen evaluate runs/old`")
+    assert lines[number + 3] == END
+    assert "1.235 ± 0.012" in rendered(tmp_path)
+
+
 def test_rendering_again_changes_nothing_and_keeps_the_words_around_the_table(folder: Path) -> None:
     update_card(folder)
     readme = folder / README
@@ -196,3 +218,16 @@ def test_a_folder_without_figures_is_told_how_to_get_some(tmp_path: Path) -> Non
 )
 def test_numbers_keep_four_digits(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_a_recipe_that_nobody_has_run_says_so_until_it_has_figures(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("# big\n\nWhat it is.\n\nNot measured yet: nobody has run it.\n")
+    assert faults(tmp_path) == []
+    readme.write_text(readme.read_text() + "\nIts FID is 2.31.\n")
+    (fault,) = faults(tmp_path)
+    assert "typed figure" in fault
+    readme.write_text("# big\n\nWhat it is.\n\nNot measured yet: nobody has run it.\n")
+    append(tmp_path, "ssim", 0.5, steps=None, command="mmgen evaluate x", **(HOW | dict(extractor=None)))
+    update_card(tmp_path)
+    assert "Not measured yet" not in readme.read_text() and faults(tmp_path) == []

@@ -10,7 +10,7 @@ from mmgen.draws import Draws
 from mmgen.errors import UserError
 from mmgen.evaluation import classifier as module
 from mmgen.evaluation.classifier import Recipe, accuracy, digits_classifier, distort, train
-from mmgen.evaluation.extractors import Judge, Pixels, extract, get_extractor
+from mmgen.evaluation.extractors import Judge, Pixels, as_bytes, extract, get_extractor
 from mmgen.evaluation.lent import seeded
 
 QUICK = replace(Recipe(), width=4, features=8, epochs=1, batch=40)
@@ -113,7 +113,7 @@ def test_features_and_logits_are_per_image(quick: Path) -> None:
     features = extract(judge, x.split(2))
     assert features.shape == (5, judge.num_features)
     assert features.dtype == torch.float64
-    torch.testing.assert_close(features.float(), judge.features(x))
+    torch.testing.assert_close(features.float(), judge.features(as_bytes(x)))
     assert judge.logits(x).shape == (5, 10)
     assert isinstance(judge, Judge)
 
@@ -131,7 +131,7 @@ def test_pixels_need_no_training_and_know_no_classes() -> None:
     ("name", "shape", "message"),
     [
         ("digits_cn", (1, 28, 28), "did you mean 'digits_cnn'"),
-        ("digits_cnn", (3, 28, 28), r"\(3, 28, 28\); choose --extractor pixels"),
+        ("digits_cnn", (3, 28, 28), r"\(3, 28, 28\); choose --extractor efflite0 or pixels"),
         ("pixels", (16,), r"looks at images"),
     ],
 )

@@ -1,5 +1,6 @@
 """`mmgen evaluate` from end to end, on runs that nobody trained."""
 
+import hashlib
 import json
 import shlex
 from pathlib import Path
@@ -10,10 +11,14 @@ import torch
 import yaml
 
 from mmgen.cli.main import main
+from mmgen.cli.options import SAMPLING
+from mmgen.data.build import build_source
 from mmgen.data.sources import DigitsSource
 from mmgen.evaluation.card import faults
+from mmgen.evaluation.npz import write_npz
+from mmgen.imaging import to_uint8
 from mmgen.quantizers import BSQ
-from mmgen.store import load_tokenizer
+from mmgen.store import load_generator, load_tokenizer
 from mmgen.tokenizers import ConvImageTokenizer
 from tests import tiny_runs
 from tests.tiny_runs import AR, MIXTURE, generator_run, prefixed, scramble, write_run
@@ -115,7 +120,8 @@ def test_figures_with_a_judge_need_no_option(
     """The default extractor is the digits classifier; here a stand-in that nobody has to train."""
 
     class Ones:
-        name, num_features, classes, accuracy = "digits_cnn", 2, 10, 0.987
+        name, distance, num_features, classes, accuracy = "digits_cnn", "fid", 2, 10, 0.987
+        protocol = {"resize": "none"}  # noqa: RUF012
 
         def __call__(self, x: torch.Tensor) -> torch.Tensor:
             return torch.stack([x.flatten(1).mean(1), x.flatten(1).std(1)], dim=1)
@@ -124,7 +130,7 @@ def test_figures_with_a_judge_need_no_option(
             return torch.eye(10)[torch.ones(len(x), dtype=torch.int64)]
 
     monkeypatch.setitem(
-        __import__("mmgen.evaluation.extractors", fromlist=["x"]).EXTRACTORS, "digits_cnn", lambda shape, cache: Ones()
+        __import__("mmgen.evaluation.extractors", fromlist=["x"]).EXTRACTORS, "digits_cnn", lambda wanted: Ones()
     )
     assert main(["evaluate", str(runs / "gen"), "--mode", "masked", "--num", "20", "--card", str(card)]) == 0
     figures = {row["metric"]: row["value"] for row in rows_of(card)}
@@ -153,6 +159,16 @@ def test_an_adaptive_sampler_has_no_number_of_steps(runs: Path, card: Path) -> N
         (["gen", "--data", "digit"], "did you mean 'digits'"),
         (["tok", "--cfg", "2"], "--cfg is for generators"),
         (["tok", "--mode", "ar"], "--mode is for generators"),
+        (["tok", "--likelihood"], "--likelihood is for generators"),
+        (["gen", "--codecs"], "--codecs is for tokenizers"),
+        (["gen", "--extractor", "inception"], "name the file: --weights FILE"),
+        (["gen", "--weights", "x.pth"], "--weights is for --extractor inception"),
+        (["gen", "--npz", "all.npz"], "--npz holds the samples of one mode: choose --mode ar or masked or block"),
+        (["gen", "--npz", "nowhere/all.npz"], "folder of --npz nowhere/all.npz does not exist"),
+        (["gen", "--reference", "none.npz"], "none.npz does not exist"),
+        (["gen", "--reference", "none.npz", "--data", "digits"], "leave one out"),
+        (["samples.npz"], "name these by --data or --reference"),
+        (["samples.npz", "--cfg", "2"], "--cfg is for runs"),
         (["tok", "--card", "nowhere"], "card folder nowhere does not exist"),
         (["tok", "--out", "nowhere/metrics.json"], "folder of --out nowhere/metrics.json does not exist"),
         (["tok", "--out", "config.yaml"], "nothing is overwritten"),
@@ -163,8 +179,8 @@ def test_an_adaptive_sampler_has_no_number_of_steps(runs: Path, card: Path) -> N
 def test_mistakes_end_in_one_line_before_any_work(
     runs: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for worker in ("measure_mode", "measure_tokenizer", "real_features"):
-        monkeypatch.setattr(f"mmgen.evaluation.measure.{worker}", None)
+    for worker in ("measure_mode", "measure_tokenizer", "real_features", "measure_likelihood", "compare"):
+        monkeypatch.setattr(f"mmgen.evaluation.rows.{worker}", None)
     monkeypatch.chdir(runs / "tok")
     assert main(["evaluate", str(runs / arguments[0]), *arguments[1:]]) == 2
     printed = capsys.readouterr().err
@@ -176,7 +192,7 @@ def test_mistakes_end_in_one_line_before_any_work(
 def test_a_card_that_cannot_take_figures_is_told_before_any_work(
     runs: Path, card: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmgen.evaluation.measure.measure_tokenizer", None)
+    monkeypatch.setattr("mmgen.evaluation.rows.measure_tokenizer", None)
     (card / "README.md").write_text("# Title\n<!-- /figures -->\n")
     assert main(["evaluate", str(runs / "tok"), "--extractor", "pixels", "--card", str(card)]) == 2
     assert "markers" in capsys.readouterr().err
@@ -185,6 +201,110 @@ def test_a_card_that_cannot_take_figures_is_told_before_any_work(
     assert main(["evaluate", str(runs / "tok"), "--extractor", "pixels", "--card", str(card)]) == 2
     assert "results.json is damaged" in capsys.readouterr().err
     assert [path.name for path in card.iterdir()] == ["results.json"]
+
+
+def test_every_figure_says_how_it_was_measured(runs: Path, card: Path) -> None:
+    assert main(["evaluate", str(runs / "gen"), *QUICK, "--mode", "ar", "--seed", "3", "--card", str(card)]) == 0
+    assert main(["evaluate", str(runs / "tok"), *QUICK[:2], "--card", str(card)]) == 0
+    rows = rows_of(card)
+    held_out = build_source(yaml.safe_load((runs / "tok" / "config.yaml").read_text())).samples("val")
+    bytes_ = to_uint8(held_out.take(torch.arange(8))["x"]).permute(0, 2, 3, 1).contiguous().numpy().tobytes()
+    reference = {
+        "data": f"digits folder={runs / 'data'}",
+        "split": "val",
+        "count": 8,
+        "sha256": hashlib.sha256(bytes_).hexdigest()[:16],
+    }
+    for row in rows:
+        protocol = row["protocol"]
+        assert protocol["reference"] == reference
+        assert (protocol["n"], protocol["seed"]) == ((12, 3) if row.get("mode") else (8, None))
+        assert protocol["dtype"] == "float32 network, uint8 images"
+        assert protocol["crop"] == "none"
+        assert ("resize" in protocol) == ("extractor" in row)
+    text = (card / "README.md").read_text()
+    assert text.count(reference["sha256"]) == 2
+    assert faults(card) == []
+
+
+def test_samples_in_adm_s_form_give_the_same_figures_again(runs: Path, tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("samples.npz", "real.npz", "a.json", "b.json", "c.json")}
+    quick = [*QUICK[:2], "--device", "cpu"]
+    drawn = ["evaluate", str(runs / "gen"), *QUICK, "--mode", "masked", "--npz", files["samples.npz"]]
+    assert main([*drawn, "--out", files["a.json"]]) == 0
+    assert main(["evaluate", files["samples.npz"], "--data", str(runs / "gen"), *quick, "--out", files["b.json"]]) == 0
+    held_out = build_source(yaml.safe_load((runs / "tok" / "config.yaml").read_text())).samples("val")
+    real = held_out.take(torch.arange(8))
+    write_npz(files["real.npz"], to_uint8(real["x"]), real["label"])
+    against = ["evaluate", files["samples.npz"], "--reference", files["real.npz"]]
+    assert main([*against, *quick, "--out", files["c.json"]]) == 0
+    first, again, by_file = (json.loads(Path(files[name]).read_text()) for name in ("a.json", "b.json", "c.json"))
+
+    def figures(rows: list[dict[str, Any]]) -> dict[str, float]:
+        return {row["metric"]: row["value"] for row in rows if "extractor" in row}
+
+    assert figures(first) == figures(again) == figures(by_file)
+    assert {row["metric"] for row in again} == {"fid_pixels", "kid_pixels", "precision_pixels", "recall_pixels"}
+    assert {row["data"] for row in by_file} == {"real.npz"}
+
+
+def test_a_reference_file_stands_for_the_held_out_samples(runs: Path, tmp_path: Path) -> None:
+    held_out = build_source(yaml.safe_load((runs / "tok" / "config.yaml").read_text())).samples("val")
+    real = held_out.take(torch.arange(8))
+    file, out = tmp_path / "real.npz", [tmp_path / name for name in ("a.json", "b.json")]
+    write_npz(file, to_uint8(real["x"]), real["label"])
+    assert main(["evaluate", str(runs / "tok"), *QUICK[:2], "--out", str(out[0])]) == 0
+    assert main(["evaluate", str(runs / "tok"), *QUICK[:2], "--reference", str(file), "--out", str(out[1])]) == 0
+    first, second = (json.loads(path.read_text()) for path in out)
+    assert [(row["metric"], row["value"]) for row in first] == [(row["metric"], row["value"]) for row in second]
+    hashes = {row["protocol"]["reference"]["sha256"] for row in (*first, *second)}
+    assert len(hashes) == 1  # the same pixels, wherever they come from
+    assert {row["data"] for row in second} == {"real.npz"}
+
+
+def test_jpeg_and_webp_stand_beside_a_tokenizer(runs: Path, card: Path) -> None:
+    assert main(["evaluate", str(runs / "tok"), *QUICK[:2], "--codecs", "--card", str(card)]) == 0
+    rows = {row["metric"]: row for row in rows_of(card)}
+    for codec in ("jpeg", "webp"):
+        assert rows[f"psnr_db_{codec}"]["value"] > 0
+        assert rows[f"bits_per_image_{codec}"]["value"] > 0
+        assert "mosaics" in rows[f"psnr_db_{codec}"]["protocol"]["codecs"]
+    assert "codecs" not in rows["psnr_db"]["protocol"]
+    assert faults(card) == []
+
+
+def test_modes_with_a_likelihood_get_their_bits_on_one_scale(runs: Path, card: Path) -> None:
+    assert main(["evaluate", str(runs / "gen"), *QUICK, "--likelihood", "--cfg", "2", "--card", str(card)]) == 0
+    rows = [row for row in rows_of(card) if row["metric"].startswith("bits_per")]
+    likely = {name for name, each in load_generator(runs / "gen").paradigm.modes().items() if each.likelihood}
+    assert {(row["mode"], row["metric"]) for row in rows} == {
+        (mode, name) for mode in likely for name in ("bits_per_dim", "bits_per_image")
+    }
+    assert "ar" in likely
+    for row in rows:
+        assert row["protocol"]["standard_error"] > 0
+        assert ("exact" in row["protocol"]["likelihood"]) == (row["mode"] == "ar")
+        assert (row["samples"], row["steps"], row.get("settings")) == (8, None, None)
+    found = {(row["mode"], row["metric"]): row["value"] for row in rows}
+    assert found["ar", "bits_per_image"] / found["ar", "bits_per_dim"] == pytest.approx(28 * 28, rel=1e-4)
+    assert faults(card) == []
+
+
+def test_a_mode_without_a_likelihood_is_told(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unlikely = [name for name, each in load_generator(runs / "gen").paradigm.modes().items() if not each.likelihood]
+    for mode in unlikely:
+        assert main(["evaluate", str(runs / "gen"), *QUICK, "--likelihood", "--mode", mode]) == 2
+        assert f"has none in mode {mode}" in capsys.readouterr().err
+
+
+def test_help_tells_every_option_with_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("evaluate", "sample"):
+        assert main([command, "--help"]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        for option in (*SAMPLING, "npz", "seed", "mode"):
+            assert f"--{option} " in told
+        for part in ("{none,cap,loop}", "guidance scale s in", "divides the logits", "default: 4.5"):
+            assert part in told
 
 
 def test_data_of_another_shape_is_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

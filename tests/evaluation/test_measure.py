@@ -47,7 +47,8 @@ class Cells(Tokenizer):
 class Mean:
     """A judge of three classes: dark, grey and bright."""
 
-    name, num_features, classes, accuracy = "mean", 1, 3, 1.0
+    name, distance, num_features, classes, accuracy = "mean", "fd", 1, 3, 1.0
+    protocol = {"resize": "none"}  # noqa: RUF012
 
     def __call__(self, x: Tensor) -> Tensor:
         return x.flatten(1).mean(1, keepdim=True)
@@ -82,6 +83,50 @@ def test_a_tokenizer_s_figures_get_better_with_its_codebook() -> None:
     assert figures[0]["code_usage"] == 1
 
 
+class Vectors(Cells):
+    """The same cells as they are, without a codebook."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.spec = TokenSpec("continuous", 1, (1, 8, 8))
+
+    def encode(self, x: Tensor) -> Tokens:
+        return Tokens(nn.functional.avg_pool2d(x, 2).flatten(1)[..., None], self.spec.grid)
+
+    def decode(self, tokens: Tokens) -> Tensor:
+        cells = rearrange(tokens.values, "b (h w) 1 -> b 1 h w", h=8)
+        return cells.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def test_a_continuous_tokenizer_has_neither_bits_nor_codes() -> None:
+    report = measure_tokenizer(Vectors(), images(40, 16), Pixels(1))
+    assert set(report.figures) == {"psnr_db", "ssim", "rfid_pixels"}
+    assert report.figures["psnr_db"] > measure_tokenizer(Cells(32), images(40, 16)).figures["psnr_db"]
+
+
+class Same(Vectors):
+    """Loses nothing."""
+
+    def encode(self, x: Tensor) -> Tokens:
+        return Tokens(rearrange(x, "b 1 (h r) (w c) -> b (h w) (r c)", r=2, c=2), self.spec.grid)
+
+    def decode(self, tokens: Tokens) -> Tensor:
+        return rearrange(tokens.values, "b (h w) (r c) -> b 1 (h r) (w c)", h=8, r=2)
+
+
+def test_reconstructions_are_measured_as_the_bytes_that_would_be_saved() -> None:
+    class Nearly(Same):
+        def decode(self, tokens: Tokens) -> Tensor:
+            return super().decode(tokens) * 0.999  # less than half a grey level away
+
+    for tokenizer in (Same(), Nearly()):
+        report = measure_tokenizer(tokenizer, images(10, 16), Pixels(1))
+        assert math.isinf(report.figures["psnr_db"])
+        assert report.figures["ssim"] == pytest.approx(1)
+        assert report.figures["rfid_pixels"] == pytest.approx(0, abs=1e-9)
+        assert torch.equal(report.pixels, images(10, 16).pixels)
+
+
 def test_a_tokenizer_s_figures_do_not_depend_on_the_batch() -> None:
     samples, tokenizer = images(17, 16), Cells(4)
     done: list[float] = []
@@ -99,7 +144,7 @@ def test_a_mode_s_figures_are_those_of_its_samples(loaded: Loaded, mode: str) ->
     judge, options = Mean(), SampleOptions(steps=2, guidance=Guidance(2.0))
     real = real_features(judge, images(12, 8), batch=5)
     report = measure_mode(loaded, mode, real, judge, num=10, options=options, seed=3, batch=4)
-    names = {f"{name}_mean" for name in ("class_accuracy", "fid", "kid", "precision", "recall")}
+    names = {f"{name}_mean" for name in ("class_accuracy", "fd", "kid", "precision", "recall")}
     assert set(report.figures) == names | {"forward_passes", "seconds_per_sample"}
     assert report.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
     again = sample_images(loaded, mode, report.labels, options, seed=3)  # by seed and number, whatever the batch
@@ -124,10 +169,10 @@ def test_real_samples_score_perfectly_and_unlike_ones_badly(loaded: Loaded, monk
         return measure_mode(loaded, "ar", real, judge, num=30).figures
 
     same = figures(x)
-    assert same["fid_mean"] == pytest.approx(0, abs=1e-6)
+    assert same["fd_mean"] == pytest.approx(0, abs=1e-6)
     assert (same["precision_mean"], same["recall_mean"]) == (1, 1)
     other = figures(x / 4 + 0.75)  # bright all over
-    assert other["fid_mean"] > 0.1
+    assert other["fd_mean"] > 0.1
     assert other["precision_mean"] < 0.5
     assert other["class_accuracy_mean"] == pytest.approx(1 / 3)
     right = figures(torch.tensor([-0.7, 0.0, 0.7])[torch.arange(30) % 3].view(30, 1, 1, 1).expand(30, 1, 8, 8))

@@ -163,6 +163,14 @@ def test_code_figures_of_known_frequencies(spec: TokenSpec) -> None:
     assert half == pytest.approx({"code_usage": 3 / 16, "code_perplexity": 2**1.5})
 
 
+def test_code_figures_of_residual_codes_are_the_mean_over_levels() -> None:
+    spec = TokenSpec("residual", 16, (1, 2, 2), levels=2)
+    levels = [torch.arange(16).view(4, 4), torch.full((4, 4), 3)]
+    assert code_figures(torch.stack(levels, -1), spec) == pytest.approx(
+        {"code_usage": (1 + 1 / 16) / 2, "code_perplexity": (16 + 1) / 2}
+    )
+
+
 def test_class_accuracy_counts_the_largest_logit() -> None:
     logits = torch.eye(4)[torch.tensor([0, 1, 2, 3])]
     assert class_accuracy(logits, torch.tensor([0, 1, 2, 3])) == 1

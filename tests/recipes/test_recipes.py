@@ -5,10 +5,12 @@ import re
 import pytest
 import yaml
 
+import mmgen.data
 from mmgen.cli.main import main
+from mmgen.data.build import build_source
 from mmgen.recipes import recipes_root
-from mmgen.store import load_generator, load_tokenizer
-from tests.lit.fits import TOKENIZER, fake, fit
+from mmgen.store import Saved, load_generator, load_tokenizer
+from tests.lit.fits import fit
 
 ROOT = recipes_root()
 TOKENIZERS = sorted((ROOT / "tokenizers").glob("*/config.yaml"))
@@ -27,14 +29,60 @@ def name_of(path):
     return str(path.relative_to(ROOT).with_suffix("")).removesuffix("/config")
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    return fake(tmp_path_factory.mktemp("digits"))
+# What a recipe of full size needs to pass in seconds, on data of its own kind.
+LIGHTER = {
+    "imagenet_vqgan": [
+        "--model.perceptual=null", "--model.adversarial.start=0", "--model.tokenizer.width=32",
+        "--model.tokenizer.quantizer.codes=16", "--trainer.precision=32-true", "--data.global_batch_size=2",
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory, digits):
-    return fit(tmp_path_factory.mktemp("runs") / "bsq", *TOKENIZER, *digits, *STEP)
+def data(tmp_path_factory):
+    """recipe -> options that put a few fake samples, of the real format, in place of its data."""
+    made = {}
+
+    def options(recipe):
+        section = yaml.safe_load(recipe.read_text())["data"]
+        kind = getattr(mmgen.data, section["class_path"])
+        if kind not in made:
+            made[kind] = kind.make_fake(tmp_path_factory.mktemp(kind.__name__))
+        here = [f"--data.{name}={value}" for name, value in made[kind].items()]
+        return here + (["--data.num_workers=0"] if section["init_args"].get("num_workers") else [])
+
+    return options
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory, data):
+    """experiment -> a tokenizer that yields what its own one would, as good as untrained."""
+    made = {}
+
+    def folder(recipe):
+        name = yaml.safe_load(recipe.read_text())["data"]["init_args"]["tokenizer"].rpartition("/")[2]
+        if name not in made:
+            where = tmp_path_factory.mktemp("tokenizers") / name
+            made[name] = _autoencoder(where) if name == "imagenet_kl" else _trained(where, data)
+        return made[name]
+
+    return folder
+
+
+def _trained(run, data):
+    recipe = ROOT / "tokenizers" / run.name / "config.yaml"
+    return fit(run, f"--config={recipe}", *data(recipe), *STEP, *LIGHTER.get(run.name, ["--model.tokenizer.width=8"]))
+
+
+def _autoencoder(out):
+    """A small one of diffusers with the downsampling and channels of Stable Diffusion's."""
+    from diffusers import AutoencoderKL
+
+    blocks = {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4, "layers_per_block": 1, "latent_channels": 4}
+    down, up = ["DownEncoderBlock2D"] * 4, ["UpDecoderBlock2D"] * 4
+    AutoencoderKL(**blocks, down_block_types=down, up_block_types=up).save_pretrained(out.parent / "vae")
+    assert main(["export", str(out.parent / "vae"), f"--out={out}", "--image_size=256", "--patch=2"]) == 0
+    return out
 
 
 def test_there_are_recipes():
@@ -60,16 +108,23 @@ def test_a_recipe_dumps(recipe, capsys):
 
 
 @pytest.mark.parametrize("recipe", TOKENIZERS, ids=name_of)
-def test_a_tokenizer_recipe_trains_and_loads(recipe, digits, tmp_path):
-    run = fit(tmp_path / "run", f"--config={recipe}", *digits, *STEP)
-    x = load_tokenizer(run).decode(load_tokenizer(run).encode(_digits(digits)))
-    assert x.shape == (4, 1, 28, 28)
+def test_a_tokenizer_recipe_trains_and_loads(recipe, data, tmp_path):
+    run = fit(tmp_path / "run", f"--config={recipe}", *data(recipe), *STEP, *LIGHTER.get(recipe.parent.name, []))
+    samples = next(build_source(Saved.read(run).config).samples("val").batches(2))["x"]
+    tokenizer = load_tokenizer(run)
+    tokens = tokenizer.encode(samples)
+    assert tokenizer.decode(tokens).shape == samples.shape
+    assert tokens.grid == tokenizer.spec.grid
 
 
 @pytest.mark.parametrize("recipe", EXPERIMENTS, ids=name_of)
-def test_an_experiment_trains_and_samples_in_every_mode(recipe, digits, tokenizer, tmp_path):
-    run = fit(tmp_path / "run", f"--config={recipe}", *digits, *STEP, *SMALL, f"--data.tokenizer={tokenizer}")
-    for mode in load_generator(run).paradigm.modes():
+def test_an_experiment_trains_resumes_and_samples_in_every_mode(recipe, data, tokenizer, tmp_path):
+    options = [f"--config={recipe}", *data(recipe), *STEP, *SMALL, f"--data.tokenizer={tokenizer(recipe)}"]
+    run = fit(tmp_path / "run", *options)
+    fit(run, *options, "--trainer.max_steps=2", "--ckpt_path=last")
+    loaded = load_generator(run)
+    assert loaded.step == 2
+    for mode in loaded.paradigm.modes():
         out = tmp_path / mode
         assert (
             main(["sample", str(run), "--mode", mode, "--num=1", "--steps=1", "--device=cpu", "--out", str(out)]) == 0
@@ -78,10 +133,12 @@ def test_an_experiment_trains_and_samples_in_every_mode(recipe, digits, tokenize
 
 
 def test_the_digit_generators_share_one_budget():
-    """Their cards are to compare: same tokenizer, backbone, steps, batch and optimiser."""
+    """Their cards are to compare: same backbone, steps, batch and optimiser."""
     read = [yaml.safe_load(path.read_text()) for path in EXPERIMENTS if path.parent.name.startswith("digits_")]
     for recipe in read:
         recipe["model"]["init_args"].pop("paradigm")
+        recipe["model"]["init_args"].pop("noise_level", None)  # uniform corruption cannot do without
+        recipe["data"]["init_args"].pop("tokenizer")  # continuous and discrete tokens
     assert all(recipe == read[0] for recipe in read)
 
 
@@ -114,9 +171,3 @@ def assert_holds(whole, part):
             assert whole[key].rsplit(".", 1)[-1] == value.rsplit(".", 1)[-1]
         else:
             assert whole[key] == value
-
-
-def _digits(options):
-    from mmgen.data.sources import DigitsSource
-
-    return next(DigitsSource(options[0].partition("=")[2]).samples("val").batches(4))["x"]

@@ -15,7 +15,10 @@ from mmgen.draws import Draws
 from mmgen.errors import UserError
 from mmgen.imaging import from_pil, open_image, save_png
 
-TRAIN = ("astronaut.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg")
+TRAIN = (
+    "astronaut.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg",
+    "brick.png", "camera.png", "grass.png", "gravel.png",
+)  # fmt: skip
 HELD_OUT = ("chelsea.png", "coffee.png")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 _LARGEST = 4  # short side of a photograph, in sides of a crop, so that a crop holds more than a plain patch
@@ -112,7 +115,7 @@ class RandomCrops(CropSamples):
 
 
 class PhotosSource(Source):
-    """Square crops of photographs, in colour and without classes.
+    """Square crops of photographs, in colour (some of them grey) and without classes.
 
     Whole photographs are held out: those of scikit-image named in `HELD_OUT` (a cat's fur and face; a cup on wood), or
     every fourth file of a folder. They are first scaled down until their short side is no more than 4 crops, so that a

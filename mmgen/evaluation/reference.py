@@ -1,0 +1,94 @@
+"""The real images that others are compared with, and the words by which anybody can tell whether they are the same."""
+
+import hashlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from einops import rearrange
+from torch import Tensor
+
+from mmgen.data.sources import Batch, Samples, Source
+from mmgen.evaluation.npz import read_npz
+from mmgen.imaging import to_uint8
+
+
+class Reference(Samples):
+    """Samples with their name and the hash of their pixels, which is taken while they are first read through.
+
+    Args:
+        samples: real images.
+        data: their name; with the split it is what a figure's `data` says.
+        split: `val`; empty for a file.
+        crop: how they were cut to size.
+        shape: of one of them.
+        classes: how many they have; 0 where that is unknown or none.
+    """
+
+    def __init__(
+        self, samples: Samples, data: str, split: str, crop: str, shape: tuple[int, ...], classes: int = 0
+    ) -> None:
+        self.samples, self.data, self.split, self.crop = samples, data, split, crop
+        self.sample_shape, self.classes = tuple(shape), classes
+        self._hash: str | None = None
+
+    @classmethod
+    def held_out(cls, source: Source) -> "Reference":
+        """The held-out samples of a source."""
+        name = data_name(source)
+        return cls(source.samples("val"), name, "val", source.crop, source.sample_shape, source.classes)
+
+    @classmethod
+    def read(cls, file: str | Path, shape: tuple[int, ...] | None = None) -> "Reference":
+        """A file such as ADM's reference batches. Raises UserError as `mmgen.evaluation.npz.read_npz` does."""
+        samples = read_npz(file, shape)
+        found = tuple(samples.pixels.shape[1:])
+        return cls(samples, Path(file).name, "", "as the file has them", found, int(samples.labels.max()) + 1)
+
+    @property
+    def name(self) -> str:
+        """Data and split."""
+        return f"{self.data} {self.split}".strip()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, index: Tensor) -> Batch:
+        return self.samples.take(index)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        if self._hash is not None:
+            yield from self.samples.batches(size)
+            return
+        pixels = hashlib.sha256()
+        for batch in self.samples.batches(size):
+            pixels.update(rearrange(to_uint8(batch["x"]), "n c h w -> n h w c").contiguous().numpy().tobytes())
+            yield batch
+        self._hash = pixels.hexdigest()[:16]
+
+    @property
+    def hash(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of all pixels, bytes in the order (N, H, W, C)."""
+        if self._hash is None:
+            for _ in self.batches(100):
+                pass
+        assert self._hash is not None
+        return self._hash
+
+    def about(self) -> dict[str, Any]:
+        """What a protocol says of it."""
+        split = {"split": self.split} if self.split else {}
+        return {"data": self.data, **split, "count": len(self), "sha256": self.hash}
+
+
+def data_name(source: Source) -> str:
+    """`digits`, with what differs from the default data."""
+    about = source.describe()
+    defaults = inspect.signature(type(source)).parameters
+    changed = [
+        f" {name}={value}"
+        for name, value in about.get("init_args", {}).items()
+        if value is not None and not (name in defaults and str(defaults[name].default) == str(value))
+    ]
+    return f"{about['class_path'].rsplit('.', 1)[-1].lower()}{''.join(changed)}"
