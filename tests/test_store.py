@@ -1,3 +1,4 @@
+import math
 import os
 import shutil
 from pathlib import Path
@@ -287,6 +288,18 @@ def test_weights_of_another_model_name_the_first_that_does_not_fit(tokenizer: Pa
         lambda checkpoint: checkpoint["state_dict"].update({name: torch.zeros(8), "tokenizer.zz": torch.zeros(1)}),
     )
     assert "has an unexpected zz" in refused(load_tokenizer, tokenizer)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_of_a_diverged_run_are_refused(value: float, tokenizer: Path, generator: Path) -> None:
+    for run, load in ((tokenizer, load_tokenizer), (generator, load_generator)):
+
+        def spoil(checkpoint: dict[str, Any]) -> None:
+            name = next(name for name, each in checkpoint["state_dict"].items() if each.is_floating_point())
+            checkpoint["state_dict"][name].view(-1)[0] = value
+
+        change(run, spoil)
+        assert "holds NaN or infinity, so the training diverged" in refused(load, run)
 
 
 def test_a_checkpoint_of_something_else(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from mmgen.paradigms import (
 )
 from mmgen.paradigms.corruption import hide
 from mmgen.tokens import Tokens
-from tests.worlds import GRID, PARADIGMS, draws, generator, ragged, spec_for, tokens_for
+from tests.worlds import GRID, PARADIGMS, World, draws, generator, ragged, spec_for, tokens_for
 
 LABELS = torch.tensor([0, 1, 2, -1])
 LENGTHS = torch.tensor([9, 3, 7, 1])
@@ -157,6 +157,43 @@ def test_any_block_size_gives_each_block_alone(size: int) -> None:
         error = model.head.predict(features) - (noise[:, here] - x.values[:, here])
         total += error.square().mean(-1).sum(1)
     torch.testing.assert_close(paradigm.losses(model, x, LABELS, draws(4))["block"], total / 9)
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_any_block_size_predicts_hidden_tokens_from_earlier_blocks_and_the_rest_of_their_own(size: int) -> None:
+    """Law 4 between its ends, for discrete tokens: every block from a short row of its own."""
+    from mmgen.layout import clean, grid_layout, noisy, prefix
+
+    model, x, paradigm = generator(), tokens(), BlockDiffusion(size)
+    layout, condition = grid_layout(GRID, size), model.conditioning(LABELS)
+    row = paradigm.corrupt(x, model, draws(4))
+    assert row.hidden is not None
+    hidden, total = row.hidden[:, -9:], torch.zeros(4, dtype=torch.float64)
+    for block in range(int(layout.block.max()) + 1):
+        begin, end = (int(i) for i in (layout.block[0] == block).nonzero()[[0, -1], 0] + torch.tensor([0, 1]))
+        short = prefix(1) + clean(layout.slice(0, begin)) + noisy(layout.slice(begin, end))
+        seen = torch.cat([torch.zeros(4, begin, dtype=torch.bool), hidden[:, begin:end]], dim=1)
+        features = model(x.values[:, :end], short, paradigm.mask, condition, seen, outputs=end - begin)
+        nats = model.head.nats(features, x.values[:, begin:end])
+        total += (row.weights[:, begin:end] * nats).sum(1)
+    torch.testing.assert_close(paradigm.losses(model, x, LABELS, draws(4))["block"], total)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
+def test_revealing_one_token_a_step_in_a_fixed_order_is_a_factorisation(order: list[int]) -> None:
+    """Law 4: as an autoregressive model's, the probabilities of all sequences then sum to one; any other is a bound."""
+    from mmgen.layout import grid_layout, prefix
+    from mmgen.masks import get_mask
+
+    world = World()
+    model, count = generator(world.spec, classes=0), len(world.states)
+    condition, row = model.conditioning(torch.full((count,), -1)), prefix(1) + grid_layout(world.spec.grid)
+    hidden, nats = torch.ones(count, 3, dtype=torch.bool), torch.zeros(count, dtype=torch.float64)
+    for position in order:
+        features = model(world.states, row, get_mask("bidirectional"), condition, hidden, outputs=3)
+        nats += model.head.nats(features, world.states)[:, position]
+        hidden[:, position] = False
+    torch.testing.assert_close((-nats).exp().sum(), torch.tensor(1.0, dtype=torch.float64))
 
 
 def test_blocks_of_one_token_give_the_autoregressive_likelihood() -> None:
