@@ -15,7 +15,15 @@ from mmgen.errors import UserError
 def adamw(
     module: nn.Module, max_steps: int, lr: float, weight_decay: float, betas: tuple[float, float], warmup_steps: int
 ) -> OptimizerLRSchedulerConfig:
-    """What `configure_optimizers` returns: AdamW (Loshchilov & Hutter 2019) and its schedule, stepped with it.
+    """What `configure_optimizers` returns: `scheduled_adamw`, its schedule stepped with it."""
+    optimizer, schedule = scheduled_adamw(module, max_steps, lr, weight_decay, betas, warmup_steps)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def scheduled_adamw(
+    module: nn.Module, max_steps: int, lr: float, weight_decay: float, betas: tuple[float, float], warmup_steps: int
+) -> tuple[AdamW, LambdaLR]:
+    """AdamW (Loshchilov & Hutter 2019) and its schedule.
 
     Args:
         module: whose trainable parameters are optimised.
@@ -32,8 +40,7 @@ def adamw(
         raise UserError("trainer.max_steps must say how long the run is: the learning rate is scheduled over it")
     optimizer = AdamW(decay_groups(module, weight_decay), lr=lr, betas=betas)
     warmup_steps = min(warmup_steps, max_steps // 2)
-    schedule = LambdaLR(optimizer, partial(warmup_cosine, max_steps=max_steps, warmup_steps=warmup_steps))
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    return optimizer, LambdaLR(optimizer, partial(warmup_cosine, max_steps=max_steps, warmup_steps=warmup_steps))
 
 
 def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -48,13 +48,17 @@ class StartUp(Callback):
 
 
 def parts(trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Part]:
-    """The parts of a module, down to where they have names of their own; then what the data module brings."""
+    """The parts of a module, down to where they have names of their own; then what trains it, and what the data module
+    brings.
+    """
     averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)
     source = str(trainer.ckpt_path) if trainer.ckpt_path else "from scratch"
     for name, outer in pl_module.named_children():
         for part, module in outer.named_children():
             if any(True for _ in (*module.parameters(), *module.buffers())):
                 yield _part(f"{name}.{part}", module, source, averaged)
+    for name, (module, origin) in getattr(pl_module, "beside", {}).items():
+        yield _part(name, module, origin or source, averaged=False)
     tokenizer = trainer.datamodule.tokenizer
     if tokenizer is not None:
         yield _part("tokenizer", tokenizer, str(trainer.datamodule.tokenizer_path), averaged=False)
