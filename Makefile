@@ -25,8 +25,7 @@ lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(BIN)/mypy
 
 docs: $(VENV)/.ready-dev ## the site of the documents, into site/; needs no network
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "mmgen: open site/index.html"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 setup: $(VENV)/.ready-dev ## install mmgen with all that its development needs
 

@@ -1,14 +1,33 @@
-"""The Python that the documents show runs, and does what they say."""
+"""The Python that the documents show runs, the site is built whole from them and the code, and its commands exist."""
 
+import functools
+import html
+import inspect
 import re
+import shlex
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+import mmgen.paradigms
+from mmgen.backbone import Transformer
+from mmgen.cli.main import COMMANDS, TRAINING, main
+from mmgen.data.image_folder import ImageFolder
+from mmgen.masks import CATALOGUE
+from mmgen.paradigms import Paradigm
+from mmgen.quantizers import BSQ
 from tests import tiny_runs
 
 ROOT = Path(__file__).parents[1]
+PARADIGMS = [
+    kind
+    for kind in vars(mmgen.paradigms).values()
+    if inspect.isclass(kind) and issubclass(kind, Paradigm) and not inspect.isabstract(kind)
+]
 
 
 def python_of(document: str) -> str:
@@ -44,3 +63,155 @@ def test_the_example_of_the_readme_samples_a_run(tmp_path: Path, monkeypatch: py
     names = run("README.md")
     assert names["state"].committed.all()
     assert names["images"].shape == (10, *names["model"].tokenizer.sample_shape)
+
+
+# The site.
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built as `make docs` builds it: a warning ends it."""
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    folder = tmp_path_factory.mktemp("site")
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True))
+    return folder
+
+
+def section(page: Path, anchor: str) -> str:
+    """What a page says under one heading, without tags."""
+    text = page.read_text()
+    found = re.search(rf'<h(\d) id="{re.escape(anchor)}">(.*?)(?=<h[12] |</article>)', text, re.DOTALL)
+    assert found, f"{page.name} has no {anchor}"
+    return html.unescape(re.sub(r"<[^>]+>", "", found[2]))
+
+
+def test_every_mask_is_on_the_sheet(site: Path) -> None:
+    for name, mask in CATALOGUE.items():
+        entry = section(site / "masks.html", name)
+        assert mask.sentence in entry
+        assert mask.source in entry
+        assert (site / "masks" / f"{name}.png").stat().st_size > 1000
+        assert f"masks/{name}.png" in (site / "masks.html").read_text()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_reference_holds_every_option_of_a_command(
+    site: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = section(site / "commands.html", command)
+    if command in TRAINING:  # their parser takes seconds to make, and the page is made from it
+        wanted = {"--run", "--ckpt_path", "--ema.decay", "--trainer.max_steps"} if command == "fit" else {"--ckpt_path"}
+    else:
+        assert main([command, "--help"]) == 0
+        wanted = set(re.findall(r"^  (--\w+)", capsys.readouterr().out, re.MULTILINE)) - {"--help"}
+    assert {option for option in wanted if not re.search(rf"{option}\b", entry)} == set()
+
+
+def test_every_class_that_a_recipe_may_name_is_told_with_its_arguments(site: Path) -> None:
+    for kind in (*PARADIGMS, BSQ, Transformer):
+        entry = section(site / "parts.html", kind.__name__)
+        arguments = set(inspect.signature(kind).parameters)
+        assert {name for name in arguments if not re.search(rf"\b{name}\b", entry)} == set()
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS, ids=lambda kind: kind.__name__)
+def test_every_paradigm_has_a_guide(paradigm: type[Paradigm]) -> None:
+    """With its options and the picture of a mask, both from the code; how to train it, how to sample, and what its
+    likelihood is."""
+    marker = f"<!-- arguments {paradigm.__name__} -->"
+    (guide,) = [path.read_text() for path in (ROOT / "docs/guides").glob("*.md") if marker in path.read_text()]
+    assert re.search(r"^<!-- mask \w+ -->$", guide, re.MULTILINE)
+    headings = re.findall(r"^## (.*)$", guide, re.MULTILINE)
+    assert {"Options", "Train", "Sample", "Likelihood", "What to try next"} <= set(headings)
+    assert "```math" in guide
+
+
+def test_every_recipe_has_a_page(site: Path) -> None:
+    table = (site / "recipes.html").read_text()
+    for config in [*ROOT.glob("tokenizers/*/config.yaml"), *ROOT.glob("experiments/*/config.yaml")]:
+        page = f"recipes/{config.parent.relative_to(ROOT)}.html"
+        assert page in table
+        assert "class_path" in (site / page).read_text()
+
+
+def test_the_site_loads_nothing_from_other_hosts(site: Path) -> None:
+    class Loads(HTMLParser):
+        found: ClassVar[list[str]] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag != "a":
+                self.found.extend(value or "" for name, value in attrs if name in ("src", "href", "srcset", "data"))
+
+    for page in site.rglob("*.html"):
+        Loads().feed(page.read_text())
+    assert Loads.found
+    assert [link for link in Loads.found if re.match(r"(\w+:)?//", link)] == []
+    styles = "".join(page.read_text() for page in site.rglob("*.css"))
+    assert styles
+    assert re.findall(r"url\([\"']?(?:https?:)?//[^)]*|@import[^;]*//[^;]*", styles) == []
+
+
+def test_nothing_is_left_unmade_on_the_site(site: Path) -> None:
+    pages = {str(page.relative_to(site)): page.read_text() for page in site.rglob("*.html")}
+    assert [name for name, text in pages.items() if re.search(r"<!-- \w+( [\w.]+)? -->|```", text)] == []
+    for guide in (ROOT / "docs/guides").glob("*.md"):
+        formulas = guide.read_text().count("```math")
+        assert pages[f"guides/{guide.stem}.html"].count("<math ") == formulas
+
+
+# The tutorial.
+
+
+@pytest.fixture
+def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands of the tutorial, in a folder that holds its recipes and images, and nothing else."""
+    text = (ROOT / "docs/tutorial.md").read_text()
+    for recipe in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        (tmp_path / recipe.split()[1]).write_text(recipe)
+    ImageFolder.make_fake(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line, comments=True) for line in "".join(blocks).replace("\\\n", " ").splitlines()]
+    return [words for words in lines if words]
+
+
+def test_the_tutorial_walks_the_whole_way(tutorial: list[list[str]]) -> None:
+    assert {words[0] for words in tutorial} == {"mmgen"}
+    walk = ["fit", "evaluate", "reconstruct", "tokenize", "sample", "compress", "decompress", "export"]
+    assert set(walk) <= {words[1] for words in tutorial}
+
+
+def test_the_commands_of_the_tutorial_are_understood(
+    tutorial: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = []
+    for _, command, *words in tutorial:
+        if command in TRAINING:
+            assert main([command, *words, "--print_config"]) == 0, capsys.readouterr().err
+            continue
+        module = import_module(f"mmgen.cli.{command}")
+
+        @functools.wraps(module.run)
+        def note(*args: Any, _command: str = command, **given: Any) -> None:
+            taken.append((_command, args, given))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "run", note)
+            assert main([command, *words]) == 0, capsys.readouterr().err
+    assert len(taken) == sum(words[1] not in TRAINING for words in tutorial)
+    assert set(read_before_written(tutorial)) <= {"my_tokenizer.yaml", "my_generator.yaml", "photos"}
+
+
+def read_before_written(commands: list[list[str]]) -> Iterator[str]:
+    """The first parts of the paths that a command names and no command before it has made."""
+    made: set[str] = set()
+    for _, command, *words in commands:
+        named = dict(zip(words, words[1:]))
+        written = named.get("--out") or named.get("--run")
+        if command == "fit" and written is None:
+            written = f"runs/{Path(named['--config']).stem}"
+        paths = [word for word in words if re.fullmatch(r"\w+[/.][\w/.]*[a-z]\w*", word)]
+        yield from (path.split("/")[0] for path in paths if path != written and path not in made)
+        made |= {written} if written else set()

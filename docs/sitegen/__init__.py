@@ -1,0 +1,1 @@
+"""What `docs/hooks.py` makes from the code: a file a kind of page."""

@@ -1,0 +1,148 @@
+"""What commands and classes take: tables from signatures and docstrings."""
+
+import inspect
+import pkgutil
+import re
+import types
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import docstring_parser
+from lightning import LightningModule
+from mkdocs.exceptions import PluginError
+
+from mmgen.backbone import Transformer
+from mmgen.data import DataModule
+from mmgen.losses import Adversarial, Discriminator, Perceptual
+from mmgen.paradigms import NoiseProcess, Paradigm
+from mmgen.quantizers import Quantizer
+from mmgen.tokenizers import Tokenizer
+
+FROM_DATA = ("spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "seed")
+"""What the command line fills in (mmgen/cli/fit.py)."""
+
+KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "lit": ("What is trained", (LightningModule,)),
+    "paradigms": ("Paradigms and noise processes", (Paradigm, NoiseProcess)),
+    "backbone": ("The network", (Transformer,)),
+    "tokenizers": ("Tokenizers", (Tokenizer,)),
+    "quantizers": ("Quantizers", (Quantizer,)),
+    "losses": ("Losses of tokenizers", (Perceptual, Adversarial, Discriminator)),
+    "data": ("Data sets", (DataModule,)),
+}
+"""Package -> title, and the bases of the classes in it that a recipe may name."""
+
+
+def of_class(name: str, _: str) -> str:
+    """Table of a class's arguments; the class by its name alone."""
+    return _table(_class(name))
+
+
+def parts(_: str, page: str) -> str:
+    """Every class that a recipe may name, by package."""
+    lines = []
+    for package, (title, _bases) in KINDS.items():
+        lines += [f"## {title} {{#{package}}}", ""]
+        for found in _classes(package):
+            about = docstring_parser.parse(inspect.getdoc(found) or "")
+            lines += [f"### {found.__name__} {{#{found.__name__}}}", "", f"`{found.__module__}`", ""]
+            lines += [paragraphs(about), "", _table(found), ""]
+    return "\n".join(lines)
+
+
+def paragraphs(about: docstring_parser.Docstring) -> str:
+    """What a docstring says before its arguments."""
+    said = "\n\n".join(filter(None, [about.short_description, about.long_description]))
+    if about.short_description and about.long_description and not about.blank_after_short_description:
+        said = f"{about.short_description} {about.long_description}"
+    return "\n\n".join(plain(part) for part in said.split("\n\n"))
+
+
+def rows(function: Callable[..., Any], said: dict[str, str], prefix: str = "") -> Iterator[tuple[str, ...]]:
+    """(name, type, default, description) of each parameter."""
+    hints = get_type_hints(function)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name == "self" or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        default = "" if parameter.default is parameter.empty else value(parameter.default)
+        kind = type_name(hints.get(parameter.name, parameter.annotation))
+        yield f"{prefix}{parameter.name}", kind, default, plain(said.get(parameter.name, ""))
+
+
+def table(head: str, found: Iterable[tuple[str, ...]]) -> str:
+    """Markdown of rows of (name, type, default, description)."""
+    lines = [f"| `{name}` | {kind} | {default} | {text} |" for name, kind, default, text in found]
+    return "\n".join([f"| {head} | type | default | what it does |", "|---|---|---|---|", *lines, ""]) if lines else ""
+
+
+def described(owner: Any) -> dict[str, str]:
+    """Argument -> description in a docstring."""
+    about = docstring_parser.parse(inspect.getdoc(owner) or "")
+    return {each.arg_name: each.description or "" for each in about.params}
+
+
+def type_name(kind: Any) -> str:
+    """A type in words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind in (None, type(None)):
+        return "null"
+    if origin is Literal:
+        return " or ".join(f"`{each}`" for each in inner)
+    if origin in (Union, types.UnionType):
+        return " or ".join(type_name(each) for each in inner)
+    if origin is tuple:
+        return f"({', '.join('...' if each is Ellipsis else type_name(each) for each in inner)})"
+    if origin is dict:
+        return f"{type_name(inner[1])} by name"
+    if origin is not None and inner:
+        return f"list of {type_name(inner[0])}"
+    return str(getattr(kind, "__name__", kind))
+
+
+def value(default: Any) -> str:
+    """A default as YAML has it."""
+    if default is None or isinstance(default, bool):
+        return {None: "`null`", True: "`true`", False: "`false`"}[default]
+    return "`[]`" if default == () else f"`{default}`"
+
+
+def plain(text: str) -> str:
+    """One line of a docstring as Markdown: only its code spans mean something."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    parts[::2] = [re.sub(r"([*_<\[|])", r"\\\1", part) for part in parts[::2]]
+    parts[1::2] = [part.replace("|", "\\|") for part in parts[1::2]]
+    return "".join(parts)
+
+
+def _table(found: type) -> str:
+    given = FROM_DATA if issubclass(found, LightningModule) else ("seed",)
+    kept = [row for row in rows(found.__init__, described(found)) if row[0] not in given]
+    return table("argument", kept) or "It takes no arguments.\n"
+
+
+def _class(name: str) -> type:
+    found = next((each for package in KINDS for each in _classes(package) if each.__name__ == name), None)
+    if found is None:
+        raise PluginError(f"a recipe cannot name a class {name}")
+    return found
+
+
+@lru_cache
+def _classes(package: str) -> list[type]:
+    """The classes of a package that a recipe may name."""
+    home = import_module(f"mmgen.{package}")
+    modules = [import_module(f"{home.__name__}.{each.name}") for each in pkgutil.iter_modules(home.__path__)]
+    found = [
+        member
+        for module in modules
+        for member in vars(module).values()
+        if inspect.isclass(member) and member.__module__ == module.__name__ and _nameable(member, package)
+    ]
+    return sorted(found, key=lambda each: (each.__module__, each.__name__))
+
+
+def _nameable(found: type, package: str) -> bool:
+    bases = KINDS[package][1]
+    return issubclass(found, bases) and found is not DataModule and not inspect.isabstract(found)
