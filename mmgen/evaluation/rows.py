@@ -117,7 +117,8 @@ class Measuring:
             figures = measure_likelihood(loaded, mode, reference, self.arguments["batch"], DRAWS, progress)
         common = {"samples": len(reference), "seed": 0, "steps": None, "mode": mode}
         exact = loaded.paradigm.modes()[mode].likelihood == "exact"
-        kind = "of the tokens, exact" if exact else f"of the tokens, an upper bound, the mean of {DRAWS} draws a sample"
+        given = "of the tokens given the class" if loaded.generator.classes else "of the tokens"
+        kind = f"{given}, exact" if exact else f"{given}, an upper bound, the mean of {DRAWS} draws a sample"
         rows: Rows = []
         for name in ("bits_per_dim", "bits_per_image"):
             how = {"likelihood": kind, "standard_error": float(f"{figures[f'{name}_se']:.3g}")}
