@@ -61,6 +61,13 @@ class TokenSpec:
         """Raw size of one sample's tokens in bits; infinite for continuous tokens."""
         return math.inf if self.kind == "continuous" else self.length * self.levels * math.log2(self.alphabet)
 
+    @property
+    def amount(self) -> str:
+        """The raw size of one sample in words: `392 bits`, or `196 numbers` where tokens are continuous."""
+        if self.kind == "continuous":
+            return f"{self.length * self.size:,} numbers"
+        return f"{self.bits_per_sample:,g} bits"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON and checkpoints."""
         return asdict(self) | {"grid": list(self.grid)}

@@ -42,7 +42,8 @@ def run(
         num: how many samples to draw in each mode.
         seed: sample i depends on the seed and on i, and on nothing else.
         batch: samples at a time; changes no figure but the time.
-        data: `digits`, a YAML file with a `data` section, or a run; by default what the run was trained on.
+        data: `digits`, `emoji` or `photos`, a YAML file with a `data` section, or a run; by default what the run was
+            trained on.
         reference: images of the same form as samples.npz to compare with, in the place of `data`.
         extractor: looks at the samples: digits_cnn (trained on first use, kept in runs/classifier-digits), efflite0
             (EfficientNet-Lite0 of ImageNet), inception (needs `weights`) or pixels. By default digits_cnn for digits,

@@ -37,7 +37,7 @@ def run(
         save_png(grid(enlarge(pair, comfortable(pair)), columns=2), folder / name)
         error = (to_uint8(image).double() - to_uint8(decoded).double()).square().mean().item()
         psnr = 10 * math.log10(255**2 / error) if error else math.inf
-        print(f"{file}: psnr_db {psnr:.2f}, {loaded.spec.bits_per_sample:g} bits -> {folder / name}")
+        print(f"{file}: psnr_db {psnr:.2f}, {loaded.spec.amount} -> {folder / name}")
 
 
 def unique_names(files: list[str]) -> list[str]:

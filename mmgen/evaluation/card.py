@@ -54,8 +54,8 @@ def update_card(folder: Path) -> bool:
 
 
 def faults(folder: Path) -> list[str]:
-    """What is wrong with a folder's card, a line each: no README, no figures and nothing that says so, another table, figures
-    typed around it.
+    """What is wrong with a folder's card, a line each: no README, no figures and nothing that says so, another table,
+    figures typed around it.
 
     Raises:
         UserError: damaged results or a broken pair of markers.
