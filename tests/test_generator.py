@@ -77,7 +77,7 @@ def test_rows_and_layouts_that_do_not_fit_are_refused() -> None:
         (lambda: TokenSpec("bits", 63, (1, 2, 2)), "63 bits"),
         (lambda: TokenSpec("categorical", 4, (0, 2, 2)), "grid"),
         (lambda: Tokens(torch.zeros(1, 5), (1, 2, 2)), "do not fill"),
-        (lambda: generator(TokenSpec("continuous", 4, (1, 3, 3))), "no embedding for 'continuous'"),
+        (lambda: generator(TokenSpec("residual", 4, (1, 3, 3), levels=2)), "no embedding for 'residual'"),
     ],
 )
 def test_specs_that_cannot_be_are_refused(wrong, reason: str) -> None:

@@ -109,18 +109,19 @@ def test_progress_climbs_to_the_number_of_samples(loaded: Loaded) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_kept_stays(mode: str, loaded: Loaded) -> None:
-    known = torch.arange(16)
-    keep = region("0:2", loaded.spec)
+    known = torch.arange(16)[None]
+    keep = region("0:2", loaded.spec)[None]
     filled = sample_images(loaded, mode, LABELS, GUIDED, known=known, keep=keep)
     free = sample_images(loaded, mode, LABELS, GUIDED)
-    assert torch.equal(filled.tokens[:, :8], known[:8].expand(7, -1))
+    assert torch.equal(filled.tokens[:, :8], known[:, :8].expand(7, -1))
     assert not torch.equal(free.tokens[:, :8], filled.tokens[:, :8])
     assert len({tuple(row) for row in filled.tokens[:, 8:].tolist()}) > 1
 
 
 def test_what_cannot_be_kept_is_refused(loaded: Loaded) -> None:
+    known, keep = torch.arange(16)[None], region("2:", loaded.spec)[None]
     with pytest.raises(UserError, match="keep"):
-        sample_images(loaded, "ar", LABELS, GUIDED, known=torch.arange(16), keep=region("2:", loaded.spec))
+        sample_images(loaded, "ar", LABELS, GUIDED, known=known, keep=keep)
 
 
 def places(mask: Tensor) -> list[str]:
