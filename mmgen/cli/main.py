@@ -36,7 +36,7 @@ COMMANDS = {
 }
 
 HELP = """\
-mmgen: autoregressive, masked and blockwise-diffusion generation over one backbone
+mmgen: autoregressive, masked and diffusion generation over one backbone
 
 usage: mmgen COMMAND [OPTIONS]
        mmgen COMMAND --help       what a command takes
