@@ -7,44 +7,83 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmgen.draws import Draws
+from mmgen.errors import UserError
+from mmgen.layout import Layout
 
 NO_CLASS = -1  # the label of an unconditional row
+NO_ACTION = -1  # of a frame to which no known action has led
 
 
 class Condition(NamedTuple):
-    """What a condition contributes: prefix (B, P, dim) positions of the row, and vector (B, dim) for the modulation."""
+    """What a condition contributes to B rows.
+
+    Attributes:
+        prefix: (B, P, dim) positions at the start of the row.
+        vector: (B, dim), for the modulation.
+        frames: (B, F, dim), added to all positions of a frame; None for none.
+    """
 
     prefix: Tensor
     vector: Tensor
+    frames: Tensor | None = None
+
+    def rows(self, index: Tensor) -> "Condition":
+        """Of some rows; index (b,) int64 or (B,) bool."""
+        frames = None if self.frames is None else self.frames[index]
+        return Condition(self.prefix[index], self.vector[index], frames)
+
+    def at(self, layout: Layout) -> Tensor:
+        """`frames` for the positions of a layout, (B, N, dim); 0 for those in no frame (prefixes)."""
+        assert self.frames is not None
+        padded = F.pad(self.frames, (0, 0, 0, 1))
+        frame = torch.where(layout.frame < 0, self.frames.shape[1], layout.frame)
+        if layout.batch == 1:
+            return padded[:, frame[0]]
+        return padded.gather(1, frame[..., None].expand(-1, -1, padded.shape[-1]))
 
 
-class ClassConditioning(nn.Module):
-    """Class labels as one prefix position and as a modulation vector. The last row of each table stands for `no class`.
+class Conditioning(nn.Module):
+    """Class labels as one prefix position and as a modulation vector, and actions as a vector for each frame (Genie,
+    Bruce et al. 2024, section 2.1). The last row of each table stands for `none`.
 
     Args:
         classes: number of classes; 0 for an unconditional model, whose prefix is a start token.
         dim: width of the backbone.
-        dropout: share of training rows that lose their label, for guidance.
+        dropout: share of training rows that lose their condition, for guidance.
+        actions: number of actions that may lead to a frame; 0 for none.
     """
 
     prefix_length = 1
 
-    def __init__(self, classes: int, dim: int, dropout: float = 0.1) -> None:
+    def __init__(self, classes: int, dim: int, dropout: float = 0.1, actions: int = 0) -> None:
         super().__init__()
-        self.classes, self.dropout = classes, dropout
+        self.classes, self.dropout, self.actions = classes, dropout, actions
         self.prefix = nn.Embedding(classes + 1, dim)
         self.vector = nn.Embedding(classes + 1, dim)
-        nn.init.normal_(self.prefix.weight, std=0.5)
-        nn.init.normal_(self.vector.weight, std=0.5)
+        self.frame = nn.Embedding(actions + 1, dim) if actions else None
+        for table in (self.prefix, self.vector, self.frame):
+            if table is not None:
+                nn.init.normal_(table.weight, std=0.5)
 
-    def drop(self, labels: Tensor, draws: Draws) -> Tensor:
-        """labels (B,) with a share replaced by NO_CLASS, drawn per sample."""
-        return torch.where(draws.uniform("condition_dropout") < self.dropout, NO_CLASS, labels)
+    def drop(self, labels: Tensor, actions: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
+        """Labels (B,) and actions (B, F) of which a share of the rows, drawn per sample, has none any more."""
+        dropped = draws.uniform("condition_dropout") < self.dropout
+        kept = None if actions is None else torch.where(dropped[:, None], NO_ACTION, actions)
+        return torch.where(dropped, NO_CLASS, labels), kept
 
-    def forward(self, labels: Tensor) -> Condition:
-        """labels (B,) int64 in [-1, classes); -1 is no class."""
+    def forward(self, labels: Tensor, actions: Tensor | None = None) -> Condition:
+        """labels (B,) int64 in [-1, classes), actions (B, F) int64 in [-1, actions); -1 is none.
+
+        Raises:
+            UserError: actions for a model that knows none.
+        """
         index = torch.where(labels < 0, self.classes, labels) if self.classes else torch.zeros_like(labels)
-        return Condition(self.prefix(index)[:, None], self.vector(index))
+        if actions is None:
+            return Condition(self.prefix(index)[:, None], self.vector(index))
+        if self.frame is None:
+            raise UserError("this generator was trained without actions, so it cannot follow any")
+        frames = self.frame(torch.where(actions < 0, self.actions, actions))
+        return Condition(self.prefix(index)[:, None], self.vector(index), frames)
 
 
 class NoiseLevel(nn.Module):

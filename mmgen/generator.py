@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmgen.backbone import Cache, Transformer
-from mmgen.conditioning import ClassConditioning, Condition, NoiseLevel
+from mmgen.conditioning import Condition, Conditioning, NoiseLevel
 from mmgen.embeddings import embedding_for
 from mmgen.embeddings.positions import AbsolutePositions, PositionKind
 from mmgen.errors import UserError
 from mmgen.heads import head_for
 from mmgen.layout import Layout, Role
 from mmgen.mask import Mask
-from mmgen.tokens import TokenSpec
+from mmgen.tokens import Grid, TokenSpec
 
 
 class Generator(nn.Module):
@@ -29,6 +29,7 @@ class Generator(nn.Module):
         noise_level: take a noise level for each noisy position, which modulates that position alone; needed to denoise
             continuous tokens and for uniform corruption. By default just for continuous tokens.
         self_conditioning: take the embedding of an earlier prediction beside each token (Chen et al. 2023).
+        actions: number of actions of which one leads to each frame of a clip; 0 for none.
     """
 
     def __init__(
@@ -40,13 +41,14 @@ class Generator(nn.Module):
         positions: PositionKind = "learned",
         noise_level: bool | None = None,
         self_conditioning: bool = False,
+        actions: int = 0,
     ) -> None:
         super().__init__()
-        self.spec, self.classes = spec, classes
+        self.spec, self.classes, self.actions = spec, classes, actions
         self.backbone = backbone
         self.embedding = embedding_for(spec, backbone.dim)
         self.positions = None if positions == "none" else AbsolutePositions(spec.grid, backbone.dim, positions)
-        self.conditioning = ClassConditioning(classes, backbone.dim, condition_dropout)
+        self.conditioning = Conditioning(classes, backbone.dim, condition_dropout, actions)
         self.head = head_for(spec, backbone.dim)
         self.noise_level = NoiseLevel(backbone.dim) if _needs_level(noise_level, spec, backbone) else None
         self.previous = nn.Linear(backbone.dim, backbone.dim, bias=False) if self_conditioning else None
@@ -62,6 +64,21 @@ class Generator(nn.Module):
     def device(self) -> torch.device:
         """Where the weights lie."""
         return next(self.parameters()).device
+
+    def require_grid(self, grid: Grid) -> None:
+        """Raises UserError where it cannot generate a grid of this (T, H, W): frames may be of any number, but for a
+        table of positions that runs out, and of the trained size only.
+        """
+        trained = self.spec.grid
+        if tuple(grid[1:]) != tuple(trained[1:]) or grid[0] < 1:
+            raise UserError(
+                f"the generator was trained on grids of {trained}; only the number of frames may differ, got {grid}"
+            )
+        if grid[0] > trained[0] and self.positions is not None and self.positions.kind == "learned":
+            raise UserError(
+                f"{grid[0]} frames are more than the {trained[0]} of the learned table of positions: train with"
+                " model.positions spatial, sincos or none, which do not run out"
+            )
 
     def forward(
         self,
@@ -83,7 +100,7 @@ class Generator(nn.Module):
                 condition's positions come first.
             layout: what the P + M, or M, positions are.
             mask: who may see whom.
-            condition: from `conditioning(labels)`.
+            condition: from `conditioning(labels, actions)`.
             hidden: (B, M) bool, positions whose token is replaced by the mask token.
             cache: keys and values of earlier positions.
             store: how many of the leading positions stay in the cache; all by default.
@@ -109,6 +126,8 @@ class Generator(nn.Module):
             x = torch.cat([condition.prefix.to(x.dtype), x], dim=1)
         if self.positions is not None:
             x = x + self.positions(layout).to(x.dtype)
+        if condition.frames is not None:
+            x = x + condition.at(layout).to(x.dtype)
         if previous is not None:
             x = x + self._previous(previous, prefix).to(x.dtype)
         cond, modulated = condition.vector.to(x.dtype), None

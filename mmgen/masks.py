@@ -292,6 +292,18 @@ def sliding_window(q: Position, k: Position, width: int = 4) -> Tensor:
     return (k.rank <= q.rank) & (q.rank - k.rank < width)
 
 
+@family("Windowed attention over frames: MAGI (Zhou et al. 2025); CausNVS at inference", _prefix_and_blocks)
+def block_window(q: Position, k: Position, width: int = 2) -> Tensor:
+    """A query sees its own block and those just before it, `width` blocks in all; the prefix stays visible."""
+    return (k.block <= q.block) & (q.block - k.block < width)
+
+
+@family("StreamingLLM (Xiao et al. 2024), by blocks", _prefix_and_blocks)
+def block_sink(q: Position, k: Position, count: int = 1) -> Tensor:
+    """A query sees its own block and the first `count` blocks of the row, as far as they are not later."""
+    return (k.block == q.block) | ((k.block <= q.block) & (k.block < count))
+
+
 def _conditions() -> Layout:
     text, image = condition(2), grid_layout((1, 2, 2))
     return text + noisy(image) + image.but(segment=1) + image.slice(0, 3).but(segment=2)

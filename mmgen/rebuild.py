@@ -33,7 +33,9 @@ def build_tokenizer(init_args: dict[str, Any], where: str) -> Tokenizer:
 
 
 @torch.random.fork_rng(devices=[])
-def build_generator(init_args: dict[str, Any], spec: TokenSpec, classes: int, where: str) -> tuple[Generator, Paradigm]:
+def build_generator(
+    init_args: dict[str, Any], spec: TokenSpec, classes: int, where: str, actions: int = 0
+) -> tuple[Generator, Paradigm]:
     """An untrained generator and its paradigm.
 
     Args:
@@ -41,16 +43,17 @@ def build_generator(init_args: dict[str, Any], spec: TokenSpec, classes: int, wh
         spec: of the tokens it was trained on.
         classes: that it was trained on.
         where: the file it stands in, for errors.
+        actions: that it was trained on.
 
     Raises:
         UserError: an argument that a class does not have, or a class that is not mmgen's.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--paradigm", type=Paradigm, required=True)
-    names = parser.add_class_arguments(Generator, skip={"spec", "classes"}, instantiate=False)
+    names = parser.add_class_arguments(Generator, skip={"spec", "classes", "actions"}, instantiate=False)
     parts = _instantiate(parser, {name: init_args[name] for name in ("paradigm", *names) if name in init_args}, where)
     paradigm = parts.pop("paradigm")
-    return Generator(spec=spec, classes=classes, **parts), paradigm
+    return Generator(spec=spec, classes=classes, actions=actions, **parts), paradigm
 
 
 def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) -> dict[str, Any]:

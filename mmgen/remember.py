@@ -1,12 +1,15 @@
 """A cache for what is derived from shapes: layouts, masks, position tables, the checks on them."""
 
-from collections.abc import Callable
-from functools import lru_cache
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import torch
 
 Function = TypeVar("Function", bound=Callable)
+_passing: ContextVar[bool] = ContextVar("passing", default=False)
 
 
 def remember(maxsize: int) -> Callable[[Function], Function]:
@@ -17,6 +20,25 @@ def remember(maxsize: int) -> Callable[[Function], Function]:
     """
 
     def wrap(function: Function) -> Function:
-        return lru_cache(maxsize=maxsize)(torch.inference_mode(False)(function))  # type: ignore[return-value]
+        plain = torch.inference_mode(False)(function)
+        kept = lru_cache(maxsize=maxsize)(plain)
+
+        @wraps(function)
+        def call(*args: Any, **options: Any) -> Any:
+            return (plain if _passing.get() else kept)(*args, **options)
+
+        return call  # type: ignore[return-value]
 
     return wrap
+
+
+@contextmanager
+def passing() -> Iterator[None]:
+    """Nothing is remembered in here: for layouts that never come again, such as those of a stream without end, which
+    would fill memory and drive out what others find again.
+    """
+    token = _passing.set(True)
+    try:
+        yield
+    finally:
+        _passing.reset(token)

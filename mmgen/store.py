@@ -48,6 +48,8 @@ class Loaded:
         config: the whole config of the run.
         step: optimiser steps that were taken.
         path: the folder it came from.
+        action_names: a name for each action that it follows, in order; empty where it was trained without actions.
+        fps: frames a second of the clips that it was trained on; None where they were none.
     """
 
     generator: Generator
@@ -58,6 +60,8 @@ class Loaded:
     config: dict[str, Any]
     step: int
     path: Path
+    action_names: list[str] = field(default_factory=list)
+    fps: float | None = None
 
     def to(self, device: torch.device | str) -> "Loaded":
         """The same parts on another device (modules move in place)."""
@@ -92,21 +96,29 @@ def load_generator(path: str | Path) -> Loaded:
     """
     saved = Saved.read(path, "generator")
     spec = TokenSpec.from_dict(saved.record["spec"])
-    generator, paradigm = build_generator(saved.init_args, spec, saved.record["classes"], f"{saved.path / CONFIG}")
+    names, actions = list(saved.record["class_names"]), list(saved.record.get("action_names", []))
+    where = f"{saved.path / CONFIG}"
+    generator, paradigm = build_generator(saved.init_args, spec, saved.record["classes"], where, len(actions))
     fill(generator, saved.state, saved.weights)
     source = saved.tokenizer_path()
     tokenizer = None if source is None else load_tokenizer(source)
-    if tokenizer is not None and tokenizer.spec != spec:
-        raise UserError(
-            f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {tokenizer.spec}"
-        )
+    if tokenizer is not None:
+        yields = tokenizer.spec
+        if spec.modality == yields.modality == "video":  # of clips of the data's length, whatever it was trained on
+            yields = yields.with_frames(spec.frames(spec.grid[0]))
+        if yields != spec:
+            raise UserError(
+                f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {yields}"
+            )
     if tokenizer is not None and saved.record.get("tokenizer_hash") not in (None, weights_hash(tokenizer)):
         raise UserError(
             f"the tokenizer {source} has been trained anew since {saved.path} was trained on its tokens, and would"
             " decode samples wrongly; restore it, or train the generator again"
         )
-    names = list(saved.record["class_names"])
-    return Loaded(generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path)
+    return Loaded(
+        generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path, actions,
+        saved.record.get("fps"),
+    )  # fmt: skip
 
 
 def save_export(path: str | Path, out: str | Path, image_size: int | None = None, patch: int = 1) -> "Saved":

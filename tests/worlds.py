@@ -63,6 +63,7 @@ def ragged(paradigm: Paradigm) -> bool:
 
 def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **backbone: object) -> Generator:
     """A small generator in float64 with weights large enough that everything influences everything, and all options."""
+    own = {name: backbone.pop(name) for name in ("positions", "actions") if name in backbone}
     options = {"dim": 32, "depth": 2, "heads": 2, "rope": (1, 1, 1)} | backbone
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -73,6 +74,7 @@ def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **
                 classes=classes,
                 noise_level=options.get("modulation") != "none",
                 self_conditioning=True,
+                **own,
             )
             .double()
             .eval()

@@ -35,6 +35,21 @@ class Cache:
             )
         return new if self.layout is None else self.layout + new
 
+    def reserve(self, more: int) -> None:
+        """Make room for so many new positions; where they do not fit, the capacity at least doubles, so that a row of
+        unknown length is copied a few times only.
+        """
+        needed = self.length + more
+        if needed <= self.capacity:
+            return
+        self.capacity = max(2 * self.capacity, needed)
+        self._keys, self._values = (self._larger(stored) for stored in (self._keys, self._values))
+
+    def _larger(self, stored: Tensor) -> Tensor:
+        larger = stored.new_empty(*stored.shape[:3], self.capacity, stored.shape[4])
+        larger[:, :, :, : self.length] = stored[:, :, :, : self.length]
+        return larger
+
     def extend(self, block: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write new keys and values (B, kv_heads, n, head_dim) of a block behind the stored ones; returns views of
         both together.
@@ -48,3 +63,14 @@ class Cache:
         """Keep the leading positions, these, of the pass that has just run."""
         self.layout = self.keys_layout(layout)
         self.length += layout.length
+
+    def keep(self, kept: Tensor) -> None:
+        """Forget stored positions; kept (length,) bool says which stay. They move together, in their order, so that
+        the cache need never grow. Keys are rotated before they are stored, so that none changes.
+        """
+        index = kept.nonzero()[:, 0]
+        if self.layout is None or len(index) == self.length:
+            return
+        for stored in (self._keys, self._values):
+            stored[:, :, :, : len(index)] = stored[:, :, :, index]
+        self.layout, self.length = self.layout.take(index), len(index)

@@ -103,7 +103,7 @@ class RecipeCLI(LightningCLI):
         )
         for kind, key in ((EMA, "ema"), (Checkpoints, "checkpoint"), (SampleGrids, "samples")):
             parser.add_lightning_class_args(kind, key)
-        for fact in ("spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash"):
+        for fact in ("spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "action_names", "fps"):
             parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
         for module in ("model", "data"):
             parser.link_arguments("seed_everything", f"{module}.init_args.seed", compute_fn=_number)

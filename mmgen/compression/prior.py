@@ -17,7 +17,6 @@ from mmgen.errors import UserError
 from mmgen.generator import Generator
 from mmgen.heads import CategoricalHead, discrete
 from mmgen.paradigms import Autoregressive, Guidance
-from mmgen.paradigms.base import row_layout
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.store import Loaded
 
@@ -38,7 +37,9 @@ class Prior:
     def __init__(self, loaded: Loaded, mode: str | None = None) -> None:
         self.mode = autoregressive_mode(loaded, mode)
         self.head: CategoricalHead = discrete(loaded.generator.head, "compression")
-        self._mask = loaded.paradigm.modes()[self.mode].mask
+        paradigm = loaded.paradigm.modes()[self.mode]
+        assert isinstance(paradigm, Autoregressive)
+        self._paradigm = paradigm
         self._generator: Generator = copy.deepcopy(loaded.generator).double()
         self._path = loaded.path
 
@@ -54,14 +55,14 @@ class Prior:
             UserError: the weights yield no law (NaN).
         """
         start, grid = self._generator.prefix_length, self._generator.spec.grid
-        row = row_layout(start, grid, labels.device)
+        row = self._paradigm.row(self._generator, grid, labels.device)
         model = GuidedGenerator(self._generator, labels, Guidance(), capacity=row.length)
         tokens = labels.new_zeros(len(labels), self._generator.spec.length)
         values, done = tokens[:, :0], 0
         unused = torch.zeros(len(labels), device=labels.device)  # guidance would follow the progress
         for position in range(tokens.shape[1]):
             stop = start + position
-            logits = model(values, row.slice(done, stop), self._mask, unused, outputs=1)[:, 0]
+            logits = model(values, row.slice(done, stop), self._paradigm.mask, unused, outputs=1)[:, 0]
             if not bool(logits.isfinite().all()):
                 raise UserError(f"the weights of {self._path} yield no probabilities (NaN or infinite); train it again")
             logits = (logits * _LOGIT_STEPS).round() / _LOGIT_STEPS

@@ -1,4 +1,4 @@
-"""Absolute position tables, added to the embedded tokens."""
+"""Absolute positions, added to the embedded tokens."""
 
 from typing import Literal
 
@@ -8,38 +8,41 @@ from torch import Tensor, nn
 from mmgen.layout import Layout, Role
 from mmgen.tokens import Grid
 
-PositionKind = Literal["learned", "sincos", "none"]
+PositionKind = Literal["learned", "spatial", "sincos", "none"]
 
 
 class AbsolutePositions(nn.Module):
-    """A vector for every cell of a (T, H, W) grid; prefix positions get none.
+    """A vector for every place of a (T, H, W) grid; prefix positions get none.
 
     Args:
         grid: (T, H, W).
         dim: width of the backbone.
-        kind: learned, or fixed sines and cosines of the three axes (Vaswani et al. 2017, axis by axis).
+        kind: `learned`: a table of all places; `spatial`: a learned table of (H, W), the same in every frame, so that
+            clips may become longer than those trained on; `sincos`: computed sines and cosines of the three axes
+            (Vaswani et al. 2017, axis by axis), for any place.
     """
 
-    def __init__(self, grid: Grid, dim: int, kind: Literal["learned", "sincos"]) -> None:
+    def __init__(self, grid: Grid, dim: int, kind: Literal["learned", "spatial", "sincos"]) -> None:
         super().__init__()
-        self.grid = grid
-        table = _sincos(grid, dim)
-        if kind == "learned":
-            self.table = nn.Parameter(torch.randn_like(table) * 0.1)
-        else:
-            self.register_buffer("table", table, persistent=False)
+        self.grid, self.dim, self.kind = grid, dim, kind
+        if kind != "sincos":
+            places = grid[1] * grid[2] * (grid[0] if kind == "learned" else 1)
+            self.table = nn.Parameter(torch.randn(places, dim) * 0.1)
 
     def forward(self, layout: Layout) -> Tensor:
         """(b, N, dim) for the layout's positions."""
         t, h, w = layout.position.unbind(-1)
-        cell = (t * self.grid[1] + h) * self.grid[2] + w
-        outside = (layout.role == Role.PREFIX)[..., None]
-        return torch.where(outside, 0.0, self.table[cell])
+        if self.kind == "sincos":
+            found = _sincos(layout.position, self.dim)
+        else:
+            cell = h * self.grid[2] + w
+            found = self.table[cell + t * self.grid[1] * self.grid[2] if self.kind == "learned" else cell]
+        return torch.where((layout.role == Role.PREFIX)[..., None], 0.0, found)
 
 
-def _sincos(grid: Grid, dim: int) -> Tensor:
-    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in grid), indexing="ij")
-    frequencies = 10000.0 ** (-torch.arange(dim // 6) / max(dim // 6, 1))
-    angles = torch.stack(axes, dim=-1).reshape(-1, 3, 1) * frequencies
-    waves = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
-    return torch.nn.functional.pad(waves, (0, dim - waves.shape[1]))
+def _sincos(position: Tensor, dim: int) -> Tensor:
+    """(b, N, 3) -> (b, N, dim)."""
+    frequencies = 10000.0 ** (-torch.arange(dim // 6, device=position.device) / max(dim // 6, 1))
+    angles = position[..., None].float() * frequencies
+    waves = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+    return torch.nn.functional.pad(waves, (0, dim - waves.shape[-1]))

@@ -56,11 +56,13 @@ def measure_likelihood(
     device, rounds = loaded.generator.device, 1 if paradigm.likelihood == "exact" else draws
     found: list[Tensor] = []
     for each in samples.batches(batch):
-        labels = _labels(each["label"], loaded).to(device)
+        labels = known_labels(each["label"], loaded).to(device)
         with torch.no_grad():
             tokens = tokenizer.encode(each["x"].to(device))
+            actions = each["action"].to(device) if loaded.generator.actions else None
+            condition = loaded.generator.conditioning(labels, actions)
             nats = [
-                paradigm.bound(loaded.generator, tokens, labels, Draws(seed, each["sample"].to(device), number))
+                paradigm.bound(loaded.generator, tokens, condition, Draws(seed, each["sample"].to(device), number))
                 for number in range(rounds)
             ]
         found.append(torch.stack(nats).mean(0).cpu())
@@ -81,8 +83,10 @@ def measure_likelihood(
     }
 
 
-def _labels(labels: Tensor, loaded: Loaded) -> Tensor:
-    """The classes that the model is given: the samples' own, or none where it knows none."""
+def known_labels(labels: Tensor, loaded: Loaded) -> Tensor:
+    """The classes that the model is given: the samples' own, or none where it knows none. Raises UserError for a class
+    out of range.
+    """
     classes = loaded.generator.classes
     if not classes:
         return torch.full_like(labels, -1)

@@ -22,8 +22,8 @@ _VALIDATION_SEED = 0  # of every run, so that validation losses compare between 
 class GeneratorModule(L.LightningModule):
     """Trains a `Generator`; knows neither its paradigm nor its backbone.
 
-    The command line takes `spec`, `classes`, `class_names`, `tokenizer_path` and `tokenizer_hash` from the data
-    module, and `seed` from `seed_everything`.
+    The command line takes `spec`, `classes`, `class_names`, `tokenizer_path`, `tokenizer_hash`, `action_names` and
+    `fps` from the data module, and `seed` from `seed_everything`.
 
     Args:
         spec: the tokens in the batches.
@@ -31,6 +31,8 @@ class GeneratorModule(L.LightningModule):
         class_names: a name a class, kept with the checkpoint.
         tokenizer_path: run or export folder whose tokens these are, kept with the checkpoint; None where none is known.
         tokenizer_hash: of its weights, so that samples are never decoded with others; None where none is known.
+        action_names: a name for each action that may lead to a frame, kept with the checkpoint; empty for none.
+        fps: frames a second of the clips, kept with the checkpoint; None for what is no clip.
         seed: keys all randomness of training, together with epoch, sample number and name of the draw.
         backbone: the transformer.
         paradigm: how tokens are corrupted, what the loss is, how they are sampled.
@@ -57,6 +59,8 @@ class GeneratorModule(L.LightningModule):
         class_names: list[str],
         tokenizer_path: str | None,
         tokenizer_hash: str | None,
+        action_names: list[str],
+        fps: float | None,
         seed: int,
         backbone: Transformer,
         paradigm: Paradigm,
@@ -76,7 +80,14 @@ class GeneratorModule(L.LightningModule):
                 "a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data"
             )
         self.generator = Generator(
-            spec, backbone, classes, condition_dropout, positions, noise_level, self_conditioning
+            spec,
+            backbone,
+            classes,
+            condition_dropout,
+            positions,
+            noise_level,
+            self_conditioning,
+            len(action_names),
         )
         self.paradigm, self.seed = paradigm, seed
         self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
@@ -86,6 +97,8 @@ class GeneratorModule(L.LightningModule):
             "class_names": list(class_names),
             "tokenizer": tokenizer_path,
             "tokenizer_hash": tokenizer_hash,
+            "action_names": list(action_names),
+            "fps": fps,
         }
         if compile:
             for block in backbone.blocks:
@@ -95,8 +108,8 @@ class GeneratorModule(L.LightningModule):
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Mean loss over the batch, nats per token."""
         draws = Draws(self.seed, batch["sample"], batch["epoch"])
-        labels = self.generator.conditioning.drop(batch["label"], draws)
-        losses = self.paradigm.losses(self.generator, batch["tokens"], labels, draws)
+        given = self.generator.conditioning.drop(batch["label"], self._actions(batch), draws)
+        losses = self.paradigm.losses(self.generator, batch["tokens"], self.generator.conditioning(*given), draws)
         loss = torch.cat(list(losses.values())).mean()
         self.log_dict({f"train/{mode}": each.detach().mean() for mode, each in losses.items()})
         self.log("train/loss", loss.detach(), prog_bar=True)
@@ -114,10 +127,14 @@ class GeneratorModule(L.LightningModule):
         draws, rows = Draws(_VALIDATION_SEED, batch["sample"]), len(batch["sample"])
         means = []
         for mode, paradigm in self.paradigm.modes().items():
-            losses = paradigm.losses(self.generator, batch["tokens"], batch["label"], draws)
+            condition = self.generator.conditioning(batch["label"], self._actions(batch))
+            losses = paradigm.losses(self.generator, batch["tokens"], condition, draws)
             means.append(torch.cat(list(losses.values())).mean())
             self.log(f"{stage}/{mode}", means[-1], batch_size=rows, sync_dist=True)
         self.log(f"{stage}/loss", torch.stack(means).mean(), batch_size=rows, sync_dist=True, prog_bar=True)
+
+    def _actions(self, batch: dict[str, Any]) -> Tensor | None:
+        return batch["action"] if self.generator.actions else None
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine."""

@@ -5,6 +5,7 @@ from mmgen.paradigms.base import Paradigm, Request, SampleOptions, State
 from mmgen.paradigms.block_diffusion import BlockDiffusion
 from mmgen.paradigms.continuous_block_diffusion import ContinuousBlockDiffusion
 from mmgen.paradigms.decoding import Decoding
+from mmgen.paradigms.frame_autoregressive import FrameAutoregressive
 from mmgen.paradigms.guidance import Guidance
 from mmgen.paradigms.masked import Masked
 from mmgen.paradigms.masked_diffusion import MaskedDiffusion
@@ -18,6 +19,7 @@ __all__ = [
     "ContinuousBlockDiffusion",
     "Decoding",
     "Flow",
+    "FrameAutoregressive",
     "Guidance",
     "Masked",
     "MaskedDiffusion",

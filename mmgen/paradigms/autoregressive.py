@@ -2,6 +2,7 @@
 images).
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -24,7 +25,8 @@ from mmgen.paradigms.base import (
 from mmgen.paradigms.decoding import distribution, draw
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.remember import remember
-from mmgen.tokens import Tokens
+from mmgen.tokens import Grid, Tokens
+from mmgen.window import Window
 
 
 class Autoregressive(Paradigm):
@@ -34,48 +36,84 @@ class Autoregressive(Paradigm):
 
     Args:
         mask: who may see whom; one under which a position sees a later one is refused.
+        window: frames in all that a token sees, its own among them, in training and in sampling, where older ones leave
+            the cache; None for all.
+        sink: frames at the beginning that stay visible besides.
     """
 
     mode = "ar"
     likelihood = "exact"
 
-    def __init__(self, mask: str = "causal") -> None:
+    def __init__(self, mask: str = "causal", window: int | None = None, sink: int = 0) -> None:
         super().__init__(mask)
+        self.window = Window(window, sink)
+        self.mask = self.window.restrict(self.mask)
+
+    def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
+        """Prefix and tokens, each in the frame of the token that it predicts, so that it knows the action that leads
+        there. Raises UserError where the mask shows a position a later one.
+        """
+        _require_ordered(self.mask, _row(generator.prefix_length, generator.spec.grid, device, self.window.width))
+        return _row(generator.prefix_length, grid, device, self.window.width)
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and all tokens but the last; each position predicts the token at the next rank."""
-        layout = row_layout(generator.prefix_length, tokens.grid, tokens.values.device)
-        _require_ordered(self.mask, layout)
+        layout = self.row(generator, tokens.grid, tokens.values.device)
         real = real_positions(tokens.values, tokens.lengths)
         layout = pad(layout, tokens.lengths, generator.prefix_length).slice(0, layout.length - 1)
         weights = real.double() / real.sum(1, keepdim=True)
         return Corrupted(tokens.values[:, :-1], None, layout, self.mask, tokens.values, weights)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
-        """One token a step; `keep` may fix a beginning of each row, which is read in one pass."""
+        """One token a step; `keep` may fix a beginning of each row, which is read in one pass (a pass a frame where
+        there is a window).
+        """
         options.decoding.require_supported(f"mode {self.mode!r}")
+        options.require_no_context(self.mode)
         canvas = Canvas(generator, request)
-        row = row_layout(generator.prefix_length, generator.spec.grid, canvas.tokens.device)
-        _require_ordered(self.mask, row)
+        row = self.row(generator, request.whole(generator), canvas.tokens.device)
         head = discrete(generator.head, type(self).__name__)
         start, count = generator.prefix_length, canvas.length
         canvas.require_reachable(row.rank[0, start : start + count], self.mode)
-        row = pad(row, canvas.lengths, start)
-        model = GuidedGenerator(generator, request.labels, options.guidance, capacity=row.length)
+        row, frame = pad(row, canvas.lengths, start), row.frame[0, start - 1 :].tolist()
+        size = math.prod(generator.spec.grid[1:])
+        actions = request.frame_actions(generator, ahead=False)
+        capacity = self.window.capacity(start, count, size)
+        model = GuidedGenerator(generator, request.labels, options.guidance, capacity, actions)
         yield canvas.state(0, 0, 0)
         uniform = request.draws.uniform("ar/token", count, head.groups)
         prompt = int(canvas.committed.int().cumprod(1).sum(1).min())
-        values, done = canvas.tokens[:, :prompt], 0
-        for step, position in enumerate(range(prompt, count), start=1):
+        borders = range(size, prompt, size) if self.window.width is not None else ()
+        asked, done, step = -1, 0, 0
+        for position in (*borders, *range(prompt, count)):  # the token that the next pass asks for
             here = row.slice(done, start + position)
+            while actions is not None and request.actions is not None and asked < frame[position]:
+                asked += 1
+                model.steer(asked, request.action_at(generator, asked))
+            if self.window.width is not None and model.cache is not None and model.cache.layout is not None:
+                model.cache.keep(self.window.kept(model.cache.layout, max(0, position - 1) // size))
+            values = canvas.tokens[:, max(0, done - start) : position]
             done = start + position
-            logits = model(values, here, self.mask, canvas.progress(), outputs=1)[:, 0]
+            progress = canvas.progress()
+            with self.window.passing():
+                logits = model(values, here, self.mask, progress, outputs=1)[:, 0]
+            if position < prompt:
+                continue
             drawn = head.join(draw(distribution(logits, options.decoding), uniform[:, position]))
-            fixed = canvas.committed[:, position]
+            fixed, step = canvas.committed[:, position], step + 1
             canvas.tokens[:, position] = torch.where(fixed, canvas.tokens[:, position], drawn)
             canvas.committed[:, position] = True
-            values = canvas.tokens[:, position : position + 1]
             yield canvas.state(step, position, model.forward_passes)
+
+
+@remember(256)
+def _row(prefix_length: int, grid: Grid, device: torch.device, window: int | None) -> Layout:
+    """With frames as blocks where they are what a window counts."""
+    size = math.prod(grid[1:])
+    row = row_layout(prefix_length, grid, device, None if window is None else size)
+    asked = row.frame.roll(-1, dims=1)
+    asked[:, -1] = grid[0] - 1
+    return row.but(frame=asked)
 
 
 @remember(256)

@@ -1,10 +1,18 @@
-"""Hiding tokens block by block, with weights that make the loss a bound."""
+"""Corrupting discrete tokens: hidden block by block, with weights that make the loss a bound; or replaced."""
 
 import torch
 from torch import Tensor
 
 from mmgen.draws import Draws
 from mmgen.paradigms.schedules import ScheduleName, hidden_count
+
+
+def replace(tokens: Tensor, alphabet: int, share: float | Tensor, name: str, draws: Draws) -> Tensor:
+    """Tokens (B, n) of which a share, one number or (B, n), is replaced by uniformly random ones below `alphabet`:
+    noise on a history of discrete tokens (MAGI, Zhou et al. 2025, section 3.3).
+    """
+    chance, other = draws.uniform(f"{name}/replaced", tokens.shape[1]), draws.uniform(name, tokens.shape[1])
+    return torch.where(chance < share, (other * alphabet).long(), tokens)
 
 
 def hide(block: Tensor, blocks: int, real: Tensor, schedule: ScheduleName, draws: Draws) -> tuple[Tensor, Tensor]:

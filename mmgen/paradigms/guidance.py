@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mmgen.conditioning import NO_CLASS, Condition
+from mmgen.conditioning import NO_ACTION, NO_CLASS, Condition
 from mmgen.errors import UserError
 from mmgen.generator import Generator
 from mmgen.layout import Layout
@@ -50,18 +50,27 @@ class GuidedGenerator:
         labels: (B,) int64, -1 for rows without a class.
         guidance: scale and schedule.
         capacity: positions to cache, 0 for no cache.
+        actions: (B, F) int64 actions that lead to each frame, -1 for none or not yet known; None where the generator
+            knows none.
     """
 
-    def __init__(self, generator: Generator, labels: Tensor, guidance: Guidance, capacity: int = 0) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        labels: Tensor,
+        guidance: Guidance,
+        capacity: int = 0,
+        actions: Tensor | None = None,
+    ) -> None:
         if guidance.scale != 1 and not generator.classes:
             raise UserError(
                 f"guidance scale {guidance.scale} needs a conditional model, and this one was trained without classes"
             )
         self.generator, self.guidance = generator, guidance
         self.halves = 1 if guidance.scale == 1 else 2
-        rows = labels if self.halves == 1 else torch.cat([labels, torch.full_like(labels, NO_CLASS)])
-        self.condition: Condition = generator.conditioning(rows)
-        self.cache = generator.backbone.new_cache(len(rows), capacity) if capacity else None
+        self.labels, self.actions = labels, actions
+        self.condition = self._condition()
+        self.cache = generator.backbone.new_cache(self.halves * len(labels), capacity) if capacity else None
         self._passes = [0]  # shared with views of some rows
 
     @property
@@ -69,12 +78,28 @@ class GuidedGenerator:
         """Calls of the backbone so far, those through views included."""
         return self._passes[0]
 
+    def _condition(self) -> Condition:
+        """Of all rows, and behind them of the same rows without class and actions."""
+        if self.halves == 1:
+            return self.generator.conditioning(self.labels, self.actions)
+        labels = torch.cat([self.labels, torch.full_like(self.labels, NO_CLASS)])
+        if self.actions is None:
+            return self.generator.conditioning(labels)
+        return self.generator.conditioning(labels, torch.cat([self.actions, torch.full_like(self.actions, NO_ACTION)]))
+
+    def steer(self, frame: int, actions: Tensor) -> None:
+        """Tell the actions (B,) that lead to a frame, before any pass over it."""
+        assert self.actions is not None, "the request has actions"
+        self.actions = self.actions.clone()
+        self.actions[:, frame] = actions
+        self.condition = self._condition()
+
     def rows(self, index: Tensor) -> "GuidedGenerator":
         """A view for some rows, index (b,) int64. Without a cache only."""
         assert self.cache is None, "cached keys belong to all rows"
         view = copy.copy(self)
-        parts = [tuple(half[index] for half in part.chunk(self.halves)) for part in self.condition]
-        view.condition = Condition(*map(torch.cat, parts))
+        count = len(self.labels)
+        view.condition = self.condition.rows(torch.cat([index + half * count for half in range(self.halves)]))
         return view
 
     def __call__(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from mmgen.conditioning import Condition
 from mmgen.draws import Draws
 from mmgen.generator import Generator
 from mmgen.heads import discrete
@@ -52,19 +53,20 @@ class Masked(Paradigm):
         layout = pad(layout, tokens.lengths, generator.prefix_length)
         return Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
 
-    def bound(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> Tensor:
+    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
         """Under the linear schedule, whatever the training schedule is: only that one is a bound."""
         linear = Masked("linear", self.mask.name, self.steps)
-        return linear.losses(generator, tokens, labels, draws)[self.mode].double()
+        return linear.losses(generator, tokens, condition, draws)[self.mode].double()
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Reveal several tokens a step; `keep` may fix any positions."""
         options.decoding.require_supported(f"mode {self.mode!r}")
+        options.require_no_context(self.mode)
         canvas = Canvas(generator, request)
         start = generator.prefix_length
-        row = row_layout(start, generator.spec.grid, canvas.tokens.device)
+        row = row_layout(start, request.whole(generator), canvas.tokens.device)
         row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
-        model = GuidedGenerator(generator, request.labels, options.guidance)
+        model = GuidedGenerator(generator, request.labels, options.guidance, actions=request.frame_actions(generator))
         yield canvas.state(0, 0, 0)
 
         def predict(tokens: Tensor, committed: Tensor) -> Tensor:

@@ -74,20 +74,22 @@ class MaskedDiffusion(Paradigm):
         layout = pad(self.noise.layout(start, tokens.grid, tokens.values.device), tokens.lengths, start)
         return self.noise.corrupt(tokens, head, layout, self.mask, draws, early)
 
-    def losses(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> dict[str, Tensor]:
         row, chosen = self.corrupt(tokens, generator, draws), draws.uniform("self_conditioning") < 0.5
-        return {self.mode: self._conditioned_loss(generator, row, labels, chosen)}
+        return {self.mode: self._conditioned_loss(generator, row, condition, chosen)}
 
-    def bound(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> Tensor:
+    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
         """The whole bound, with the constant for the times next to 0 that training leaves out, of less variance than
         the loss, and with self-conditioning for every sample.
         """
-        row, chosen = self._row(tokens, generator, draws, early=True), torch.ones_like(labels, dtype=torch.bool)
+        row, chosen = (
+            self._row(tokens, generator, draws, early=True),
+            torch.ones(len(tokens), dtype=torch.bool, device=tokens.values.device),
+        )
         remainder = self.noise.remainder(discrete(generator.head, type(self).__name__))
-        return self._conditioned_loss(generator, row, labels, chosen).double() + remainder
+        return self._conditioned_loss(generator, row, condition, chosen).double() + remainder
 
-    def _conditioned_loss(self, generator: Generator, row: Corrupted, labels: Tensor, chosen: Tensor) -> Tensor:
-        condition = generator.conditioning(labels)
+    def _conditioned_loss(self, generator: Generator, row: Corrupted, condition: Condition, chosen: Tensor) -> Tensor:
         previous = self._previous(generator, row, condition, chosen) if self.self_conditioning else None
         return self.loss(generator, row, condition, previous)
 
@@ -116,7 +118,7 @@ class MaskedDiffusion(Paradigm):
         with torch.no_grad():
             logits = head.logits(
                 generator(
-                    row.values[rows], layout, row.mask, Condition(*(part[rows] for part in condition)), hidden,
+                    row.values[rows], layout, row.mask, condition.rows(rows), hidden,
                     outputs=row.values.shape[1], levels=levels,
                 )
             )  # fmt: skip
@@ -129,8 +131,11 @@ class MaskedDiffusion(Paradigm):
         """The ancestral sampler, or a remasking one; `keep` may fix any positions."""
         canvas = Canvas(generator, request)
         start = generator.prefix_length
-        layout = self.noise.layout(start, generator.spec.grid, canvas.tokens.device).slice(0, start + canvas.length)
-        model = GuidedGenerator(generator, request.labels, options.guidance)
+        layout = self.noise.layout(start, request.whole(generator), canvas.tokens.device).slice(
+            0, start + canvas.length
+        )
+        options.require_no_context(self.mode)
+        model = GuidedGenerator(generator, request.labels, options.guidance, actions=request.frame_actions(generator))
         denoiser = Denoiser(model, pad(layout, canvas.lengths, start), self.mask, self.self_conditioning)
         yield canvas.state(0, 0, 0)
         yield from self.noise.sample(denoiser, canvas, options.decoding, options.steps or self.steps, request.draws)

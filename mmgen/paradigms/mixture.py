@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from mmgen.conditioning import Condition
 from mmgen.draws import Draws
 from mmgen.errors import UserError
 from mmgen.generator import Generator
@@ -42,14 +43,15 @@ class Mixture(Paradigm):
         """Rows of different members have different shapes; see `losses`."""
         raise UserError("a mixture has no single training row; take one of its members")
 
-    def losses(self, generator: Generator, tokens: Tokens, labels: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> dict[str, Tensor]:
         """Per-sample losses by mode; modes that no sample of this batch was given to are absent."""
-        member = torch.bucketize(draws.uniform("member"), self.bounds.to(labels.device), right=True)
+        member = torch.bucketize(draws.uniform("member"), self.bounds.to(tokens.values.device), right=True)
         losses = {}
         for number, (name, paradigm) in enumerate(self.members.items()):
             rows = (member == number).nonzero()[:, 0]
             if len(rows):
-                (losses[name],) = paradigm.losses(generator, tokens.rows(rows), labels[rows], draws.rows(rows)).values()
+                part = paradigm.losses(generator, tokens.rows(rows), condition.rows(rows), draws.rows(rows))
+                (losses[name],) = part.values()
         return losses
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:

@@ -150,8 +150,8 @@ class DDPM(NoiseProcess):
         return (torch.floor(uniform * self.steps) + 1) / self.steps
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        index = (level * self.steps).round().long() - 1
-        abar = self.abar.to(level.device)[index].to(level.dtype)
+        index = (level * self.steps).round().long()
+        abar = torch.nn.functional.pad(self.abar, (1, 0), value=1.0).to(level.device)[index].to(level.dtype)
         return abar.sqrt(), (1 - abar).sqrt()
 
     def velocity(self, data: Tensor, noise: Tensor, level: Tensor) -> Tensor:

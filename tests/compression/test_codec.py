@@ -79,7 +79,9 @@ def test_law_6_the_length_is_the_cross_entropy(spec: TokenSpec, peaked: float, e
     made = compress(model, tokens, labels)
     model.generator.double()
     with torch.no_grad():
-        nats = Autoregressive().bound(model.generator, Tokens(tokens, GRID), labels, draws(200))
+        nats = Autoregressive().bound(
+            model.generator, Tokens(tokens, GRID), model.generator.conditioning(labels), draws(200)
+        )
     entropy = nats.sum().item() * spec.length / torch.tensor(2.0).log().item()
     assert made.model_bits == pytest.approx(entropy, rel=1e-4)
     assert abs(8 * made.code_bytes - entropy) <= 0.01 * entropy + 32

@@ -90,12 +90,13 @@ def losses_by_sample(monkeypatch):
 
     def records(self, batch, index):
         draws = Draws(self.seed, batch["sample"], batch["epoch"])
-        labels = self.generator.conditioning.drop(batch["label"], draws)
+        labels, _ = self.generator.conditioning.drop(batch["label"], None, draws)
+        condition = self.generator.conditioning(labels)
         alone = []
         for row in range(len(labels)):  # one by one: not even the split of a mixture is told from the batch
             only = torch.tensor([row])
             (losses,) = self.paradigm.losses(
-                self.generator, batch["tokens"].rows(only), labels[only], draws.rows(only)
+                self.generator, batch["tokens"].rows(only), condition.rows(only), draws.rows(only)
             ).items()
             key = (self.trainer.global_step, batch["epoch"][row].item(), batch["sample"][row].item(), losses[0])
             seen[key] = losses[1].item()

@@ -184,8 +184,8 @@ def test_loss_and_estimated_bound_are_the_entropy_within_sampling_error(
     count, world = 20000, World()
     oracle, paradigm = Oracle(world, schedule), diffusion(schedule, corruption)
     x, labels = Tokens(world.sample(count, 3), world.spec.grid), torch.full((count,), -1)
-    bound = paradigm.bound(oracle, x, labels, draws(count))
-    loss = paradigm.losses(oracle, x, labels, draws(count))["diffusion"]
+    bound = paradigm.bound(oracle, x, oracle.conditioning(labels), draws(count))
+    loss = paradigm.losses(oracle, x, oracle.conditioning(labels), draws(count))["diffusion"]
     assert bound.shape == (count,) and bound.dtype == torch.float64
     for estimate, limit in [(bound, 0.02), (loss, 0.03)]:
         error = float(estimate.std()) / math.sqrt(count)
@@ -463,14 +463,16 @@ def test_half_of_the_samples_see_their_first_prediction_in_training(corruption: 
     x, labels = tokens(count), torch.zeros(count, dtype=torch.int64)
     off, on = (MaskedDiffusion(corruption=corruption, self_conditioning=s) for s in (False, True))
     with torch.no_grad():
-        plain = off.losses(model, x, labels, draws(count))["diffusion"]
-        mixed = on.losses(model, x, labels, draws(count))["diffusion"]
+        plain = off.losses(model, x, model.conditioning(labels), draws(count))["diffusion"]
+        mixed = on.losses(model, x, model.conditioning(labels), draws(count))["diffusion"]
         row, condition = on.corrupt(x, model, draws(count)), model.conditioning(labels)
         whole = on.loss(model, row, condition, on._previous(model, row, condition, labels == 0))
     same = torch.isclose(mixed, plain, rtol=1e-9)
     assert 0.35 < float(same.double().mean()) < 0.65
     torch.testing.assert_close(mixed[~same], whole[~same], rtol=1e-8, atol=1e-10)
-    part = on.losses(model, x.rows(torch.tensor([7, 3])), labels[:2], draws(count).rows(torch.tensor([7, 3])))
+    part = on.losses(
+        model, x.rows(torch.tensor([7, 3])), model.conditioning(labels[:2]), draws(count).rows(torch.tensor([7, 3]))
+    )
     torch.testing.assert_close(part["diffusion"], mixed[[7, 3]], rtol=1e-9, atol=1e-11)
 
 
@@ -480,7 +482,7 @@ def test_the_first_prediction_gets_no_gradient_but_its_embedding_does() -> None:
         TokenSpec("categorical", 5, GRID), Transformer(dim=32, depth=1, heads=2, rope=(1, 1, 1)), self_conditioning=True
     )
     paradigm, x = MaskedDiffusion(self_conditioning=True), Tokens(torch.randint(0, 5, (16, 9)), GRID)
-    paradigm.losses(model, x, torch.full((16,), -1), draws(16))["diffusion"].mean().backward()
+    paradigm.losses(model, x, model.conditioning(torch.full((16,), -1)), draws(16))["diffusion"].mean().backward()
     assert all(parameter.grad is not None for parameter in model.previous.parameters())
     calls = []
     model.head.register_forward_hook(lambda *_: calls.append(1))
@@ -595,11 +597,12 @@ def test_mistakes_are_refused_in_one_line() -> None:
         assert "\n" not in str(raised.value)
     plain, x = generator(modulation="none"), tokens()
     with pytest.raises(UserError, match="noise_level"):
-        MaskedDiffusion(corruption="uniform").losses(plain, x, LABELS, draws(4))
+        MaskedDiffusion(corruption="uniform").losses(plain, x, plain.conditioning(LABELS), draws(4))
     with pytest.raises(UserError, match="noise_level"):
         sampled(MaskedDiffusion(corruption="uniform"), plain, 2, SampleOptions())
     plain.previous = None
     with pytest.raises(UserError, match="self_conditioning"):
-        MaskedDiffusion(self_conditioning=True).losses(plain, x, LABELS, draws(4))
+        MaskedDiffusion(self_conditioning=True).losses(plain, x, plain.conditioning(LABELS), draws(4))
     with pytest.raises(UserError, match="discrete tokens"):
-        MaskedDiffusion().losses(generator(TokenSpec("continuous", 3, GRID)), x, LABELS, draws(4))
+        vectors = generator(TokenSpec("continuous", 3, GRID))
+        MaskedDiffusion().losses(vectors, x, vectors.conditioning(LABELS), draws(4))

@@ -59,10 +59,10 @@ def test_samples_follow_the_true_law(paradigm: Paradigm) -> None:
         tokens = Tokens(world.sample(count, 99), world.spec.grid)
         if mode.likelihood is None:
             with pytest.raises(UserError, match="has no likelihood"):
-                mode.bound(model, tokens, labels, keys)
+                mode.bound(model, tokens, model.conditioning(labels), keys)
         else:
             with torch.inference_mode():
-                bound = float(mode.bound(model, tokens, labels, keys).mean())
+                bound = float(mode.bound(model, tokens, model.conditioning(labels), keys).mean())
             assert world.entropy - 0.02 < bound < world.entropy + 0.05, (name, bound, world.entropy)
 
 
@@ -77,7 +77,9 @@ def train(world: World, paradigm: Paradigm, steps: int = 600, batch: int = 256) 
     labels = torch.full((batch,), -1)
     for step in range(steps):
         tokens = Tokens(world.sample(batch, seed=step), world.spec.grid)
-        losses = paradigm.losses(model, tokens, labels, Draws(0, torch.arange(step * batch, (step + 1) * batch)))
+        losses = paradigm.losses(
+            model, tokens, model.conditioning(labels), Draws(0, torch.arange(step * batch, (step + 1) * batch))
+        )
         optimiser.zero_grad()
         torch.cat(list(losses.values())).mean().backward()
         optimiser.step()

@@ -15,8 +15,8 @@ def test_training_after_sampling_in_inference_mode(paradigm: Paradigm) -> None:
             _forget()
         with torch.inference_mode():
             list(paradigm.sample(model, Request(labels, draws(2)), SampleOptions()))
-            paradigm.losses(model, x, labels, draws(2))
-        (losses,) = paradigm.losses(model, x, labels, draws(2)).values()
+            paradigm.losses(model, x, model.conditioning(labels), draws(2))
+        (losses,) = paradigm.losses(model, x, model.conditioning(labels), draws(2)).values()
         losses.mean().backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
         assert model.backbone.blocks[0].mixer.qkv.weight.grad is not None  # type: ignore[union-attr]

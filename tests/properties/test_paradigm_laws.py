@@ -81,15 +81,16 @@ def test_a_noisy_block_never_depends_on_clean_data_that_comes_later(paradigm: Co
 def test_padding_changes_nothing(paradigm: Paradigm) -> None:
     x = tokens_for(paradigm, lengths=LENGTHS)
     if not ragged(paradigm):
+        model = generator(spec_for(paradigm))
         with pytest.raises(UserError, match="raster order only"):
-            paradigm.losses(generator(spec_for(paradigm)), x, LABELS, draws(4))
+            paradigm.losses(model, x, model.conditioning(LABELS), draws(4))
         return
     other = x.values.clone()
     for row, length in enumerate(LENGTHS):
         other[row, length:] = 15 - other[row, length:]
     model = generator(spec_for(paradigm))
-    (before,) = paradigm.losses(model, x, LABELS, draws(4)).values()
-    (after,) = paradigm.losses(model, Tokens(other, GRID, LENGTHS), LABELS, draws(4)).values()
+    (before,) = paradigm.losses(model, x, model.conditioning(LABELS), draws(4)).values()
+    (after,) = paradigm.losses(model, Tokens(other, GRID, LENGTHS), model.conditioning(LABELS), draws(4)).values()
     assert torch.equal(before, after)
     assert torch.isfinite(before).all()
 
@@ -98,10 +99,12 @@ def test_padding_changes_nothing(paradigm: Paradigm) -> None:
 def test_a_samples_loss_is_its_own(paradigm: Paradigm) -> None:
     """Law 7: the same sample meets the same corruption whatever batch it is in."""
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
-    (whole,) = paradigm.losses(model, x, LABELS, draws(4)).values()
+    (whole,) = paradigm.losses(model, x, model.conditioning(LABELS), draws(4)).values()
     for rows in ([0], [3, 1], [2, 0, 1]):
         index = torch.tensor(rows)
-        (part,) = paradigm.losses(model, x.rows(index), LABELS[index], draws(4).rows(index)).values()
+        (part,) = paradigm.losses(
+            model, x.rows(index), model.conditioning(LABELS[index]), draws(4).rows(index)
+        ).values()
         torch.testing.assert_close(part, whole[index], rtol=1e-10, atol=1e-12)
 
 
@@ -110,8 +113,10 @@ def test_one_block_is_masked_generation() -> None:
     the block row.
     """
     model, x = generator(), tokens()
-    block = BlockDiffusion(9).losses(model, x, LABELS, draws(4))["block"]
-    masked = Masked(schedule="linear", mask="frame_wise").losses(model, x, LABELS, draws(4))["masked"]
+    block = BlockDiffusion(9).losses(model, x, model.conditioning(LABELS), draws(4))["block"]
+    masked = Masked(schedule="linear", mask="frame_wise").losses(model, x, model.conditioning(LABELS), draws(4))[
+        "masked"
+    ]
     torch.testing.assert_close(block, masked, rtol=1e-10, atol=1e-12)
 
 
@@ -131,7 +136,7 @@ def test_one_continuous_block_is_a_diffusion_transformer(process) -> None:
         noised, row, get_mask("frame_wise"), model.conditioning(LABELS), outputs=9, levels=level.expand(-1, 9)
     )
     expected = (model.head.predict(features) - process.target(x.values, noise, level[..., None])).square().mean((1, 2))
-    torch.testing.assert_close(paradigm.losses(model, x, LABELS, draws(4))["block"], expected)
+    torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], expected)
 
 
 @pytest.mark.parametrize("size", range(1, 10))
@@ -156,7 +161,7 @@ def test_any_block_size_gives_each_block_alone(size: int) -> None:
         features = model(values, row, paradigm.mask, condition, outputs=len(here), levels=levels)
         error = model.head.predict(features) - (noise[:, here] - x.values[:, here])
         total += error.square().mean(-1).sum(1)
-    torch.testing.assert_close(paradigm.losses(model, x, LABELS, draws(4))["block"], total / 9)
+    torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], total / 9)
 
 
 @pytest.mark.parametrize("size", range(1, 10))
@@ -176,7 +181,7 @@ def test_any_block_size_predicts_hidden_tokens_from_earlier_blocks_and_the_rest_
         features = model(x.values[:, :end], short, paradigm.mask, condition, seen, outputs=end - begin)
         nats = model.head.nats(features, x.values[:, begin:end])
         total += (row.weights[:, begin:end] * nats).sum(1)
-    torch.testing.assert_close(paradigm.losses(model, x, LABELS, draws(4))["block"], total)
+    torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], total)
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
@@ -208,14 +213,16 @@ def test_blocks_of_one_token_give_the_autoregressive_likelihood() -> None:
         hidden = torch.arange(n + 1).expand(4, -1) == n
         features = model(x.values[:, : n + 1], row, paradigm.mask, condition, hidden, outputs=1)
         total += model.head.nats(features, x.values[:, n : n + 1])[:, 0]
-    torch.testing.assert_close(paradigm.losses(model, x, LABELS, draws(4))["block"], total / 9)
+    torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], total / 9)
 
 
 @paradigms
 def test_a_mixture_of_one_is_that_one(paradigm: Paradigm) -> None:
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
-    (alone,) = paradigm.losses(model, x, LABELS, draws(4)).values()
-    assert torch.equal(Mixture({"only": paradigm}).losses(model, x, LABELS, draws(4))["only"], alone)
+    (alone,) = paradigm.losses(model, x, model.conditioning(LABELS), draws(4)).values()
+    assert torch.equal(
+        Mixture({"only": paradigm}).losses(model, x, model.conditioning(LABELS), draws(4))["only"], alone
+    )
 
 
 def test_a_mixture_gives_each_sample_to_one_member_by_its_weight() -> None:
@@ -223,7 +230,8 @@ def test_a_mixture_gives_each_sample_to_one_member_by_its_weight() -> None:
     x = Tokens(torch.zeros(count, 9, dtype=torch.int64), GRID)
     mixture = Mixture({"ar": Autoregressive(), "masked": Masked()}, {"ar": 1.0, "masked": 3.0})
     with torch.no_grad():
-        losses = mixture.losses(generator(), x, torch.zeros(count, dtype=torch.int64), draws(count))
+        model = generator()
+        losses = mixture.losses(model, x, model.conditioning(torch.zeros(count, dtype=torch.int64)), draws(count))
     assert len(losses["ar"]) + len(losses["masked"]) == count
     assert abs(len(losses["ar"]) / count - 0.25) < 0.06  # over three standard deviations
 
@@ -246,8 +254,9 @@ def test_hidden_counts_are_uniform_and_weights_sum_to_one_per_row() -> None:
     ],
 )
 def test_a_mask_that_cannot_be_right_is_refused_with_the_reason(make, reason: str) -> None:
+    model = generator()
     with pytest.raises(UserError, match=reason):
-        make().losses(generator(), tokens(), LABELS, draws(4))
+        make().losses(model, tokens(), model.conditioning(LABELS), draws(4))
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 9])
