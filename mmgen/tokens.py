@@ -1,7 +1,7 @@
 """What a tokenizer yields (Tokens) and the static side of it (TokenSpec)."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -25,6 +25,12 @@ class TokenSpec:
         levels: codebooks a position; above 1 for `residual` only.
         modality: name of the modality, for mixtures.
         rate: tokens per second, None where time is no axis.
+        stride: frames of a video that one latent stands for. Where a clip does not divide, the remainder comes first:
+            n frames are ceil(n / stride) latents, so that a clip of one frame is coded as an image.
+        first: frames of the first latent, 1 to `stride`, in clips of this grid; each later latent has `stride`.
+
+    Raises:
+        UserError: an unknown kind, bits that do not fit, an empty grid, or groups of frames that cannot be.
     """
 
     kind: Kind
@@ -33,6 +39,8 @@ class TokenSpec:
     levels: int = 1
     modality: str = "image"
     rate: float | None = None
+    stride: int = 1
+    first: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -42,6 +50,8 @@ class TokenSpec:
             raise UserError(f"{self.size} bits do not fit an int64 token; choose 1 to 62")
         if len(self.grid) != 3 or min(self.grid) < 1:
             raise UserError(f"token grid {self.grid} must be (T, H, W) with every axis at least 1")
+        if not 1 <= self.first <= self.stride:
+            raise UserError(f"first latent of {self.first} frames: must lie between 1 and the stride of {self.stride}")
         object.__setattr__(self, "grid", tuple(int(n) for n in self.grid))
 
     @property
@@ -68,13 +78,32 @@ class TokenSpec:
             return f"{self.length * self.size:,} numbers"
         return f"{self.bits_per_sample:,g} bits"
 
+    def latents(self, frames: int) -> int:
+        """Latents along time of a clip of so many frames, ceil(frames / stride). Raises UserError for no frames."""
+        if frames < 1:
+            raise UserError(f"a clip has at least 1 frame, got {frames}")
+        return math.ceil(frames / self.stride)
+
+    def frames(self, latents: int) -> int:
+        """Frames that so many latents along time stand for, first + stride (latents - 1). Raises UserError for none."""
+        if latents < 1:
+            raise UserError(f"a clip has at least 1 latent along time, got {latents}")
+        return self.first + self.stride * (latents - 1)
+
+    def with_frames(self, frames: int) -> "TokenSpec":
+        """The same spec for clips of so many frames. Raises UserError for no frames, and for tokens of no video."""
+        if self.modality != "video":
+            raise UserError(f"tokens of modality {self.modality!r} have no frames; only a video's length can change")
+        grid = (self.latents(frames), *self.grid[1:])
+        return replace(self, grid=grid, first=(frames - 1) % self.stride + 1)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON and checkpoints."""
         return asdict(self) | {"grid": list(self.grid)}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "TokenSpec":
-        """Inverse of `to_dict`."""
+        """Inverse of `to_dict`; what an older dict does not say has its default."""
         return cls(**(plain | {"grid": tuple(plain["grid"])}))
 
 

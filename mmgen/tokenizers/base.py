@@ -1,13 +1,18 @@
 """What every tokenizer shares: its contract, and the checks that turn a wrong input into one clear line."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from mmgen.errors import UserError
 from mmgen.tokens import Tokens, TokenSpec
+
+if TYPE_CHECKING:
+    from mmgen.tokenizers.stream import TokenizerStream
 
 _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
@@ -32,6 +37,9 @@ class Tokenizer(nn.Module, ABC):
 
     `decode(encode(x))` has x's shape and lies in [-1, 1]. Both are deterministic and leave the tokenizer as it was, in
     training mode too: only `forward` trains.
+
+    Clips (modality `video`) may have any number of frames, whatever `sample_shape` and `spec.grid` say: those are of
+    the clips that the tokenizer is trained on. See `VideoTokenizer`.
     """
 
     spec: TokenSpec
@@ -57,29 +65,42 @@ class Tokenizer(nn.Module, ABC):
         """
         raise UserError(f"{type(self).__name__} names no last layer, so its losses cannot be balanced by gradients")
 
+    def streaming(self) -> "TokenizerStream":
+        """A coder of one batch of clips that arrive in chunks. Raises UserError where later frames change earlier
+        tokens, or where there are no frames.
+        """
+        raise UserError(f"{type(self).__name__} codes whole samples only: streaming needs a causal tokenizer of clips")
+
     def check_samples(self, x: Tensor) -> Tensor:
-        """x, if it is what this tokenizer was made for."""
-        shape = ", ".join(map(str, self.sample_shape))
+        """x, if it is what this tokenizer was made for; clips of any number of frames."""
+        wanted: list[int | str] = list(self.sample_shape)
+        if self.spec.modality == "video":
+            wanted[1] = "frames"
+        shape = ", ".join(map(str, wanted))
         expected = f"{type(self).__name__} expects float samples of shape (batch, {shape}) in [-1, 1]"
-        if x.ndim != 1 + len(self.sample_shape) or tuple(x.shape[1:]) != tuple(self.sample_shape):
+        if x.ndim != 1 + len(wanted) or any(n not in (m, "frames") for n, m in zip(wanted, x.shape[1:], strict=True)):
             raise UserError(f"{expected}, got shape {tuple(x.shape)}")
         if not x.is_floating_point():
             raise UserError(f"{expected}, got {x.dtype}; for 8-bit data use x / 127.5 - 1")
         if not x.numel():
-            raise UserError(f"{expected}, got an empty batch")
+            raise UserError(f"{expected}, got {'an empty batch' if not len(x) else 'clips of no frames'}")
         low, high = torch.stack(torch.aminmax(x.detach())).tolist()  # one read of the device; NaN comes through
         if not -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING:
             raise UserError(f"{expected}, got values from {low:g} to {high:g}")
         return x
 
     def check_tokens(self, tokens: Tokens) -> Tensor:
-        """The values of tokens, if their grid and what a position holds are this tokenizer's."""
+        """The values of tokens, if their grid and what a position holds are this tokenizer's; clips of any number of
+        latents along time.
+        """
         name, spec, values = type(self).__name__, self.spec, tokens.values
-        if tuple(tokens.grid) != tuple(spec.grid):
-            raise UserError(f"{name} decodes a token grid of {spec.grid}, got {tokens.grid}")
+        grid, video = tuple(tokens.grid), spec.modality == "video"
+        if grid != tuple(spec.grid) and not (video and grid[1:] == tuple(spec.grid[1:]) and grid[0] > 0):
+            wanted = f"(latents, {spec.grid[1]}, {spec.grid[2]})" if video else spec.grid
+            raise UserError(f"{name} decodes a token grid of {wanted}, got {tokens.grid}")
         inner = {"residual": (spec.levels,), "continuous": (spec.size,)}.get(spec.kind, ())
         if tuple(values.shape[2:]) != inner:
-            shape = ", ".join(map(str, ("batch", spec.length, *inner)))
+            shape = ", ".join(map(str, ("batch", math.prod(grid), *inner)))
             raise UserError(f"{name} decodes tokens of shape ({shape}), got {tuple(values.shape)}")
         if spec.kind == "continuous" and not (values.is_floating_point() and values.isfinite().all()):
             found = "NaN or infinity" if values.is_floating_point() else str(values.dtype)

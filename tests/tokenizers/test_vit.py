@@ -11,14 +11,14 @@ from torch import Tensor
 import mmgen.backbone.attention
 from mmgen.backbone import Transformer
 from mmgen.errors import UserError
-from mmgen.quantizers import BSQ, VQ, Quantizer, ResidualVQ
+from mmgen.quantizers import BSQ, VQ, Gaussian, Quantizer, ResidualVQ
 from mmgen.tokenizers import ViTTokenizer
 from mmgen.tokens import Tokens, TokenSpec
 
 QUANTIZERS = pytest.mark.parametrize(
     "make",
-    [lambda: BSQ(6), lambda: VQ(16, 4, decay=0.9), lambda: ResidualVQ(8, 4, levels=3)],
-    ids=["bsq", "vq", "residual"],
+    [lambda: BSQ(6), lambda: VQ(16, 4, decay=0.9), lambda: ResidualVQ(8, 4, levels=3), lambda: Gaussian(3)],
+    ids=["bsq", "vq", "residual", "gaussian"],
 )
 CLIP = (2, 3, 3, 8, 8)  # two clips of three 8 x 8 frames, 2 x 2 tokens each
 
@@ -41,13 +41,6 @@ def samples(batch: int, tokenizer: ViTTokenizer, seed: int = 0) -> Tensor:
 
 def uniform(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-def with_frames(tokenizer: ViTTokenizer, frames: int | None) -> ViTTokenizer:
-    """The same weights for another number of frames."""
-    other = small(BSQ(16), frames=frames).to(tokenizer.last_layer.dtype)
-    other.load_state_dict(tokenizer.state_dict())
-    return other
 
 
 def of_frames(tokens: Tokens) -> Tensor:
@@ -93,7 +86,9 @@ def test_forward_is_decode_of_encode_and_neither_has_side_effects(
     before = {name: value.clone() for name, value in tokenizer.state_dict().items()}
     tokens, reconstruction = tokenizer.encode(x), tokenizer(x)
     assert torch.equal(reconstruction.tokens.values, tokens.values)
-    assert tokens.values.shape == (5, tokenizer.spec.length, 3)[: 3 if tokenizer.spec.kind == "residual" else 2]
+    inner = (3,) if tokenizer.spec.kind in ("residual", "continuous") else ()
+    assert tokens.values.shape == (5, tokenizer.spec.length, *inner)
+    assert tokens.values.is_floating_point() == (tokenizer.spec.kind == "continuous")
     torch.testing.assert_close(tokenizer.decode(tokens), reconstruction.x.clamp(-1, 1))
     assert torch.equal(tokenizer.train().encode(x).values, tokens.values)  # deterministic, in either mode
     assert all(torch.equal(before[name], value) for name, value in tokenizer.state_dict().items())
@@ -133,15 +128,66 @@ def test_the_first_frames_are_coded_as_a_shorter_clip_and_the_first_as_an_image(
     x = uniform(*CLIP, seed=5).double()
     tokens, pixels = tokenizer.encode(x), tokenizer.decode(tokenizer.encode(x))
     for frames in (1, 2):
-        shorter = with_frames(tokenizer, frames)
-        start = shorter.encode(x[:, :, :frames])
+        start = tokenizer.encode(x[:, :, :frames])
         assert torch.equal(start.values, of_frames(tokens)[:, :frames].flatten(1))
-        torch.testing.assert_close(shorter.decode(start), pixels[:, :, :frames])
-    image = with_frames(tokenizer, None)
+        torch.testing.assert_close(tokenizer.decode(start), pixels[:, :, :frames])
+    image = small().double()
+    image.load_state_dict(tokenizer.state_dict())  # no weight depends on the number of frames
     first = image.encode(x[:, :, 0])
     assert torch.equal(first.values, of_frames(tokens)[:, 0])
     torch.testing.assert_close(image.decode(first), pixels[:, :, 0])
     torch.testing.assert_close(image(x[:, :, 0]).x.clamp(-1, 1), pixels[:, :, 0])
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_clips_of_every_length(window: int | None) -> None:
+    tokenizer = small(frames=4, window=window).double()
+    x = uniform(1, 3, 33, 8, 8, seed=8).double()
+    tokens, pixels = tokenizer.encode(x), tokenizer.decode(tokenizer.encode(x))
+    for frames in range(1, 34):
+        start = tokenizer.encode(x[:, :, :frames])
+        assert start.grid == (frames, 2, 2)
+        assert torch.equal(start.values, tokens.values[:, : 4 * frames])
+        torch.testing.assert_close(tokenizer.decode(start, frames), pixels[:, :, :frames], rtol=0, atol=1e-10)
+    trained = tokenizer(x)
+    assert torch.equal(trained.tokens.values, tokens.values)
+    torch.testing.assert_close(trained.x.clamp(-1, 1), pixels)
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_no_earlier_token_or_pixel_changes_by_a_bit_or_has_a_gradient(window: int | None) -> None:
+    tokenizer = small(Gaussian(4), frames=5, window=window).double()
+    x = uniform(2, 3, 5, 8, 8, seed=9).double().requires_grad_()
+    changed = x.detach().clone()
+    changed[:, :, 3] *= -1
+    tokens, others = tokenizer.encode(x), tokenizer.encode(changed)
+    assert torch.equal(of_frames(others)[:, :3], of_frames(tokens)[:, :3])
+    assert torch.equal(tokenizer.decode(others)[:, :, :3], tokenizer.decode(tokens)[:, :, :3])
+    (gradient,) = torch.autograd.grad(tokenizer(x).x[:, :, :3].sum(), x)
+    assert gradient[:, :, 2].abs().sum() > 0
+    assert not gradient[:, :, 3:].any()
+
+
+def test_a_window_hides_what_is_older_and_depth_widens_it() -> None:
+    tokenizer = small(Gaussian(4), frames=9, window=2).double()  # two blocks: a frame depends on two before it
+    x = uniform(1, 3, 9, 8, 8, seed=10).double()
+    changed = x.clone()
+    changed[:, :, 3] *= -1
+    moved = (of_frames(tokenizer.encode(changed)) != of_frames(tokenizer.encode(x))).any(dim=(0, 2, 3))
+    assert moved.tolist() == [t in (3, 4, 5) for t in range(9)]
+    tokens = tokenizer.encode(x)
+    values = of_frames(tokens).clone()
+    values[:, 3] *= -1
+    drawn = tokenizer.decode(Tokens(values.flatten(1, 2), tokens.grid))
+    moved = (drawn != tokenizer.decode(tokens)).any(dim=4).any(dim=3).any(dim=1)[0]
+    assert moved.tolist() == [t in (3, 4) for t in range(9)]  # one block
+
+
+def test_a_window_of_all_frames_is_no_window() -> None:
+    wide, plain = small(frames=5, window=5), small(frames=5)
+    wide.load_state_dict(plain.state_dict())
+    x = uniform(2, 3, 5, 8, 8, seed=11)
+    assert torch.equal(wide(x).x, plain(x).x)
 
 
 def test_an_image_needs_no_mask_and_a_clip_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,8 +301,12 @@ def test_bfloat16_autocast_and_weights(make: Callable[[], Quantizer]) -> None:
         (None, torch.zeros(2, 3, 10, 8), r"\(batch, 3, 8, 8\) in \[-1, 1\], got shape \(2, 3, 10, 8\)"),
         (None, torch.zeros(2, 3, 1, 8, 8), r"got shape \(2, 3, 1, 8, 8\)"),
         (None, torch.full((2, 3, 8, 8), 255.0), "values from 255 to 255"),
-        (3, torch.zeros(2, 3, 8, 8), r"\(batch, 3, 3, 8, 8\) in \[-1, 1\], got shape \(2, 3, 8, 8\)"),
-        (3, torch.zeros(2, 3, 4, 8, 8), r"got shape \(2, 3, 4, 8, 8\)"),
+        (3, torch.zeros(2, 3, 8, 8), r"\(batch, 3, frames, 8, 8\) in \[-1, 1\], got shape \(2, 3, 8, 8\)"),
+        (3, torch.zeros(2, 3, 4, 8, 12), r"got shape \(2, 3, 4, 8, 12\)"),
+        (3, torch.zeros(2, 1, 4, 8, 8), r"got shape \(2, 1, 4, 8, 8\)"),
+        (3, torch.zeros(2, 3, 0, 8, 8), "got clips of no frames"),
+        (3, torch.zeros(0, 3, 2, 8, 8), "got an empty batch"),
+        (3, torch.full((1, 3, 4, 8, 8), torch.nan), "values from nan to nan"),
     ],
 )
 def test_wrong_samples_are_named(frames: int | None, x: Tensor, message: str) -> None:
@@ -267,8 +317,15 @@ def test_wrong_samples_are_named(frames: int | None, x: Tensor, message: str) ->
 
 
 def test_wrong_tokens_are_named() -> None:
-    with pytest.raises(UserError, match=r"grid of \(3, 2, 2\), got \(1, 2, 2\)"):
-        small(frames=3).decode(Tokens(torch.zeros(1, 4, dtype=torch.int64), (1, 2, 2)))
+    with pytest.raises(UserError, match=r"grid of \(1, 2, 2\), got \(2, 2, 2\)"):
+        small().decode(Tokens(torch.zeros(1, 8, dtype=torch.int64), (2, 2, 2)))
+    for grid in ((3, 2, 1), (0, 2, 2)):
+        with pytest.raises(UserError, match=r"grid of \(latents, 2, 2\), got \(" + f"{grid[0]}, 2, {grid[2]}"):
+            small(frames=3).decode(Tokens(torch.zeros(1, 2 * grid[0] * grid[2], dtype=torch.int64), grid))
+    with pytest.raises(UserError, match=r"tokens of shape \(batch, 8\), got \(1, 8, 3\)"):
+        small(frames=3).decode(Tokens(torch.zeros(1, 8, 3, dtype=torch.int64), (2, 2, 2)))
+    with pytest.raises(UserError, match="2 latents are 2 frames to ViTTokenizer, not 3"):
+        small(frames=3).decode(Tokens(torch.zeros(1, 8, dtype=torch.int64), (2, 2, 2)), frames=3)
     with pytest.raises(UserError, match="codes 0 to 65535, got 65536 to 65536"):
         small().decode(Tokens(torch.full((1, 4), 2**16), (1, 2, 2)))
 
@@ -281,9 +338,11 @@ def test_wrong_tokens_are_named() -> None:
         ({"frames": 0}, "must be at least 1; got 8, 3, 4, 0"),
         ({"encoder": transformer(modulation="adaln")}, "the encoder .* set its modulation to none"),
         ({"decoder": transformer(modulation="adaln_shared")}, "the decoder .* set its modulation to none"),
-        ({"encoder": transformer(rope=None)}, r"the encoder .* 2 places along h apart: .* such as \[0, 1, 1\]"),
-        ({"decoder": transformer(rope=(1, 1, 0))}, "the decoder .* 2 places along w apart"),
-        ({"frames": 2, "decoder": transformer(rope=(0, 1, 1))}, r"2 places along t apart: .* such as \[1, 1, 1\]"),
+        ({"encoder": transformer(rope=None)}, r"the encoder .* places along h apart: .* such as \[0, 1, 1\]"),
+        ({"decoder": transformer(rope=(1, 1, 0))}, "the decoder .* places along w apart"),
+        ({"frames": 1, "decoder": transformer(rope=(0, 1, 1))}, r"places along t apart: .* such as \[1, 1, 1\]"),
+        ({"frames": 2, "window": 0}, "window 0 must be at least 1"),
+        ({"window": 2}, "a window of 2 frames says nothing of images"),
         ({"encoder": transformer(heads=12)}, "places along w apart: .* heads wide enough"),
     ],
 )
