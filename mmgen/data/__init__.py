@@ -8,12 +8,15 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "Atari": "atari",
     "CachedTokens": "cached",
     "DataModule": "base",
     "Digits": "digits",
     "Emoji": "emoji",
     "ImageFolder": "image_folder",
+    "MovingDigits": "moving_digits",
     "Photos": "photos",
+    "VideoFolder": "video_folder",
 }
 
 

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmgen.data.encoded import encoded_spec
 from mmgen.data.loader import slot_loader
 from mmgen.data.progress import align_batches, steps_trained
 from mmgen.data.sources import Batch, Samples, Source, SplitName
@@ -22,7 +23,8 @@ _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
 
 class DataModule(L.LightningDataModule):
-    """Batches of a source: `x` or `tokens` (`mmgen.tokens.Tokens`) or both; and `label`, `sample`, `epoch`, (B,) int64.
+    """Batches of a source: `x` or `tokens` (`mmgen.tokens.Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64; and
+    `action` (B, T) int64 where clips have actions.
 
     Training reads an endless stream (`mmgen.data.stream`), so the trainer needs `max_steps`. The position of what has
     been trained on, not of what has been loaded ahead, travels in checkpoints: a resumed run goes on with the very next
@@ -70,24 +72,37 @@ class DataModule(L.LightningDataModule):
         return self.source.sample_shape
 
     @property
+    def fps(self) -> float | None:
+        """Frames a second of a clip; None where samples are no clips."""
+        return self.source.fps
+
+    @property
+    def actions(self) -> int:
+        """Number of actions, 0 when clips have none."""
+        return self.source.actions
+
+    @property
+    def action_names(self) -> list[str]:
+        """One name an action."""
+        return list(self.source.action_names)
+
+    @property
     def spec(self) -> TokenSpec | None:
         """The tokens in batches; None where they hold raw samples only. Loads the tokenizer."""
-        return self.tokenizer.spec if self.source.spec is None and self.tokenizer is not None else self.source.spec
+        if self.source.spec is not None or self.tokenizer is None:
+            return self.source.spec
+        return encoded_spec(self.tokenizer, self.source, str(self.tokenizer_path))
 
     @property
     def tokenizer(self) -> Tokenizer | None:
         """The frozen tokenizer, loaded on first use; None where no path is given.
 
         Raises:
-            UserError: it cannot be loaded, or takes samples of another shape.
+            UserError: it cannot be loaded, or takes samples of another shape, or has no latent for each frame's action.
         """
         if self._tokenizer is None and self.tokenizer_path is not None:
             loaded = load_tokenizer(self.tokenizer_path)
-            if tuple(loaded.sample_shape) != tuple(self.sample_shape):
-                raise UserError(
-                    f"tokenizer {self.tokenizer_path} takes samples of shape {tuple(loaded.sample_shape)},"
-                    f" but the data has {tuple(self.sample_shape)}; choose a tokenizer that was trained on it"
-                )
+            encoded_spec(loaded, self.source, self.tokenizer_path)
             self._tokenizer = loaded
         return self._tokenizer
 

@@ -1,6 +1,7 @@
 """From names to sources, without Lightning: for commands that need a run's raw samples but train nothing."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ def open_source(text: str) -> Source:
     """The raw samples that a command line names.
 
     Args:
-        text: `digits`, `emoji` or `photos`; or a YAML file with a `data` section; or a run folder, for the data it was
-            trained on.
+        text: data that needs no argument, by name: `digits`, `emoji`, `photos`, `moving_digits` or `atari`; or a YAML
+            file with a `data` section; or a run folder, for the data it was trained on.
 
     Raises:
         UserError: none of these.
@@ -65,11 +66,16 @@ def open_source(text: str) -> Source:
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
         return build_source(config if isinstance(config, dict) else {})
-    names = {name.lower(): name for name, kind in _KINDS.items() if not _needed(kind)}
+    names = {data_word(name): name for name, kind in _KINDS.items() if not _needed(kind)}
     if text not in names:
-        known = f"{' or '.join(names)}, a YAML file with a data section, or a run"
+        known = f"{', '.join(names)}, a YAML file with a data section, or a run"
         raise UserError(f"there is no data {text!r}: name {known}{nearest(text, names)}")
     return build_source({"data": {"class_path": names[text]}})
+
+
+def data_word(name: str) -> str:
+    """What a data class is called on the command line: `MovingDigits` is `moving_digits`."""
+    return re.sub(r"(?<=.)(?=[A-Z])", "_", name).lower()
 
 
 def _needed(kind: type[Source]) -> list[str]:

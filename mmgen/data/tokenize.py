@@ -7,6 +7,7 @@ from typing import get_args
 
 import torch
 
+from mmgen.data.encoded import encoded_spec
 from mmgen.data.sources import Samples, Source, SplitName
 from mmgen.data.sources.images import MirroredSamples
 from mmgen.data.sources.shards import Columns, Meta, storage_type, write_folder
@@ -35,13 +36,13 @@ def write_shards(
         tokenizer: in eval mode.
         tokenizer_path: the run or export that it was loaded from.
         shard_size: samples a file, at most.
-        batch: samples encoded at a time.
+        batch: images encoded at a time, or frames of clips, of which one is encoded at least.
         mirror: store the mirror image of every training image too.
         progress: told after every batch how many samples are done.
 
     Raises:
-        UserError: `out` holds something or cannot be written, or the tokenizer does not take such samples, or there are
-            no images to mirror.
+        UserError: `out` holds something or cannot be written, or the tokenizer does not take such samples, or it has no
+            latent for each frame's action, or there are no images to mirror.
     """
     if shard_size < 1 or batch < 1:
         raise UserError(f"--shard_size and --batch must be at least 1, got {shard_size} and {batch}")
@@ -49,13 +50,17 @@ def write_shards(
         raise UserError("this data holds tokens already; --data must name raw samples")
     if mirror and len(source.sample_shape) != 3:
         raise UserError(f"--mirror is for images, and the samples have shape {tuple(source.sample_shape)}")
+    clip = len(source.sample_shape) == 4
+    together = max(1, batch // source.sample_shape[1]) if clip else batch
     meta = Meta(
-        spec=tokenizer.spec,
+        spec=encoded_spec(tokenizer, source, str(tokenizer_path)),
         class_names=list(source.class_names),
         sample_shape=tuple(source.sample_shape),
         data=source.describe(),
         tokenizer=os.path.relpath(tokenizer_path, out),
         tokenizer_hash=weights_hash(tokenizer),
+        fps=source.fps,
+        action_names=list(source.action_names),
     )
     shards: dict[SplitName, Iterator[Columns]] = {}
     done = 0
@@ -63,7 +68,7 @@ def write_shards(
         samples = source.samples(split)
         if mirror and split == "train":
             samples = MirroredSamples(samples)
-        shards[split] = _encoded(samples, tokenizer, shard_size, batch, progress, done)
+        shards[split] = _encoded(samples, tokenizer, shard_size, together, progress, done)
         done += len(samples)
     return write_folder(Path(out), meta, shards)
 
@@ -85,7 +90,8 @@ def _encoded(
             raw = samples.take(index)
             with torch.no_grad():
                 values = tokenizer.encode(raw["x"].to(device)).values
-            parts.append({"values": values.to("cpu", narrow), "label": raw["label"], "sample": raw["sample"]})
+            kept = {name: raw[name] for name in ("label", "sample", "action") if name in raw}
+            parts.append(kept | {"values": values.to("cpu", narrow)})
             if progress is not None:
                 progress(done + int(index[-1]) + 1)
         yield {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

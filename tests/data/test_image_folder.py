@@ -312,7 +312,7 @@ def test_what_describes_a_source_leads_back_to_it(root):
     assert again.describe() == source.describe()
     for split in ("train", "val"):
         assert everything(again, split)["x"].equal(everything(source, split)["x"])
-    with pytest.raises(UserError, match="name digits or emoji or photos"):
+    with pytest.raises(UserError, match="name atari, digits, emoji, moving_digits, photos, a YAML file"):
         open_source("imagefolder")
 
 

@@ -1,7 +1,7 @@
 """What a source of samples is: named classes, a shape, and random access to the samples of a split."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,6 +15,8 @@ Batch = dict[str, Any]
 """Names to tensors whose first axis is the batch."""
 
 SplitName = Literal["train", "val"]
+
+NO_ACTION = -1  # of a frame to which no action is known to have led
 
 
 class Samples(Dataset[Batch], ABC):
@@ -62,12 +64,21 @@ class Source(ABC):
         sample_shape: shape of one raw sample, such as (1, 28, 28).
         spec: the tokens, where a source is of tokens rather than raw samples.
         crop: how held-out images were cut to that shape, in a few words, for the protocol of figures.
+        fps: frames a second of a clip; None where samples are no clips.
+        action_names: one name an action; empty when clips are of no world that is acted in.
     """
 
     class_names: list[str]
     sample_shape: tuple[int, ...]
     spec: TokenSpec | None = None
     crop: str = "none"
+    fps: float | None = None
+    action_names: Sequence[str] = ()
+
+    @property
+    def actions(self) -> int:
+        """Number of actions, 0 when there are none."""
+        return len(self.action_names)
 
     @property
     def classes(self) -> int:

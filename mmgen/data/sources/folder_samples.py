@@ -1,56 +1,63 @@
 """Samples that are read from image files when they are needed, and cut to one shape."""
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from mmgen.data.buckets import Shape
 from mmgen.data.sources.base import Batch, Samples
-from mmgen.data.sources.scan import notice
+from mmgen.data.sources.listing import Listing
+from mmgen.data.sources.scan import IMAGES, notice
 from mmgen.draws import Draws
 from mmgen.errors import UserError
-from mmgen.imaging import from_pil, open_image
+from mmgen.imaging import crop, open_image
 
+T = TypeVar("T")
 Augment = Literal["crop", "flip", "none"]
-_SMALLEST_CROP = 0.8  # share of the short side that a random crop keeps at least, as ADM's `random_crop_arr`
+SMALLEST_CROP = 0.8  # share of the short side that a random crop keeps at least, as ADM's `random_crop_arr`
 _TRIES = 8  # unreadable files in a row that say the disk is at fault
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The readable images of a folder.
+class ListedSamples(Samples):
+    """Samples of which each is read from a file of its own when it is needed.
 
     Args:
-        root: the folder.
-        names: (n,) bytes, paths relative to it. One array, because a list of a million strings would be copied into
-            every loading process as soon as that counts its references.
-        labels: (n,) int64.
-        numbers: (n,) int64 numbers in the whole data set, unreadable files counted too.
-        sizes: (n, 2) int64 heights and widths; None where no file was opened.
+        listing: the files.
+        word: what one of them is called.
     """
 
-    root: Path
-    names: np.ndarray
-    labels: Tensor
-    numbers: Tensor
-    sizes: Tensor | None = None
+    def __init__(self, listing: Listing, word: str) -> None:
+        self.listing, self.word = listing, word
+        self._told: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.listing)
 
-    def choose(self, rows: Tensor) -> "Listing":
-        """Some of them; rows (n,) bool."""
-        sizes = None if self.sizes is None else self.sizes[rows]
-        return Listing(self.root, self.names[rows.numpy()], self.labels[rows], self.numbers[rows], sizes)
+    def batch(self, x: Sequence[Tensor], index: Tensor) -> Batch:
+        """What was read at the places index (b,)."""
+        return {"x": torch.stack(list(x)), "label": self.listing.labels[index], "sample": self.listing.numbers[index]}
+
+    def read_or_next(self, place: int, read: Callable[[int], T]) -> tuple[int, T]:
+        """What `read` gives at a place, or at the next one where it raises no UserError; that is told once a place.
+
+        Raises:
+            UserError: several in a row cannot be read.
+        """
+        for step in range(_TRIES):
+            other = (place + step) % len(self)
+            try:
+                return other, read(other)
+            except UserError as error:
+                last = error
+                if other not in self._told:
+                    self._told.add(other)
+                    notice(f"{error}; the next {self.word} takes its place", every_rank=True)
+        raise UserError(f"{_TRIES} {self.word}s in a row cannot be read, the last because {last}")
 
 
-class FolderSamples(Samples):
+class FolderSamples(ListedSamples):
     """Images read from files, scaled until they cover the shape, and cut to it.
 
     `take` cuts the centre. Training sees what `augment` says. A file that turns out to be damaged when it is read ends
@@ -64,69 +71,24 @@ class FolderSamples(Samples):
     """
 
     def __init__(self, listing: Listing, shape: tuple[int, int, int], augment: Augment) -> None:
-        self.listing, self.shape, self.augment = listing, shape, augment
-        self._told: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self.listing)
+        super().__init__(listing, IMAGES.word)
+        self.shape, self.augment = shape, augment
 
     def take(self, index: Tensor) -> Batch:
-        return self._batch([crop(self._open(place), self.shape[1:]) for place in index.tolist()], index)
+        return self.batch([crop(self._open(place), self.shape[1:]) for place in index.tolist()], index)
 
     def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
-        opened = [self._open_or_next(place) for place in index.tolist()]
+        opened = [self.read_or_next(place, self._open) for place in index.tolist()]
         index = torch.tensor([place for place, _ in opened])
         draws = Draws(seed, self.listing.numbers[index], epoch).uniform("crop", 4).tolist()
         images = [self._augment(image, *draw) for (_, image), draw in zip(opened, draws)]
-        return self._batch(images, index)
+        return self.batch(images, index)
 
     def _augment(self, image: Image.Image, scale: float, top: float, left: float, mirrored: float) -> Tensor:
         if self.augment == "crop":
-            zoom = 1 / (1 - (1 - _SMALLEST_CROP) * scale)
+            zoom = 1 / (1 - (1 - SMALLEST_CROP) * scale)
             return crop(image, self.shape[1:], zoom, top, left, mirrored < 0.5)
         return crop(image, self.shape[1:], mirrored=self.augment == "flip" and mirrored < 0.5)
 
-    def _batch(self, images: list[Tensor], index: Tensor) -> Batch:
-        return {"x": torch.stack(images), "label": self.listing.labels[index], "sample": self.listing.numbers[index]}
-
     def _open(self, place: int) -> Image.Image:
-        return open_image(self.listing.root / os.fsdecode(self.listing.names[place]), self.shape[0])
-
-    def _open_or_next(self, place: int) -> tuple[int, Image.Image]:
-        for step in range(_TRIES):
-            other = (place + step) % len(self)
-            try:
-                return other, self._open(other)
-            except UserError as error:
-                last = error
-                if other not in self._told:
-                    self._told.add(other)
-                    notice(f"{error}; the next image takes its place", every_rank=True)
-        raise UserError(f"{_TRIES} images in a row cannot be read, the last because {last}")
-
-
-def crop(
-    image: Image.Image, size: Shape, zoom: float = 1.0, top: float = 0.5, left: float = 0.5, mirrored: bool = False
-) -> Tensor:
-    """An image as (C, H, W) floats in [-1, 1]: scaled with antialiasing until it covers `size`, and cut to it.
-
-    Args:
-        image: of mode L or RGB.
-        size: (H, W) of the result.
-        zoom: how much larger than needed it is scaled, at least 1.
-        top: where the cut lies, 0 at the upper edge and 1 at the lower one.
-        left: the same across.
-        mirrored: left and right change places.
-    """
-    from torchvision.transforms.v2 import InterpolationMode
-    from torchvision.transforms.v2 import functional as F
-
-    height, width = size
-    tall, wide = round(height * zoom), round(width * zoom)
-    if tall * image.width >= wide * image.height:  # in whole numbers, so that neither side ends a pixel short
-        scaled = tall, tall * image.width // image.height
-    else:
-        scaled = wide * image.height // image.width, wide
-    whole = F.resize(image, scaled, InterpolationMode.BICUBIC, antialias=True)
-    cut = F.crop(whole, round(top * (scaled[0] - height)), round(left * (scaled[1] - width)), height, width)
-    return from_pil(F.horizontal_flip(cut) if mirrored else cut)
+        return open_image(self.listing.path(place), self.shape[0])

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
@@ -13,8 +12,9 @@ from torch import Tensor
 from mmgen.data.buckets import Buckets
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
 from mmgen.data.sources.classes import Classes, find_classes, split_folders
-from mmgen.data.sources.folder_samples import Augment, FolderSamples, Listing
-from mmgen.data.sources.scan import files, scan
+from mmgen.data.sources.folder_samples import Augment, FolderSamples
+from mmgen.data.sources.listing import Listing, list_folder
+from mmgen.data.sources.scan import IMAGES, scan
 from mmgen.draws import Draws
 from mmgen.errors import UserError
 from mmgen.imaging import to_pil
@@ -78,8 +78,8 @@ class ImageFolderSource(Source):
         }
         self.augment, self.held_out, self.check = augment, held_out, check
         self.sample_shape = self._shape = (channels, height, width)
-        self.train, self.val = split_folders(Path(root))
-        self._classes: Classes = find_classes(self.train, None if names is None else Path(names))
+        self.train, self.val = split_folders(Path(root), IMAGES)
+        self._classes: Classes = find_classes(self.train, None if names is None else Path(names), IMAGES)
         self.class_names = self._classes.names
         self._splits: dict[str, FolderSamples] = {}
         self._sizes: Tensor | None = None
@@ -100,10 +100,10 @@ class ImageFolderSource(Source):
     def _read(self) -> dict[str, FolderSamples]:
         train = self._list(self.train, first=0)
         if self.val is None:
-            out = train.numbers % self.held_out == 0
-            parts = {"train": train.choose(~out), "val": train.choose(out)}
+            parts = dict(zip(("train", "val"), train.hold_out(self.held_out)))
         else:
-            parts = {"train": train, "val": self._list(self.val, first=int(train.numbers.max()) + 1)}
+            first = int(train.numbers[-1]) + 1 if len(train) else 0
+            parts = {"train": train, "val": self._list(self.val, first)}
         if self.buckets is not None:
             sizes = {name: part.sizes for name, part in parts.items() if part.sizes is not None}
             self._sizes = torch.cat(list(sizes.values()))
@@ -119,18 +119,10 @@ class ImageFolderSource(Source):
 
     def _list(self, root: Path, first: int) -> Listing:
         """The readable images of one folder, by class and name, numbered from `first`."""
-        names: list[str] = []
-        labels: list[int] = []
-        for label, folder in self._classes.folders(root):
-            found = [os.path.join(folder, name) for name in files(root / folder)]
-            names += found
-            labels += [label] * len(found)
-        array = np.array([os.fsencode(name) for name in names], np.bytes_)
-        numbers = first + torch.arange(len(names))
-        listing = Listing(root, array, torch.tensor(labels, dtype=torch.int64), numbers)
+        listing = list_folder(root, self._classes, first)
         if not self.check:
             return listing
-        headers = scan(root, names, self._shape[0])
+        headers = scan(root, [os.fsdecode(name) for name in listing.names], self._shape[0])
         kept = listing.choose(torch.tensor([header is not None for header in headers], dtype=torch.bool))
         sizes = [header.size for header in headers if header is not None]
         return replace(kept, sizes=torch.tensor(sizes, dtype=torch.int64).view(-1, 2))

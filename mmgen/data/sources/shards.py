@@ -1,7 +1,8 @@
 """Tokens on disk: shards of safetensors and one meta.json that names and describes them, written once and whole.
 
-A shard holds `values` (n, ...), integers of the narrowest type that fits or float latents, and `label` and `sample`,
-(n,) int64. meta.json holds each shard's checksum, so that damage is found before a training runs on it.
+A shard holds `values` (n, ...), integers of the narrowest type that fits or float latents, `label` and `sample`, (n,)
+int64, and where clips have actions `action` (n, T) int64. meta.json holds each shard's checksum, so that damage is
+found before a training runs on it.
 """
 
 import hashlib
@@ -53,6 +54,8 @@ class Meta:
         spec: of the tokens.
         class_names: a name a label.
         sample_shape: of the raw samples.
+        fps: frames a second of the raw clips; None where they are no clips.
+        action_names: a name an action; empty where there are none, and then shards hold no column of them.
         data: the `data` section of a config that leads to the raw samples; None where there are none.
         tokenizer: path of the run or export that encoded them, relative to the folder; None where there is none.
         tokenizer_hash: `mmgen.store.weights_hash` of its weights.
@@ -65,7 +68,14 @@ class Meta:
     data: dict[str, Any] | None = None
     tokenizer: str | None = None
     tokenizer_hash: str | None = None
+    fps: float | None = None
+    action_names: list[str] = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of what a shard holds."""
+        return (*_COLUMNS, *(["action"] if self.action_names else []))
 
     def counts(self) -> dict[str, int]:
         """Samples of each split."""
@@ -95,6 +105,8 @@ class Meta:
                 data=plain["data"],
                 tokenizer=plain["tokenizer"],
                 tokenizer_hash=plain["tokenizer_hash"],
+                fps=plain.get("fps"),  # a folder from before there were clips says neither
+                action_names=list(plain.get("action_names", [])),
                 shards=[Shard(**shard) for shard in plain["shards"]],
             )
         except (FileNotFoundError, NotADirectoryError):
@@ -106,7 +118,7 @@ class Meta:
 
 
 Columns = dict[str, Tensor]
-"""values (n, ...), label (n,) and sample (n,) of some samples."""
+"""values (n, ...), label (n,) and sample (n,) of some samples, and where there are actions, action (n, T)."""
 
 
 def write_folder(out: Path, meta: Meta, splits: Mapping[SplitName, Iterable[Columns]]) -> Meta:
@@ -132,7 +144,7 @@ def write_folder(out: Path, meta: Meta, splits: Mapping[SplitName, Iterable[Colu
     try:
         for split, parts in splits.items():
             for number, columns in enumerate(parts):
-                data = save({name: columns[name].contiguous() for name in _COLUMNS})
+                data = save({name: columns[name].contiguous() for name in meta.columns})
                 file = f"{split}-{number:05d}.safetensors"
                 (partial / file).write_bytes(data)
                 meta.shards.append(Shard(file, split, len(columns["label"]), hashlib.sha256(data).hexdigest()))
@@ -168,7 +180,7 @@ def read_split(folder: Path, meta: Meta, split: SplitName) -> Columns:
             parts.append(load(data))
     if not parts:
         raise UserError(f"{folder} holds no shard of the {split} split: {_AGAIN}")
-    return {name: torch.cat([part[name] for part in parts]) for name in _COLUMNS}
+    return {name: torch.cat([part[name] for part in parts]) for name in meta.columns}
 
 
 def storage_type(spec: TokenSpec) -> torch.dtype:

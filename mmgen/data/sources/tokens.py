@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
+from mmgen.data.sources.base import NO_ACTION, Batch, Samples, Source, SplitName, check_split
 from mmgen.data.sources.shards import Meta, read_split, storage_type, write_folder
 from mmgen.draws import Draws
 from mmgen.tokens import TokenSpec
@@ -21,17 +21,20 @@ class TokenSamples(Samples):
         values: (n, N), (n, N, Q) or (n, N, C), of the type they are stored in.
         labels: (n,) int64.
         numbers: (n,) int64 numbers in the whole data set.
+        actions: (n, T) int64, what led to each frame; None where there are no actions.
     """
 
     values: Tensor
     labels: Tensor
     numbers: Tensor
+    actions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, index: Tensor) -> Batch:
-        return {"values": self.values[index], "label": self.labels[index], "sample": self.numbers[index]}
+        batch = {"values": self.values[index], "label": self.labels[index], "sample": self.numbers[index]}
+        return batch if self.actions is None else batch | {"action": self.actions[index]}
 
 
 class CachedTokensSource(Source):
@@ -52,6 +55,7 @@ class CachedTokensSource(Source):
         self.spec = self.meta.spec
         self.class_names = self.meta.class_names
         self.sample_shape = self.meta.sample_shape
+        self.fps, self.action_names = self.meta.fps, self.meta.action_names
         self._splits: dict[str, TokenSamples] = {}
 
     @property
@@ -63,7 +67,9 @@ class CachedTokensSource(Source):
         check_split(split)
         if split not in self._splits:
             columns = read_split(self.path, self.meta, split)
-            self._splits[split] = TokenSamples(columns["values"], columns["label"], columns["sample"])
+            self._splits[split] = TokenSamples(
+                columns["values"], columns["label"], columns["sample"], columns.get("action")
+            )
         return self._splits[split]
 
     def describe(self) -> dict[str, Any]:
@@ -75,6 +81,7 @@ class CachedTokensSource(Source):
         samples: int = 20,
         spec: TokenSpec = TokenSpec("categorical", 16, (1, 4, 4)),  # noqa: B008 (frozen)
         classes: int = 10,
+        actions: int = 0,
     ) -> dict[str, Any]:
         """Writes random tokens of no tokenizer, split as the digits are; returns the arguments that read them.
 
@@ -83,6 +90,7 @@ class CachedTokensSource(Source):
             samples: of both splits, at least 2.
             spec: of the tokens.
             classes: labels go round them.
+            actions: that lead to a clip's frames, where `spec` is of a video; 0 for none.
         """
         number = torch.arange(samples)
         draws = Draws(0, number)
@@ -92,8 +100,18 @@ class CachedTokensSource(Source):
             shape = (spec.length, spec.levels) if spec.kind == "residual" else (spec.length,)
             values = draws.uniform("fake tokens", *shape) * spec.alphabet
         columns = {"values": values.to(storage_type(spec)), "label": number % classes, "sample": number}
+        video, frames = spec.modality == "video", spec.frames(spec.grid[0])
+        if actions:
+            columns["action"] = (draws.uniform("fake actions", frames) * actions).long()
+            columns["action"][:, 0] = NO_ACTION
         chosen: dict[SplitName, Tensor] = {"train": number % 5 != 0, "val": number % 5 == 0}
-        meta = Meta(spec, [str(label) for label in range(classes)], (1, 28, 28))
+        meta = Meta(
+            spec,
+            class_names=[str(label) for label in range(classes)],
+            sample_shape=(1, frames, 28, 28) if video else (1, 28, 28),
+            fps=10.0 if video else None,
+            action_names=[f"action {action}" for action in range(actions)],
+        )
         shards = {split: [{name: column[rows] for name, column in columns.items()}] for split, rows in chosen.items()}
         write_folder(Path(path), meta, shards)
         return {"path": str(path)}

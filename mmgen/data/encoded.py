@@ -1,0 +1,34 @@
+"""What a tokenizer makes of a source."""
+
+from mmgen.data.sources import Source
+from mmgen.errors import UserError
+from mmgen.tokenizers import Tokenizer
+from mmgen.tokens import TokenSpec
+
+
+def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
+    """The tokens of a source's samples. Clips may be longer or shorter than those the tokenizer was trained on.
+
+    Args:
+        tokenizer: of such samples.
+        source: raw samples, or tokens that remember the raw samples' shape.
+        path: where the tokenizer is, for messages.
+
+    Raises:
+        UserError: the tokenizer takes samples of another shape, or an action belongs to each frame and it makes one
+            latent of several.
+    """
+    spec, trained, shape = tokenizer.spec, tuple(tokenizer.sample_shape), tuple(source.sample_shape)
+    if spec.modality == "video" and len(shape) == 4 and shape[1] != trained[1]:
+        spec, trained = spec.with_frames(shape[1]), (trained[0], shape[1], *trained[2:])
+    if shape != trained:
+        raise UserError(
+            f"tokenizer {path} takes samples of shape {trained}, but the data has {shape}; choose a tokenizer that was"
+            " trained on it"
+        )
+    if source.actions and spec.stride > 1:
+        raise UserError(
+            f"tokenizer {path} makes one latent of {spec.stride} frames, but the data has an action for each frame;"
+            " choose a tokenizer that makes a latent of each"
+        )
+    return spec
