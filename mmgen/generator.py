@@ -30,6 +30,8 @@ class Generator(nn.Module):
             continuous tokens and for uniform corruption. By default just for continuous tokens.
         self_conditioning: take the embedding of an earlier prediction beside each token (Chen et al. 2023).
         actions: number of actions of which one leads to each frame of a clip; 0 for none.
+        head_group: of binary tokens: bits whose joint law one softmax gives, while groups are independent of each other
+            (see `BitsHead`); the largest divisor of their number up to 12 by default.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Generator(nn.Module):
         noise_level: bool | None = None,
         self_conditioning: bool = False,
         actions: int = 0,
+        head_group: int | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.classes, self.actions = spec, classes, actions
@@ -49,7 +52,7 @@ class Generator(nn.Module):
         self.embedding = embedding_for(spec, backbone.dim)
         self.positions = None if positions == "none" else AbsolutePositions(spec.grid, backbone.dim, positions)
         self.conditioning = Conditioning(classes, backbone.dim, condition_dropout, actions)
-        self.head = head_for(spec, backbone.dim)
+        self.head = head_for(spec, backbone.dim, head_group)
         self.noise_level = NoiseLevel(backbone.dim) if _needs_level(noise_level, spec, backbone) else None
         self.previous = nn.Linear(backbone.dim, backbone.dim, bias=False) if self_conditioning else None
         if self.previous is not None:

@@ -67,18 +67,21 @@ def png_bytes(x: Tensor) -> bytes:
 
 
 def animation_bytes(
-    frames: Sequence[Tensor], format: Literal["GIF", "WEBP"] = "GIF", milliseconds: int = 120, hold: int = 1500
+    frames: Sequence[Tensor],
+    format: Literal["GIF", "WEBP"] = "GIF",
+    milliseconds: int | Sequence[int] = 120,
+    hold: int = 1500,
 ) -> bytes:
     """Frames (C, H, W) in [-1, 1] as the bytes of an endless animation.
 
     Args:
         frames: at least one image; all of one shape.
         format: `GIF` (all viewers) or `WEBP` (lossless here, all colours, smaller).
-        milliseconds: how long a frame stays.
-        hold: how long the last one stays.
+        milliseconds: how long a frame stays, or how long each of them does.
+        hold: how long the last one stays, where all others stay equally long.
     """
     first, *rest = [to_pil(frame) for frame in frames]
-    durations = [milliseconds] * len(rest) + [hold]
+    durations = [milliseconds] * len(rest) + [hold] if isinstance(milliseconds, int) else list(milliseconds)
     lossless: dict[str, Any] = {"lossless": True} if format == "WEBP" else {}
     buffer = io.BytesIO()
     first.save(buffer, format=format, save_all=True, append_images=rest, duration=durations, loop=0, **lossless)
@@ -167,3 +170,35 @@ def from_pil(image: Image.Image) -> Tensor:
     """A Pillow image of mode L or RGB as (C, H, W) floats in [-1, 1]."""
     pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
     return rearrange(pixels, "h w c -> c h w").float() / 127.5 - 1
+
+
+def crop(
+    image: Image.Image,
+    size: tuple[int, int],
+    zoom: float = 1.0,
+    top: float = 0.5,
+    left: float = 0.5,
+    mirrored: bool = False,
+) -> Tensor:
+    """An image as (C, H, W) floats in [-1, 1]: scaled with antialiasing until it covers `size`, and cut to it.
+
+    Args:
+        image: of mode L or RGB.
+        size: (H, W) of the result.
+        zoom: how much larger than needed it is scaled, at least 1.
+        top: where the cut lies, 0 at the upper edge and 1 at the lower one.
+        left: the same across.
+        mirrored: left and right change places.
+    """
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
+
+    height, width = size
+    tall, wide = round(height * zoom), round(width * zoom)
+    if tall * image.width >= wide * image.height:  # in whole numbers, so that neither side ends a pixel short
+        scaled = tall, tall * image.width // image.height
+    else:
+        scaled = wide * image.height // image.width, wide
+    whole = F.resize(image, scaled, InterpolationMode.BICUBIC, antialias=True)
+    cut = F.crop(whole, round(top * (scaled[0] - height)), round(left * (scaled[1] - width)), height, width)
+    return from_pil(F.horizontal_flip(cut) if mirrored else cut)

@@ -29,7 +29,9 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "ssim": "higher",
     "rfid": "lower",
     "rfd": "lower",
+    "rfvd": "lower",
     "bits_per_image": "lower",
+    "bits_per_frame": "lower",
     "bits_per_image_jpeg": "lower",
     "bits_per_image_webp": "lower",
     "kbps": "lower",
@@ -43,7 +45,9 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "class_accuracy": "higher",
     "bits_per_dim": "lower",
     "next_frame_gain_db": "higher",
+    "action_gain_db": "higher",
     "fvd": "lower",
+    "drift": "lower",
     "stoi": "higher",
     "pesq": "higher",
     "wer": "lower",
@@ -55,6 +59,7 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "diversity": "neither",
     "foot_skate": "lower",
     "latency_ms": "lower",
+    "streaming_error": "lower",
     "forward_passes": "lower",
     "seconds_per_sample": "lower",
     "tokens_per_second": "higher",
@@ -62,7 +67,9 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
 }
 """Every name that a figure may have, in the order of cards, and which way is better."""
 
-ON_FEATURES = ("rfid", "rfd", "fid", "fd", "kid", "precision", "recall", "class_accuracy")
+ON_FEATURES = (
+    "rfid", "rfd", "rfvd", "fid", "fd", "kid", "precision", "recall", "class_accuracy", "fvd", "drift"
+)  # fmt: skip
 """Metrics that depend on a network that looks at the samples. Their full names end in its name: `fid_digits_cnn`."""
 
 IDENTITY = ("metric", "data", "mode", "extractor", "steps", "settings")
@@ -91,8 +98,9 @@ class Figure:
         settings: of the sampler, as far as they are not the default ones.
         protocol: how it was measured, by name, so that a figure from elsewhere can be told to be of the same kind: how
             images were cut (`crop`) and resized for the extractor (`resize`), how many (`n`), `seed`, `dtype`, and the
-            `reference` that they were compared with: data, split, count and a hash of its pixels. None in rows that
-            were measured before there was one.
+            `reference` that they were compared with: data, split, count and a hash of its pixels. Of clips also the
+            lists behind the figure, by `per_frame` or `per_window`, which the card draws. None in rows that were
+            measured before there was one.
     """
 
     metric: str

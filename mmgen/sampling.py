@@ -1,11 +1,11 @@
 """Samples from a loaded generator: labels to tokens to images, in batches, with progress and previews.
 
-What `mmgen sample`, `evaluate`, `demo` and the gallery share. Sample i depends on (seed, i) and its own label alone, so
-that neither the batch size nor the number of samples changes it.
+What `mmgen sample`, `evaluate`, `demo` and the gallery share; `mmgen.rollout` does the same for clips. Sample i depends
+on (seed, i) and its own label alone, so that neither the batch size nor the number of samples changes it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,27 +77,16 @@ def sample_images(
     """
     paradigm = pick_mode(loaded, mode)
     tokenizer = require_tokenizer(loaded)
+    if loaded.spec.modality == "video":
+        raise UserError(f"{loaded.path} makes clips, not images: sample it with mmgen.rollout.sample_clips")
     check_request(loaded, labels, options, batch)
-    device = next(loaded.generator.parameters()).device
-    numbers = torch.arange(first_sample, first_sample + len(labels))
-    known, keep = (None if x is None else x.expand(len(labels), *x.shape[1:]) for x in (known, keep))
-
-    def on_device(x: Tensor | None, rows: slice) -> Tensor | None:
-        return None if x is None else x[rows].to(device)
-
     started, runs, images = time.perf_counter(), [], []
-    for start in range(0, len(labels), batch):
-        rows = slice(start, start + batch)
-        draws = Draws(seed, numbers[rows].to(device))
-        request = Request(labels[rows].to(device), draws, known=on_device(known, rows), keep=on_device(keep, rows))
+    for rows, request in requests(loaded, labels, seed, first_sample, batch, known, keep):
         states: list[State] = []
-        with torch.no_grad():
-            for state in paradigm.sample(loaded.generator, request, options):
-                states[len(states) if keep_states else 0 :] = [state]
-                if progress is not None:
-                    progress(start + len(request.labels) * state.committed.double().mean().item())
-            runs.append(states)
-            images.append(tokenizer.decode(Tokens(states[-1].tokens, loaded.spec.grid)).float().cpu())
+        for state in follow(paradigm, loaded, request, options, rows.start, progress):
+            states[len(states) if keep_states else 0 :] = [state]
+        runs.append(states)
+        images.append(tokenizer.decode(Tokens(states[-1].tokens, loaded.spec.grid)).float().cpu())
     seconds = time.perf_counter() - started
     last = [states[-1] for states in runs]
     return Sampled(
@@ -108,6 +97,56 @@ def sample_images(
         seconds=seconds,
         states=_side_by_side(runs) if keep_states else None,
     )
+
+
+def requests(
+    loaded: Loaded,
+    labels: Tensor,
+    seed: int = 0,
+    first_sample: int = 0,
+    batch: int = 64,
+    known: Tensor | None = None,
+    keep: Tensor | None = None,
+) -> Iterator[tuple[slice, Request]]:
+    """What is asked for, `batch` samples at a time: which rows of it, and the request on the generator's device.
+
+    Arguments as for `sample_images`.
+    """
+    device, numbers = loaded.generator.device, torch.arange(first_sample, first_sample + len(labels))
+    known, keep = (None if x is None else x.expand(len(labels), *x.shape[1:]) for x in (known, keep))
+
+    def on_device(x: Tensor | None, rows: slice) -> Tensor | None:
+        return None if x is None else x[rows].to(device)
+
+    for start in range(0, len(labels), batch):
+        rows = slice(start, min(start + batch, len(labels)))
+        draws = Draws(seed, numbers[rows].to(device))
+        yield rows, Request(labels[rows].to(device), draws, known=on_device(known, rows), keep=on_device(keep, rows))
+
+
+@torch.no_grad()
+def follow(
+    paradigm: Paradigm,
+    loaded: Loaded,
+    request: Request,
+    options: SampleOptions,
+    before: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[State]:
+    """The sampler's states, one request long.
+
+    Args:
+        paradigm: one of `loaded.paradigm.modes()`.
+        loaded: whose generator is sampled.
+        request: which samples.
+        options: steps, guidance and decoding.
+        before: samples that are done already.
+        progress: called after each state with the number of samples that are done; a started one counts by its tokens.
+    """
+    for state in paradigm.sample(loaded.generator, request, options):
+        if progress is not None:
+            progress(before + len(request.labels) * state.committed.double().mean().item())
+        yield state
 
 
 def pick_mode(loaded: Loaded, mode: str | None) -> Paradigm:
@@ -149,10 +188,7 @@ def class_labels(names: Sequence[str], count: int, loaded: Loaded) -> Tensor:
 
 def check_request(loaded: Loaded, labels: Tensor, options: SampleOptions, batch: int) -> None:
     """Raises UserError where `sample_images` would: before anything is written or run."""
-    if not len(labels) or batch < 1:
-        raise UserError(
-            f"at least one sample and a batch of at least 1 are needed, got --num {len(labels)} and --batch {batch}"
-        )
+    check_count(len(labels), batch)
     classes = loaded.generator.classes
     if labels.max() >= classes or labels.min() < -1:
         wrong = labels[(labels >= classes) | (labels < -1)][0]
@@ -166,6 +202,14 @@ def check_request(loaded: Loaded, labels: Tensor, options: SampleOptions, batch:
         }
         for reason in (reason for reason, holds in reasons.items() if holds):
             raise UserError(f"--cfg {options.guidance.scale} cannot guide {loaded.path}: {reason}; leave --cfg out")
+
+
+def check_count(count: int, batch: int) -> None:
+    """Raises UserError unless there is at least one sample, and at least one at a time."""
+    if count < 1 or batch < 1:
+        raise UserError(
+            f"at least one sample and a batch of at least 1 are needed, got --num {count} and --batch {batch}"
+        )
 
 
 def pick_device(name: str) -> torch.device:

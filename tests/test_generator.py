@@ -5,6 +5,7 @@ import torch
 
 from mmgen.backbone import Transformer
 from mmgen.embeddings.bits import BitsEmbedding
+from mmgen.embeddings.positions import AbsolutePositions
 from mmgen.errors import UserError
 from mmgen.generator import Generator
 from mmgen.layout import grid_layout, prefix
@@ -25,7 +26,7 @@ def test_a_hidden_value_has_no_influence(spec: TokenSpec) -> None:
     assert torch.equal(model(values, ROW, mask, condition, hidden), model(other, ROW, mask, condition, hidden))
 
 
-@pytest.mark.parametrize("positions", ["learned", "sincos", "none"])
+@pytest.mark.parametrize("positions", ["learned", "spatial", "sincos", "none"])
 def test_every_token_position_and_label_counts(positions: str) -> None:
     spec = TokenSpec("categorical", 16, (1, 3, 3))
     model = Generator(spec, Transformer(dim=32, depth=1, heads=2), classes=3, positions=positions).double()  # type: ignore[arg-type]
@@ -56,12 +57,60 @@ def test_bits_cost_parameters_linear_in_bits() -> None:
     assert sizes[1] - sizes[0] == 18 * 16
 
 
-def test_condition_dropout_takes_its_share_and_only_labels() -> None:
-    model = generator()
-    labels = torch.arange(3000) % 3
-    dropped = model.conditioning.drop(labels, draws(3000))
-    assert ((dropped == labels) | (dropped == -1)).all()
-    assert abs(float((dropped == -1).double().mean()) - 0.1) < 0.02
+def test_condition_dropout_takes_its_share_of_rows_whole() -> None:
+    model = generator(actions=4)
+    labels, actions = torch.arange(3000) % 3, torch.arange(6000).view(3000, 2) % 4
+    dropped, still = model.conditioning.drop(labels, actions, draws(3000))
+    gone = dropped == -1
+    assert torch.equal(dropped[~gone], labels[~gone]) and torch.equal(still[~gone], actions[~gone])
+    assert bool((still[gone] == -1).all())
+    assert abs(float(gone.double().mean()) - 0.1) < 0.02
+    assert model.conditioning.drop(labels, None, draws(3000))[1] is None
+
+
+def test_an_action_belongs_to_its_frame_and_a_prefix_to_none() -> None:
+    model, actions = generator(actions=4), torch.tensor([[0, 3, -1], [2, 2, 1]])
+    condition = model.conditioning(torch.tensor([0, 2]), actions)
+    layout = prefix(1) + grid_layout((3, 1, 2))
+    found = condition.at(layout)
+    assert not found[:, 0].any()
+    table = model.conditioning.frame.weight
+    for frame in range(3):
+        expected = table[actions[:, frame]]  # -1 is the last row: none
+        assert torch.equal(found[:, 1 + 2 * frame], expected) and torch.equal(found[:, 2 + 2 * frame], expected)
+    order = torch.stack([torch.arange(7), torch.arange(6, -1, -1)])
+    moved = condition.at(layout.take(order))
+    assert torch.equal(moved[0], found[0]) and torch.equal(moved[1], found[1].flip(0))
+    part = condition.rows(torch.tensor([1]))
+    assert torch.equal(part.at(layout), found[1:]) and torch.equal(part.vector, condition.vector[1:])
+    with pytest.raises(UserError, match="trained without actions"):
+        generator().conditioning(torch.tensor([0, 2]), actions)
+
+
+@pytest.mark.parametrize("kind", ["learned", "spatial", "sincos"])
+def test_positions_that_are_computed_or_shared_by_frames_do_not_run_out(kind: str) -> None:
+    torch.manual_seed(0)
+    positions = AbsolutePositions((2, 2, 3), 24, kind)
+    layout = prefix(1) + grid_layout((2, 2, 3))
+    found = positions(layout).expand(1, -1, -1)
+    assert not found[:, 0].any() and len(found[0, 1:].unique(dim=0)) == (6 if kind == "spatial" else 12)
+    longer = prefix(1) + grid_layout((5, 2, 3))
+    if kind == "learned":
+        with pytest.raises(IndexError):
+            positions(longer)
+    else:
+        torch.testing.assert_close(positions(longer)[:, :13], found)
+
+
+def test_bits_are_split_among_softmaxes_as_asked() -> None:
+    spec = TokenSpec("bits", 12, (1, 1, 2))
+    assert Generator(spec, Transformer(dim=16, depth=1, heads=2)).head.choices == 2**12
+    head = Generator(spec, Transformer(dim=16, depth=1, heads=2), head_group=3).head
+    assert (head.groups, head.choices) == (4, 8)
+    with pytest.raises(UserError, match="head_group 2 is for binary tokens, and these are categorical"):
+        Generator(TokenSpec("categorical", 12, (1, 1, 2)), Transformer(dim=16, depth=1, heads=2), head_group=2)
+    with pytest.raises(UserError, match="groups of 5 bits do not divide a code of 12"):
+        Generator(spec, Transformer(dim=16, depth=1, heads=2), head_group=5)
 
 
 def test_rows_and_layouts_that_do_not_fit_are_refused() -> None:

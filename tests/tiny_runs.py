@@ -1,5 +1,6 @@
 """Run folders made by hand, as `mmgen fit` leaves them, so that loading and sampling are tested without training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import yaml
 from torch import Tensor, nn
 
 from mmgen.backbone import Transformer
+from mmgen.data.sources import MovingDigitsSource
+from mmgen.embeddings.positions import PositionKind
 from mmgen.generator import Generator
 from mmgen.quantizers import BSQ
+from mmgen.rebuild import build_tokenizer
 from mmgen.store import load_tokenizer, weights_hash
 from mmgen.tokenizers import ConvImageTokenizer
 
@@ -36,6 +40,35 @@ MIXTURE = {
     },
 }
 
+_NARROW = {"dim": 16, "depth": 1, "heads": 2}
+_FRAMES = {
+    "class_path": "mmgen.backbone.Transformer",
+    "init_args": {"size": "tiny", **_NARROW, "modulation": "none", "rope": [1, 1, 1]},
+}
+VIDEO_TOKENIZER = {
+    "class_path": "mmgen.tokenizers.ViTTokenizer",
+    "init_args": {
+        "quantizer": {"class_path": "mmgen.quantizers.BSQ", "init_args": {"bits": 4}},
+        "encoder": _FRAMES,
+        "decoder": _FRAMES,
+        "image_size": 32,
+        "channels": 1,
+        "patch": 16,
+        "frames": 4,
+    },
+}
+ACTION_NAMES = ["stay", "left", "right"]
+VIDEO_MIXTURE = {
+    "class_path": "mmgen.paradigms.Mixture",
+    "init_args": {
+        "members": {
+            "ar": AR,
+            "frame": {"class_path": "mmgen.paradigms.FrameAutoregressive", "init_args": {"context_noise": 0.0}},
+            "block": {"class_path": "mmgen.paradigms.BlockDiffusion", "init_args": {"block_size": "frame", "steps": 2}},
+        }
+    },
+}
+
 
 def scramble(module: nn.Module, seed: int = 0) -> nn.Module:
     """Random weights everywhere, also where initialisation puts zeros, so that every input counts."""
@@ -53,31 +86,58 @@ def tokenizer_run(folder: Path, seed: int = 0) -> Path:
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
+def video_tokenizer_run(folder: Path, seed: int = 0) -> Path:
+    """A tokenizer of grey clips of four 32x32 frames, 2x2 tokens of 4 bits each, that streams."""
+    module = scramble(build_tokenizer({"tokenizer": VIDEO_TOKENIZER}, "tests"), seed)
+    config = {"class_path": "mmgen.lit.TokenizerModule", "init_args": {"tokenizer": VIDEO_TOKENIZER, "lr": 1e-3}}
+    return write_run(folder, {"model": config}, prefixed("tokenizer", module))
+
+
+def video_run(
+    folder: Path, tokenizer: Path, classes: int = 10, actions: int = 3, paradigm: dict[str, Any] = VIDEO_MIXTURE
+) -> Path:
+    """A generator of clips of any length, whose data are single moving digits made of noise images, without actions."""
+    digits = MovingDigitsSource.make_fake(folder.parent / "digits")
+    init_args = {"frames": 4, "digits": 1, "size": 32, "tokenizer": str(tokenizer), **digits}
+    data = {"class_path": "mmgen.data.MovingDigits", "init_args": init_args}
+    return generator_run(folder, tokenizer, classes, paradigm, ACTION_NAMES[:actions], 10.0, "spatial", data)
+
+
 def generator_run(
-    folder: Path, tokenizer: Path | None, classes: int = 3, paradigm: dict[str, Any] = MIXTURE, **changes: Any
+    folder: Path,
+    tokenizer: Path | None,
+    classes: int = 3,
+    paradigm: dict[str, Any] = MIXTURE,
+    action_names: Sequence[str] = (),
+    fps: float | None = None,
+    positions: PositionKind = "learned",
+    data: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Path:
     """A generator of one narrow block; `changes` go to `write_run`."""
     spec = load_tokenizer(tokenizer).spec if tokenizer else ConvImageTokenizer(BSQ(4), 8, 1, 8, 2).spec
-    module = scramble(Generator(spec, Transformer(dim=16, depth=1, heads=2), classes), 1)
-    backbone = {
-        "class_path": "mmgen.backbone.Transformer",
-        "init_args": {"size": "tiny", "dim": 16, "depth": 1, "heads": 2},
-    }
+    module = Generator(spec, Transformer(**_NARROW), classes, positions=positions, actions=len(action_names))
+    scramble(module, 1)
+    backbone = {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}}
     init_args = {
         "backbone": backbone,
         "paradigm": paradigm,
-        "positions": "learned",
+        "positions": positions,
         "condition_dropout": 0.1,
         "lr": 1e-3,
     }
     source = str(tokenizer) if tokenizer else None
-    data = {"class_path": "mmgen.data.Digits", "init_args": {"tokenizer": source}}
+    data = data or {"class_path": "mmgen.data.Digits", "init_args": {"tokenizer": source}}
     model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
-    names = [*CLASS_NAMES, *map(str, range(3, classes))][:classes]
-    hash_ = weights_hash(load_tokenizer(tokenizer)) if tokenizer else None
     record = {
-        "spec": spec.to_dict(), "classes": classes, "class_names": names, "tokenizer": source, "tokenizer_hash": hash_
-    }  # fmt: skip
+        "spec": spec.to_dict(),
+        "classes": classes,
+        "class_names": [*CLASS_NAMES, *map(str, range(3, classes))][:classes],
+        "tokenizer": source,
+        "tokenizer_hash": weights_hash(load_tokenizer(tokenizer)) if tokenizer else None,
+        "action_names": list(action_names),
+        "fps": fps,
+    }
     return write_run(folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=record, **changes)
 
 

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 def run(
     path: str,
     mode: str | None = None,
-    num: int = 1000,
+    num: int | None = None,
     seed: int = 0,
-    batch: int = 100,
+    batch: int | None = None,
+    context: int = 4,
+    frames: int | None = None,
+    rollout: int | None = None,
     data: str | None = None,
     reference: str | None = None,
     extractor: str | None = None,
@@ -33,22 +36,30 @@ def run(
     device: str = "auto",
     **sampling: Any,
 ) -> None:
-    """Measure a tokenizer on held-out samples, or a generator's samples, all classes in turn, against held-out ones.
+    """Measure a tokenizer on held-out samples, or a generator's samples against held-out ones: images of all classes in
+    turn; clips as the continuation of held-out ones.
 
     Args:
         path: run folder or export of a tokenizer or a generator; or samples.npz, images that anything has drawn, as
             ADM's evaluator takes them (arr_0 uint8 (N, H, W, 3), classes in arr_1).
         mode: way of sampling; by default all that the checkpoint was trained for, one after the other.
-        num: how many samples to draw in each mode.
+        num: how many samples to draw in each mode: 1000 images or 100 clips by default. Of a tokenizer of clips: how
+            many held-out ones to measure, all by default.
         seed: sample i depends on the seed and on i, and on nothing else.
-        batch: samples at a time; changes no figure but the time.
+        batch: samples at a time, 100 images or 16 clips by default; changes no figure but the time.
+        context: of a generator of clips: frames of held-out clips that it is given, to predict what comes next; 0 for
+            clips of its own.
+        frames: of a generator of clips: how many to predict; by default as many as a clip of training leaves.
+        rollout: of a generator of clips: predict on to so many times the length of training, and measure its drift.
         data: `digits`, `emoji` or `photos`, a YAML file with a `data` section, or a run; by default what the run was
             trained on.
         reference: images of the same form as samples.npz to compare with, in the place of `data`.
         extractor: looks at the samples: digits_cnn (trained on first use, kept in runs/classifier-digits), efflite0
             (EfficientNet-Lite0 of ImageNet), inception (needs `weights`) or pixels. By default digits_cnn for digits,
-            and efflite0 for other images.
-        weights: file of Inception's weights, as torch-fidelity has them.
+            and efflite0 for other images. At clips: frames_efflite0 (the default), frames_inception or frames_pixels,
+            the same at every frame, or i3d (needs `weights`), the network of published FVDs.
+        weights: file of Inception's weights, as torch-fidelity has them, or of I3D as TorchScript, as StyleGAN-V has
+            it.
         codecs: of a tokenizer: measure JPEG and WebP on the same images too, at the same number of bits.
         likelihood: of a generator: measure bits per dimension of the held-out samples too, in the modes that have a
             likelihood.
@@ -70,7 +81,7 @@ def run(
 
     saved = None if path.endswith(".npz") else Saved.read(path)
     on = pick_device(device)
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise UserError(f"--batch must be at least 1, got {batch}")
     if card is not None:
         read(card)  # what is wrong with the card is told before the work, not after it

@@ -23,6 +23,7 @@ COMMANDS = {
     "validate": "measure a run's losses on the validation set",
     "test": "measure a run's losses on the test set",
     "sample": "draw samples from a trained generator",
+    "play": "steer a clip while it is made, an action a frame",
     "reconstruct": "encode files with a tokenizer and decode them again",
     "compress": "write images as one small file, under an autoregressive generator",
     "decompress": "turn such a file back into images",
@@ -32,7 +33,8 @@ COMMANDS = {
     "card": "render the tables of figures in the recipes' README files",
     "masks": "draw the attention masks",
     "list": "list recipes, masks and the parts a recipe may name",
-    "demo": "train on real digits, sample in every mode, make a gallery",
+    "demo": "train on real digits, still or moving, sample, make a page of it",
+    "gallery": "one page that leads to those of several demos",
 }
 
 HELP = """\

@@ -23,6 +23,11 @@ _RENAMED = {
         "guidance scale s in u + s (c - u): 1 is the plain conditional model, 0 the unconditional one.",
     ),
     "cfg_schedule": (Guidance, "schedule", "constant, or linear from 1 up to the scale over the steps."),
+    "context_noise": (
+        SampleOptions,
+        "context_noise",
+        "0 to 1, noise on a finished block or frame that later ones see (block modes), against drift.",
+    ),
 }
 """Option -> class, field, and what it is in a command's help."""
 
@@ -75,7 +80,8 @@ def sample_options(given: dict[str, Any]) -> SampleOptions:
     """
     chosen = SAMPLING | given
     rules = {field.name: chosen[field.name] for field in dataclasses.fields(Decoding)}
-    return SampleOptions(chosen["steps"], Guidance(chosen["cfg"], chosen["cfg_schedule"]), Decoding(**rules))
+    guidance = Guidance(chosen["cfg"], chosen["cfg_schedule"])
+    return SampleOptions(chosen["steps"], guidance, Decoding(**rules), chosen["context_noise"])
 
 
 def settings(given: dict[str, Any]) -> str | None:

@@ -1,34 +1,58 @@
-"""`mmgen reconstruct`: what a tokenizer keeps of an image."""
+"""`mmgen reconstruct`: what a tokenizer keeps of an image, or of a video."""
 
 import math
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmgen.tokenizers import Tokenizer
 
 
 def run(
-    tokenizer: str, files: list[str], out: str = "reconstructions", resize: bool = False, device: str = "auto"
+    tokenizer: str,
+    files: list[str],
+    out: str = "reconstructions",
+    resize: bool = False,
+    fps: float | None = None,
+    frames: int | None = None,
+    device: str = "auto",
 ) -> None:
-    """Encode images, decode them again, and write each beside its original (left: original), with the PSNR of the pair.
+    """Encode images or videos, decode them again, and write each beside its original (left: original), with the PSNR.
 
     Args:
-        tokenizer: run folder or export of a tokenizer.
-        files: images of the size that the tokenizer was trained for.
+        tokenizer: run folder or export of a tokenizer, of images or of clips.
+        files: images of the size that the tokenizer was trained for, or videos, of which the centre is taken in that
+            size.
         out: folder for the results, made and never written over.
         resize: fit images of another size instead of refusing them.
+        fps: of videos, how many frames a second are taken; by default the file's own number.
+        frames: of videos, how many are taken from the beginning; by default as many as the tokenizer was trained on.
         device: cpu, cuda, or auto.
     """
-    import torch
-
-    from mmgen.folders import new_folder
-    from mmgen.imaging import comfortable, enlarge, grid, read_image, save_png, to_uint8
+    from mmgen.errors import UserError
     from mmgen.sampling import pick_device
     from mmgen.store import load_tokenizer
 
     loaded = load_tokenizer(tokenizer).to(pick_device(device))
+    if loaded.spec.modality == "video":
+        _videos(loaded, files, out, fps, frames)
+    elif fps is not None or frames is not None:
+        raise UserError(f"--fps and --frames are for videos, and tokenizer {tokenizer} codes images; leave them out")
+    else:
+        _images(loaded, files, out, resize)
+
+
+def _images(loaded: "Tokenizer", files: list[str], out: str, resize: bool) -> None:
+    import torch
+
+    from mmgen.folders import new_folder
+    from mmgen.imaging import comfortable, enlarge, grid, read_image, save_png, to_uint8
+
     images = [
         read_image(file, loaded.sample_shape, resize) for file in files
     ]  # all are read before anything is written
-    names = unique_names(files)
+    names = unique_names(files, ".png")
     folder = new_folder(out)
     for file, name, image in zip(files, names, images, strict=True):
         tokens = loaded.encode(image[None].to(next(loaded.parameters()).device))
@@ -40,10 +64,37 @@ def run(
         print(f"{file}: psnr_db {psnr:.2f}, {loaded.spec.amount} -> {folder / name}")
 
 
-def unique_names(files: list[str]) -> list[str]:
-    """A PNG name for each file: its own stem, with a number where two share it."""
+def _videos(loaded: "Tokenizer", files: list[str], out: str, fps: float | None, frames: int | None) -> None:
+    import torch
+
+    from mmgen.evaluation.video import capped_psnr
+    from mmgen.folders import new_folder
+    from mmgen.imaging import comfortable, enlarge
+    from mmgen.tokenizers import VideoTokenizer
+    from mmgen.video import read_clip, tile_clips, write_mp4
+    from mmgen.video_file import read_header
+
+    assert isinstance(loaded, VideoTokenizer)
+    channels, trained, *size = loaded.sample_shape
+    shape = (channels, trained if frames is None else frames, *size)
+    spec = loaded.spec.with_frames(shape[1])
+    rates = [(read_header(file).fps or 25.0) if fps is None else fps for file in files]
+    clips = [read_clip(file, shape, rate) for file, rate in zip(files, rates)]
+    names = unique_names(files, ".mp4")
+    folder = new_folder(out)
+    for file, name, clip, rate in zip(files, names, clips, rates, strict=True):
+        tokens = loaded.encode(clip[None].to(next(loaded.parameters()).device))
+        decoded = loaded.decode(tokens, shape[1])[0].float().cpu()
+        pair = torch.stack([clip, decoded])
+        write_mp4(tile_clips(enlarge(pair, comfortable(pair)), columns=2), folder / name, rate)
+        psnr = capped_psnr(decoded[None], clip[None]).mean().item()
+        print(f"{file}: psnr_db {psnr:.2f}, the mean of {shape[1]} frames, {spec.amount} -> {folder / name}")
+
+
+def unique_names(files: list[str], suffix: str) -> list[str]:
+    """A name for each file's result: its own stem and the suffix, with a number where two share it."""
     names: list[str] = []
     for stem in (Path(file).stem for file in files):
-        numbered = (f"{stem}-{number}.png" for number in count(2))
-        names.append(next(name for name in chain([f"{stem}.png"], numbered) if name not in names))
+        numbered = (f"{stem}-{number}{suffix}" for number in count(2))
+        names.append(next(name for name in chain([f"{stem}{suffix}"], numbered) if name not in names))
     return names

@@ -1,9 +1,7 @@
 """How much of the work fits into the time that is left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-SAMPLES = (500, 400, 300, 200, 100)
-"""Numbers of samples a mode that figures may be measured over, the best first."""
 
 CAUTION = 0.94
 """Share of the time that is planned for: training slows down when the machine warms up or somebody else uses it."""
@@ -23,11 +21,13 @@ class Measured:
         step: seconds an optimiser step.
         fit: seconds that a fit takes beside its steps: start, validation, checkpoint.
         sample: seconds a sample, summed over all modes.
+        always: seconds that sampling takes besides, whatever the number of samples.
     """
 
     step: float
     fit: float
     sample: float
+    always: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Plan:
     sampling: float
 
 
-def plan(left: float, wanted: int, measured: Measured, rest: float) -> Plan:
+def plan(left: float, wanted: int, measured: Measured, rest: float, counts: Sequence[int]) -> Plan:
     """Samples take a fifth of the time at most, training what remains, but never more than the recipe wants.
 
     Args:
@@ -55,9 +55,11 @@ def plan(left: float, wanted: int, measured: Measured, rest: float) -> Plan:
         wanted: the recipe's steps.
         measured: on this machine.
         rest: seconds that everything after sampling takes.
+        counts: numbers of samples that there may be, the best first.
     """
-    samples = next((count for count in SAMPLES if count * measured.sample <= left / 5), SAMPLES[-1])
-    sampling = samples * measured.sample
+    seconds = {count: count * measured.sample + measured.always for count in counts}
+    samples = next((count for count in counts if seconds[count] <= left / 5), counts[-1])
+    sampling = seconds[samples]
     fits = int(CAUTION * (left - sampling - rest - measured.fit) / measured.step)
     steps = min(wanted, max(fits - fits % ROUND, ROUND, int(LEAST * wanted)))
     return Plan(steps, samples, steps * measured.step + measured.fit, sampling)

@@ -1,43 +1,33 @@
-"""From what the demo of images measured to its page and its metrics.json."""
+"""From what a demo measured to its page and its metrics.json: what is the same for all modalities."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from einops import rearrange
-from torch import Tensor
+from torch import nn
 
-from mmgen.cli import evaluate, sample
-from mmgen.cli.options import sample_options
 from mmgen.data.sources import Source
-from mmgen.demo.settings import SEED, Settings, repeating
-from mmgen.evaluation.classifier import Classifier
-from mmgen.evaluation.measure import ModeReport, TokenizerReport
-from mmgen.gallery.collect import curve, film, mask_pictures
-from mmgen.gallery.material import Completion, Material, Mode, Reconstruction
-from mmgen.imaging import save_png
+from mmgen.demo.settings import Settings
+from mmgen.gallery.collect import curve
+from mmgen.gallery.page import Page
+from mmgen.gallery.story import Curve
 from mmgen.results import commit, machine
-from mmgen.sampling import class_labels, region, require_tokenizer, sample_images
+from mmgen.sampling import require_tokenizer
 from mmgen.store import Loaded, Saved
-from mmgen.tokens import Tokens, TokenSpec
-
-PAIRS = 20  # reconstructions that the page shows
+from mmgen.tokens import TokenSpec
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class Findings(ABC):
     """Everything that was found.
 
     Args:
         settings: what was done.
         folder: of the demo; holds `tokenizer/` and `generator/`.
         loaded: the generator.
-        source: of the real images.
-        kept: figures of the tokenizer, and the held-out images decoded.
-        judge: the classifier.
-        reports: a mode each.
+        source: of the real data.
         commands: what was run, in order.
     """
 
@@ -45,144 +35,49 @@ class Findings:
     folder: Path
     loaded: Loaded
     source: Source
-    kept: TokenizerReport
-    judge: Classifier
-    reports: list[ModeReport]
     commands: list[str]
+
+    @abstractmethod
+    def own_figures(self) -> dict[str, Any]:
+        """What the modality measured, for metrics.json."""
+
+    @abstractmethod
+    def page(self, total_seconds: Callable[[], float]) -> Page:
+        """The page. Draws what is still to be drawn, and asks how long all took when it has that."""
 
     def figures(self, total_seconds: float) -> dict[str, Any]:
         """The content of metrics.json."""
-        judge = self.judge.name
         return {
             "total_seconds": round(total_seconds, 1),
-            "reconstruction": {**self.kept.figures, "samples": len(self.kept.decoded)},
-            "classifier": {"accuracy": self.judge.accuracy, "name": judge},
-            "generator": {"steps": self.loaded.step, "parameters": _parameters(self.loaded.generator)},
-            "modes": {
-                report.mode: {
-                    **{name.removesuffix(f"_{judge}"): value for name, value in report.figures.items()},
-                    "steps": report.sampled.steps,
-                    "forward_passes": report.sampled.forward_passes,
-                    "samples": len(report.labels),
-                    "extractor": judge,
-                    "command": self._measure_command(report),
-                }
-                for report in self.reports
-            },
+            "generator": {"steps": self.loaded.step, "parameters": parameters(self.loaded.generator)},
+            **self.own_figures(),
             "machine": machine(),
             "commit": commit(),
         }
 
-    def material(self, total_seconds: Callable[[], float]) -> Material:
-        """What the page shows. Draws the films and the completions, and asks how long all took when it has them."""
-        modes = [self._mode(report) for report in self.reports]
-        completions = [self._completion(name, told) for name, told in self.settings.completed.items()]
-        names = [mode.name for mode in modes]
+    def curves(self) -> list[Curve]:
+        """The training of the generator and of the tokenizer."""
+        names = list(self.loaded.paradigm.modes())
         generator = curve(
             self.folder / "generator", "Generator", "loss in nats a token",
             {name: f"train/{name}" for name in names}, {name: f"val/{name}" for name in names},
         )  # fmt: skip
         tokenizer = curve(self.folder / "tokenizer", "Tokenizer", "PSNR in dB", {}, {"held out": "val/psnr_db"})
-        made = [line for each in modes for line in (each.measure_command, each.command)]
-        return Material(
-            class_names=self.loaded.class_names,
-            reconstruction=self._reconstruction(),
-            modes=modes,
-            completions=completions,
-            curves=[generator, tokenizer],
-            masks=mask_pictures(self.loaded.paradigm.modes()),
-            judge=self.judge.name,
-            judge_accuracy=self.judge.accuracy,
-            facts=self._facts(),
-            total_seconds=total_seconds(),
-            commands=[*self.commands, *made, *(line for each in completions for line in each.commands.values())],
-        )
+        return [generator, tokenizer]
 
-    def _reconstruction(self) -> Reconstruction:
-        held_out = self.source.samples("val")
-        members = [self._held_out(label)[: PAIRS // self.source.classes] for label in range(self.source.classes)]
-        spread = torch.cat([each[turn : turn + 1] for turn in range(PAIRS) for each in members])  # classes in turn
-        figures = self.kept.figures
-        return Reconstruction(
-            held_out.take(spread)["x"], self.kept.decoded[spread], figures["psnr_db"], figures["bits_per_image"],
-            in_words(self.loaded.spec), len(held_out), f"mmgen evaluate {self.folder / 'tokenizer'}",
-        )  # fmt: skip
+    def facts(self, samples: str) -> dict[str, str]:
+        """The circumstances.
 
-    def _mode(self, report: ModeReport) -> Mode:
-        classes = len(self.loaded.class_names)
-        count = min(self.settings.rows * classes, len(report.labels) // classes * classes)
-        options = self.settings.sampling.get(report.mode, {})
-        labels = class_labels([], classes, self.loaded)
-        filmed = sample_images(self.loaded, report.mode, labels, sample_options(options), SEED, keep_states=True)
-        assert filmed.states is not None
-        return Mode(
-            name=report.mode,
-            images=report.sampled.images[:count],
-            judged=None if report.judged is None else report.judged[:count],
-            film=film(require_tokenizer(self.loaded), filmed.states),
-            steps=report.sampled.steps,
-            forward_passes=report.sampled.forward_passes,
-            seconds_per_sample=report.figures["seconds_per_sample"],
-            command=repeating("sample", sample.run, path=self.loaded.path, mode=report.mode, num=count, **options),
-            measured=report.figures,
-            samples=len(report.labels),
-            measure_command=self._measure_command(report),
-        )
-
-    def _completion(self, name: str, told: bool) -> Completion:
-        """A held-out digit of that class, its top kept."""
-        tokenizer = require_tokenizer(self.loaded)
-        number = self.loaded.class_names.index(name)
-        original = self.source.samples("val").take(self._held_out(number)[:1])["x"][0]
-        file = self.folder / "completion" / f"{name}.png"
-        file.parent.mkdir(exist_ok=True)
-        save_png(original, file)
-        kept = region(self.settings.keep, tokenizer.spec)
-        known = tokenizer.encode(original[None]).values
-        asked, count = (name if told else "none"), self.settings.completions
-        labels = class_labels([asked], count, self.loaded)
-        filled, commands = {}, {}
-        for mode in self.loaded.paradigm.modes():
-            options = dict(self.settings.sampling.get(mode, {}))
-            if not told:  # there is nothing to guide towards
-                options = {name: value for name, value in options.items() if not name.startswith("cfg")}
-            drawn = sample_images(
-                self.loaded, mode, labels, sample_options(options), SEED, known=known, keep=kept[None]
-            )
-            filled[mode] = drawn.images
-            given = {
-                "mode": mode,
-                "class_": asked,
-                "num": count,
-                "keep": file,
-                "keep_region": self.settings.keep,
-                **options,
-            }
-            commands[mode] = repeating("sample", sample.run, path=self.loaded.path, **given)
-        seen = tokenizer.decode(Tokens(known, tokenizer.spec.grid))[0]
-        grid = rearrange(kept, "(t h w) -> t h w", t=tokenizer.spec.grid[0], h=tokenizer.spec.grid[1])
-        return Completion(name, told, original, seen, grid, filled, commands)
-
-    def _held_out(self, label: int) -> Tensor:
-        """Indices of the held-out images of a class."""
-        held_out = self.source.samples("val")
-        return (held_out.take(torch.arange(len(held_out)))["label"] == label).nonzero()[:, 0]
-
-    def _measure_command(self, report: ModeReport) -> str:
-        options = self.settings.sampling.get(report.mode, {})
-        return repeating(
-            "evaluate", evaluate.run, path=self.loaded.path, mode=report.mode, num=len(report.labels), **options
-        )
-
-    def _facts(self) -> dict[str, str]:
+        Args:
+            samples: what a sample of the data is, in the plural.
+        """
         tokenizer = require_tokenizer(self.loaded)
         trained = Saved.read(self.folder / "tokenizer")
         train, held_out = (len(self.source.samples(split)) for split in ("train", "val"))
         return {
-            "Data": f"{train:,} digits of MNIST to train on, {held_out:,} held out",
-            "Tokenizer": f"{_parameters(tokenizer):,} parameters, {trained.step:,} steps; {in_words(self.loaded.spec)}",
-            "Generator": f"{_parameters(self.loaded.generator):,} parameters, {self.loaded.step:,} steps",
-            "Judge": f"{self.judge.name}: {100 * self.judge.accuracy:.1f} % right on held-out digits",
+            "Data": f"{train:,} {samples} to train on, {held_out:,} held out",
+            "Tokenizer": f"{parameters(tokenizer):,} parameters, {trained.step:,} steps; {in_words(self.loaded.spec)}",
+            "Generator": f"{parameters(self.loaded.generator):,} parameters, {self.loaded.step:,} steps",
             "Machine": machine(),
             "Code": f"mmgen at commit {commit()}",
         }
@@ -194,5 +89,6 @@ def in_words(spec: TokenSpec) -> str:
     return f"{' × '.join(str(side) for side in spec.grid if side > 1)} tokens of {what}"
 
 
-def _parameters(module: torch.nn.Module) -> int:
+def parameters(module: nn.Module) -> int:
+    """How many there are."""
     return sum(parameter.numel() for parameter in module.parameters())

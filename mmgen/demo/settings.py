@@ -1,4 +1,4 @@
-"""What the demo of images does."""
+"""What a demo does."""
 
 import inspect
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from mmgen.recipes import recipes_root
 SEED = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The defaults are the demo; tests make it small.
+    """What every demo is told. A modality's defaults are its demo; tests make it small.
 
     Args:
         tokenizer: recipe.
@@ -21,27 +21,19 @@ class Settings:
         tokenizer_options: of `mmgen fit`, as `--name=value`, behind the recipe.
         generator_options: the same.
         sampling: mode -> options of `mmgen sample` and `mmgen evaluate`; the default ones for a mode that is not named.
-        rows: of the grid of samples; a column is a class.
+        samples: numbers of samples a mode that figures may be measured over, the best first.
         timed_steps: of the generator, before the time for all of them is planned; even.
         timed_samples: in each mode, for the same.
-        completed: class of a held-out digit that is completed -> whether the model is told it.
-        keep: what of it stays, as `mmgen sample --keep_region` takes it: rows from the top.
-        completions: of each, in each mode.
     """
 
-    tokenizer: str = "tokenizers/digits_bsq/config.yaml"
-    generator: str = "experiments/digits_mixture/config.yaml"
+    tokenizer: str
+    generator: str
     tokenizer_options: tuple[str, ...] = ()
     generator_options: tuple[str, ...] = ()
-    sampling: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {"ar": {"cfg": 2.0}, "masked": {"cfg": 2.0}, "block": {"cfg": 2.0}}
-    )
-    rows: int = 8
+    sampling: dict[str, dict[str, Any]] = field(default_factory=dict)
+    samples: tuple[int, ...]
     timed_steps: int = 20
-    timed_samples: int = 50
-    completed: dict[str, bool] = field(default_factory=lambda: {"3": True, "8": True, "9": False})
-    keep: str = "0:4"
-    completions: int = 4
+    timed_samples: int
 
     def record(self) -> dict[str, Any]:
         """What the stages that are kept depend on."""

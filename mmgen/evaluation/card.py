@@ -1,10 +1,13 @@
-"""The table of figures in a recipe's README.md, rendered from its results.json: generated, never typed."""
+"""The table of figures in a recipe's README.md, and the curves beside it, rendered from its results.json: generated,
+never typed.
+"""
 
 import re
 from pathlib import Path
 from typing import Any
 
 from mmgen.errors import UserError
+from mmgen.evaluation.curves import FILE, LISTS, drawing
 from mmgen.recipes import recipes_root
 from mmgen.results import METRICS, RESULTS, Figure, base_metric, read
 
@@ -23,7 +26,7 @@ _ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 _BETWEEN = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 _MEASURE = re.compile(
-    r"\b(psnr|ssim|r?fid|kid|fvd|precision|recall|accuracy|usage|perplexity|stoi|pesq|wer|mpjpe|latency)\b",
+    r"\b(psnr|ssim|r?fid|kid|fvd|drift|precision|recall|accuracy|usage|perplexity|stoi|pesq|wer|mpjpe|latency)\b",
     re.IGNORECASE,
 )
 _VALUE = re.compile(r"\d\.\d|\d\s*(%|percent\b|dB\b|ms\b)")
@@ -37,20 +40,25 @@ def card_folders() -> list[Path]:
 
 
 def update_card(folder: Path) -> bool:
-    """Render the table into the folder's README.md, made where there is none. Returns whether anything changed.
+    """Render the table into the folder's README.md, made where there is none, and the curves, where figures have some,
+    into a file beside it. Returns whether anything changed.
 
     Raises:
         UserError: no figures yet, damaged ones, a broken pair of markers, or a file that cannot be read or written.
     """
-    text = rendered(folder)
-    readme = folder / README
-    try:
-        if readme.exists() and readme.read_text(encoding="utf-8") == text:
-            return False
-        readme.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{readme} cannot be written: {error.strerror}") from None
-    return True
+    wanted = {folder / README: rendered(folder), folder / FILE: drawing(read(folder))}
+    changed = False
+    for file, text in wanted.items():
+        if text is None:
+            continue
+        try:
+            if file.exists() and file.read_text(encoding="utf-8") == text:
+                continue
+            file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{file} cannot be written: {error.strerror}") from None
+        changed = True
+    return changed
 
 
 def faults(folder: Path) -> list[str]:
@@ -72,6 +80,11 @@ def faults(folder: Path) -> list[str]:
     text = readme.read_text(encoding="utf-8")
     if text != rendered(folder):
         found.append(f"{readme} differs from its {RESULTS}: run mmgen card {folder}")
+    curves, wanted = folder / FILE, drawing(read(folder))
+    drawn = curves.read_text(encoding="utf-8") if curves.exists() else None
+    if drawn != wanted:
+        mend = f"delete {curves}" if wanted is None else f"run mmgen card {folder}"
+        found.append(f"{curves} differs from its {RESULTS}: {mend}")
     return found + _typed(readme)
 
 
@@ -96,7 +109,8 @@ def rendered(folder: Path) -> str:
     if not figures:
         raise UserError(f"{folder} has no figures in {RESULTS}; run mmgen evaluate RUN --card {folder}")
     before, after = words(folder)
-    return f"{before}{BEGIN}\n{table(figures)}{END}{after}"
+    curves = "" if drawing(figures) is None else f"\n![Figures along a clip]({FILE})\n"
+    return f"{before}{BEGIN}\n{table(figures)}{curves}{END}{after}"
 
 
 def words(folder: Path) -> tuple[str, str]:
@@ -155,7 +169,7 @@ def protocol(figures: list[Figure]) -> str:
     said: dict[str, list[str]] = {}
     for figure in figures:
         for name, value in (figure.protocol or {}).items():
-            if name == ERROR:  # stands in the table
+            if name == ERROR or name in LISTS:  # stands in the table, or in the curves
                 continue
             text = _plain(name, value)
             if text not in said.setdefault(name, []):
@@ -194,7 +208,8 @@ def _plain(name: str, value: Any) -> str:
     """A value of a protocol in words."""
     if name == "reference" and isinstance(value, dict):
         data = f"{value['data']} {value.get('split', '')}".strip()
-        return f"{value['count']:,} images of {data}, SHA-256 of their pixels {value['sha256']}"
+        kind = f"clips of {value['frames']} frames" if "frames" in value else "images"
+        return f"{value['count']:,} {kind} of {data}, SHA-256 of their pixels {value['sha256']}"
     if isinstance(value, int):
         return f"{value:,}"
     return "none" if value is None else str(value)

@@ -1,4 +1,6 @@
-"""The real images that others are compared with, and the words by which anybody can tell whether they are the same."""
+"""The real images or clips that others are compared with, and the words by which anybody can tell whether they are the
+same.
+"""
 
 import hashlib
 import inspect
@@ -18,7 +20,7 @@ class Reference(Samples):
     """Samples with their name and the hash of their pixels, which is taken while they are first read through.
 
     Args:
-        samples: real images.
+        samples: real images or clips.
         data: their name; with the split it is what a figure's `data` says.
         split: `val`; empty for a file.
         crop: how they were cut to size.
@@ -34,10 +36,11 @@ class Reference(Samples):
         self._hash: str | None = None
 
     @classmethod
-    def held_out(cls, source: Source) -> "Reference":
-        """The held-out samples of a source."""
-        name = data_name(source)
-        return cls(source.samples("val"), name, "val", source.crop, source.sample_shape, source.classes)
+    def held_out(cls, source: Source, count: int | None = None) -> "Reference":
+        """The held-out samples of a source; the first `count` of them, or all if there are fewer."""
+        name, samples = data_name(source), source.samples("val")
+        samples = samples if count is None or count >= len(samples) else _First(samples, count)
+        return cls(samples, name, "val", source.crop, source.sample_shape, source.classes)
 
     @classmethod
     def read(cls, file: str | Path, shape: tuple[int, ...] | None = None) -> "Reference":
@@ -63,13 +66,15 @@ class Reference(Samples):
             return
         pixels = hashlib.sha256()
         for batch in self.samples.batches(size):
-            pixels.update(rearrange(to_uint8(batch["x"]), "n c h w -> n h w c").contiguous().numpy().tobytes())
+            pixels.update(rearrange(to_uint8(batch["x"]), "n c ... -> n ... c").contiguous().numpy().tobytes())
             yield batch
         self._hash = pixels.hexdigest()[:16]
 
     @property
     def hash(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of all pixels, bytes in the order (N, H, W, C)."""
+        """The first 16 hexadecimal digits of the SHA-256 of all pixels, bytes in the order (N, H, W, C), of clips
+        (N, T, H, W, C).
+        """
         if self._hash is None:
             for _ in self.batches(100):
                 pass
@@ -79,7 +84,21 @@ class Reference(Samples):
     def about(self) -> dict[str, Any]:
         """What a protocol says of it."""
         split = {"split": self.split} if self.split else {}
-        return {"data": self.data, **split, "count": len(self), "sha256": self.hash}
+        frames = {"frames": self.sample_shape[1]} if len(self.sample_shape) == 4 else {}
+        return {"data": self.data, **split, "count": len(self), **frames, "sha256": self.hash}
+
+
+class _First(Samples):
+    """The first samples of others."""
+
+    def __init__(self, samples: Samples, count: int) -> None:
+        self.samples, self.count = samples, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def take(self, index: Tensor) -> Batch:
+        return self.samples.take(index)
 
 
 def data_name(source: Source) -> str:

@@ -1,12 +1,10 @@
 """What `mmgen evaluate` measures of a tokenizer, a generator, or a file of samples: figures, each with the words that
-say how it was measured.
+say how it was measured. Of clips: see `mmgen.evaluation.video_rows`.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
 
 from mmgen.cli.options import SAMPLING, sample_options, settings
 from mmgen.cli.progress import progress_bar
@@ -14,7 +12,7 @@ from mmgen.data.build import build_source, open_source
 from mmgen.errors import UserError
 from mmgen.evaluation.codecs import PROTOCOL, codec_figures
 from mmgen.evaluation.extractors import Extractor, Judge, get_extractor
-from mmgen.evaluation.likelihood import measure_likelihood
+from mmgen.evaluation.likelihood_rows import likelihood_rows, modes_with_likelihood
 from mmgen.evaluation.measure import (
     check_mode,
     check_shapes,
@@ -23,107 +21,93 @@ from mmgen.evaluation.measure import (
     measure_tokenizer,
     real_features,
 )
+from mmgen.evaluation.measuring import (
+    IMAGES,
+    IMAGES_AT_ONCE,
+    Call,
+    Rows,
+    adaptive,
+    figure_rows,
+    precision_of,
+)
 from mmgen.evaluation.npz import read_npz, write_npz
 from mmgen.evaluation.reference import Reference
+from mmgen.evaluation.video_rows import VideoMeasuring
 from mmgen.imaging import to_uint8
-from mmgen.results import base_metric
 from mmgen.sampling import require_tokenizer
-from mmgen.store import Loaded, Saved, load_generator, load_tokenizer
+from mmgen.store import Saved, load_generator, load_tokenizer
 from mmgen.tokenizers import Tokenizer
 
-Rows = list[tuple[dict[str, Any], dict[str, float]]]
-"""Pairs of what some figures have in common (fields of `mmgen.results.Figure`) and their values by base name."""
-
-DRAWS = 8
-"""Corruptions a sample, over which a bound on its likelihood is averaged."""
+OF_CLIPS = ("context", "frames", "rollout")
+"""Options that only concern clips."""
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """One call of the command.
-
-    Args:
-        arguments: of the command, by name, those of sampling among them.
-        unset: their defaults.
-        device: that networks run on.
-    """
-
-    arguments: dict[str, Any]
-    unset: dict[str, Any]
-    device: str
+class Measuring(Call):
+    """One call of the command, on images; what is of clips goes on to `VideoMeasuring`."""
 
     def tokenizer(self, saved: Saved) -> tuple[Rows, Reference]:
-        """What a tokenizer keeps of held-out images.
+        """What a tokenizer keeps of held-out images, or clips.
 
         Raises:
             UserError: as the parts do, before anything is measured.
         """
-        self._refuse(f"for generators, and {saved.path} is a tokenizer", "mode", "num", "seed", "likelihood", *SAMPLING)
+        self.refuse(f"for generators, and {saved.path} is a tokenizer", "mode", "seed", "likelihood", *SAMPLING)
         tokenizer = load_tokenizer(saved.path).to(self.device)
+        if _of_clips(tokenizer):
+            return self._video().tokenizer(saved, tokenizer)
+        self.refuse(f"for generators and for tokenizers of clips, and {saved.path} is neither", "num")
+        self.refuse(f"for clips, and {saved.path} is of images", *OF_CLIPS)
         reference = self._reference(saved, tokenizer)
-        extractor, batch = self._extractor(reference), self.arguments["batch"]
+        extractor, batch = self._extractor(reference), self.given("batch", IMAGES_AT_ONCE)
         with progress_bar("reconstructing", len(reference)) as progress:
             report = measure_tokenizer(tokenizer, reference, extractor, batch, progress)
         if self.arguments["npz"] is not None:
             write_npz(self.arguments["npz"], report.pixels)
         common = {"samples": len(reference), "seed": None, "steps": None}
-        rows = _rows(report.figures, extractor, reference, common, _precision(tokenizer))
+        rows = figure_rows(report.figures, extractor, reference, common, precision_of(tokenizer))
         if self.arguments["codecs"]:
             originals = torch.cat([to_uint8(each["x"]) for each in reference.batches(batch)])
             with progress_bar("JPEG and WebP", 2) as progress:
                 figures = codec_figures(originals, tokenizer.spec.bits_per_sample, progress)
-            rows += _rows(figures, None, reference, common, "", codecs=PROTOCOL)
+            rows += figure_rows(figures, None, reference, common, "", codecs=PROTOCOL)
         return rows, reference
 
     def generator(self, saved: Saved) -> tuple[Rows, Reference]:
-        """Samples of a generator in each of its modes, or in the chosen one, beside held-out images.
+        """Samples of a generator in each of its modes, or in the chosen one, beside held-out images, or clips.
 
         Raises:
             UserError: as the parts do, before anything is sampled.
         """
-        self._refuse(f"for tokenizers, and {saved.path} is a generator", "codecs")
-        mode, num, seed, batch, npz = (self.arguments[name] for name in ("mode", "num", "seed", "batch", "npz"))
+        self.refuse(f"for tokenizers, and {saved.path} is a generator", "codecs")
+        mode, seed, npz = (self.arguments[name] for name in ("mode", "seed", "npz"))
+        num, batch = self.given("num", IMAGES), self.given("batch", IMAGES_AT_ONCE)
         options = sample_options(self.arguments)
         loaded = load_generator(saved.path).to(self.device)
+        if _of_clips(require_tokenizer(loaded)):
+            return self._video().generator(saved, loaded, options)
+        self.refuse(f"for clips, and {saved.path} is of images", *OF_CLIPS)
         modes = list(loaded.paradigm.modes()) if mode is None else [mode]
         for each in modes:
             check_mode(loaded, each, num, options, batch)
         if npz is not None and len(modes) > 1:
             raise UserError(f"--npz holds the samples of one mode: choose --mode {' or '.join(modes)}")
-        likely = [each for each in modes if loaded.paradigm.modes()[each].likelihood is not None]
-        if self.arguments["likelihood"] and not likely:
-            raise UserError(f"--likelihood: {saved.path} has none in mode {' or '.join(modes)}; leave it out")
+        likely = modes_with_likelihood(loaded, modes, self.arguments["likelihood"])
         reference = self._reference(saved, require_tokenizer(loaded))
-        extractor, precision = self._extractor(reference), _precision(loaded.generator)
+        extractor, precision = self._extractor(reference), precision_of(loaded.generator)
         real = real_features(extractor, reference, batch)
-        adaptive = options.decoding.select != "count" or options.decoding.stop_entropy is not None
         rows: Rows = []
         for each in modes:
             with progress_bar(f"sampling: {each}", num) as progress:
                 report = measure_mode(loaded, each, real, extractor, num, options, seed, batch, progress)
             if npz is not None:
                 write_npz(npz, to_uint8(report.sampled.images), report.labels)
-            steps = None if adaptive else report.sampled.steps
+            steps = None if adaptive(options) else report.sampled.steps
             common = {"samples": num, "seed": seed, "steps": steps, "mode": each}
             common["settings"] = settings(self.arguments)
-            rows += _rows(report.figures, extractor, reference, common, precision)
-        if self.arguments["likelihood"]:
-            rows += [row for each in likely for row in self._likelihood(loaded, each, reference)]
+            rows += figure_rows(report.figures, extractor, reference, common, precision)
+        rows += [row for each in likely for row in likelihood_rows(loaded, each, reference, batch)]
         return rows, reference
-
-    def _likelihood(self, loaded: Loaded, mode: str, reference: Reference) -> Rows:
-        """How well a mode predicts the tokens of the held-out samples; no option of sampling enters it."""
-        with progress_bar(f"likelihood: {mode}", len(reference)) as progress:
-            figures = measure_likelihood(loaded, mode, reference, self.arguments["batch"], DRAWS, progress)
-        common = {"samples": len(reference), "seed": 0, "steps": None, "mode": mode}
-        exact = loaded.paradigm.modes()[mode].likelihood == "exact"
-        given = "of the tokens given the class" if loaded.generator.classes else "of the tokens"
-        kind = f"{given}, exact" if exact else f"{given}, an upper bound, the mean of {DRAWS} draws a sample"
-        rows: Rows = []
-        for name in ("bits_per_dim", "bits_per_image"):
-            how = {"likelihood": kind, "standard_error": float(f"{figures[f'{name}_se']:.3g}")}
-            rows += _rows({name: figures[name]}, None, reference, common, _precision(loaded.generator), **how)
-        return rows
 
     def samples(self, file: str) -> tuple[Rows, Reference]:
         """Images that something else has drawn, in ADM's form, beside held-out ones.
@@ -131,22 +115,23 @@ class Measuring:
         Raises:
             UserError: as the parts do, before anything is measured.
         """
-        taken = ("mode", "num", "npz", "likelihood", "codecs", *SAMPLING)
-        self._refuse(f"for runs, and {file} is a file of samples", *taken)
+        taken = ("mode", "num", "npz", "likelihood", "codecs", *OF_CLIPS, *SAMPLING)
+        self.refuse(f"for runs, and {file} is a file of samples", *taken)
         reference = self._reference(None, None)
+        if len(reference.sample_shape) != 3:
+            raise UserError(
+                f"{file} holds images, and --data {self.arguments['data']} is of clips; choose other --data"
+            )
         images = read_npz(file, reference.sample_shape)
-        extractor, batch, seed = self._extractor(reference), self.arguments["batch"], self.arguments["seed"]
+        extractor, batch, seed = self._extractor(reference), self.given("batch", IMAGES_AT_ONCE), self.arguments["seed"]
         real = real_features(extractor, reference, batch)
         classes = reference.classes if bool((images.labels >= 0).all()) else 0
         figures, _ = compare(real, images.pixels, images.labels, extractor, classes, seed, batch)
         common = {"samples": len(images), "seed": seed, "steps": None}
-        return _rows(figures, extractor, reference, common, ""), reference
+        return figure_rows(figures, extractor, reference, common, ""), reference
 
-    def _refuse(self, why: str, *names: str) -> None:
-        """Raises UserError for the first of these options that was given."""
-        for name in names:
-            if self.arguments[name] != self.unset[name]:
-                raise UserError(f"--{name} is {why}; leave it out")
+    def _video(self) -> VideoMeasuring:
+        return VideoMeasuring(self.arguments, self.unset, self.device)
 
     def _extractor(self, reference: Reference) -> Extractor:
         """The chosen network, or the usual one, and a word on how far it can be trusted."""
@@ -171,38 +156,5 @@ class Measuring:
         return Reference.held_out(source)
 
 
-def _rows(
-    figures: dict[str, float],
-    extractor: Extractor | None,
-    reference: Reference,
-    common: dict[str, Any],
-    precision: str,
-    **protocol: Any,
-) -> Rows:
-    """Figures by base name, apart by whether the extractor made them, with their protocol.
-
-    Args:
-        figures: full metric name -> value.
-        extractor: which looked at the images; None where none did.
-        reference: the real ones.
-        common: fields of a figure.
-        precision: of the network that made the images; empty where mmgen ran none.
-        protocol: what else is to be said of how they were measured.
-    """
-    how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
-    how |= {"dtype": f"{precision} network, uint8 images" if precision else "uint8 images"} | protocol
-    about = {"reference": reference.about()}
-    looked = (
-        {} if extractor is None else {name: figures[name] for name in figures if name.endswith(f"_{extractor.name}")}
-    )
-    rows: Rows = []
-    if extractor is not None and looked:
-        based = {base_metric(name, extractor.name): value for name, value in looked.items()}
-        rows += [(common | {"extractor": extractor.name, "protocol": how | extractor.protocol | about}, based)]
-    plain = {name: value for name, value in figures.items() if name not in looked}
-    return [*rows, (common | {"protocol": how | about}, plain)]
-
-
-def _precision(module: nn.Module) -> str:
-    """`float32`."""
-    return str(next(module.parameters()).dtype).removeprefix("torch.")
+def _of_clips(tokenizer: Tokenizer) -> bool:
+    return len(tokenizer.sample_shape) == 4

@@ -1,6 +1,5 @@
-"""The gallery: one self-contained HTML page about what a run learned."""
+"""The gallery: one self-contained HTML page about what a run learned; a package a modality, of parts that all share."""
 
-from mmgen.gallery.image import image_page
 from mmgen.gallery.page import render
 
-__all__ = ["image_page", "render"]
+__all__ = ["render"]

@@ -1,40 +1,19 @@
 """From runs to what the page shows."""
 
 import csv
+import re
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from einops import rearrange
-
-from mmgen.gallery.material import Curve, Film, MaskPicture
+from mmgen.gallery.story import Curve, MaskPicture
 from mmgen.gallery.tiles import webp_bytes
+from mmgen.layout import Layout
+from mmgen.mask import Mask
 from mmgen.masks import CATALOGUE, example, get_mask
-from mmgen.paradigms import Paradigm, State
+from mmgen.paradigms import Paradigm
 from mmgen.picture import mask_image
-from mmgen.tokenizers import Tokenizer
-from mmgen.tokens import Tokens
 
 _SCALE = 1.5  # pixels a point of a mask's card
-
-
-@torch.no_grad()
-def film(tokenizer: Tokenizer, states: list[State]) -> Film:
-    """States of a sampler, decoded. Open places take the token of a black image, which lends its neighbours nothing.
-
-    Args:
-        tokenizer: of still images.
-        states: of one batch, from the empty one to the finished one.
-    """
-    device = next(tokenizer.parameters()).device
-    black = tokenizer.encode(torch.full((1, *tokenizer.sample_shape), -1.0, device=device)).values
-    committed = torch.stack([state.committed for state in states]).to(device)
-    tokens = torch.where(committed, torch.stack([state.tokens for state in states]).to(device), black)
-    rows = rearrange(tokens, "f b n -> (f b) n")
-    images = torch.cat([tokenizer.decode(Tokens(part, tokenizer.spec.grid)).float().cpu() for part in rows.split(100)])
-    frames = rearrange(images, "(f b) c h w -> f b c h w", f=len(states))
-    t, h, w = tokenizer.spec.grid
-    grids = rearrange(committed.cpu(), "f b (t h w) -> f b t h w", t=t, h=h, w=w)
-    return Film(frames, grids, [state.forward_passes for state in states])
 
 
 def curve(run: Path, title: str, unit: str, lines: dict[str, str], points: dict[str, str]) -> Curve:
@@ -65,21 +44,28 @@ def logged(run: Path) -> list[dict[str, float]]:
     return sorted(rows, key=lambda row: row["step"])
 
 
-def mask_pictures(modes: dict[str, Paradigm]) -> list[MaskPicture]:
-    """The whole catalogue, those masks first that the modes train and sample under.
+def mask_pictures(modes: dict[str, Paradigm], layout: Callable[[Mask], Layout] | None = None) -> list[MaskPicture]:
+    """The whole catalogue, those masks first that the modes train and sample under, each part of a composed one too.
 
     Args:
         modes: name -> paradigm.
+        layout: mask in use -> what it is drawn on; the example of each by default.
     """
-    used: dict[str, list[str]] = {}
+    used: dict[str, tuple[Mask, list[str]]] = {}
     for mode, paradigm in modes.items():
-        used.setdefault(paradigm.mask.name, []).append(mode)
-    names = [*used, *(name for name in CATALOGUE if name not in used)]
-    return [_mask_picture(name, used.get(name, [])) for name in names]
+        whole = paradigm.mask
+        parts = re.split(r" [&|] ", whole.name)
+        for mask in [whole, *(get_mask(part) for part in parts if len(parts) > 1)]:
+            used.setdefault(mask.name, (mask, []))[1].append(mode)
+    rest = {name: get_mask(name) for name in CATALOGUE if name not in used}
+    return [
+        *(_mask_picture(name, mask, names, layout and layout(mask)) for name, (mask, names) in used.items()),
+        *(_mask_picture(name, mask, []) for name, mask in rest.items()),
+    ]
 
 
-def _mask_picture(name: str, modes: list[str]) -> MaskPicture:
-    mask = get_mask(name)
-    card = mask_image(mask, *example(name), scale=_SCALE)
+def _mask_picture(name: str, mask: Mask, modes: list[str], layout: Layout | None = None) -> MaskPicture:
+    shown = example(name) if layout is None else (layout, layout)
+    card = mask_image(mask, *shown, scale=_SCALE)
     size = (round(card.width / _SCALE), round(card.height / _SCALE))
     return MaskPicture(name, mask.sentence, webp_bytes(card), size, modes)

@@ -1,24 +1,22 @@
-"""Drawings in SVG that take their colours from the page, so that they fit a light and a dark one."""
+"""Charts in SVG that take their colours from the page, so that they fit a light and a dark one."""
 
 import math
 from collections.abc import Sequence
 
-from einops import rearrange
 from markupsafe import Markup
 
-from mmgen.gallery.material import Curve, Film
 from mmgen.gallery.page import fill
+from mmgen.gallery.story import Curve
 
 WIDTH, HEIGHT = 560, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 96, 14, HEIGHT - 34
 LABEL = 15  # points between two labels, at least
-CELL = 16
 
 Points = Sequence[tuple[float, float]]
 
 
 def chart(curve: Curve, colours: dict[str, str]) -> Markup:
-    """Lines and points over steps, each line named at its end.
+    """Lines and points over steps or frames, each line named at its end.
 
     Args:
         curve: with at least one value.
@@ -56,35 +54,27 @@ def chart(curve: Curve, colours: dict[str, str]) -> Markup:
     told = "; ".join(f"{name} ends at {value:.3g}" for name, value in ends.items())
     return fill(
         "chart.html",
-        label=f"{curve.title}, {curve.unit} over {last:,.0f} steps: {told}.",
+        label=f"{curve.title}, {curve.unit} over {last:,.0f} {curve.axis}: {told}.",
         ticks_y=[{"at": y(tick), "text": f"{tick:g}"} for tick in ticks],
         ticks_x=[{"at": x(tick), "text": f"{tick:,.0f}"} for tick in nice_ticks(0, last) if tick <= last],
+        axis=curve.axis,
+        marks=[{"at": x(place), "text": text} for place, text in curve.marks.items()],
         drawn=drawn,
         width=WIDTH,
         height=HEIGHT,
         left=LEFT,
         right=RIGHT,
+        top=TOP,
+        bottom=BOTTOM,
     )
 
 
-def order_map(film: Film, sample: int, name: str) -> Markup:
-    """The token grid of one sample, each place with the pass at which it was committed; the earlier, the stronger."""
-    order = commit_passes(film, sample)
-    rows = "; ".join(" ".join(map(str, row)) for row in order)
-    label = f"{name}: the pass at which each token was committed, row by row: {rows}."
-    return fill("order.html", order=order, longest=max(map(max, order)) or 1, label=label, side=CELL)
-
-
-def commit_passes(film: Film, sample: int) -> list[list[int]]:
-    """Rows of the token grid of one sample: the number of passes after which each place stood; 0 where it was given."""
-    committed = rearrange(film.committed[:, sample], "f t h w -> f (t h) w")
-    first = committed.int().argmax(0)
-    return [[film.passes[frame] for frame in row] for row in first.tolist()]
-
-
 def smoothed(points: Points, window: float = 0.02) -> list[tuple[float, float]]:
-    """A running mean that remembers that share of the points, at most 200 of them: the line without its noise."""
-    weight = 1 / max(1.0, window * len(points))
+    """A running mean that remembers that share of the points, at most 200 of them: the line without its noise.
+
+    A few points are no noise: they stay as they are.
+    """
+    weight = 1 / max(1, int(window * len(points)))
     kept, mean = [], points[0][1]
     for step, value in points:
         mean += weight * (value - mean)

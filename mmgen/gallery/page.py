@@ -56,6 +56,7 @@ class Page:
         facts: label -> text, the circumstances.
         commands: what was run, in order.
         sections: in order.
+        made_by: the one command that does all of it.
     """
 
     title: str
@@ -65,11 +66,13 @@ class Page:
     facts: dict[str, str]
     commands: list[str]
     sections: list[Section]
+    made_by: str
 
 
 def render(page: Page) -> str:
     """The page as a single HTML file: styles, script and images inline, no address of any other place in it."""
-    return str(fill("page.html", page=page, style=_inline("page.css"), script=_inline("page.js"))) + "\n"
+    about = {"title": page.title, "lead": page.lead}
+    return str(fill("page.html", page=page, **about, style=inline("page.css"), script=inline("page.js"))) + "\n"
 
 
 def fill(template: str, **values: Any) -> Markup:
@@ -100,7 +103,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _inline(name: str) -> Markup:
+def inline(name: str) -> Markup:
+    """A file beside the templates, as it is."""
     return Markup((TEMPLATES / name).read_text())
 
 
@@ -128,3 +132,8 @@ def figure(value: float, name: str = "") -> str:
     if name.startswith("seconds"):
         return duration(value)
     return f"{value:,.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.4g}"
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A difference with its sign: `+3.2`, `−0.4`."""
+    return f"{value:+.{digits}f}".replace("-", "−")

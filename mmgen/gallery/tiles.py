@@ -15,6 +15,9 @@ from mmgen.imaging import to_uint8
 Pixels = NDArray[np.uint8]
 """(..., H, W, 4): red, green, blue, opacity."""
 
+LONGEST = 16_383
+"""Pixels that a side of a WebP picture may have."""
+
 OPEN = (128, 128, 128, 44)  # places that hold nothing yet, on any ground
 WRONG = (226, 88, 59, 255)
 _FRESH = 0.55  # share of the accent over a place that has just been filled
@@ -82,7 +85,7 @@ def strip(frames: list[Pixels]) -> Pixels:
 
 
 def picture(shown: Pixels, alt: str) -> Picture:
-    """(H, W, 4) as a picture of the page. Neither side may be longer than 16,383 pixels, WebP's limit."""
+    """(H, W, 4) as a picture of the page. Neither side may be longer than `LONGEST`."""
     return Picture(data_uri(webp_bytes(shown), "image/webp"), alt, shown.shape[1], shown.shape[0])
 
 
@@ -92,3 +95,10 @@ def webp_bytes(shown: Pixels | Image.Image) -> bytes:
     image = shown if isinstance(shown, Image.Image) else Image.fromarray(shown)
     image.save(buffer, format="WEBP", lossless=True, quality=40)
     return buffer.getvalue()
+
+
+def spread(count: int, most: int) -> list[int]:
+    """All of the numbers below `count`, or as many as `most` of them, evenly spread from the first to the last."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]

@@ -9,11 +9,13 @@ MODES: dict[str, tuple[str, str]] = {
     "ar": ("Autoregressive", "Token after token in reading order, each given all before it."),
     "masked": ("Masked", "All at once, in a few rounds: the surest tokens first, wherever they are."),
     "block": ("Block diffusion", "Block after block, each revealed in a few rounds, given the finished ones."),
+    "frame": ("Frame-wise", "Frame after frame, each in one pass, given all before it."),
 }
 COLOURS: dict[str, tuple[str, Colour]] = {
     "ar": ("blue", (66, 140, 224)),
     "masked": ("amber", (236, 136, 40)),
     "block": ("green", (40, 176, 136)),
+    "frame": ("blue", (66, 140, 224)),
 }
 OTHER = ("grey", (150, 150, 150))
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")

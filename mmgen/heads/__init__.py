@@ -15,10 +15,20 @@ HEADS: dict[str, type[CategoricalHead] | type[BitsHead] | type[LinearHead]] = {
 }
 
 
-def head_for(spec: TokenSpec, dim: int) -> Head:
-    """The head of a token kind; UserError where there is none."""
+def head_for(spec: TokenSpec, dim: int, group: int | None = None) -> Head:
+    """The head of a token kind; UserError where there is none.
+
+    Args:
+        spec: of the tokens.
+        dim: width of the backbone.
+        group: of binary tokens: bits whose joint law one softmax gives, as for `BitsHead`.
+    """
     if spec.kind not in HEADS:
         raise UserError(f"no head for {spec.kind!r} tokens; a generator takes {', '.join(HEADS)}")
+    if spec.kind == "bits":
+        return BitsHead(spec.size, dim, group)
+    if group is not None:
+        raise UserError(f"head_group {group} is for binary tokens, and these are {spec.kind}; leave it out")
     return HEADS[spec.kind](spec.size, dim)
 
 

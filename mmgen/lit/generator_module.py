@@ -40,6 +40,8 @@ class GeneratorModule(L.LightningModule):
         positions: absolute position table added to the tokens, beside the backbone's rotary positions.
         noise_level: take a noise level for each noisy position: for uniform corruption; continuous tokens always do.
         self_conditioning: take an earlier prediction beside each token, for a paradigm with that option.
+        head_group: of binary tokens: bits whose joint law one softmax gives; the largest divisor of their number up to
+            12 by default.
         lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
         weight_decay: of linear maps and convolutions.
         betas: of Adam.
@@ -68,6 +70,7 @@ class GeneratorModule(L.LightningModule):
         positions: PositionKind = "learned",
         noise_level: bool | None = None,
         self_conditioning: bool = False,
+        head_group: int | None = None,
         lr: float = 1e-3,
         weight_decay: float = 0.05,
         betas: tuple[float, float] = (0.9, 0.98),
@@ -88,6 +91,7 @@ class GeneratorModule(L.LightningModule):
             noise_level,
             self_conditioning,
             len(action_names),
+            head_group,
         )
         self.paradigm, self.seed = paradigm, seed
         self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps

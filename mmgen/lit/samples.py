@@ -1,6 +1,7 @@
 """Pictures of how far a run has come: samples of every mode, or reconstructions."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -13,26 +14,46 @@ from mmgen.conditioning import NO_CLASS
 from mmgen.data import DataModule
 from mmgen.draws import Draws
 from mmgen.imaging import comfortable, enlarge, grid, save_png
+from mmgen.lit.clip_samples import clip_reconstruction, clip_samples
 from mmgen.lit.generator_module import GeneratorModule
 from mmgen.lit.tokenizer_module import TokenizerModule
 from mmgen.paradigms import Guidance, Request, SampleOptions
 from mmgen.tokens import Tokens
+from mmgen.video import contact_sheet, tile_clips, write_gif
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is written under one name.
+
+    Args:
+        name: mode, or `reconstruction`.
+        picture: (C, H, W) in [-1, 1].
+        clip: (C, T, H, W), the same in motion; None for images.
+    """
+
+    name: str
+    picture: Tensor
+    clip: Tensor | None = None
 
 
 class SampleGrids(Callback):
-    """After each validation, writes a grid of images to the run's `samples/` and to TensorBoard.
+    """After each validation, writes pictures to the run's `samples/` and to TensorBoard.
 
     A generator shows samples of every mode, a class each in turn, always of the same draws; a tokenizer shows held-out
-    images above their reconstructions. Every process computes the same grid, so that none waits for another.
+    images above their reconstructions. Clips are a row of frames each, with a GIF beside: held-out clips, below each
+    what a mode makes of its first third, or the tokenizer of all of it. Every process computes the same pictures, so
+    that none waits for another.
 
     Args:
-        count: images a grid; 0 for none.
+        count: images a grid; 0 for no pictures at all.
+        clips: clips a sheet, where the run is one of clips.
         guidance: scale of classifier-free guidance.
         steps: steps a row or block; each paradigm's own number by default.
     """
 
-    def __init__(self, count: int = 20, guidance: float = 2.0, steps: int | None = None) -> None:
-        self.count, self.steps, self.guidance = count, steps, guidance
+    def __init__(self, count: int = 20, clips: int = 4, guidance: float = 2.0, steps: int | None = None) -> None:
+        self.count, self.clips, self.steps, self.guidance = count, clips, steps, guidance
         self.folder: Path | None = None
 
     def put_into(self, run: Path) -> None:
@@ -44,28 +65,39 @@ class SampleGrids(Callback):
         """Here the averaged weights are still in place."""
         if trainer.sanity_checking or not self.count or self.folder is None:
             return
-        for name, picture in self._pictures(trainer, pl_module):
+        for shown in self._pictures(trainer, pl_module):
             if trainer.is_global_zero:
                 self.folder.mkdir(exist_ok=True)
-                save_png(picture, self.folder / f"{name}-{trainer.global_step:07d}.png")
+                file = self.folder / f"{shown.name}-{trainer.global_step:07d}.png"
+                save_png(shown.picture, file)
+                if shown.clip is not None:
+                    write_gif(shown.clip, file.with_suffix(".gif"), trainer.datamodule.fps or 8.0)
                 for logger in trainer.loggers:
                     if hasattr(logger.experiment, "add_image"):
-                        logger.experiment.add_image(f"samples/{name}", picture / 2 + 0.5, trainer.global_step)
+                        picture = shown.picture / 2 + 0.5
+                        logger.experiment.add_image(f"samples/{shown.name}", picture, trainer.global_step)
 
-    def _pictures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[tuple[str, Tensor]]:
+    def _pictures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Shown]:
         data: DataModule = trainer.datamodule
-        if isinstance(pl_module, TokenizerModule):
-            yield "reconstruction", self._reconstruction(data, pl_module)
+        clips = len(data.sample_shape) == 4
+        if isinstance(pl_module, TokenizerModule) and clips:
+            yield _clips("reconstruction", *clip_reconstruction(pl_module, data, self.clips))
+        elif isinstance(pl_module, TokenizerModule):
+            yield Shown("reconstruction", self._reconstruction(data, pl_module))
         elif isinstance(pl_module, GeneratorModule) and data.tokenizer is not None:
             tokenizer = data.tokenizer.to(pl_module.device)
-            for mode, tokens in self._samples(pl_module):
-                yield mode, _picture(tokenizer.decode(Tokens(tokens, tokenizer.spec.grid)))
+            options = SampleOptions(self.steps, Guidance(self.guidance if pl_module.generator.classes else 1.0))
+            if clips:
+                for mode, truth, made in clip_samples(pl_module, data, tokenizer, self.clips, options):
+                    yield _clips(mode, truth, made)
+                return
+            for mode, tokens in self._samples(pl_module, options):
+                yield Shown(mode, _picture(tokenizer.decode(Tokens(tokens, tokenizer.spec.grid))))
 
-    def _samples(self, module: GeneratorModule) -> Iterator[tuple[str, Tensor]]:
+    def _samples(self, module: GeneratorModule, options: SampleOptions) -> Iterator[tuple[str, Tensor]]:
         classes = module.generator.classes
         number = torch.arange(self.count, device=module.device)
         labels = number % classes if classes else torch.full_like(number, NO_CLASS)
-        options = SampleOptions(self.steps, Guidance(self.guidance if classes else 1.0))
         for mode, paradigm in module.paradigm.modes().items():
             *_, last = paradigm.sample(module.generator, Request(labels, Draws(0, number)), options)
             yield mode, last.tokens
@@ -84,3 +116,10 @@ class SampleGrids(Callback):
 
 def _picture(images: Tensor, columns: int = 10) -> Tensor:
     return grid(enlarge(images.float().cpu(), comfortable(images, 56)), columns)
+
+
+def _clips(name: str, truth: Tensor, made: Tensor) -> Shown:
+    """Clips (B, C, T, H, W), each above what was made of it; in motion they stand side by side."""
+    pairs = rearrange(torch.stack([truth, made], 1).float().cpu(), "b two ... -> (b two) ...")
+    pairs = enlarge(pairs, comfortable(pairs, 56))
+    return Shown(name, contact_sheet(pairs), tile_clips(pairs, columns=2))

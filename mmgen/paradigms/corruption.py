@@ -11,8 +11,10 @@ def replace(tokens: Tensor, alphabet: int, share: float | Tensor, name: str, dra
     """Tokens (B, n) of which a share, one number or (B, n), is replaced by uniformly random ones below `alphabet`:
     noise on a history of discrete tokens (MAGI, Zhou et al. 2025, section 3.3).
     """
-    chance, other = draws.uniform(f"{name}/replaced", tokens.shape[1]), draws.uniform(name, tokens.shape[1])
-    return torch.where(chance < share, (other * alphabet).long(), tokens)
+    count, low = tokens.shape[1], min(alphabet, 2**32)  # a uniform number has 53 bits, and a binary token up to 62
+    other = (draws.uniform(name, count) * low).long()
+    other += low * (draws.uniform(f"{name}/high", count) * (alphabet // low)).long()
+    return torch.where(draws.uniform(f"{name}/replaced", count) < share, other, tokens)
 
 
 def hide(block: Tensor, blocks: int, real: Tensor, schedule: ScheduleName, draws: Draws) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Self
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmgen.errors import UserError
+from mmgen.tokens import Kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class Quantized:
 
     Args:
         values: (..., dim) in z's dtype: exactly the codes, with a straight-through gradient to z.
-        indices: (...) int64; (..., levels) of a residual quantizer.
+        indices: (...) int64; (..., levels) of a residual quantizer; (..., dim) float of a continuous one.
         losses: named scalars, already weighted: their sum is the quantizer's loss. Empty where it has none.
     """
 
@@ -28,7 +29,7 @@ class Quantized:
 
 
 class Quantizer(nn.Module, ABC):
-    """Maps vectors of `dim` numbers to integers and back.
+    """Maps vectors to integers and back, or to the numbers of a continuous token.
 
     Works in float32 (or float64, if given it) whatever the caller's autocast says. `.half()` and `.bfloat16()` leave
     its state in float32, since a moving average would stall there.
@@ -41,34 +42,39 @@ class Quantizer(nn.Module, ABC):
     `TokenSpec(quantizer.kind, quantizer.size, grid, levels=quantizer.levels)` describes the tokens.
     """
 
-    dim: int  # length of the vectors that go in and come out
-    kind: Literal["categorical", "bits", "residual"]  # as in TokenSpec
-    size: int  # vocabulary size, number of bits, or vocabulary size of each level, by kind
+    dim: int  # length of the vectors that come out
+    kind: Kind  # as in TokenSpec
+    size: int  # vocabulary size, number of bits, vocabulary size of each level, or `dim`, by kind
     levels: int = 1  # codes a vector: the last axis of a residual quantizer's indices, which others do not have
+
+    @property
+    def inputs(self) -> int:
+        """Length of the vectors that go in: `dim`, except where those describe a distribution of it."""
+        return self.dim
 
     @abstractmethod
     def quantize(self, z: Tensor) -> Quantized:
-        """z (..., dim) finite, at least float32. The body of `forward`."""
+        """z (..., inputs) finite, at least float32. The body of `forward`."""
 
     @abstractmethod
     def encode(self, z: Tensor) -> Tensor:
-        """z (..., dim) -> indices as `forward` gives them, without losses or any change of state."""
+        """z (..., inputs) -> indices as `forward` gives them, without losses or any change of state."""
 
     @abstractmethod
     def lookup(self, indices: Tensor) -> Tensor:
         """indices as `forward` gives them -> their codes (..., dim) float32. Raises UserError on one out of range."""
 
     def forward(self, z: Tensor) -> Quantized:
-        """z (..., dim), any float dtype. Raises UserError where z has another last axis, or is not finite."""
+        """z (..., inputs), any float dtype. Raises UserError where z has another last axis, or is not finite."""
         with torch.autocast(z.device.type, enabled=False):
             quantized = self.quantize(self.check_vectors(z))
         return Quantized(quantized.values.to(z.dtype), quantized.indices, quantized.losses)
 
     def check_vectors(self, z: Tensor) -> Tensor:
         """z in at least float32, if it is fit to be quantized."""
-        if z.shape[-1] != self.dim:
+        if z.shape[-1] != self.inputs:
             raise UserError(
-                f"{type(self).__name__} quantizes vectors of {self.dim} numbers, got shape {tuple(z.shape)}"
+                f"{type(self).__name__} quantizes vectors of {self.inputs} numbers, got shape {tuple(z.shape)}"
             )
         if not z.isfinite().all():  # one such batch would spoil a codebook for good
             raise UserError(

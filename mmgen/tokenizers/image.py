@@ -36,7 +36,7 @@ class ConvImageTokenizer(QuantizedImageTokenizer):
     ) -> None:
         strides = check_sizes(image_size, channels, width, downsample, blocks)
         super().__init__(quantizer, image_size, channels, side=image_size // math.prod(strides))
-        self.encoder = conv_encoder(channels, width, strides, blocks, quantizer.dim)
+        self.encoder = conv_encoder(channels, width, strides, blocks, quantizer.inputs)
         self.decoder = conv_decoder(channels, width, strides, blocks, quantizer.dim)
 
     @property

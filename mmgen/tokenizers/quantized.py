@@ -29,7 +29,7 @@ class QuantizedImageTokenizer(Tokenizer):
 
     @abstractmethod
     def to_latents(self, x: Tensor) -> Tensor:
-        """x (B, C, H, W) -> (B, quantizer.dim, side, side)."""
+        """x (B, C, H, W) -> (B, quantizer.inputs, side, side)."""
 
     @abstractmethod
     def to_pixels(self, codes: Tensor) -> Tensor:

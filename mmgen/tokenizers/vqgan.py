@@ -64,7 +64,7 @@ class VQGANTokenizer(QuantizedImageTokenizer):
             double_z=False,
             **shared,
         )
-        self.quant_conv = nn.Conv2d(latent_channels, quantizer.dim, 1)
+        self.quant_conv = nn.Conv2d(latent_channels, quantizer.inputs, 1)
         self.post_quant_conv = nn.Conv2d(quantizer.dim, latent_channels, 1)
         self.decoder = Decoder(
             latent_channels,

@@ -10,10 +10,11 @@ import torch
 from mmgen.cli import fit
 from mmgen.cli.main import main
 from mmgen.data.sources import DigitsSource
-from mmgen.demo import budget, image, settings
-from mmgen.demo.settings import Settings
+from mmgen.demo.image import demo as images
+from mmgen.demo.image.demo import ImageDemo
+from mmgen.demo.image.settings import ImageSettings
 from mmgen.evaluation.classifier import Classifier, Recipe
-from mmgen.gallery.pictures import TIMES
+from mmgen.gallery.image.pictures import TIMES
 from mmgen.gallery.tiles import picture, pixels, sheet
 from mmgen.imaging import read_image
 
@@ -33,19 +34,19 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = DigitsSource.make_fake(tmp_path / "digits", 100)["folder"]
     common = ("--trainer.limit_val_batches=1", "--samples.count=0", "--model.warmup_steps=0", "--trainer.max_steps=4")
-    tiny = Settings(
+    tiny = ImageSettings(
         tokenizer_options=(f"--data.folder={folder}", "--model.tokenizer.width=8", *common),
         generator_options=("--model.backbone.dim=32", "--model.backbone.depth=1", "--model.backbone.heads=2", *common),
         sampling={"masked": {"steps": 3, "cfg": 2.0}},
+        samples=(20,),
         rows=1,
         timed_steps=2,
         timed_samples=10,
         completed={"0": True, "5": False},
         completions=2,
     )
-    monkeypatch.setattr(settings, "Settings", lambda: tiny)
-    monkeypatch.setattr(image, "digits_classifier", judge)
-    monkeypatch.setattr(budget, "SAMPLES", (20,))
+    monkeypatch.setattr(ImageDemo, "settings_class", lambda: tiny)
+    monkeypatch.setattr(images, "digits_classifier", judge)
     monkeypatch.delenv("MMGEN_DEMO_STARTED", raising=False)
 
 
@@ -58,7 +59,7 @@ def test_an_interrupted_demo_goes_on_and_ends_in_a_page_whose_commands_repeat_it
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(image.ImageDemo, "_measure", interrupt)
+        patched.setattr(ImageDemo, "find", interrupt)
         assert main(["demo"]) == 130
     assert capsys.readouterr().err.endswith("interrupted; the same command goes on with runs/demo where it stopped\n")
     with monkeypatch.context() as patched:

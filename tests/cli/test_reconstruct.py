@@ -7,7 +7,9 @@ import torch
 from mmgen.cli.main import main
 from mmgen.imaging import read_image, save_png, to_uint8
 from mmgen.store import load_tokenizer
-from tests.tiny_runs import tokenizer_run
+from mmgen.video import read_clip, write_mp4
+from mmgen.video_file import read_header
+from tests.tiny_runs import tokenizer_run, video_tokenizer_run
 
 
 @pytest.fixture
@@ -48,3 +50,75 @@ def test_one_bad_file_among_good_ones_stops_before_anything_is_written(run: Path
     files = [str(tmp_path / "good.png"), str(tmp_path / "bad.png")]
     assert main(["reconstruct", str(run), *files, "--out", str(tmp_path / "out")]) == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def video_run(tmp_path: Path) -> Path:
+    return video_tokenizer_run(tmp_path / "video_tok")
+
+
+def drifting(frames: int) -> torch.Tensor:
+    ramp = torch.linspace(-1, 1, 40).expand(1, 1, 36, 40)
+    return torch.cat([ramp.roll(3 * step, -1) for step in range(frames)], dim=1)
+
+
+@pytest.mark.parametrize("frames", [None, 7, 1])
+def test_videos_stand_beside_their_reconstruction(
+    frames: int | None, video_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other").mkdir()
+    files = [tmp_path / "a.mp4", tmp_path / "other" / "a.mp4"]
+    for file, rate in zip(files, (8, 12.5), strict=True):
+        write_mp4(drifting(10), file, fps=rate)
+    asked = [] if frames is None else ["--frames", str(frames)]
+    assert main(["reconstruct", str(video_run), *map(str, files), *asked, "--out", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    tokenizer, count = load_tokenizer(video_run), frames or 4
+    for file, name, rate, line in zip(files, ("a.mp4", "a-2.mp4"), (8, 12.5), lines, strict=True):
+        clip = read_clip(file, (1, count, 32, 32), rate)
+        decoded = tokenizer.decode(tokenizer.encode(clip[None]))[0]
+        gap = (to_uint8(clip).double() - to_uint8(decoded).double()).square().mean((0, 2, 3))
+        psnr = (10 * torch.log10(255**2 / gap)).mean().item()
+        out, bits = tmp_path / "out" / name, 16 * count
+        assert line == f"{file}: psnr_db {psnr:.2f}, the mean of {count} frames, {bits} bits -> {out}"
+        header = read_header(out)
+        assert header.fps == pytest.approx(rate)
+        assert header.seconds == pytest.approx(count / rate)
+        pair = read_clip(out, (1, count, *header.size), rate)
+        times, pad = 3, 2
+        places = [slice(pad + start, pad + start + 32 * times) for start in (0, 32 * times + pad)]
+        for place, wanted in zip(places, (clip, decoded), strict=True):
+            shown = pair[:, :, places[0], place][:, :, 1::times, 1::times]
+            assert (shown - wanted).abs().mean() < 0.03
+
+
+def test_videos_are_read_at_the_rate_asked_for(video_run: Path, tmp_path: Path) -> None:
+    write_mp4(drifting(30), tmp_path / "x.mp4", fps=30)
+    arguments = ["reconstruct", str(video_run), str(tmp_path / "x.mp4"), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--fps", "10", "--frames", "10"]) == 0
+    assert read_header(tmp_path / "out" / "x.mp4").seconds == pytest.approx(1)
+
+
+def test_one_bad_video_stops_before_anything_is_written(
+    video_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_mp4(drifting(10), tmp_path / "good.mp4", fps=10)
+    (tmp_path / "bad.mp4").write_text("no video")
+    for file, options, message in (
+        ("bad.mp4", [], "is not a video"),
+        ("good.mp4", ["--frames", "11"], "ends after 1 s"),
+        ("good.mp4", ["--frames", "0"], "at least 1 frame"),
+        ("good.mp4", ["--fps", "0"], "frames a second"),
+    ):
+        files = [str(tmp_path / "good.mp4"), str(tmp_path / file)]
+        assert main(["reconstruct", str(video_run), *files, *options, "--out", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def test_options_of_videos_are_refused_for_images(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_png(torch.zeros(1, 8, 8), tmp_path / "x.png")
+    assert main(["reconstruct", str(run), str(tmp_path / "x.png"), "--frames", "3"]) == 2
+    assert "--fps and --frames are for videos" in capsys.readouterr().err

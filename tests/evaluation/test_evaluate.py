@@ -179,7 +179,7 @@ def test_an_adaptive_sampler_has_no_number_of_steps(runs: Path, card: Path) -> N
 def test_mistakes_end_in_one_line_before_any_work(
     runs: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for worker in ("measure_mode", "measure_tokenizer", "real_features", "measure_likelihood", "compare"):
+    for worker in ("measure_mode", "measure_tokenizer", "real_features", "likelihood_rows", "compare"):
         monkeypatch.setattr(f"mmgen.evaluation.rows.{worker}", None)
     monkeypatch.chdir(runs / "tok")
     assert main(["evaluate", str(runs / arguments[0]), *arguments[1:]]) == 2

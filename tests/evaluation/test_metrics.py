@@ -175,3 +175,21 @@ def test_class_accuracy_counts_the_largest_logit() -> None:
     logits = torch.eye(4)[torch.tensor([0, 1, 2, 3])]
     assert class_accuracy(logits, torch.tensor([0, 1, 2, 3])) == 1
     assert class_accuracy(logits, torch.tensor([0, 1, 3, 2])) == 0.5
+
+
+@pytest.mark.parametrize(("samples", "features"), [(40, 7), (12, 30)], ids=["more samples", "more features"])
+def test_fid_is_that_of_torchmetrics(samples: int, features: int) -> None:
+    """Where that is exact: with as many samples as features its eigenvalues near 0 are noise."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    class AsGiven(torch.nn.Module):
+        num_features = features
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    real, fake = normal(samples, features), 0.7 * normal(samples + 5, features, seed=1) + 0.2
+    peer = FrechetInceptionDistance(feature=AsGiven())
+    peer.update(real, real=True)
+    peer.update(fake, real=False)
+    assert fid(real, fake) == pytest.approx(peer.compute().item(), rel=1e-4)

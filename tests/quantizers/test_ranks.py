@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 import mmgen
-from mmgen.quantizers import BSQ, LFQ, VQ, ResidualVQ
+from mmgen.quantizers import BSQ, LFQ, VQ, Gaussian, ResidualVQ
 
 Learnt = dict[str, Tensor]
 STEPS = 4
@@ -37,6 +37,11 @@ def learn(part: slice, uneven: slice) -> Learnt:
                 values = rvq(batch(step, 3)[rows]).values
             results |= {f"residual/{name}/{shared}/{key}": value for key, value in rvq.state_dict().items()}
             results[f"rows/{name}/{shared}"] = values  # after dropout
+        gaussian = Gaussian(2).train()
+        for step in range(STEPS):
+            values = gaussian(batch(step, 4)[rows]).values
+        results |= {f"gaussian/{name}/{key}": value for key, value in gaussian.state_dict().items()}
+        results[f"rows/{name}"] = values  # with noise
     for group in (1, 2, 4):
         for quantizer in (BSQ(4, group), LFQ(4, group)):
             z, kind = batch(0, 4)[part].requires_grad_(), f"{type(quantizer).__name__}/{group}"

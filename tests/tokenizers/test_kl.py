@@ -92,18 +92,7 @@ def test_noise_differs_by_row_and_batch_and_a_resumed_run_goes_on_exactly() -> N
     resumed.load_state_dict(tokenizer.state_dict())
     torch.rand(7)  # the global generator plays no part
     assert torch.equal(resumed(x).x, tokenizer(x).x)
-    assert torch.equal(resumed.mean, tokenizer.mean)
-
-
-def test_ranks_draw_what_one_process_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    import mmgen.tokenizers.kl as module
-
-    whole = small()._noise(torch.zeros(6, 4, 4, 3))
-    parts = []
-    for start, count in ((0, 2), (2, 4)):
-        monkeypatch.setattr(module, "place_among_ranks", lambda n, device, start=start: (start, 6))
-        parts.append(small()._noise(torch.zeros(count, 4, 4, 3)))
-    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(resumed.quantizer.mean, tokenizer.quantizer.mean)
 
 
 def test_tokens_have_zero_mean_and_unit_variance() -> None:
@@ -115,10 +104,6 @@ def test_tokens_have_zero_mean_and_unit_variance() -> None:
         values = tokenizer.encode(x).values
         torch.testing.assert_close(values.mean((0, 1)), torch.zeros(3), atol=1e-3, rtol=0)
         torch.testing.assert_close(values.std((0, 1)), torch.ones(3), atol=1e-2, rtol=0)
-        tokenizer.encoder[-1].bias.add_(1.0)  # the encoder moves on
-        for _ in range(500):
-            tokenizer._follow(posterior(tokenizer, x).mean.movedim(1, -1))
-        torch.testing.assert_close(tokenizer.encode(x).values.mean((0, 1)), torch.zeros(3), atol=2e-2, rtol=0)
 
 
 def test_an_unused_channel_stays_finite() -> None:
@@ -180,8 +165,8 @@ def test_bfloat16_autocast_and_weights() -> None:
 def test_mistakes_are_named() -> None:
     for options, message in [
         ({"image_size": 30}, "image_size 30 is not divisible by the downsampling 4"),
-        ({"latent_channels": 0}, "latent_channels must be at least 1"),
-        ({"kl_weight": -1.0}, "kl_weight at least 0"),
+        ({"latent_channels": 0}, "at least 1 number a token"),
+        ({"kl_weight": -1.0}, "kl_weight >= 0"),
     ]:
         with pytest.raises(UserError, match=message):
             small(**options)

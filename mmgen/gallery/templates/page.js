@@ -1,37 +1,38 @@
-// One clock for all films of a row: calls of the network. Without this script the films run by CSS alone.
+// One clock for all films of a row, such as calls of the network. Without this script the films run by CSS alone.
 for (const row of document.querySelectorAll(".films")) {
   const player = row.parentElement.querySelector(".player");
   const [button, slider, output] = player.children;
-  const longest = Number(row.dataset.passes);
+  const { unit } = row.dataset;
+  const [first, last, tick, rest] = ["first", "last", "tick", "rest"].map((name) => Number(row.dataset[name]));
   const films = [...row.querySelectorAll(".film")].map((film) => ({
-    passes: JSON.parse(film.dataset.passes),
+    at: JSON.parse(film.dataset.at),
+    told: JSON.parse(film.dataset.told),
     image: film.querySelector("img"),
     now: film.parentElement.querySelector(".now"),
   }));
-  const show = (pass) => {
-    slider.value = pass;
-    output.textContent = `pass ${pass} of ${longest}`;
-    for (const { passes, image, now } of films) {
-      const frame = passes.findLastIndex((each) => each <= pass);
+  const show = (time) => {
+    slider.value = time;
+    output.textContent = `${unit} ${time} of ${last}`;
+    for (const { at, told, image, now } of films) {
+      const frame = at.findLastIndex((each) => each <= time);
       image.style.animation = "none";
-      image.style.transform = `translateY(${(-100 * frame) / passes.length}%)`;
-      const last = passes[passes.length - 1];
-      now.textContent = pass >= last ? "finished" : `pass ${pass}`;
+      image.style.transform = `translateY(${(-100 * frame) / at.length}%)`;
+      now.textContent = told[frame];
     }
   };
   let timer = 0;
   const stop = () => { clearTimeout(timer); timer = 0; button.textContent = "Play"; };
   const play = () => {
     button.textContent = "Pause";
-    const pass = Number(slider.value);
-    const next = pass < longest ? pass + 1 : 0;
+    const time = Number(slider.value);
+    const next = time < last ? time + 1 : first;
     show(next);
-    timer = setTimeout(play, next === longest ? 2200 : 130);
+    timer = setTimeout(play, 1000 * (next === last ? rest : tick));
   };
   button.addEventListener("click", () => (timer ? stop() : play()));
-  slider.addEventListener("input", () => { const pass = Number(slider.value); stop(); show(pass); });
+  slider.addEventListener("input", () => { const time = Number(slider.value); stop(); show(time); });
   player.hidden = false;
-  show(longest);
+  show(last);
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) stop();
   else play();
 }

@@ -1,8 +1,10 @@
-"""What the page shows, as plain tensors and numbers: nothing here knows where they came from."""
+"""What the page of an image run shows, as plain tensors and numbers: nothing here knows where they came from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
+
+from mmgen.gallery.story import Story
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,44 +107,8 @@ class Completion:
     commands: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Figures over the steps of a run.
-
-    Args:
-        title: names the run.
-        unit: of the figures.
-        lines: name -> (step, value) pairs, measured while training.
-        points: name -> (step, value) pairs, measured on held-out data.
-    """
-
-    title: str
-    unit: str
-    lines: dict[str, list[tuple[float, float]]]
-    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class MaskPicture:
-    """A mask's card.
-
-    Args:
-        name: in the catalogue.
-        sentence: who sees whom.
-        webp: bytes of the picture.
-        size: (width, height) at which it is meant to be shown.
-        modes: the modes of this checkpoint that train and sample under it.
-    """
-
-    name: str
-    sentence: str
-    webp: bytes
-    size: tuple[int, int]
-    modes: list[str]
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageStory(Story):
     """All that the page of an image run shows.
 
     Args:
@@ -150,23 +116,13 @@ class Material:
         reconstruction: of held-out images.
         modes: every way of sampling.
         completions: of real images.
-        curves: of the runs.
-        masks: those that this checkpoint uses first.
         judge: name of the classifier that looked at the samples, the extractor in the names of figures.
         judge_accuracy: its share of right answers on held-out data.
-        facts: label -> text about the runs: parameters, steps, machine, versions, date.
-        total_seconds: of everything, set-up included.
-        commands: what was run, in order.
     """
 
     class_names: list[str]
     reconstruction: Reconstruction
     modes: list[Mode]
     completions: list[Completion]
-    curves: list[Curve]
-    masks: list[MaskPicture]
     judge: str
     judge_accuracy: float
-    facts: dict[str, str]
-    total_seconds: float
-    commands: list[str]

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from mmgen.gallery.material import Completion, Curve, Film, MaskPicture, Material, Mode, Reconstruction
+from mmgen.gallery.image.story import Completion, Film, ImageStory, Mode, Reconstruction
+from mmgen.gallery.story import Curve, MaskPicture
 from mmgen.gallery.tiles import pixels, webp_bytes
 from mmgen.masks import get_mask
 from mmgen.results import metric_name
@@ -85,7 +86,7 @@ def curve() -> Curve:
     return Curve("Generator", "loss in nats a token", lines, points)
 
 
-def material(images: Tensor | None = None, filmed: int = 2) -> Material:
+def story(images: Tensor | None = None, filmed: int = 2) -> ImageStory:
     """Everything at once.
 
     Args:
@@ -106,7 +107,7 @@ def material(images: Tensor | None = None, filmed: int = 2) -> Material:
     tokenizer = Curve(
         "Tokenizer", "PSNR in dB", {}, {"held-out": [(250, 18.2), (500, 20.4), (750, 21.3), (1000, 21.6)]}
     )
-    return Material(
+    return ImageStory(
         class_names=NAMES,
         reconstruction=Reconstruction(
             shown[:20], (0.9 * shown[:20]).clamp(-1, 1), 21.63, 490.0, "7 × 7 tokens of 10 bits", 1000,

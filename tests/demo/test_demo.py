@@ -5,9 +5,12 @@ from rich.console import Console
 
 from mmgen.cli import fit
 from mmgen.cli.options import sample_options
+from mmgen.demo.demo import Demo
 from mmgen.demo.folder import DemoFolder
-from mmgen.demo.image import STAGES, ImageDemo
-from mmgen.demo.settings import Settings, repeating
+from mmgen.demo.image.demo import ImageDemo
+from mmgen.demo.image.settings import ImageSettings
+from mmgen.demo.kinds import KINDS
+from mmgen.demo.settings import repeating
 from mmgen.demo.stages import Walk
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
 
@@ -15,7 +18,7 @@ from mmgen.paradigms import Decoding, Guidance, SampleOptions
 @pytest.fixture
 def demo(tmp_path: Path) -> ImageDemo:
     folder, _ = DemoFolder.claim(tmp_path / "demo", {})
-    return ImageDemo(Settings(), folder, Walk(STAGES, float("inf"), 0, Console(quiet=True)))
+    return ImageDemo(ImageSettings(), folder, Walk(ImageDemo.stages, float("inf"), 0, Console(quiet=True)))
 
 
 @pytest.fixture
@@ -56,9 +59,21 @@ def test_a_finished_run_is_kept_unless_somebody_removed_it(demo: ImageDemo, fits
     assert len(fits) == 2
 
 
-def test_the_recipes_exist_and_say_how_long_they_train(demo: ImageDemo) -> None:
-    assert set(Settings().record()["recipes"]) == {Settings().tokenizer, Settings().generator}
-    assert demo._wanted() > 100
+@pytest.mark.parametrize("kind", KINDS.values())
+def test_the_recipes_exist_and_say_how_long_they_train(kind: type[Demo], tmp_path: Path) -> None:
+    settings = kind.settings_class()
+    assert set(settings.record()["recipes"]) == {settings.tokenizer, settings.generator}
+    folder, _ = DemoFolder.claim(tmp_path / "demo", {})
+    assert kind(settings, folder, Walk(kind.stages, float("inf"), 0, Console(quiet=True)))._wanted() > 100
+
+
+@pytest.mark.parametrize("kind", KINDS.values())
+def test_its_stages_are_in_order_and_fit_into_ten_minutes(kind: type[Demo]) -> None:
+    keys = [stage.key for stage in kind.stages]
+    assert len(set(keys)) == len(keys)
+    shared = ["tokenizer", "tokens", "calibration", "generator", "page"]
+    assert [key for key in keys if key in shared] == shared
+    assert sum(stage.seconds for stage in kind.stages) <= 600
 
 
 def test_options_mean_on_the_command_line_what_they_mean_to_the_sampler() -> None:

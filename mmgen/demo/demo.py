@@ -1,4 +1,4 @@
-"""The demo of images: real digits to tokens, one generator for several modes, samples, figures, a page.
+"""What the demos of all modalities do: from real data to tokens, from tokens to a generator, in a given time.
 
 Every stage calls what its command calls, and the page says which command that is.
 """
@@ -6,53 +6,48 @@ Every stage calls what its command calls, and the page says which command that i
 import contextlib
 import io
 import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import yaml
-from torch import Tensor
 
 from mmgen.cli.options import sample_options
-from mmgen.cli.progress import progress_bar
 from mmgen.data.build import open_source
+from mmgen.data.sources import Source
 from mmgen.demo.budget import Measured, Plan, plan
 from mmgen.demo.findings import Findings
 from mmgen.demo.folder import DemoFolder
 from mmgen.demo.settings import Settings
 from mmgen.demo.stages import Stage, Walk
-from mmgen.evaluation.classifier import Classifier, digits_classifier
-from mmgen.evaluation.measure import ModeReport, measure_mode, measure_tokenizer, real_features
 from mmgen.gallery.collect import logged
 from mmgen.gallery.page import duration
+from mmgen.paradigms import SampleOptions
 from mmgen.recipes import recipes_root
-from mmgen.sampling import class_labels, sample_images
-from mmgen.store import CHECKPOINT, Loaded, Saved, load_generator, load_tokenizer
-
-STAGES = [
-    Stage("tokenizer", "Train the tokenizer: digits to tokens and back", 75),
-    Stage("judge", "Train the judge, a classifier of real digits", 25),
-    Stage("reconstruction", "Measure what the tokenizer keeps", 8),
-    Stage("tokens", "Write all digits as tokens, once", 4),
-    Stage("calibration", "Time a few steps and samples, to plan the rest", 15),
-    Stage("generator", "Train the generator, all modes in one", 240),
-    Stage("samples", "Sample in every mode and measure", 35),
-    Stage("page", "Watch it decode, complete digits, draw the page", 15),
-]
-"""Their seconds are those of two cores of our reference machine."""
+from mmgen.store import CHECKPOINT, Loaded, Saved, load_generator
 
 VALIDATIONS = 3
 """Of the generator, evenly over its training."""
 
 
-class ImageDemo:
-    """The demo's work, a method a stage.
+class Demo(ABC):
+    """A demo's work, a method a stage.
+
+    A modality says which stages it has, and fills in what is its own: `look`, `sampling_seconds` and `find`.
 
     Args:
         settings: what to do.
         folder: where.
         walk: tells the time.
     """
+
+    stages: ClassVar[list[Stage]]
+    """All of them in order: those that `run` does by itself (`tokenizer`, `tokens`, `calibration`, `generator`), the
+    modality's own, and `page`. Their seconds are those of two cores of our reference machine."""
+
+    settings_class: ClassVar[Callable[[], Settings]]
+    """Makes the settings of the demo that a person asks for."""
 
     def __init__(self, settings: Settings, folder: DemoFolder, walk: Walk) -> None:
         self.settings, self.folder, self.walk = settings, folder, walk
@@ -62,20 +57,34 @@ class ImageDemo:
         """All stages but the last, which is to tell of them."""
         self._fit("tokenizer", self.settings.tokenizer, list(self.settings.tokenizer_options))
         source = open_source(str(self._path("tokenizer")))
-        held_out = source.samples("val")
-        with self.walk.stage("judge"):
-            judge = digits_classifier()
-            real = real_features(judge, held_out)
-        with self.walk.stage("reconstruction"), progress_bar("reconstructing", len(held_out)) as progress:
-            self.commands.append(f"mmgen evaluate {self._path('tokenizer')}")
-            kept = measure_tokenizer(load_tokenizer(self._path("tokenizer")), held_out, judge, progress=progress)
+        self.look(source)
         self._tokenize()
         planned = self._calibrate()
         self._fit("generator", self.settings.generator, self._generator_options(planned))
-        loaded = load_generator(self._path("generator"))
-        with self.walk.stage("samples"):
-            reports = self._measure(loaded, real, judge, planned.samples)
-        return Findings(self.settings, self.folder.path, loaded, source, kept, judge, reports, self.commands)
+        return self.find(source, load_generator(self._path("generator")), planned)
+
+    @abstractmethod
+    def look(self, source: Source) -> None:
+        """The stages between the tokenizer's training and its use, such as measuring it."""
+
+    @abstractmethod
+    def sampling_seconds(self, loaded: Loaded, count: int) -> tuple[float, float]:
+        """Seconds a sample, summed over all modes, and seconds that sampling takes besides, whatever the number.
+
+        Args:
+            loaded: a generator that was trained for a few steps.
+            count: samples to time, in each mode.
+        """
+
+    @abstractmethod
+    def find(self, source: Source, loaded: Loaded, planned: Plan) -> Findings:
+        """The stages after the generator's training: samples, and what is measured of them.
+
+        Args:
+            source: of the real data.
+            loaded: the generator.
+            planned: how many samples there is time for.
+        """
 
     def _fit(self, key: str, recipe: str, options: list[str]) -> None:
         """A run in the demo's folder; an interrupted one goes on where its last checkpoint was."""
@@ -114,7 +123,7 @@ class ImageDemo:
             with self.walk.stage("calibration"), _hushed():
                 measured = self._time()
             left, wanted = self.walk.end - self.walk.clock(), self._wanted()
-            planned = plan(left, wanted, measured, self.walk.needs("page"))
+            planned = plan(left, wanted, measured, self.walk.needs("page"), self.settings.samples)
             self.folder.finish("calibration", self.walk.gone, **vars(planned))
             self.walk.tell(
                 f"a step takes {duration(measured.step)}, a sample in every mode {duration(measured.sample)}: time for"
@@ -143,23 +152,12 @@ class ImageDemo:
         rates = [row["train/tokens_per_second"] for row in logged(path) if "train/tokens_per_second" in row]
         batch = Saved.read(path).config["data"]["init_args"]["global_batch_size"]
         step = batch * loaded.spec.length / rates[-1]
-        labels = class_labels([], samples, loaded)
-        runs = [
-            sample_images(loaded, mode, labels, self._options(mode), batch=samples) for mode in loaded.paradigm.modes()
-        ]
+        sample, always = self.sampling_seconds(loaded, samples)
         self.folder.free("calibration")
         beside = max(0.0, fitted - steps * step)  # start, one validation, one checkpoint
-        return Measured(step, VALIDATIONS * beside, sum(run.seconds for run in runs) / samples)
+        return Measured(step, VALIDATIONS * beside, sample, always)
 
-    def _measure(self, loaded: Loaded, real: Tensor, judge: Classifier, samples: int) -> list[ModeReport]:
-        reports = []
-        for mode in loaded.paradigm.modes():
-            options = self._options(mode)
-            with progress_bar(f"sampling: {mode}", samples) as progress:
-                reports.append(measure_mode(loaded, mode, real, judge, samples, options, progress=progress))
-        return reports
-
-    def _options(self, mode: str) -> Any:
+    def _options(self, mode: str) -> SampleOptions:
         return sample_options(self.settings.sampling.get(mode, {}))
 
     def _path(self, name: str) -> Path:

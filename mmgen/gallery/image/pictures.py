@@ -6,9 +6,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from mmgen.gallery.material import Completion, Film, MaskPicture, Material, Mode, Reconstruction
-from mmgen.gallery.page import Picture, data_uri
-from mmgen.gallery.tiles import Pixels, cover, picture, pixels, sheet, strip
+from mmgen.gallery.image.story import Completion, Film, ImageStory, Mode, Reconstruction
+from mmgen.gallery.page import Picture
+from mmgen.gallery.tiles import Pixels, cover, picture, pixels, sheet, spread, strip
 from mmgen.gallery.wording import accent, listed, title
 
 TIMES = 3  # small images are enlarged so much in the file; the browser fits them to the screen
@@ -26,11 +26,11 @@ def pairs(made: Reconstruction, columns: int = 10) -> Picture:
     return picture(sheet(pixels(tiles, TIMES), columns), alt)
 
 
-def hero(material: Material) -> Picture:
+def hero(story: ImageStory) -> Picture:
     """One sample of every class in every mode, a row a mode."""
-    count = len(material.class_names)
-    tiles = torch.cat([mode.images[:count] for mode in material.modes])
-    modes = listed([title(mode.name).lower() for mode in material.modes])
+    count = len(story.class_names)
+    tiles = torch.cat([mode.images[:count] for mode in story.modes])
+    modes = listed([title(mode.name).lower() for mode in story.modes])
     alt = f"One generated digit of each class, a row a mode: {modes}."
     return picture(sheet(pixels(tiles, TIMES), count), alt)
 
@@ -73,8 +73,7 @@ def film_tiles(film: Film, mode: str) -> Pixels:
 
 def thinned(film: Film) -> Film:
     """At most FRAMES of a film's states, the first and the last among them."""
-    count = len(film.passes)
-    return film if count <= FRAMES else film.cut([round(i * (count - 1) / (FRAMES - 1)) for i in range(FRAMES)])
+    return film if len(film.passes) <= FRAMES else film.cut(spread(len(film.passes), FRAMES))
 
 
 def given(each: Completion) -> tuple[Picture, Picture]:
@@ -90,11 +89,6 @@ def completed(each: Completion, name: str) -> Picture:
     """The completions of one mode side by side."""
     tiles = pixels(each.filled[name], TIMES)
     return picture(sheet(tiles, len(tiles)), f"{title(name)}: {len(tiles)} completions of the kept part.")
-
-
-def mask_picture(mask: MaskPicture) -> Picture:
-    """A mask's card."""
-    return Picture(data_uri(mask.webp, "image/webp"), f"Mask {mask.name}. {mask.sentence}", *mask.size)
 
 
 def grid_of(committed: Tensor) -> Tensor:

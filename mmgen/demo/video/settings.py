@@ -1,0 +1,36 @@
+"""What the demo of clips does."""
+
+from dataclasses import dataclass
+
+from mmgen.demo.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSettings(Settings):
+    """The defaults are the demo.
+
+    Args:
+        kept: held-out clips that the tokenizer is measured on.
+        context: frames of held-out clips that predictions begin with.
+        shown: held-out clips whose predictions the page shows.
+        times: the length of training that rollouts go on to.
+        rollouts: that their drift is measured over.
+        rolled: that the page shows.
+        chosen: classes of the clips that are drawn from nothing; without effect where the generator knows none.
+        drawn: how many of them.
+        extractor: of clips, for distances between sets of them and for drift.
+    """
+
+    tokenizer: str = "tokenizers/moving_digits_bsq/config.yaml"
+    generator: str = "experiments/moving_digits_magi/config.yaml"
+    samples: tuple[int, ...] = (100, 60, 40, 20)
+    timed_samples: int = 8
+    kept: int = 100
+    context: int = 4
+    shown: int = 6
+    times: int = 4
+    rollouts: int = 16
+    rolled: int = 4
+    chosen: tuple[str, ...] = ("0 1", "2 7", "3 3", "4 9", "5 6", "8 8")
+    drawn: int = 6
+    extractor: str = "frames_pixels"

@@ -1,0 +1,90 @@
+"""One call of `mmgen evaluate`: its options, what it compares with, and how figures of all kinds become rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mmgen.errors import UserError
+from mmgen.evaluation.extractors import Extractor
+from mmgen.evaluation.reference import Reference
+from mmgen.paradigms import SampleOptions
+from mmgen.results import base_metric
+
+Rows = list[tuple[dict[str, Any], dict[str, float]]]
+"""Pairs of what some figures have in common (fields of `mmgen.results.Figure`) and their values by base name."""
+
+IMAGES, CLIPS = 1000, 100
+"""How many samples a mode draws by default: `--num`."""
+
+IMAGES_AT_ONCE, CLIPS_AT_ONCE = 100, 16
+"""How many are in memory together by default: `--batch`."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """The options of the command.
+
+    Args:
+        arguments: by name, those of sampling among them.
+        unset: their defaults.
+        device: that networks run on.
+    """
+
+    arguments: dict[str, Any]
+    unset: dict[str, Any]
+    device: str
+
+    def given(self, name: str, default: Any) -> Any:
+        """An option, or that default where nobody chose."""
+        value = self.arguments[name]
+        return default if value is None else value
+
+    def refuse(self, why: str, *names: str) -> None:
+        """Raises UserError for the first of these options that was given."""
+        for name in names:
+            if self.arguments[name] != self.unset[name]:
+                raise UserError(f"--{name} is {why}; leave it out")
+
+
+def figure_rows(
+    figures: dict[str, float],
+    extractor: Extractor | None,
+    reference: Reference,
+    common: dict[str, Any],
+    precision: str,
+    **protocol: Any,
+) -> Rows:
+    """Figures by base name, apart by whether the extractor made them, with their protocol.
+
+    Args:
+        figures: full metric name -> value.
+        extractor: which looked at the samples; None where none did.
+        reference: the real ones.
+        common: fields of a figure.
+        precision: of the network that made the samples; empty where mmgen ran none.
+        protocol: what else is to be said of how they were measured.
+    """
+    kind = "clips" if len(reference.sample_shape) == 4 else "images"
+    how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
+    how |= {"dtype": f"{precision} network, uint8 {kind}" if precision else f"uint8 {kind}"} | protocol
+    about = {"reference": reference.about()}
+    looked = (
+        {} if extractor is None else {name: figures[name] for name in figures if name.endswith(f"_{extractor.name}")}
+    )
+    rows: Rows = []
+    if extractor is not None and looked:
+        based = {base_metric(name, extractor.name): value for name, value in looked.items()}
+        rows += [(common | {"extractor": extractor.name, "protocol": how | extractor.protocol | about}, based)]
+    plain = {name: value for name, value in figures.items() if name not in looked}
+    return [*rows, (common | {"protocol": how | about}, plain)] if plain else rows
+
+
+def precision_of(module: nn.Module) -> str:
+    """`float32`."""
+    return str(next(module.parameters()).dtype).removeprefix("torch.")
+
+
+def adaptive(options: SampleOptions) -> bool:
+    """Whether the sampler itself decides how many steps it takes."""
+    return options.decoding.select != "count" or options.decoding.stop_entropy is not None
