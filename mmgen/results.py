@@ -72,7 +72,7 @@ ON_FEATURES = (
 )  # fmt: skip
 """Metrics that depend on a network that looks at the samples. Their full names end in its name: `fid_digits_cnn`."""
 
-IDENTITY = ("metric", "data", "mode", "extractor", "steps", "settings")
+IDENTITY = ("metric", "data", "mode", "extractor", "steps", "settings", "training_seed")
 """The fields that say what was measured. All others say how well, when and where."""
 
 
@@ -101,6 +101,8 @@ class Figure:
             `reference` that they were compared with: data, split, count and a hash of its pixels. Of clips also the
             lists behind the figure, by `per_frame` or `per_window`, which the card draws. None in rows that were
             measured before there was one.
+        training_seed: `seed_everything` of the run, where it is another than 0, so that a card may hold several
+            trainings of one recipe.
     """
 
     metric: str
@@ -119,6 +121,7 @@ class Figure:
     budget: str | None = None
     settings: str | None = None
     protocol: dict[str, Any] | None = None
+    training_seed: int | None = None
 
     def __post_init__(self) -> None:
         base = base_metric(self.metric, self.extractor)
@@ -139,7 +142,7 @@ class Figure:
         return {name: value for name, value in asdict(self).items() if value is not None or name not in _CONTEXT}
 
 
-_CONTEXT = ("mode", "extractor", "budget", "settings", "protocol")
+_CONTEXT = ("mode", "extractor", "budget", "settings", "protocol", "training_seed")
 
 
 def metric_name(base: str, extractor: str | None = None) -> str:

@@ -107,6 +107,7 @@ def run(
         "seconds": time.perf_counter() - started,
         "budget": None if saved is None else _budget(saved),
         "device": str(on),
+        "training_seed": None if saved is None else saved.config.get("seed_everything") or None,
     }
     figures = [measured(metric, value, **row, **how) for row, values in rows for metric, value in values.items()]
     _print(figures)

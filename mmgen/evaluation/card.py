@@ -195,7 +195,8 @@ def typed_figures(text: str) -> list[str]:
 def _way(figure: Figure) -> dict[str, str]:
     """What a row of the table is about, by column."""
     steps = "" if figure.steps is None else str(figure.steps)
-    return {"data": figure.data, "mode": figure.mode or "", "steps": steps, "settings": figure.settings or ""}
+    way = {"data": figure.data, "mode": figure.mode or "", "steps": steps, "settings": figure.settings or ""}
+    return way | {"training seed": "" if figure.training_seed is None else str(figure.training_seed)}
 
 
 def _cell(figure: Figure) -> str:

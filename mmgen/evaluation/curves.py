@@ -73,7 +73,12 @@ def _panels(figures: list[Figure]) -> dict[str, list[Curve]]:
 def _labels(figures: list[Figure]) -> list[str]:
     """A name for each, no longer than it takes to tell them apart."""
     parts = [[figure.mode or "reconstruction", figure.settings] for figure in figures]
-    for more in ([_steps(figure) for figure in figures], [figure.data for figure in figures]):
+    others = (
+        [_steps(figure) for figure in figures],
+        [figure.data for figure in figures],
+        [None if figure.training_seed is None else f"training seed {figure.training_seed}" for figure in figures],
+    )
+    for more in others:
         if len({tuple(each) for each in parts}) < len(parts):
             parts = [[*each, one] for each, one in zip(parts, more, strict=True)]
     return [", ".join(filter(None, each)) for each in parts]
