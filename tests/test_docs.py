@@ -17,6 +17,8 @@ import mmgen.paradigms
 from mmgen.backbone import Transformer
 from mmgen.cli.main import COMMANDS, TRAINING, main
 from mmgen.data.image_folder import ImageFolder
+from mmgen.data.sources import AtariSource
+from mmgen.data.video_folder import VideoFolder
 from mmgen.masks import CATALOGUE
 from mmgen.paradigms import Paradigm
 from mmgen.quantizers import BSQ
@@ -63,6 +65,21 @@ def test_the_example_of_the_readme_samples_a_run(tmp_path: Path, monkeypatch: py
     names = run("README.md")
     assert names["state"].committed.all()
     assert names["images"].shape == (10, *names["model"].tokenizer.sample_shape)
+
+
+def test_the_example_of_the_video_walk_steers_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tokenizer = tiny_runs.video_tokenizer_run(Path("runs/atari_bsq"))
+    told = {"frames": 4, "size": 32, "channels": 1, "clips": 2, "held_out": 2}
+    data = {"class_path": "mmgen.data.Atari", "init_args": {"tokenizer": str(tokenizer), **told}}
+    paradigm = {"class_path": "mmgen.paradigms.FrameAutoregressive", "init_args": {"window": 2}}
+    names = AtariSource(**told).action_names
+    tiny_runs.generator_run(Path("runs/atari_boxing"), tokenizer, 0, paradigm, names, 15.0, "spatial", data)
+    names = run("docs/video.md")
+    assert Path("up.mp4").stat().st_size > 100
+    assert names["clips"].shape == names["sampled"].clips.shape == (2, 1, 10, 32, 32)
+    same = (names["clips"] == names["sampled"].clips).flatten(2).all(2)[:, 0]
+    assert same.tolist() == [True, False]  # the clip that goes up either way, and the one that turns
 
 
 # The site.
@@ -161,33 +178,45 @@ def test_nothing_is_left_unmade_on_the_site(site: Path) -> None:
         assert pages[f"guides/{guide.stem}.html"].count("<math ") == formulas
 
 
-# The tutorial.
+# The walks.
+
+WALKS = {
+    "tutorial": ["fit", "evaluate", "reconstruct", "tokenize", "sample", "compress", "decompress", "export"],
+    "video": ["demo", "fit", "evaluate", "reconstruct", "tokenize", "sample", "play", "gallery"],
+}
+"""Page -> the commands that it cannot do without."""
+
+Command = list[str]
 
 
 @pytest.fixture
-def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands of the tutorial, in a folder that holds its recipes and images, and nothing else."""
-    text = (ROOT / "docs/tutorial.md").read_text()
+def walk(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Command]:
+    """The commands of a page, in a folder that holds its recipes and samples, those of the repository, and no more."""
+    text = (ROOT / f"docs/{page}.md").read_text()
     for recipe in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         (tmp_path / recipe.split()[1]).write_text(recipe)
     ImageFolder.make_fake(tmp_path / "photos")
+    VideoFolder.make_fake(tmp_path / "clips")
+    for folder in ("tokenizers", "experiments"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [shlex.split(line, comments=True) for line in "".join(blocks).replace("\\\n", " ").splitlines()]
     return [words for words in lines if words]
 
 
-def test_the_tutorial_walks_the_whole_way(tutorial: list[list[str]]) -> None:
-    assert {words[0] for words in tutorial} == {"mmgen"}
-    walk = ["fit", "evaluate", "reconstruct", "tokenize", "sample", "compress", "decompress", "export"]
-    assert set(walk) <= {words[1] for words in tutorial}
+@pytest.mark.parametrize("page", WALKS)
+def test_a_walk_goes_the_whole_way(page: str, walk: list[Command]) -> None:
+    assert {words[0] for words in walk} == {"mmgen"}
+    assert set(WALKS[page]) <= {words[1] for words in walk}
 
 
-def test_the_commands_of_the_tutorial_are_understood(
-    tutorial: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("page", WALKS)
+def test_the_commands_of_a_walk_are_understood(
+    walk: list[Command], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken = []
-    for _, command, *words in tutorial:
+    for _, command, *words in walk:
         if command in TRAINING:
             assert main([command, *words, "--print_config"]) == 0, capsys.readouterr().err
             continue
@@ -200,18 +229,21 @@ def test_the_commands_of_the_tutorial_are_understood(
         with monkeypatch.context() as patch:
             patch.setattr(module, "run", note)
             assert main([command, *words]) == 0, capsys.readouterr().err
-    assert len(taken) == sum(words[1] not in TRAINING for words in tutorial)
-    assert set(read_before_written(tutorial)) <= {"my_tokenizer.yaml", "my_generator.yaml", "photos"}
+    assert len(taken) == sum(words[1] not in TRAINING for words in walk)
+    assert [first for first in read_before_written(walk) if not Path(first).exists()] == []
 
 
-def read_before_written(commands: list[list[str]]) -> Iterator[str]:
+def read_before_written(commands: list[Command]) -> Iterator[str]:
     """The first parts of the paths that a command names and no command before it has made."""
     made: set[str] = set()
     for _, command, *words in commands:
         named = dict(zip(words, words[1:]))
         written = named.get("--out") or named.get("--run")
         if command == "fit" and written is None:
-            written = f"runs/{Path(named['--config']).stem}"
-        paths = [word for word in words if re.fullmatch(r"\w+[/.][\w/.]*[a-z]\w*", word)]
+            recipe = Path(named["--config"])
+            written = f"runs/{recipe.parent.name if recipe.name == 'config.yaml' else recipe.stem}"
+        if command == "demo" and written is None:
+            written = f"runs/demo-{words[0]}"
+        paths = [word for word in words if re.fullmatch(r"\w+[/.][\w/.-]*[a-z]\w*", word)]
         yield from (path.split("/")[0] for path in paths if path != written and path not in made)
         made |= {written} if written else set()

@@ -20,7 +20,7 @@ from mmgen.paradigms import NoiseProcess, Paradigm
 from mmgen.quantizers import Quantizer
 from mmgen.tokenizers import Tokenizer
 
-FROM_DATA = ("spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "seed")
+FROM_DATA = ("spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "action_names", "fps", "seed")
 """What the command line fills in (mmgen/cli/fit.py)."""
 
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
@@ -105,7 +105,7 @@ def value(default: Any) -> str:
     """A default as YAML has it."""
     if default is None or isinstance(default, bool):
         return {None: "`null`", True: "`true`", False: "`false`"}[default]
-    return "`[]`" if default == () else f"`{default}`"
+    return f"`{list(default) if isinstance(default, tuple) else default}`"
 
 
 def plain(text: str) -> str:

@@ -21,7 +21,7 @@ def pages() -> Iterator[tuple[str, str, str]]:
 def pictures() -> Iterator[tuple[str, str, bytes]]:
     """(path in the site, path in the repository, content) of the pictures that cards show."""
     for kind in KINDS:
-        for file in sorted((ROOT / kind).glob("*/*.png")):
+        for file in sorted(each for each in (ROOT / kind).glob("*/*") if each.suffix in (".png", ".svg")):
             source = str(file.relative_to(ROOT))
             yield f"recipes/{source}", source, file.read_bytes()
 

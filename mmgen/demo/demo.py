@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import yaml
 
@@ -19,7 +19,7 @@ from mmgen.data.sources import Source
 from mmgen.demo.budget import Measured, Plan, plan
 from mmgen.demo.findings import Findings
 from mmgen.demo.folder import DemoFolder
-from mmgen.demo.settings import Settings
+from mmgen.demo.settings import Settings, repeating
 from mmgen.demo.stages import Stage, Walk
 from mmgen.gallery.collect import logged
 from mmgen.gallery.page import duration
@@ -56,9 +56,10 @@ class Demo(ABC):
     def run(self) -> Findings:
         """All stages but the last, which is to tell of them."""
         self._fit("tokenizer", self.settings.tokenizer, list(self.settings.tokenizer_options))
-        source = open_source(str(self._path("tokenizer")))
+        data = self._data_of_tokens()
+        source = open_source(str(self._path("tokenizer") if data is None else data))
         self.look(source)
-        self._tokenize()
+        self._tokenize(data)
         planned = self._calibrate()
         self._fit("generator", self.settings.generator, self._generator_options(planned))
         return self.find(source, load_generator(self._path("generator")), planned)
@@ -103,14 +104,27 @@ class Demo(ABC):
             fit.run("fit", words)
         self.folder.finish(key, self.walk.gone)
 
-    def _tokenize(self) -> None:
+    def _data_of_tokens(self) -> Path | None:
+        """A file that says what becomes tokens; None where that is what the tokenizer was trained on."""
+        options = self.settings.data_options
+        if options is None:
+            return None
+        data = self._recipe()["data"]
+        kept = {name: value for name, value in data["init_args"].items() if name != "tokenizer"}
+        file = self._path("data.yaml")
+        file.write_text(yaml.safe_dump({"data": data | {"init_args": kept | options}}, sort_keys=False))
+        return file
+
+    def _tokenize(self, data: Path | None) -> None:
         from mmgen.cli import tokenize
 
-        self.commands.append(f"mmgen tokenize {self._path('tokenizer')} --out {self._path('tokens')}")
-        if self.folder.found("tokens") is not None and self._path("tokens").is_dir():
+        named = None if data is None else str(data)
+        path, out = str(self._path("tokenizer")), self._path("tokens")
+        self.commands.append(repeating("tokenize", tokenize.run, tokenizer=path, out=str(out), data=named))
+        if self.folder.found("tokens") is not None and out.is_dir():
             return self.walk.skip("tokens")
         with self.walk.stage("tokens"), _hushed():
-            tokenize.run(str(self._path("tokenizer")), out=str(self.folder.free("tokens")))
+            tokenize.run(path, out=str(self.folder.free("tokens")), data=named)
         self.folder.finish("tokens", self.walk.gone)
 
     def _calibrate(self) -> Plan:
@@ -174,10 +188,13 @@ class Demo(ABC):
     def _wanted(self) -> int:
         """The recipe's steps, or those that the options name."""
         given = [word.partition("=") for word in self.settings.generator_options]
-        recipe = yaml.safe_load((recipes_root() / self.settings.generator).read_text())
-        return next(
-            (int(value) for name, _, value in given if name == "--trainer.max_steps"), recipe["trainer"]["max_steps"]
-        )
+        wanted: int = self._recipe()["trainer"]["max_steps"]
+        return next((int(value) for name, _, value in given if name == "--trainer.max_steps"), wanted)
+
+    def _recipe(self) -> dict[str, Any]:
+        """The generator's."""
+        recipe: dict[str, Any] = yaml.safe_load((recipes_root() / self.settings.generator).read_text())
+        return recipe
 
 
 @contextlib.contextmanager

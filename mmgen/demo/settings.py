@@ -20,6 +20,8 @@ class Settings:
         generator: recipe.
         tokenizer_options: of `mmgen fit`, as `--name=value`, behind the recipe.
         generator_options: the same.
+        data_options: arguments of the generator recipe's data, whose samples become the tokens; None for the samples
+            that the tokenizer was trained on.
         sampling: mode -> options of `mmgen sample` and `mmgen evaluate`; the default ones for a mode that is not named.
         samples: numbers of samples a mode that figures may be measured over, the best first.
         timed_steps: of the generator, before the time for all of them is planned; even.
@@ -30,6 +32,7 @@ class Settings:
     generator: str
     tokenizer_options: tuple[str, ...] = ()
     generator_options: tuple[str, ...] = ()
+    data_options: dict[str, Any] | None = None
     sampling: dict[str, dict[str, Any]] = field(default_factory=dict)
     samples: tuple[int, ...]
     timed_steps: int = 20
@@ -38,7 +41,8 @@ class Settings:
     def record(self) -> dict[str, Any]:
         """What the stages that are kept depend on."""
         recipes = {name: (recipes_root() / name).read_text() for name in (self.tokenizer, self.generator)}
-        return {"recipes": recipes, "options": [list(self.tokenizer_options), list(self.generator_options)]}
+        options = [list(self.tokenizer_options), list(self.generator_options), self.data_options]
+        return {"recipes": recipes, "options": options}
 
 
 def repeating(name: str, run: Callable[..., Any], **given: Any) -> str:

@@ -56,7 +56,9 @@ def chart(curve: Curve, colours: dict[str, str]) -> Markup:
         "chart.html",
         label=f"{curve.title}, {curve.unit} over {last:,.0f} {curve.axis}: {told}.",
         ticks_y=[{"at": y(tick), "text": f"{tick:g}"} for tick in ticks],
-        ticks_x=[{"at": x(tick), "text": f"{tick:,.0f}"} for tick in nice_ticks(0, last) if tick <= last],
+        ticks_x=[
+            {"at": x(tick), "text": f"{tick:,.0f}"} for tick in nice_ticks(0, last) if tick <= last and tick % 1 == 0
+        ],
         axis=curve.axis,
         marks=[{"at": x(place), "text": text} for place, text in curve.marks.items()],
         drawn=drawn,

@@ -126,9 +126,9 @@ def duration(seconds: float) -> str:
 
 
 def figure(value: float, name: str = "") -> str:
-    """A figure in the form that its metric's name calls for: shares as percentages, the rest with three digits."""
+    """A figure in the form that its metric's name calls for: shares as percentages unless tiny, the rest with four digits."""
     if name.startswith(("class_accuracy", "accuracy", "code_usage", "precision", "recall")):
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f} %" if value == 0 or abs(value) >= 0.0005 else f"{value:.2g}"
     if name.startswith("seconds"):
         return duration(value)
     return f"{value:,.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.4g}"

@@ -18,7 +18,7 @@ COLOURS: dict[str, tuple[str, Colour]] = {
     "frame": ("blue", (66, 140, 224)),
 }
 OTHER = ("grey", (150, 150, 150))
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def title(mode: str) -> str:

@@ -46,7 +46,7 @@ def continuous(head: Head, paradigm: str) -> LinearHead:
     """The head, if it is one of continuous tokens; UserError naming the paradigm that needs it."""
     if not isinstance(head, LinearHead):
         raise UserError(
-            f"{paradigm} generates continuous tokens and this tokenizer yields discrete ones; take KLImageTokenizer or"
-            " a diffusers autoencoder, or BlockDiffusion as the paradigm"
+            f"{paradigm} generates continuous tokens and this tokenizer yields discrete ones; take one with a Gaussian"
+            " bottleneck or a diffusers autoencoder, or BlockDiffusion as the paradigm"
         )
     return head

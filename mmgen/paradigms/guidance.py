@@ -62,7 +62,7 @@ class GuidedGenerator:
         capacity: int = 0,
         actions: Tensor | None = None,
     ) -> None:
-        if guidance.scale != 1 and not generator.classes:
+        if guidance.scale != 1 and not (generator.classes or generator.actions):
             raise UserError(
                 f"guidance scale {guidance.scale} needs a conditional model, and this one was trained without classes"
             )

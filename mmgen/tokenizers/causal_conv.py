@@ -67,7 +67,7 @@ class CausalConvTokenizer(VideoTokenizer):
         side, stride = image_size // math.prod(strides), math.prod(times)
         if patch < 1 or side % patch or quantizer.dim % patch**2:
             raise UserError(
-                f"patch {patch} must divide the side of {side} latents, and its square the {quantizer.dim} numbers a token"
+                f"patch {patch} must divide the side of {side} latents, its square the {quantizer.dim} numbers a token"
             )
         self.patch = patch
         self.sample_shape = (channels, frames, image_size, image_size)

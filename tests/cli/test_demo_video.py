@@ -40,7 +40,7 @@ model:
     warmup_steps: 0
 data:
   class_path: MovingDigits
-  init_args: {{frames: 6, size: 32, clips: 24, held_out: 8, global_batch_size: 4, folder: FOLDER}}
+  init_args: {{frames: 4, size: 32, clips: 24, held_out: 8, global_batch_size: 4, folder: FOLDER}}
 """
 GENERATOR = f"""{COMMON}
 model:
@@ -51,7 +51,9 @@ model:
     positions: spatial
     lr: 1.0e-3
     warmup_steps: 0
-data: {{class_path: MovingDigits, init_args: {{tokenizer: none, global_batch_size: 4}}}}
+data:
+  class_path: MovingDigits
+  init_args: {{frames: 6, size: 32, global_batch_size: 4, folder: FOLDER, tokenizer: runs/another}}
 """
 
 
@@ -60,11 +62,13 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo over noise that moves, with models of a few numbers and a few steps."""
     monkeypatch.chdir(tmp_path)
     folder = DigitsSource.make_fake(tmp_path / "digits", 60)["folder"]
-    (tmp_path / "tokenizer.yaml").write_text(TOKENIZER.replace("FOLDER", str(folder)))
-    (tmp_path / "generator.yaml").write_text(GENERATOR)
+    for name, recipe in (("tokenizer", TOKENIZER), ("generator", GENERATOR)):
+        (tmp_path / f"{name}.yaml").write_text(recipe.replace("FOLDER", str(folder)))
     tiny = VideoSettings(
         tokenizer=str(tmp_path / "tokenizer.yaml"),
         generator=str(tmp_path / "generator.yaml"),
+        tokenizer_options=(),
+        data_options={"clips": 20, "held_out": 8},
         sampling={"block": {"temperature": 0.9}},
         samples=(4,),
         timed_steps=2,
@@ -128,6 +132,11 @@ def test_an_interrupted_demo_goes_on_and_its_commands_repeat_its_clips_and_its_f
     for clips, told in ((mode.shown, "--context held_out"), (mode.rolled, "--frames 12"), (mode.drawn, "--class")):
         line = next(each for each in commands if " sample " in each and told in each)
         assert torch.equal(tokens_of(line, told), clips.tokens)
+    assert any(" tokenize " in each and each.endswith("--data runs/demo-video/data.yaml") for each in commands)
+    line = next(each for each in commands if " evaluate " in each and "/tokenizer" in each)
+    assert main([*shlex.split(line)[1:], "--out", "kept.json"]) == 0
+    kept = {row["metric"]: row["value"] for row in json.loads(Path("kept.json").read_text())}
+    assert metrics["reconstruction"]["psnr_db"] == pytest.approx(kept["psnr_db"], rel=1e-4)
     for name, told in (("prediction", "--num 4"), ("rollout", "--rollout 2")):
         line = next(each for each in commands if " evaluate " in each and told in each)
         assert line == made[name]["command"]

@@ -1,5 +1,6 @@
 import re
 
+import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -66,3 +67,19 @@ def test_a_chart_draws_within_its_axes_and_tells_where_lines_end() -> None:
 
 def test_a_chart_of_one_value_is_drawn() -> None:
     assert chart(Curve("Run", "nats", {"ar": [(10, 2.0)]}), {}).count("<polyline") == 1
+
+
+def test_frames_are_counted_in_whole_numbers() -> None:
+    points = [(float(frame), 1.0 + frame) for frame in range(5, 13)]
+    drawn = chart(Curve("Run", "dB", {}, {"copy": points}, "frames", {4.0: "predicted"}), {})
+    assert re.findall(r'text-anchor="middle">([^<]*)<', drawn) == ["0", "5", "10"]
+    assert ">frames<" in drawn
+    mark = re.search(r'class="mark" x1="([^"]*)"', drawn)
+    assert mark is not None
+    assert float(mark[1]) == pytest.approx(LEFT + (RIGHT - LEFT) * 4 / 12, abs=0.1)
+    assert ">predicted<" in drawn
+
+
+def test_few_values_are_drawn_as_they_are() -> None:
+    points = [(float(frame), float(frame % 2)) for frame in range(1, 65)]
+    assert smoothed(points) == points

@@ -24,6 +24,7 @@ def test_figures_are_as_precise_as_a_person_cares_for() -> None:
     assert figure(14.256789, "fid_digits_cnn") == "14.26"
     assert figure(0.0123, "seconds_per_sample") == "12.3 ms"
     assert figure(49.0, "forward_passes") == "49"
+    assert figure(2.4e-15, "code_usage") == "2.4e-15"  # of more codes than there are tokens
 
 
 def test_a_command_is_copied_as_it_was() -> None:

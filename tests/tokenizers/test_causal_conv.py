@@ -212,6 +212,25 @@ def test_any_quantizer_is_a_bottleneck(name: str) -> None:
     assert all(torch.equal(before[key], value) for key, value in tokenizer.state_dict().items())
 
 
+@torch.no_grad()
+def test_a_patch_of_latents_is_one_token() -> None:
+    """The same convolutions, whose latents stand together by squares, channel by channel."""
+    torch.manual_seed(0)
+    plain = CausalConvTokenizer(Gaussian(2), 7, 16, width=4, downsample=4)
+    patched = CausalConvTokenizer(Gaussian(8), 7, 16, width=4, downsample=4, patch=2)
+    for own, other in zip(patched.parameters(), plain.parameters(), strict=True):
+        own.copy_(other)
+    x = clips(2, 7, size=16)
+    single, tokens = plain.encode(x), patched.encode(x)
+    assert patched.spec.grid == tokens.grid == (4, 2, 2)
+    squares = "b (t h p w q) c -> b (t h w) (c p q)"
+    assert torch.equal(rearrange(single.values, squares, t=4, h=2, p=2, q=2), tokens.values)
+    assert torch.equal(patched.decode(tokens), plain.decode(single))
+    stream = patched.streaming()
+    parts = [stream.encode(chunk).values for chunk in x.split([3, 4], dim=2)]
+    torch.testing.assert_close(torch.cat(parts, 1), tokens.values, atol=1e-5, rtol=1e-5)
+
+
 def test_training_resumes_bit_for_bit() -> None:
     tokenizer, x = small().train(), clips(3, 7)
     resumed = small(frames=3).train()  # no weight depends on the number of frames
@@ -296,6 +315,8 @@ def test_bfloat16_autocast_and_weights() -> None:
         ({"downsample": 3}, "downsample 3 is not a power of two"),
         ({"frames": 0}, "frames must be at least 1, got 0"),
         ({"width": 0}, "must be at least 1"),
+        ({"patch": 3}, "patch 3 must divide the side of 2 latents, its square the 3 numbers a token"),
+        ({"patch": 2}, "patch 2 must divide the side of 2 latents"),
         ({"time_stride": 3}, "time_stride 3 is not a power of two from 1 to 4; give the steps as a list"),
         ({"time_stride": 8}, "time_stride 8 is not a power of two from 1 to 4"),
         ({"time_stride": 0}, "time_stride 0 is not a power of two"),

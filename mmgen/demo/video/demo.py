@@ -45,7 +45,7 @@ class VideoDemo(Demo):
         held_out = Reference.held_out(source, self.settings.kept)
         self.extractor = get_video_extractor(self.settings.extractor, held_out.sample_shape)
         with self.walk.stage("reconstruction"), progress_bar("reconstructing", len(held_out)) as progress:
-            self.commands.append(self._evaluate("tokenizer", num=self.settings.kept))
+            self.commands.append(self._evaluate("tokenizer", data=self._data_of_tokens(), num=self.settings.kept))
             tokenizer = load_tokenizer(self._path("tokenizer"))
             self.kept = measure_video_tokenizer(tokenizer, held_out, self.extractor, progress=progress)
 
