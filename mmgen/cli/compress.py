@@ -45,6 +45,8 @@ def run(
         raise UserError(f"the folder of --out {out} does not exist; make it, or choose another")
     loaded = load_generator(path).to(pick_device(device))
     tokenizer = require_tokenizer(loaded)
+    if loaded.spec.modality != "image":
+        raise UserError(f"{path} makes {loaded.spec.modality}s, and compress codes images; name a run of images")
     autoregressive_mode(loaded, mode)  # its error comes before the work
     classes = [name.strip() for name in class_.split(",")]
     if len(classes) not in (1, len(files)):

@@ -51,8 +51,8 @@ def run(
             clips of its own.
         frames: of a generator of clips: how many to predict; by default as many as a clip of training leaves.
         rollout: of a generator of clips: predict on to so many times the length of training, and measure its drift.
-        data: `digits`, `emoji` or `photos`, a YAML file with a `data` section, or a run; by default what the run was
-            trained on.
+        data: `digits`, `emoji`, `photos`, `moving_digits`, `atari`, a YAML file with a `data` section, or a run; by
+            default what the run was trained on.
         reference: images of the same form as samples.npz to compare with, in the place of `data`.
         extractor: looks at the samples: digits_cnn (trained on first use, kept in runs/classifier-digits), efflite0
             (EfficientNet-Lite0 of ImageNet), inception (needs `weights`) or pixels. By default digits_cnn for digits,

@@ -36,8 +36,8 @@ class Autoregressive(Paradigm):
 
     Args:
         mask: who may see whom; one under which a position sees a later one is refused.
-        window: frames in all that a token sees, its own among them, in training and in sampling, where older ones leave
-            the cache; None for all.
+        window: frames in all that a token sees, its own among them, in training and in sampling, where older ones
+            leave the cache; None for all.
         sink: frames at the beginning that stay visible besides.
     """
 

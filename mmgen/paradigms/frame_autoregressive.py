@@ -44,8 +44,8 @@ class FrameAutoregressive(Paradigm):
 
     Args:
         mask: who may see whom; one under which a frame sees a later one is refused.
-        window: frames in all that a frame sees, in training and in sampling, where older ones leave the cache; None for
-            all.
+        window: earlier frames that a frame sees, in training and in sampling, where older ones leave the cache; None
+            for all.
         sink: frames at the beginning that stay visible besides.
         context_noise: the largest share of the tokens of a frame that are replaced by random ones where it is a history
             in training.

@@ -11,7 +11,7 @@ from mmgen.cli.main import main
 from mmgen.imaging import read_image, save_png, to_uint8
 from mmgen.store import load_generator
 from mmgen.tokens import Tokens
-from tests.tiny_runs import MIXTURE, generator_run, tokenizer_run
+from tests.tiny_runs import MIXTURE, generator_run, tokenizer_run, video_run, video_tokenizer_run
 
 MASKED = {"class_path": "mmgen.paradigms.Masked", "init_args": {"steps": 3}}
 FILES = [f"{number}.png" for number in range(5)]
@@ -27,6 +27,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         generator_run(Path("gen"), tokenizer)
         generator_run(Path("plain"), tokenizer, classes=0)
         generator_run(Path("bare"), None)
+        video_run(Path("clips"), video_tokenizer_run(Path("clip_tok")))
         generator_run(Path("masked"), tokenizer, paradigm=MASKED)
         generator_run(Path("another"), tokenizer, classes=2, paradigm=MIXTURE)
         source = torch.Generator().manual_seed(0)
@@ -95,6 +96,7 @@ CASES = {
     "no run": ("compress nowhere 0.png --out y.mmg", "nowhere does not exist"),
     "a tokenizer": ("compress tok 0.png --out y.mmg", "tok is a tokenizer, but a generator is needed"),
     "no tokenizer": ("compress bare 0.png --out y.mmg", "bare has no tokenizer"),
+    "clips": ("compress clips 0.png --out y.mmg", "clips makes videos, and compress codes images"),
     "no mode": ("compress masked 0.png --out y.mmg", "it has no autoregressive mode, only masked"),
     "wrong mode": ("compress gen 0.png --out y.mmg --mode block", "the ones for that are ar"),
     "no image": ("compress gen none.png --out y.mmg", "image none.png does not exist"),

@@ -30,7 +30,16 @@ def name_of(path):
 
 
 # What a recipe of full size needs to pass in seconds, on data of its own kind.
+_TINY = ("dim=16", "heads=2", "depth=1")
 LIGHTER = {
+    "ucf101_bsq_vit": [
+        *(f"--model.tokenizer.{part}.{option}" for part in ("encoder", "decoder") for option in _TINY),
+        "--data.global_batch_size=2", "--data.frames=3", "--model.tokenizer.frames=3",
+    ],
+    "ucf101_kl": ["--model.tokenizer.width=8", "--data.global_batch_size=2"],
+    "moving_digits_bsq": ["--model.tokenizer.width=8"],
+    "moving_digits_kl": ["--model.tokenizer.width=8"],
+    "atari_bsq": ["--model.tokenizer.width=8"],
     "imagenet_vqgan": [
         "--model.perceptual=null", "--model.adversarial.start=0", "--model.tokenizer.width=32",
         "--model.tokenizer.quantizer.codes=16", "--trainer.precision=32-true", "--data.global_batch_size=2",
@@ -49,6 +58,7 @@ def data(tmp_path_factory):
         if kind not in made:
             made[kind] = kind.make_fake(tmp_path_factory.mktemp(kind.__name__))
         here = [f"--data.{name}={value}" for name, value in made[kind].items()]
+        here += [f"--data.{name}=null" for name in section["init_args"] if name.endswith("_list")]
         return here + (["--data.num_workers=0"] if section["init_args"].get("num_workers") else [])
 
     return options
@@ -114,7 +124,8 @@ def test_a_tokenizer_recipe_trains_and_loads(recipe, data, tmp_path):
     tokenizer = load_tokenizer(run)
     tokens = tokenizer.encode(samples)
     assert tokenizer.decode(tokens).shape == samples.shape
-    assert tokens.grid == tokenizer.spec.grid
+    clips = tokenizer.spec.modality == "video"  # of any length
+    assert tokens.grid == (tokenizer.spec.with_frames(samples.shape[2]) if clips else tokenizer.spec).grid
 
 
 @pytest.mark.parametrize("recipe", EXPERIMENTS, ids=name_of)
@@ -129,7 +140,7 @@ def test_an_experiment_trains_resumes_and_samples_in_every_mode(recipe, data, to
         assert (
             main(["sample", str(run), "--mode", mode, "--num=1", "--steps=1", "--device=cpu", "--out", str(out)]) == 0
         )
-        assert (out / "grid.png").is_file()
+        assert (out / ("sheet.png" if loaded.spec.modality == "video" else "grid.png")).is_file()
 
 
 def test_the_digit_generators_share_one_budget():
@@ -140,6 +151,21 @@ def test_the_digit_generators_share_one_budget():
         recipe["model"]["init_args"].pop("noise_level", None)  # uniform corruption cannot do without
         recipe["data"]["init_args"].pop("tokenizer")  # continuous and discrete tokens
     assert all(recipe == read[0] for recipe in read)
+
+
+def test_complete_and_masked_teacher_forcing_differ_by_the_history_at_equal_compute():
+    """A row of one copy is half as long as one of two."""
+    complete, masked = (
+        yaml.safe_load((ROOT / "experiments" / name / "config.yaml").read_text())
+        for name in ("moving_digits_magi", "moving_digits_masked")
+    )
+    histories = [each["model"]["init_args"]["paradigm"]["init_args"].pop("history") for each in (complete, masked)]
+    assert histories == ["complete", "corrupted"]
+    steps = [each["trainer"].pop("max_steps") for each in (complete, masked)]
+    assert steps[1] == 2 * steps[0]
+    for each in (complete, masked):
+        each["trainer"].pop("val_check_interval")
+    assert complete == masked
 
 
 def test_the_digit_tokenizers_differ_by_their_quantizer():

@@ -32,12 +32,12 @@ class VideoDemo(Demo):
     settings: VideoSettings
     stages: ClassVar = [
         Stage("tokenizer", "Train the tokenizer: clips to tokens and back", 130),
-        Stage("reconstruction", "Measure what the tokenizer keeps, whole and in a stream", 10),
-        Stage("tokens", "Write all clips as tokens, once", 30),
+        Stage("reconstruction", "Measure what the tokenizer keeps, whole and in a stream", 12),
+        Stage("tokens", "Write all clips as tokens, once", 50),
         Stage("calibration", "Time a few steps and predictions, to plan the rest", 25),
-        Stage("generator", "Train the generator, frame after frame", 260),
+        Stage("generator", "Train the generator, frame after frame", 250),
         Stage("samples", "Go on with held-out clips, roll out, draw new ones, and measure", 60),
-        Stage("page", "Draw the page", 15),
+        Stage("page", "Draw the page", 10),
     ]
 
     def look(self, source: Source) -> None:

@@ -8,8 +8,8 @@ from mmgen.demo.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSettings(Settings):
-    """The defaults are the demo. The tokenizer is trained for a quarter of its recipe's steps and the generator on fewer
-    clips, so that all of it fits into the time.
+    """The defaults are the demo. So that it fits into the time, the tokenizer is trained for a quarter of its recipe's
+    steps, and the generator on fewer clips.
 
     Args:
         kept: held-out clips that the tokenizer is measured on.
@@ -30,7 +30,7 @@ class VideoSettings(Settings):
         "--trainer.val_check_interval=300",
         "--data.held_out=100",
     )
-    data_options: dict[str, Any] | None = field(default_factory=lambda: {"clips": 2400, "held_out": 100})
+    data_options: dict[str, Any] | None = field(default_factory=lambda: {"clips": 1200, "held_out": 100})
     samples: tuple[int, ...] = (100, 60, 40, 20)
     timed_samples: int = 8
     kept: int = 100
