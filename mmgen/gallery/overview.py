@@ -64,5 +64,5 @@ def overview(folders: list[Path], out: Path) -> str:
         for folder in folders
     ]
     count = f"{word(len(rows))} demo{'s' if len(rows) != 1 else ''}"
-    lead = f"{count.capitalize()}, each from real data to samples, trained from scratch on this machine."
+    lead = f"{count.capitalize()}, each from real data to samples, trained from scratch."
     return str(fill("overview.html", title="What was learned", lead=lead, rows=rows, style=inline("page.css"))) + "\n"

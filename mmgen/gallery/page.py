@@ -126,7 +126,7 @@ def duration(seconds: float) -> str:
 
 
 def figure(value: float, name: str = "") -> str:
-    """A figure in the form that its metric's name calls for: shares as percentages unless tiny, others in four digits."""
+    """A figure in the form that its metric's name calls for: shares in percent unless tiny, others in four digits."""
     if name.startswith(("class_accuracy", "accuracy", "code_usage", "precision", "recall")):
         return f"{100 * value:.1f} %" if value == 0 or abs(value) >= 0.0005 else f"{value:.2g}"
     if name.startswith("seconds"):
