@@ -28,6 +28,11 @@ _RENAMED = {
         "context_noise",
         "0 to 1, noise on a finished block or frame that later ones see (block modes), against drift.",
     ),
+    "together": (
+        SampleOptions,
+        "together",
+        "blocks or frames made at the same time (block modes trained on corrupted histories).",
+    ),
 }
 """Option -> class, field, and what it is in a command's help."""
 
@@ -81,7 +86,7 @@ def sample_options(given: dict[str, Any]) -> SampleOptions:
     chosen = SAMPLING | given
     rules = {field.name: chosen[field.name] for field in dataclasses.fields(Decoding)}
     guidance = Guidance(chosen["cfg"], chosen["cfg_schedule"])
-    return SampleOptions(chosen["steps"], guidance, Decoding(**rules), chosen["context_noise"])
+    return SampleOptions(chosen["steps"], guidance, Decoding(**rules), chosen["context_noise"], chosen["together"])
 
 
 def settings(given: dict[str, Any]) -> str | None:

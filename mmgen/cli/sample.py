@@ -94,6 +94,7 @@ def run(
         "guidance": dataclasses.asdict(samples.options.guidance),
         "decoding": dataclasses.asdict(samples.options.decoding),
         "context_noise": samples.options.context_noise,
+        "together": samples.options.together,
         "trained_steps": loaded.step,
         "device": str(loaded.generator.device),
         "torch": torch.__version__,

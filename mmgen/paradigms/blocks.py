@@ -139,19 +139,22 @@ class Blockwise(Paradigm):
         return torch.cat([data[:, : row.read], noised], dim=1), layout
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
-        """Block after block; `keep` may fix any positions up to and in the block of the first unknown one.
+        """Block after block, or several at a time; `keep` may fix any positions up to and in the block of the first
+        unknown one.
 
         A finished block enters the cache together with the first pass over the next one, so that it costs no pass of
         its own and is never computed again.
         """
         options.decoding.require_supported(f"mode {self.mode!r}")
+        if self.history == "complete":
+            options.require_alone("with a complete history no block ever saw an unfinished one")
         row = self.row(generator, request.whole(generator), request.labels.device)
         canvas = Canvas(generator, request, row.order)
         unit = row.unit[: canvas.length]
         canvas.require_reachable(unit, self.mode)
         copy, twin = (pad(part.slice(0, canvas.length), canvas.lengths) for part in (row.clean, row.noisy))
         stored = copy if self.history == "complete" else twin
-        longest = max(end - begin for begin, end in zip(row.bounds, row.bounds[1:]))
+        longest = options.together * max(end - begin for begin, end in zip(row.bounds, row.bounds[1:]))
         model = GuidedGenerator(
             generator,
             request.labels,
@@ -162,10 +165,7 @@ class Blockwise(Paradigm):
         passes, step = Passes(model, self.mask, self.window, row.prefix, canvas), 0
         frames = Frames(model, request, row.noisy)
         yield canvas.state(0, 0, 0)
-        for block, (begin, end) in enumerate(zip(row.bounds, row.bounds[1:])):
-            here = slice(begin, min(end, canvas.length))
-            if here.start >= here.stop:
-                break
+        for block, here in _turns(row.bounds, canvas, options.together):
             frames.reach(here)
             passes.begin(twin.slice(here.start, here.stop))
             for tokens, committed in self.fill(passes, canvas, here, block, request, options):
@@ -192,6 +192,18 @@ class Blockwise(Paradigm):
     @abstractmethod
     def remember(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> "Context":
         """A finished block as it enters the cache, with that share of noise."""
+
+
+def _turns(bounds: list[int], canvas: Canvas, together: int) -> Iterator[tuple[int, slice]]:
+    """The blocks that are made at the same time, the number of the first and all their positions; given ones are alone,
+    since they are seen as they are by the others.
+    """
+    block = 0
+    while block + 1 < len(bounds) and bounds[block] < canvas.length:
+        given = bool(canvas.committed[:, bounds[block] : bounds[block + 1]].all())
+        last = block + 1 if given else min(block + together, len(bounds) - 1)
+        yield block, slice(bounds[block], min(bounds[last], canvas.length))
+        block = last
 
 
 @dataclass(frozen=True, eq=False)

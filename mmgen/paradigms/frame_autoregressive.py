@@ -92,6 +92,7 @@ class FrameAutoregressive(Paradigm):
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """A frame a step; `keep` may fix any positions up to and in the first frame that is not all known."""
         options.decoding.require_supported(f"mode {self.mode!r}")
+        options.require_alone(f"mode {self.mode!r} makes each frame in one pass")
         grid, start = request.whole(generator), generator.prefix_length
         size = grid[1] * grid[2]
         canvas = Canvas(generator, request)

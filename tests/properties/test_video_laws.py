@@ -139,9 +139,7 @@ def test_a_frame_is_predicted_without_itself_or_what_comes_later(paradigm: Parad
             blind[:, : here.stop] = True
         else:
             blind[:, : here.start] = not isinstance(paradigm, Masked | MaskedDiffusion)
-            if (
-                row.hidden is not None and paradigm is not WINDOWED["halves"]
-            ):
+            if row.hidden is not None and paradigm is not WINDOWED["halves"]:
                 hidden = row.hidden[:, -8:]
                 wholly = hidden[:, here].all(1)
                 blind[wholly, here] = True
@@ -266,6 +264,30 @@ def first(part: Any, count: int, rows: int) -> Any:
         None if hidden is None else hidden[:, :kept],
         None if levels is None else levels[:, :kept],
     )
+
+
+@pytest.mark.parametrize("name", ["hidden-history", "hidden-history-noise", "forcing", "forcing-noise", "forcing-all"])
+@pytest.mark.parametrize("together", [3, 16])
+@torch.inference_mode()
+def test_frames_that_are_made_together_see_what_training_shows(name: str, together: int) -> None:
+    """From one frame after the other to all at once: every pass equals the full row, given frames are seen clean."""
+    paradigm, options = CACHED[name], SampleOptions(together=together)
+    model, known = model_for(paradigm), tokens_for(paradigm, LONG).values
+    keep = torch.arange(32).expand(3, -1) < 2 * SIZE
+    passes = recorded(model, paradigm, request_for(paradigm, known=known, keep=keep), options)
+    made = [each.named["outputs"] // SIZE for each in passes if each.named["outputs"]]
+    assert sorted(set(made)) == sorted({min(together, 14), 14 % together or min(together, 14)})
+    stored: list[Any] = []
+    for each in passes:
+        now = (each.values, each.layout, each.named["hidden"], each.named["levels"])
+        values, layout, hidden, levels = joined([*stored, now], 3)
+        expected = model(
+            values, layout, paradigm.mask, each.named["condition"], hidden, None, None, each.named["outputs"], levels
+        )
+        torch.testing.assert_close(each.features, expected, rtol=1e-9, atol=1e-9)
+        count = each.layout.length if each.named["store"] is None else each.named["store"]
+        stored.append(first(now, count, 3))
+    assert torch.equal(last(paradigm, model, request_for(paradigm, known=known, keep=keep), options)[keep], known[keep])
 
 
 @windowed
@@ -424,6 +446,12 @@ def test_what_cannot_be_is_refused_in_one_line() -> None:
         "3 samples of 16 frames": lambda: last(block, model, request_for(block, actions=actions_for(4))),
         "context_noise does nothing": lambda: last(
             Autoregressive(), model, request_for(block), SampleOptions(context_noise=0.1)
+        ),
+        "no block ever saw an unfinished one": lambda: last(
+            block, model, request_for(block), SampleOptions(together=2)
+        ),
+        "makes each frame in one pass": lambda: last(
+            FrameAutoregressive(), model, request_for(block), SampleOptions(together=2)
         ),
         "learned table of positions": lambda: last(
             block, generator(TokenSpec("bits", 4, GRID)), Request(LABELS, draws(3), grid=LONG)
