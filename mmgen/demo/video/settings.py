@@ -23,14 +23,15 @@ class VideoSettings(Settings):
         extractor: of clips, for distances between sets of them and for drift.
     """
 
-    tokenizer: str = "tokenizers/moving_digits_bsq/config.yaml"
-    generator: str = "experiments/moving_digits_magi/config.yaml"
+    tokenizer: str = "tokenizers/moving_digits_kl/config.yaml"
+    generator: str = "experiments/moving_digits_forcing/config.yaml"
     tokenizer_options: tuple[str, ...] = (
         "--trainer.max_steps=900",
         "--trainer.val_check_interval=300",
         "--data.held_out=100",
     )
     data_options: dict[str, Any] | None = field(default_factory=lambda: {"clips": 1200, "held_out": 100})
+    timed_steps: int = 60
     samples: tuple[int, ...] = (100, 60, 40, 20)
     timed_samples: int = 8
     kept: int = 100
