@@ -603,6 +603,6 @@ def test_mistakes_are_refused_in_one_line() -> None:
     plain.previous = None
     with pytest.raises(UserError, match="self_conditioning"):
         MaskedDiffusion(self_conditioning=True).losses(plain, x, plain.conditioning(LABELS), draws(4))
+    vectors = generator(TokenSpec("continuous", 3, GRID))
     with pytest.raises(UserError, match="discrete tokens"):
-        vectors = generator(TokenSpec("continuous", 3, GRID))
         MaskedDiffusion().losses(vectors, x, vectors.conditioning(LABELS), draws(4))
