@@ -24,7 +24,7 @@ class Oracle:
         head: how tokens split into symbols; one of the world's size by default.
     """
 
-    prefix_length, classes = 1, 0
+    prefix_length, classes, actions = 1, 0, 0
 
     def __init__(
         self,
@@ -40,7 +40,10 @@ class Oracle:
         self.law = world.law
         self.rows = 0
 
-    def conditioning(self, labels: Tensor) -> Condition:
+    def require_grid(self, grid: tuple[int, int, int]) -> None:
+        assert grid == self.spec.grid
+
+    def conditioning(self, labels: Tensor, actions: Tensor | None = None) -> Condition:
         return Condition(torch.zeros(len(labels), 1, 1), torch.zeros(len(labels), 1))
 
     def __call__(self, values, layout, mask, condition, hidden=None, cache=None, store=None, outputs=None, levels=None,

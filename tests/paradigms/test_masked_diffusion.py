@@ -448,7 +448,9 @@ def test_self_conditioning_is_absent_at_first_bit_for_bit(corruption: str) -> No
     nn.init.zeros_(model.previous.weight)
     off, on = (MaskedDiffusion(corruption=corruption, self_conditioning=s) for s in (False, True))
     for ask in ("losses", "bound"):
-        without, with_ = (getattr(paradigm, ask)(model, x, LABELS, draws(4)) for paradigm in (off, on))
+        without, with_ = (
+            getattr(paradigm, ask)(model, x, model.conditioning(LABELS), draws(4)) for paradigm in (off, on)
+        )
         if ask == "losses":
             without, with_ = without["diffusion"], with_["diffusion"]
         assert torch.equal(without, with_)
