@@ -31,12 +31,12 @@ class VideoDemo(Demo):
     settings_class: ClassVar = VideoSettings
     settings: VideoSettings
     stages: ClassVar = [
-        Stage("tokenizer", "Train the tokenizer: clips to tokens and back", 130),
+        Stage("tokenizer", "Train the tokenizer: clips to tokens and back", 100),
         Stage("reconstruction", "Measure what the tokenizer keeps, whole and in a stream", 12),
         Stage("tokens", "Write all clips as tokens, once", 50),
-        Stage("calibration", "Time a few steps and predictions, to plan the rest", 25),
+        Stage("calibration", "Time a few steps and predictions, to plan the rest", 6),
         Stage("generator", "Train the generator, frame after frame", 250),
-        Stage("samples", "Go on with held-out clips, roll out, draw new ones, and measure", 60),
+        Stage("samples", "Go on with held-out clips, roll out, draw new ones, and measure", 15),
         Stage("page", "Draw the page", 10),
     ]
 
