@@ -36,12 +36,13 @@ clean: ## remove the environment and caches; runs/ stays
 # Two stamps, renewed when pyproject.toml changes. The larger set holds the smaller one, so that it counts for both.
 $(VENV)/.ready-run: pyproject.toml | $(VENV)/.created
 	@echo "mmgen: installing into $(VENV) (PyTorch is large: the first time takes some minutes)"
-	@$(INSTALL) -e '.[data,video]'
+	@$(INSTALL) -e '.[data,recogniser,speech,video]'
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml | $(VENV)/.created
 	@echo "mmgen: installing into $(VENV), with what tests and linting need (the first time takes some minutes)"
-	@$(INSTALL) -e '.[data,dev,docs,eval,video]'
+	@$(INSTALL) -e '.[codecs,data,dev,docs,eval,recogniser,speech,speech-eval,video]'
+	@$(INSTALL) --no-deps Resemblyzer
 	@touch $@ $(VENV)/.ready-run
 
 # The first Python that runs, is new enough, and can make virtual environments (Debian ships venv as a package of its own).

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from mmgen.draws import Draws
 from mmgen.errors import UserError
-from mmgen.layout import Layout
+from mmgen.layout import Layout, prefix, text_prefix
+from mmgen.text import NO_SYMBOL, Text
 
 NO_CLASS = -1  # the label of an unconditional row
 NO_ACTION = -1  # of a frame to which no known action has led
@@ -43,21 +44,36 @@ class Condition(NamedTuple):
 
 
 class Conditioning(nn.Module):
-    """Class labels as one prefix position and as a modulation vector, and actions as a vector for each frame (Genie,
-    Bruce et al. 2024, section 2.1). The last row of each table stands for `none`.
+    """Class labels as one prefix position and as a modulation vector, actions as a vector for each frame (Genie, Bruce
+    et al. 2024, section 2.1), and a text as a prefix position for each character. The last row of each table stands for
+    `none`: no class, no action, and the places behind the end of a text.
 
     Args:
         classes: number of classes; 0 for an unconditional model, whose prefix is a start token.
         dim: width of the backbone.
         dropout: share of training rows that lose their condition, for guidance.
         actions: number of actions that may lead to a frame; 0 for none.
+        text: what texts are like; None for none.
+        rate: tokens a second, with which a text keeps pace.
     """
 
-    prefix_length = 1
-
-    def __init__(self, classes: int, dim: int, dropout: float = 0.1, actions: int = 0) -> None:
+    def __init__(
+        self,
+        classes: int,
+        dim: int,
+        dropout: float = 0.1,
+        actions: int = 0,
+        text: Text | None = None,
+        rate: float | None = None,
+    ) -> None:
         super().__init__()
-        self.classes, self.dropout, self.actions = classes, dropout, actions
+        self.classes, self.dropout, self.actions, self.text = classes, dropout, actions, text
+        self.layout = prefix(1)
+        if text is not None:
+            self.layout = self.layout + text_prefix(text.length, text.pace * (rate or 0.0))
+            self.symbol, self.place = nn.Embedding(len(text.alphabet) + 1, dim), nn.Embedding(text.length, dim)
+            for embedding in (self.symbol, self.place):
+                nn.init.normal_(embedding.weight, std=0.35)
         self.prefix = nn.Embedding(classes + 1, dim)
         self.vector = nn.Embedding(classes + 1, dim)
         self.frame = nn.Embedding(actions + 1, dim) if actions else None
@@ -65,25 +81,43 @@ class Conditioning(nn.Module):
             if table is not None:
                 nn.init.normal_(table.weight, std=0.5)
 
-    def drop(self, labels: Tensor, actions: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
-        """Labels (B,) and actions (B, F) of which a share of the rows, drawn per sample, has none any more."""
+    @property
+    def prefix_length(self) -> int:
+        """Positions that the condition takes at the start of a row: one, and one a character of the longest text."""
+        return self.layout.length
+
+    def drop(
+        self, labels: Tensor, actions: Tensor | None, draws: Draws, text: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Labels (B,), actions (B, F) and texts (B, L) of which a share of the rows, drawn per sample, has none any
+        more.
+        """
         dropped = draws.uniform("condition_dropout") < self.dropout
         kept = None if actions is None else torch.where(dropped[:, None], NO_ACTION, actions)
-        return torch.where(dropped, NO_CLASS, labels), kept
+        said = None if text is None else torch.where(dropped[:, None], NO_SYMBOL, text)
+        return torch.where(dropped, NO_CLASS, labels), kept, said
 
-    def forward(self, labels: Tensor, actions: Tensor | None = None) -> Condition:
-        """labels (B,) int64 in [-1, classes), actions (B, F) int64 in [-1, actions); -1 is none.
+    def forward(self, labels: Tensor, actions: Tensor | None = None, text: Tensor | None = None) -> Condition:
+        """labels (B,) int64 in [-1, classes), actions (B, F) int64 in [-1, actions), text (B, L) int64 characters; -1
+        is none.
 
         Raises:
-            UserError: actions for a model that knows none.
+            UserError: actions or a text for a model that knows none.
         """
         index = torch.where(labels < 0, self.classes, labels) if self.classes else torch.zeros_like(labels)
+        head = self.prefix(index)[:, None]
+        if text is not None and self.text is None:
+            raise UserError("this generator was trained without texts, so it cannot speak any")
+        if self.text is not None:
+            if text is None:
+                text = torch.full((len(labels), self.text.length), NO_SYMBOL, device=labels.device)
+            symbols = self.symbol(torch.where(text < 0, len(self.text.alphabet), text))
+            head = torch.cat([head, symbols + self.place.weight], dim=1)
         if actions is None:
-            return Condition(self.prefix(index)[:, None], self.vector(index))
+            return Condition(head, self.vector(index))
         if self.frame is None:
             raise UserError("this generator was trained without actions, so it cannot follow any")
-        frames = self.frame(torch.where(actions < 0, self.actions, actions))
-        return Condition(self.prefix(index)[:, None], self.vector(index), frames)
+        return Condition(head, self.vector(index), self.frame(torch.where(actions < 0, self.actions, actions)))
 
 
 class NoiseLevel(nn.Module):

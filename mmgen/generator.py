@@ -14,6 +14,7 @@ from mmgen.errors import UserError
 from mmgen.heads import head_for
 from mmgen.layout import Layout, Role
 from mmgen.mask import Mask
+from mmgen.text import Text
 from mmgen.tokens import Grid, TokenSpec
 
 
@@ -32,6 +33,9 @@ class Generator(nn.Module):
         actions: number of actions of which one leads to each frame of a clip; 0 for none.
         head_group: of binary tokens: bits whose joint law one softmax gives, while groups are independent of each other
             (see `BitsHead`); the largest divisor of their number up to 12 by default.
+        text: what the texts are like that it speaks; None for none.
+        ends: rows end by themselves: the head has one more choice, END, where a row is over.
+        sentinels: how many spans of a row may stand elsewhere in it, each marked by a vector of its own.
     """
 
     def __init__(
@@ -45,18 +49,28 @@ class Generator(nn.Module):
         self_conditioning: bool = False,
         actions: int = 0,
         head_group: int | None = None,
+        text: Text | None = None,
+        ends: bool = False,
+        sentinels: int = 0,
     ) -> None:
         super().__init__()
-        self.spec, self.classes, self.actions = spec, classes, actions
+        self.spec, self.classes, self.actions, self.text, self.ends = spec, classes, actions, text, ends
         self.backbone = backbone
         self.embedding = embedding_for(spec, backbone.dim)
         self.positions = None if positions == "none" else AbsolutePositions(spec.grid, backbone.dim, positions)
-        self.conditioning = Conditioning(classes, backbone.dim, condition_dropout, actions)
-        self.head = head_for(spec, backbone.dim, head_group)
+        self.conditioning = Conditioning(classes, backbone.dim, condition_dropout, actions, text, spec.rate)
+        self.head = head_for(spec, backbone.dim, head_group, ends)
+        self.sentinels = sentinels
+        self.sentinel = nn.Embedding(sentinels, backbone.dim) if sentinels else None
         self.noise_level = NoiseLevel(backbone.dim) if _needs_level(noise_level, spec, backbone) else None
         self.previous = nn.Linear(backbone.dim, backbone.dim, bias=False) if self_conditioning else None
         if self.previous is not None:
             nn.init.zeros_(self.previous.weight)
+
+    @property
+    def prefix(self) -> Layout:
+        """What the positions of the condition are, at the start of every row."""
+        return self.conditioning.layout
 
     @property
     def prefix_length(self) -> int:
@@ -99,12 +113,13 @@ class Generator(nn.Module):
         """Features of the row's last `outputs` positions, for the head.
 
         Args:
-            values: (B, M) tokens, or (B, M, C) continuous ones. Where the layout is longer by the prefix, the
-                condition's positions come first.
+            values: (B, M) tokens, (B, M, Q) residual or (B, M, C) continuous ones. Where the layout is longer by the
+                prefix, the condition's positions come first.
             layout: what the P + M, or M, positions are.
             mask: who may see whom.
             condition: from `conditioning(labels, actions)`.
-            hidden: (B, M) bool, positions whose token is replaced by the mask token.
+            hidden: (B, M) bool, positions whose token is replaced by the mask token; (B, M, Q) by level, for residual
+                tokens.
             cache: keys and values of earlier positions.
             store: how many of the leading positions stay in the cache; all by default.
             outputs: how many of the last positions to return; all by default.
@@ -120,6 +135,10 @@ class Generator(nn.Module):
             UserError: when values and layout do not fit each other.
         """
         x = self.embedding(values, hidden)
+        if self.sentinel is not None:
+            own = layout.slice(layout.length - values.shape[1])
+            mark = self.sentinel(own.segment.clamp(0, self.sentinels - 1)).to(x.dtype)
+            x = torch.where((own.role == Role.SENTINEL)[..., None], mark, x)
         prefix = layout.length - values.shape[1]
         if prefix not in (0, self.prefix_length):
             raise UserError(

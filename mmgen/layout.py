@@ -18,7 +18,7 @@ from mmgen.tokens import Grid
 
 
 class Role:
-    """What a position carries: a condition, data as it is (teacher-forced or generated), or data to be recovered.
+    """What a position carries: a condition, data as it is (teacher-forced or generated), data to be recovered, a mark.
 
     Plain integers and no IntEnum: `field == Role.CLEAN` must stay a tensor when FlexAttention traces a predicate, and
     torch 2.14 folds the comparison of a traced tensor with an enum member to False, without a word.
@@ -27,6 +27,7 @@ class Role:
     PREFIX = 0
     CLEAN = 1
     NOISY = 2
+    SENTINEL = 3  # stands for a span of data that comes later in the row; `segment` says which
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +199,21 @@ def prefix(length: int) -> Layout:
     outside = torch.full_like(rank, -1)
     role = torch.full_like(rank, Role.PREFIX)
     return _plain(torch.zeros(1, length, 3, dtype=torch.int64), rank, block=outside, frame=outside, role=role)
+
+
+@remember(256)
+def text_prefix(length: int, pace: float) -> Layout:
+    """`length` characters of a text as a prefix, in pace with what is spoken: character i stands where its sound is to
+    be expected, at t = i x pace, so that rotary positions tell how far a token is from it (compare length-aware RoPE,
+    Kim et al. 2025, which scales both axes to one length).
+
+    Args:
+        length: characters.
+        pace: tokens a character, on average; 0 puts all at the origin.
+    """
+    places = torch.arange(length) * pace
+    position = torch.stack([places.round().long(), *torch.zeros(2, length, dtype=torch.int64)], dim=-1)
+    return prefix(length).but(position=position[None])
 
 
 @remember(256)

@@ -225,6 +225,17 @@ def frame_local(q: Position, k: Position) -> Tensor:
     return k.frame == q.frame
 
 
+def _two_levels() -> Layout:
+    row = grid_layout((7, 1, 1))
+    return condition(1) + row + row.but(level=1)
+
+
+@family("MAGNeT (Ziv et al. 2024)", _two_levels)
+def level_local(q: Position, k: Position, reach: int = 5) -> Tensor:
+    """A query of the first codebook sees everything; one of a deeper level, what is at most `reach` away in time."""
+    return (q.level == 0) | ((q.position.t - k.position.t).abs() <= reach)
+
+
 @mask("Make-Your-Video (Xing et al. 2023)", lambda: grid_layout((3, 2, 2)))
 def temporal_causal(q: Position, k: Position) -> Tensor:
     """A query sees its own place in this frame and in all earlier ones."""

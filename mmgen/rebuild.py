@@ -12,6 +12,7 @@ from mmgen.cli.explain import explain
 from mmgen.errors import UserError
 from mmgen.generator import Generator
 from mmgen.paradigms import Paradigm
+from mmgen.text import Text
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokens import TokenSpec
 
@@ -34,7 +35,7 @@ def build_tokenizer(init_args: dict[str, Any], where: str) -> Tokenizer:
 
 @torch.random.fork_rng(devices=[])
 def build_generator(
-    init_args: dict[str, Any], spec: TokenSpec, classes: int, where: str, actions: int = 0
+    init_args: dict[str, Any], spec: TokenSpec, classes: int, where: str, actions: int = 0, text: Text | None = None
 ) -> tuple[Generator, Paradigm]:
     """An untrained generator and its paradigm.
 
@@ -44,16 +45,17 @@ def build_generator(
         classes: that it was trained on.
         where: the file it stands in, for errors.
         actions: that it was trained on.
+        text: what the texts that it was trained on are like.
 
     Raises:
         UserError: an argument that a class does not have, or a class that is not mmgen's.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--paradigm", type=Paradigm, required=True)
-    names = parser.add_class_arguments(Generator, skip={"spec", "classes", "actions"}, instantiate=False)
+    names = parser.add_class_arguments(Generator, skip={"spec", "classes", "actions", "text"}, instantiate=False)
     parts = _instantiate(parser, {name: init_args[name] for name in ("paradigm", *names) if name in init_args}, where)
     paradigm = parts.pop("paradigm")
-    return Generator(spec=spec, classes=classes, actions=actions, **parts), paradigm
+    return Generator(spec=spec, classes=classes, actions=actions, text=text, **parts), paradigm
 
 
 def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) -> dict[str, Any]:

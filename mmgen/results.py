@@ -50,9 +50,16 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "drift": "lower",
     "stoi": "higher",
     "pesq": "higher",
+    "mel_distance": "lower",
+    "si_sdr_db": "higher",
     "wer": "lower",
+    "cer": "lower",
+    "wer_codec": "neither",
     "wer_floor": "neither",
+    "speaker_similarity": "higher",
+    "speaker_similarity_real": "neither",
     "dnsmos": "higher",
+    "dnsmos_real": "neither",
     "mpjpe_mm": "lower",
     "label_accuracy": "higher",
     "r_precision": "higher",
@@ -60,17 +67,23 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "foot_skate": "lower",
     "latency_ms": "lower",
     "streaming_error": "lower",
+    "real_time_factor": "lower",
+    "first_audio_ms": "lower",
     "forward_passes": "lower",
     "seconds_per_sample": "lower",
+    "seconds_per_second": "lower",
     "tokens_per_second": "higher",
     "peak_memory_mb": "lower",
 }
 """Every name that a figure may have, in the order of cards, and which way is better."""
 
 ON_FEATURES = (
-    "rfid", "rfd", "rfvd", "fid", "fd", "kid", "precision", "recall", "class_accuracy", "fvd", "drift"
+    "rfid", "rfd", "rfvd", "fid", "fd", "kid", "precision", "recall", "class_accuracy", "fvd", "drift",
+    "wer_codec", "wer_floor", "wer", "cer", "speaker_similarity_real", "speaker_similarity",
 )  # fmt: skip
-"""Metrics that depend on a network that looks at the samples. Their full names end in its name: `fid_digits_cnn`."""
+"""Metrics that depend on a network that looks at the samples, or listens to them. Their full names end in its name:
+`fid_digits_cnn`, `wer_whisper_tiny_en`. A name that begins with another stands before it.
+"""
 
 IDENTITY = ("metric", "data", "mode", "extractor", "steps", "settings", "training_seed")
 """The fields that say what was measured. All others say how well, when and where."""
@@ -93,7 +106,7 @@ class Figure:
         machine: processor, cores, torch version.
         date: UTC, ISO.
         mode: the way of sampling.
-        extractor: the network that looked at the samples.
+        extractor: the network that looked at the samples, or listened to them.
         budget: what training had cost, such as `3000 steps x 128 samples`.
         settings: of the sampler, as far as they are not the default ones.
         protocol: how it was measured, by name, so that a figure from elsewhere can be told to be of the same kind: how

@@ -196,7 +196,7 @@ def check_request(loaded: Loaded, labels: Tensor, options: SampleOptions, batch:
         raise UserError(f"class {wrong} is out of range: {loaded.path} knows {known_classes}")
     if options.guidance.scale != 1:
         reasons = {
-            "it was trained without classes": not (classes or loaded.generator.actions),
+            "it was trained without classes": not (classes or loaded.generator.actions or loaded.generator.text),
             "it was trained without condition dropout": loaded.generator.conditioning.dropout == 0,
             "not every sample has a class": bool(classes and (labels < 0).any()),
         }

@@ -1,9 +1,9 @@
 """Trained models on disk: run folders and exports, back to modules.
 
 A run folder holds `config.yaml` and `checkpoints/last.ckpt`, as `mmgen fit` writes them. An export holds `config.yaml`
-and `model.safetensors`, and for a generator its tokenizer in `tokenizer/`. A folder of diffusers with an autoencoder
-stands for a tokenizer too. All are read the same way, and none can run code: checkpoints are read with `weights_only`,
-safetensors holds numbers alone, and a config may only name classes of mmgen.
+and `model.safetensors`, and for a generator its tokenizer in `tokenizer/`. A folder of diffusers with an autoencoder,
+or of transformers with a codec of sound, stands for a tokenizer too. All are read the same way, and none can run code:
+checkpoints are read with `weights_only`, safetensors holds numbers alone, and a config may only name classes of mmgen.
 """
 
 import copy
@@ -25,7 +25,8 @@ from mmgen.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.rebuild import build_generator, build_tokenizer
 from mmgen.recipes import recipes_root
-from mmgen.tokenizers import Tokenizer, pretrained
+from mmgen.text import Text
+from mmgen.tokenizers import Tokenizer, pretrained, pretrained_audio
 from mmgen.tokens import TokenSpec
 
 Kind = Literal["tokenizer", "generator"]
@@ -50,6 +51,7 @@ class Loaded:
         path: the folder it came from.
         action_names: a name for each action that it follows, in order; empty where it was trained without actions.
         fps: frames a second of the clips that it was trained on; None where they were none.
+        sample_rate: of the sounds that it was trained on, in Hz; None where they were none.
     """
 
     generator: Generator
@@ -62,6 +64,7 @@ class Loaded:
     path: Path
     action_names: list[str] = field(default_factory=list)
     fps: float | None = None
+    sample_rate: int | None = None
 
     def to(self, device: torch.device | str) -> "Loaded":
         """The same parts on another device (modules move in place)."""
@@ -72,7 +75,8 @@ class Loaded:
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer of a run folder or an export, or the autoencoder in a folder of diffusers, in eval mode and frozen.
+    """The tokenizer of a run folder or an export, the autoencoder in a folder of diffusers, or the codec in one of
+    transformers, in eval mode and frozen.
 
     Raises:
         UserError: no such folder, never trained, truncated or corrupt weights, weights of another shape than the config
@@ -98,13 +102,14 @@ def load_generator(path: str | Path) -> Loaded:
     spec = TokenSpec.from_dict(saved.record["spec"])
     names, actions = list(saved.record["class_names"]), list(saved.record.get("action_names", []))
     where = f"{saved.path / CONFIG}"
-    generator, paradigm = build_generator(saved.init_args, spec, saved.record["classes"], where, len(actions))
+    text = None if saved.record.get("text") is None else Text.from_dict(saved.record["text"])
+    generator, paradigm = build_generator(saved.init_args, spec, saved.record["classes"], where, len(actions), text)
     fill(generator, saved.state, saved.weights)
     source = saved.tokenizer_path()
     tokenizer = None if source is None else load_tokenizer(source)
     if tokenizer is not None:
         yields = tokenizer.spec
-        if spec.modality == yields.modality == "video":  # of clips of the data's length, whatever it was trained on
+        if spec.modality == yields.modality and spec.unit:  # of clips of the data's length, whatever it was trained on
             yields = yields.with_frames(spec.frames(spec.grid[0]))
         if yields != spec:
             raise UserError(
@@ -117,27 +122,30 @@ def load_generator(path: str | Path) -> Loaded:
         )
     return Loaded(
         generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path, actions,
-        saved.record.get("fps"),
+        saved.record.get("fps"), saved.record.get("sample_rate"),
     )  # fmt: skip
 
 
-def save_export(path: str | Path, out: str | Path, image_size: int | None = None, patch: int = 1) -> "Saved":
-    """Write a run, or a folder of diffusers, as an export.
+def save_export(
+    path: str | Path, out: str | Path, image_size: int | None = None, patch: int = 1, levels: int | None = None
+) -> "Saved":
+    """Write a run, or a folder of diffusers or transformers, as an export.
 
     It holds the config, the weights as safetensors, and a generator's tokenizer in `tokenizer/`.
 
     The weights are those that sampling uses: the average (EMA) where the run kept one. Optimiser state stays behind.
 
     Args:
-        path: the run folder, an export, or a folder of diffusers with an autoencoder.
+        path: the run folder, an export, a folder of diffusers with an autoencoder, or one of transformers with a codec.
         out: a folder that does not exist yet, or is empty.
         image_size: of the autoencoder of diffusers, as for `mmgen.tokenizers.pretrained.open_pretrained`.
         patch: likewise.
+        levels: of the codec of transformers, as for `mmgen.tokenizers.pretrained_audio.open_codec`.
 
     Raises:
         UserError: the run cannot be loaded (nothing is written then), or `out` is not empty or cannot be made.
     """
-    saved = Saved.read(path, image_size=image_size, patch=patch)
+    saved = Saved.read(path, image_size=image_size, patch=patch, levels=levels)
     # An export that does not load is worth nothing: find out before anything is written.
     _tokenizer(saved) if saved.kind == "tokenizer" else load_generator(path)
     out = new_folder(out)
@@ -201,10 +209,21 @@ class Saved:
 
     @classmethod
     def read(
-        cls, path: str | Path, wanted: Kind | None = None, image_size: int | None = None, patch: int = 1
+        cls,
+        path: str | Path,
+        wanted: Kind | None = None,
+        image_size: int | None = None,
+        patch: int = 1,
+        levels: int | None = None,
     ) -> "Saved":
         """Read a folder, of either kind unless one is wanted. Raises UserError as `load_tokenizer` says."""
         path = Path(path)
+        if wanted != "generator" and pretrained_audio.is_codec(path):
+            if image_size is not None or patch != 1:
+                raise UserError(f"{path} is a codec of sound, which has no image_size and no patch")
+            return cls._of_transformers(path, levels)
+        if levels is not None:
+            raise UserError(f"{path} is not a folder of transformers with a codec, so its levels cannot be chosen")
         if wanted != "generator" and pretrained.is_pretrained(path):
             return cls._of_diffusers(path, image_size, patch)
         if image_size is not None or patch != 1:
@@ -264,10 +283,19 @@ class Saved:
 
     @classmethod
     def _of_diffusers(cls, path: Path, image_size: int | None, patch: int) -> "Saved":
-        tokenizer = pretrained.open_pretrained(path, image_size, patch)
+        return cls._of_pretrained(path / pretrained.WEIGHTS, pretrained.open_pretrained(path, image_size, patch))
+
+    @classmethod
+    def _of_transformers(cls, path: Path, levels: int | None) -> "Saved":
+        return cls._of_pretrained(path / pretrained_audio.WEIGHTS, pretrained_audio.open_codec(path, levels))
+
+    @classmethod
+    def _of_pretrained(
+        cls, file: Path, tokenizer: pretrained.DiffusersTokenizer | pretrained_audio.TransformersCodec
+    ) -> "Saved":
         init_args = {"tokenizer": tokenizer.describe()}
         config = {"model": {"class_path": "mmgen.lit.TokenizerModule", "init_args": init_args}}
-        return cls(path, "tokenizer", config, path / pretrained.WEIGHTS, tokenizer.state_dict(), step=0, averaged=False)
+        return cls(file.parent, "tokenizer", config, file, tokenizer.state_dict(), step=0, averaged=False)
 
     def tokenizer_path(self) -> Path | None:
         """The folder of a generator's tokenizer: inside an export, or where the run was told it is; None without one.

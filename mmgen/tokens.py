@@ -12,6 +12,8 @@ from mmgen.errors import UserError, nearest
 Kind = Literal["categorical", "bits", "residual", "continuous"]
 Grid = tuple[int, int, int]
 
+UNITS = {"video": "frames", "audio": "samples"}  # what the time of a modality is counted in, where it has one
+
 
 @dataclass(frozen=True)
 class TokenSpec:
@@ -25,9 +27,11 @@ class TokenSpec:
         levels: codebooks a position; above 1 for `residual` only.
         modality: name of the modality, for mixtures.
         rate: tokens per second, None where time is no axis.
-        stride: frames of a video that one latent stands for. Where a clip does not divide, the remainder comes first:
-            n frames are ceil(n / stride) latents, so that a clip of one frame is coded as an image.
-        first: frames of the first latent, 1 to `stride`, in clips of this grid; each later latent has `stride`.
+        stride: frames of a video, or samples of a sound, that one latent stands for: n are ceil(n / stride) latents.
+            Where a video does not divide, the remainder comes first, so that a clip of one frame is coded as an image;
+            where a sound does not, it comes last and is filled up with silence.
+        first: frames of the first latent, 1 to `stride`, in clips of this grid; each later latent has `stride`. Of a
+            sound always `stride`.
 
     Raises:
         UserError: an unknown kind, bits that do not fit, an empty grid, or groups of frames that cannot be.
@@ -52,6 +56,8 @@ class TokenSpec:
             raise UserError(f"token grid {self.grid} must be (T, H, W) with every axis at least 1")
         if not 1 <= self.first <= self.stride:
             raise UserError(f"first latent of {self.first} frames: must lie between 1 and the stride of {self.stride}")
+        if self.modality == "audio" and self.first != self.stride:
+            raise UserError(f"first latent of a sound has all {self.stride} samples of the stride, not {self.first}")
         object.__setattr__(self, "grid", tuple(int(n) for n in self.grid))
 
     @property
@@ -78,24 +84,42 @@ class TokenSpec:
             return f"{self.length * self.size:,} numbers"
         return f"{self.bits_per_sample:,g} bits"
 
+    @property
+    def kbps(self) -> float:
+        """Raw rate in 1000 bits a second: rate x levels x log2(alphabet); infinite for continuous tokens."""
+        if self.rate is None:
+            raise ValueError("tokens without a rate take no time")
+        return math.inf if self.kind == "continuous" else self.rate * self.levels * math.log2(self.alphabet) / 1000
+
+    @property
+    def unit(self) -> str | None:
+        """What a clip's length is counted in, `frames` or `samples`; None where time is no axis."""
+        return UNITS.get(self.modality)
+
     def latents(self, frames: int) -> int:
-        """Latents along time of a clip of so many frames, ceil(frames / stride). Raises UserError for no frames."""
+        """Latents along time of a clip of so many frames or samples, ceil(frames / stride). UserError for none."""
         if frames < 1:
-            raise UserError(f"a clip has at least 1 frame, got {frames}")
+            raise UserError(f"a clip has at least 1 {(self.unit or 'frames')[:-1]}, got {frames}")
         return math.ceil(frames / self.stride)
 
     def frames(self, latents: int) -> int:
-        """Frames that so many latents along time stand for, first + stride (latents - 1). Raises UserError for none."""
+        """Frames or samples that so many latents along time stand for, first + stride (latents - 1). Raises UserError
+        for none.
+        """
         if latents < 1:
             raise UserError(f"a clip has at least 1 latent along time, got {latents}")
         return self.first + self.stride * (latents - 1)
 
     def with_frames(self, frames: int) -> "TokenSpec":
-        """The same spec for clips of so many frames. Raises UserError for no frames, and for tokens of no video."""
-        if self.modality != "video":
-            raise UserError(f"tokens of modality {self.modality!r} have no frames; only a video's length can change")
-        grid = (self.latents(frames), *self.grid[1:])
-        return replace(self, grid=grid, first=(frames - 1) % self.stride + 1)
+        """The same spec for clips of so many frames or samples. Raises UserError for none, and for tokens of neither
+        video nor sound.
+        """
+        if self.unit is None:
+            raise UserError(
+                f"tokens of modality {self.modality!r} have no frames; only the length of video and sound can change"
+            )
+        first = self.stride if self.modality == "audio" else (frames - 1) % self.stride + 1
+        return replace(self, grid=(self.latents(frames), *self.grid[1:]), first=first)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON and checkpoints."""

@@ -2,14 +2,16 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from mmgen.backbone import Transformer
 from mmgen.embeddings.bits import BitsEmbedding
 from mmgen.embeddings.positions import AbsolutePositions
 from mmgen.errors import UserError
 from mmgen.generator import Generator
-from mmgen.layout import grid_layout, prefix
+from mmgen.layout import Role, grid_layout, prefix
 from mmgen.masks import get_mask
+from mmgen.text import NO_SYMBOL, Text
 from mmgen.tokens import Tokens, TokenSpec, unpack_bits
 from tests.worlds import draws, generator
 
@@ -60,12 +62,12 @@ def test_bits_cost_parameters_linear_in_bits() -> None:
 def test_condition_dropout_takes_its_share_of_rows_whole() -> None:
     model = generator(actions=4)
     labels, actions = torch.arange(3000) % 3, torch.arange(6000).view(3000, 2) % 4
-    dropped, still = model.conditioning.drop(labels, actions, draws(3000))
+    dropped, still, _ = model.conditioning.drop(labels, actions, draws(3000))
     gone = dropped == -1
     assert torch.equal(dropped[~gone], labels[~gone]) and torch.equal(still[~gone], actions[~gone])
     assert bool((still[gone] == -1).all())
     assert abs(float(gone.double().mean()) - 0.1) < 0.02
-    assert model.conditioning.drop(labels, None, draws(3000))[1] is None
+    assert model.conditioning.drop(labels, None, draws(3000))[1:] == (None, None)
 
 
 def test_an_action_belongs_to_its_frame_and_a_prefix_to_none() -> None:
@@ -126,7 +128,7 @@ def test_rows_and_layouts_that_do_not_fit_are_refused() -> None:
         (lambda: TokenSpec("bits", 63, (1, 2, 2)), "63 bits"),
         (lambda: TokenSpec("categorical", 4, (0, 2, 2)), "grid"),
         (lambda: Tokens(torch.zeros(1, 5), (1, 2, 2)), "do not fill"),
-        (lambda: generator(TokenSpec("residual", 4, (1, 3, 3), levels=2)), "no embedding for 'residual'"),
+        (lambda: generator(ends=True), "ends is for tokens of codebooks"),
     ],
 )
 def test_specs_that_cannot_be_are_refused(wrong, reason: str) -> None:
@@ -144,3 +146,92 @@ def test_specs_know_their_alphabet_and_raw_size() -> None:
     assert TokenSpec("bits", 10, grid).alphabet == TokenSpec("categorical", 1024, grid).alphabet == 1024
     assert TokenSpec("residual", 256, grid, levels=3).bits_per_sample == 4 * 3 * 8
     assert TokenSpec("continuous", 4, grid).bits_per_sample == float("inf")
+
+
+RESIDUAL = TokenSpec("residual", 16, (9, 1, 1), levels=3, modality="audio", rate=50.0, stride=320, first=320)
+
+
+def test_a_hidden_level_has_no_influence_and_each_other_has() -> None:
+    model, layout, mask = generator(RESIDUAL), prefix(1) + grid_layout((9, 1, 1)), get_mask("bidirectional")
+    values = torch.randint(0, 16, (2, 9, 3), generator=torch.Generator().manual_seed(0))
+    hidden = torch.rand(2, 9, 3, generator=torch.Generator().manual_seed(1)) < 0.5
+    condition = model.conditioning(torch.tensor([0, 2]))
+    found = model(values, layout, mask, condition, hidden)
+    assert torch.equal(found, model(torch.where(hidden, 15 - values, values), layout, mask, condition, hidden))
+    for level in range(3):
+        other = values.clone()
+        other[:, 4, level] = 15 - other[:, 4, level]
+        shown = hidden.clone()
+        shown[:, 4, level] = False
+        assert (
+            model(values, layout, mask, condition, shown) - model(other, layout, mask, condition, shown)
+        ).abs().max() > 1e-6
+
+
+def test_nats_of_a_residual_token_are_the_sum_over_its_levels() -> None:
+    head = generator(RESIDUAL, ends=True).head
+    features = torch.randn(2, 9, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    targets = torch.randint(0, 17, (2, 9, 3), generator=torch.Generator().manual_seed(1))  # 16 is END
+    logits = head.logits(features)
+    assert logits.shape == (2, 9, 3, 17)
+    expected = -logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    assert torch.allclose(head.nats_by_group(features, targets), expected)
+    assert torch.allclose(head.nats(features, targets), expected.sum(-1))
+
+
+def test_the_expected_embedding_of_a_sure_prediction_is_that_of_its_codes() -> None:
+    embedding = generator(RESIDUAL, ends=True).embedding
+    values = torch.randint(0, 16, (2, 9, 3), generator=torch.Generator().manual_seed(0))
+    sure = torch.nn.functional.one_hot(values, 17).double()
+    assert torch.allclose(embedding.expected(sure), embedding(values))
+
+
+def test_every_character_counts_at_its_place_and_stands_in_pace() -> None:
+    model = generator(RESIDUAL, text=Text("ab ", 5, pace=0.1), rope=(1, 0, 0), rope_prefix="placed", positions="none")
+    assert model.prefix_length == 6
+    assert model.prefix.position[0, :, 0].tolist() == [0, 0, 5, 10, 15, 20]  # 50 tokens a second, 0.1 s a character
+    layout, mask = model.prefix + grid_layout((9, 1, 1)), get_mask("causal")
+    values = torch.zeros(1, 9, 3, dtype=torch.int64)
+
+    def said(*characters: int) -> Tensor:
+        text = torch.tensor([[*characters, *[NO_SYMBOL] * (5 - len(characters))]])
+        return model(values, layout, mask, model.conditioning(torch.tensor([0]), None, text), outputs=9)
+
+    outputs = [said(0, 1), said(1, 0), said(0, 1, 0), said(0), said()]
+    for i in range(len(outputs)):
+        for j in range(i):
+            assert (outputs[i] - outputs[j]).abs().max() > 1e-3
+    none = model(values, layout, mask, model.conditioning(torch.tensor([0])), outputs=9)
+    assert torch.equal(none, outputs[-1])
+
+
+def test_a_dropped_condition_loses_its_text() -> None:
+    model = generator(RESIDUAL, text=Text("ab ", 5))
+    text = torch.zeros(3000, 5, dtype=torch.int64)
+    labels, _, said = model.conditioning.drop(torch.zeros(3000, dtype=torch.int64), None, draws(3000), text)
+    gone = labels == -1
+    assert (
+        bool((said[gone] == NO_SYMBOL).all())
+        and bool((said[~gone] == 0).all())
+        and 0.05 < float(gone.double().mean()) < 0.15
+    )
+
+
+def test_a_text_needs_a_generator_that_speaks() -> None:
+    with pytest.raises(UserError, match="trained without texts"):
+        generator().conditioning(torch.tensor([0]), None, torch.zeros(1, 5, dtype=torch.int64))
+
+
+def test_a_sentinel_stands_in_the_place_of_a_token() -> None:
+    model, mask = generator(RESIDUAL, sentinels=2), get_mask("bidirectional")
+    body = grid_layout((9, 1, 1))
+    role, segment = body.role.clone(), body.segment.clone()
+    role[:, 4], segment[:, 4] = Role.SENTINEL, 1
+    layout = prefix(1) + body.but(role=role, segment=segment)
+    values = torch.zeros(1, 9, 3, dtype=torch.int64)
+    other, condition = values.clone(), model.conditioning(torch.tensor([0]))
+    other[:, 4] = 7
+    found = model(values, layout, mask, condition)
+    assert torch.equal(found, model(other, layout, mask, condition))
+    second = prefix(1) + body.but(role=role, segment=segment * 0)
+    assert (found - model(values, second, mask, condition)).abs().max() > 1e-3

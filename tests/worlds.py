@@ -12,12 +12,15 @@ from mmgen.paradigms import (
     DDPM,
     Autoregressive,
     BlockDiffusion,
+    CodebookAutoregressive,
     ContinuousBlockDiffusion,
     Flow,
     Masked,
     MaskedDiffusion,
     Paradigm,
+    SpanInfill,
 )
+from mmgen.paradigms.steps import StepParadigm
 from mmgen.tokens import Tokens, TokenSpec
 
 GRID = (1, 3, 3)
@@ -37,14 +40,24 @@ PARADIGMS: dict[str, Paradigm] = {
     "flow-4": ContinuousBlockDiffusion(4, Flow("x0"), steps=3),
     "flow-all": ContinuousBlockDiffusion(9, Flow(density="logit_normal", shift=2.0), steps=3),
     "ddpm-tiles": ContinuousBlockDiffusion(4, DDPM(), tiles=True, steps=3),
+    "delay": CodebookAutoregressive(),
+    "coarse-first": CodebookAutoregressive("coarse_first"),
+    "infill": SpanInfill(),
+    "infill-closed": SpanInfill("flat", least=0, positions="closed"),
 }
 """Every paradigm that exists, block diffusion over the range of its block size (9 positions: remainders included)."""
 
-SPECS = {"bits": TokenSpec("bits", 4, GRID), "continuous": TokenSpec("continuous", 3, GRID)}
+SPECS = {
+    "bits": TokenSpec("bits", 4, GRID),
+    "continuous": TokenSpec("continuous", 3, GRID),
+    "residual": TokenSpec("residual", 16, GRID, levels=3),
+}
 
 
 def spec_for(paradigm: Paradigm) -> TokenSpec:
     """Tokens that it can generate."""
+    if isinstance(paradigm, StepParadigm):
+        return SPECS["residual"]
     return SPECS["continuous" if isinstance(paradigm, ContinuousBlockDiffusion) else "bits"]
 
 
@@ -53,7 +66,8 @@ def tokens_for(paradigm: Paradigm, rows: int = 4, seed: int = 0, lengths: Tensor
     source = torch.Generator().manual_seed(seed)
     if spec_for(paradigm).kind == "continuous":
         return Tokens(torch.randn(rows, 9, 3, generator=source, dtype=torch.float64), GRID, lengths)
-    return Tokens(torch.randint(0, 16, (rows, 9), generator=source), GRID, lengths)
+    levels = (3,) if spec_for(paradigm).kind == "residual" else ()
+    return Tokens(torch.randint(0, 16, (rows, 9, *levels), generator=source), GRID, lengths)
 
 
 def ragged(paradigm: Paradigm) -> bool:
@@ -61,9 +75,14 @@ def ragged(paradigm: Paradigm) -> bool:
     return not getattr(paradigm, "tiles", False)
 
 
+OWN = ("positions", "actions", "text", "ends", "sentinels")
+
+
 def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **backbone: object) -> Generator:
     """A small generator in float64 with weights large enough that everything influences everything, and all options."""
-    own = {name: backbone.pop(name) for name in ("positions", "actions") if name in backbone}
+    own = {name: backbone.pop(name) for name in OWN if name in backbone}
+    if spec is not None and spec.kind == "residual":  # whose rows go on behind the last place of a table
+        own = {"positions": "spatial", "sentinels": 3} | own
     options = {"dim": 32, "depth": 2, "heads": 2, "rope": (1, 1, 1)} | backbone
     with torch.random.fork_rng():
         torch.manual_seed(seed)

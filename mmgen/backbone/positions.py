@@ -9,6 +9,8 @@ from mmgen.errors import UserError
 from mmgen.layout import Layout, Role
 from mmgen.remember import remember
 
+PrefixRotation = Literal["identity", "zero", "placed"]
+
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x cos + rotate_half(x) sin. x (B, heads, N, head_dim); cos and sin (b, 1, N, head_dim)."""
@@ -27,7 +29,8 @@ class Rotary:
         axes: shares of the head_dim / 2 frequencies for (t, h, w), such as (1, 0, 0) for a sequence, (0, 1, 1) for an
             image, (2, 3, 3) for video.
         base: base of the geometric series of frequencies.
-        prefix: `identity` leaves prefix queries and keys unrotated; `zero` makes their rotary part vanish (LlamaGen).
+        prefix: `identity` leaves prefix queries and keys unrotated; `zero` makes their rotary part vanish (LlamaGen);
+            `placed` rotates them as all others, for a text whose characters have places (`mmgen.layout.text_prefix`).
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class Rotary:
         head_dim: int,
         axes: tuple[int, int, int] = (2, 3, 3),
         base: float = 10000.0,
-        prefix: Literal["identity", "zero"] = "identity",
+        prefix: PrefixRotation = "identity",
     ) -> None:
         if head_dim % 2 or len(axes) != 3 or min(axes) < 0 or not sum(axes):
             raise UserError(
@@ -56,6 +59,8 @@ class Rotary:
 def _tables(rotary: Rotary, layout: Layout, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     angle = (layout.position.double() @ rotary.frequencies.double().to(layout.position.device))[:, None]
     cos, sin = torch.cat([angle.cos()] * 2, dim=-1), torch.cat([angle.sin()] * 2, dim=-1)
+    if rotary.prefix == "placed":
+        return cos.to(dtype), sin.to(dtype)
     outside = (layout.role == Role.PREFIX)[:, None, :, None]
     cos = torch.where(outside, 0.0 if rotary.prefix == "zero" else 1.0, cos)
     return cos.to(dtype), torch.where(outside, 0.0, sin).to(dtype)

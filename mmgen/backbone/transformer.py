@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from mmgen.backbone.attention import Attend, realise
 from mmgen.backbone.cache import Cache
 from mmgen.backbone.modulation import AdaLN, Modulation, modulate
-from mmgen.backbone.positions import Rotary, rotate
+from mmgen.backbone.positions import PrefixRotation, Rotary, rotate
 from mmgen.backbone.presets import preset
 from mmgen.errors import UserError
 from mmgen.layout import Layout
@@ -53,7 +53,7 @@ class Transformer(nn.Module):
         rope: shares of the rotary frequencies for (t, h, w); (0, 1, 1) suits images, (1, 0, 0) sequences; None turns
             it off.
         rope_base: base of the rotary frequencies.
-        rope_prefix: what prefix positions get, identity or zero.
+        rope_prefix: what prefix positions get: identity, zero, or placed, where a text keeps pace with what is spoken.
         final_norm: norm after the last block.
         dropout: on both branches of every block.
         checkpointing: recompute activations in the backward pass, to save memory.
@@ -77,7 +77,7 @@ class Transformer(nn.Module):
         modulation: Literal["adaln", "none", "adaln_shared"] = "adaln",
         rope: tuple[int, int, int] | None = (2, 3, 3),
         rope_base: float = 10000.0,
-        rope_prefix: Literal["identity", "zero"] = "identity",
+        rope_prefix: PrefixRotation = "identity",
         final_norm: bool = True,
         dropout: float = 0.0,
         checkpointing: bool = False,

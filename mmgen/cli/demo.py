@@ -1,10 +1,10 @@
-"""`mmgen demo`: the whole way, from real data to a page of what was learned."""
+"""`mmgen demo`: the whole way, from data to a page of what was learned."""
 
 from typing import Literal
 
 
-def run(what: Literal["image", "video"] = "image", *, out: str | None = None, minutes: float = 10.0) -> None:
-    """Train a tokenizer and a generator on real digits, still or moving, sample, measure, and make a page of it.
+def run(what: Literal["image", "video", "speech"] = "image", *, out: str | None = None, minutes: float = 10.0) -> None:
+    """Train tokenizers and generators on digits, written, moving or spoken, sample, measure, and make a page of it.
 
     The folder then holds index.html, which needs nothing else, metrics.json, and the trained runs. `mmgen gallery`
     makes a page that leads to several of them.

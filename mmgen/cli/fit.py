@@ -55,6 +55,11 @@ NOISE = (  # warnings of Lightning's about what is meant to be so
     ".*LeafSpec.*",
 )
 
+_FACTS = (
+    "spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "action_names", "fps", "text", "sample_rate",
+)  # fmt: skip
+"""What the data module tells the model."""
+
 
 class RecipeCLI(LightningCLI):
     """Builds model, data and trainer from a recipe.
@@ -103,7 +108,7 @@ class RecipeCLI(LightningCLI):
         )
         for kind, key in ((EMA, "ema"), (Checkpoints, "checkpoint"), (SampleGrids, "samples")):
             parser.add_lightning_class_args(kind, key)
-        for fact in ("spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "action_names", "fps"):
+        for fact in _FACTS:
             parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
         for module in ("model", "data"):
             parser.link_arguments("seed_everything", f"{module}.init_args.seed", compute_fn=_number)

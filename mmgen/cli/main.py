@@ -23,6 +23,7 @@ COMMANDS = {
     "validate": "measure a run's losses on the validation set",
     "test": "measure a run's losses on the test set",
     "sample": "draw samples from a trained generator",
+    "edit": "say other words in a recording, and leave the rest as it is",
     "play": "steer a clip while it is made, an action a frame",
     "reconstruct": "encode files with a tokenizer and decode them again",
     "compress": "write images as one small file, under an autoregressive generator",
@@ -33,7 +34,7 @@ COMMANDS = {
     "card": "render the tables of figures in the recipes' README files",
     "masks": "draw the attention masks",
     "list": "list recipes, masks and the parts a recipe may name",
-    "demo": "train on real digits, still or moving, sample, make a page of it",
+    "demo": "train on digits, written, moving or spoken, sample, make a page of it",
     "gallery": "one page that leads to those of several demos",
 }
 
@@ -99,15 +100,18 @@ def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> N
     types = get_type_hints(function)
     parameters = list(signature(function).parameters.values())
     lists = {each.name: each.default for each in parameters if get_origin(types[each.name]) in (list, Sequence)}
+    repeated = [each.name for each in parameters if types[each.name] == list[str] | None]
     optional = [each.name for each in parameters[:1] if each.default is not each.empty and each.name not in lists]
     if optional and args and not args[0].startswith("-"):  # mmgen masks [NAME]
         args = [f"--{optional[0]}={args[0]}", *args[1:]]
     flags = [f"--{option}" for option, kind in types.items() if kind is bool]
     parser = ArgumentParser(prog=f"mmgen {name}", description=COMMANDS[name], exit_on_error=False, allow_abbrev=False)
-    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(lists))
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip={*lists, *repeated})
     for option, default in lists.items():  # FILE FILE ..., where the function takes a list
         some: dict[str, Any] = {"nargs": "+"} if default is Parameter.empty else {"nargs": "*", "default": default}
         parser.add_argument(option, type=get_args(types[option])[0], help=_described(function, option), **some)
+    for option in repeated:  # --text TEXT --text TEXT
+        parser.add_argument(f"--{option}", action="append", type=str, help=_described(function, option))
     for action in parser._actions:  # `class_` in Python is `--class` here
         for option in [option for option in action.option_strings if option.endswith("_")]:
             parser._option_string_actions[option.rstrip("_")] = parser._option_string_actions.pop(option)

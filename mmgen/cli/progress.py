@@ -54,9 +54,10 @@ def command_line(name: str, run: Callable[..., Any], arguments: dict[str, Any]) 
     words = ["mmgen", name]
     for parameter in inspect.signature(run).parameters.values():
         value = arguments[parameter.name]
-        if parameter.default is parameter.empty:
+        if parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
             words += [str(value)]
         elif value != parameter.default:
             option = f"--{parameter.name.rstrip('_')}"
-            words += [option] if value is True else [option, str(value)]
+            values = value if isinstance(value, list) else [value]
+            words += [word for each in values for word in ([option] if each is True else [option, str(each)])]
     return shlex.join(words)

@@ -1,4 +1,4 @@
-"""`mmgen reconstruct`: what a tokenizer keeps of an image, or of a video."""
+"""`mmgen reconstruct`: what a tokenizer keeps of an image, a video or a sound."""
 
 import math
 from itertools import chain, count
@@ -19,11 +19,12 @@ def run(
     device: str = "auto",
 ) -> None:
     """Encode images or videos, decode them again, and write each beside its original (left: original), with the PSNR.
+    Of sounds, write what is decoded as WAV, and as PNG the spectrogram of the original above that of the decoded one.
 
     Args:
-        tokenizer: run folder or export of a tokenizer, of images or of clips.
-        files: images of the size that the tokenizer was trained for, or videos, of which the centre is taken in that
-            size.
+        tokenizer: run folder or export of a tokenizer, of images, of clips or of sounds.
+        files: images of the size that the tokenizer was trained for; or videos, of which the centre is taken in that
+            size; or sounds of any length, rate and number of channels.
         out: folder for the results, made and never written over.
         resize: fit images of another size instead of refusing them.
         fps: of videos, how many frames a second are taken; by default the file's own number.
@@ -35,10 +36,13 @@ def run(
     from mmgen.store import load_tokenizer
 
     loaded = load_tokenizer(tokenizer).to(pick_device(device))
-    if loaded.spec.modality == "video":
+    codes = {"video": "videos", "audio": "sounds"}.get(loaded.spec.modality, "images")
+    if codes == "videos":
         _videos(loaded, files, out, fps, frames)
     elif fps is not None or frames is not None:
-        raise UserError(f"--fps and --frames are for videos, and tokenizer {tokenizer} codes images; leave them out")
+        raise UserError(f"--fps and --frames are for videos, and tokenizer {tokenizer} codes {codes}; leave them out")
+    elif codes == "sounds":
+        _sounds(loaded, files, out)
     else:
         _images(loaded, files, out, resize)
 
@@ -89,6 +93,30 @@ def _videos(loaded: "Tokenizer", files: list[str], out: str, fps: float | None, 
         write_mp4(tile_clips(enlarge(pair, comfortable(pair)), columns=2), folder / name, rate)
         psnr = capped_psnr(decoded[None], clip[None]).mean().item()
         print(f"{file}: psnr_db {psnr:.2f}, the mean of {shape[1]} frames, {spec.amount} -> {folder / name}")
+
+
+def _sounds(loaded: "Tokenizer", files: list[str], out: str) -> None:
+    from mmgen.audio import write_wav
+    from mmgen.cli.sounds import open_sound
+    from mmgen.folders import new_folder
+    from mmgen.imaging import save_png
+    from mmgen.spectrogram import mel_distance_db, spectrogram_sheet
+    from mmgen.tokenizers import AudioTokenizer
+
+    assert isinstance(loaded, AudioTokenizer)
+    rate = loaded.sample_rate
+    sounds = [open_sound(file, rate) for file in files]  # all are read before anything is written
+    names = unique_names(files, ".wav")
+    folder = new_folder(out)
+    for file, name, sound in zip(files, names, sounds, strict=True):
+        count = sound.shape[1]
+        tokens = loaded.encode(sound[None].to(next(loaded.parameters()).device))
+        decoded = loaded.decode(tokens, count)[0].float().cpu()
+        write_wav(decoded, folder / name, rate)
+        amount, picture = loaded.spec.with_frames(count).amount, folder / f"{Path(name).stem}.png"
+        save_png(spectrogram_sheet([sound, decoded], rate, ["original", f"decoded from {amount}"], 1), picture)
+        distance = mel_distance_db(sound, decoded, rate)
+        print(f"{file}: mel_distance_db {distance:.2f}, {count / rate:.2f} s, {amount} -> {folder / name}, {picture}")
 
 
 def unique_names(files: list[str], suffix: str) -> list[str]:

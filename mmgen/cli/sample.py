@@ -8,8 +8,12 @@ from typing import Any
 
 from mmgen.cli.options import all_arguments, takes_sampling
 
-_FOR_IMAGES = ("keep", "keep_region", "resize", "animate", "npz")
-_FOR_CLIPS = ("frames", "context", "context_frames", "actions", "fps")
+_OWN = {
+    "images": ("keep", "keep_region", "resize", "animate", "npz"),
+    "clips": ("frames", "context", "context_frames", "actions", "fps"),
+    "speech": ("text", "prompt", "prompt_text", "seconds"),
+}
+"""The options that mean something for one kind of sample alone."""
 
 
 @takes_sampling
@@ -30,20 +34,25 @@ def run(
     context_frames: int | None = None,
     actions: str | None = None,
     fps: float | None = None,
+    text: list[str] | None = None,
+    prompt: str | None = None,
+    prompt_text: str | None = None,
+    seconds: float | None = None,
     batch: int | None = None,
     device: str = "auto",
     **sampling: Any,
 ) -> None:
     """Draw samples into a new folder: samples.safetensors (the tokens), record.json; of images grid.png and a PNG each;
-    of clips grid.mp4, grid.gif, sheet.png (a row a clip) and an MP4 each.
+    of clips grid.mp4, grid.gif, sheet.png (a row a clip) and an MP4 each; of speech a WAV each, and their spectrograms
+    in grid.png.
 
     Args:
         path: run folder or export of a generator.
         out: folder for the results, made and never written over; the next free number in samples/ of `path` by default.
         mode: way of sampling, one that the checkpoint was trained for; needed where it has several.
         class_: class names or numbers, separated by commas, that the samples go round; `none` for no class. By default
-            all classes in turn, or those of the held-out clips that are gone on with.
-        num: how many samples; 64 images or 8 clips by default.
+            all classes in turn, or those of the held-out clips that are gone on with. Of speech they are voices.
+        num: how many samples; by default 64 images, 8 clips, or of speech as many as texts or named voices.
         seed: sample i depends on the seed and on i, and on nothing else.
         keep: images: file of which a region stays as it is, while the rest is filled in.
         keep_region: images: rows and columns of the token grid that stay, such as 0:4 or 0:4,2:6 or :,0:3; goes with
@@ -60,7 +69,12 @@ def run(
             as is needed; or a file with one a frame (.json: a list; otherwise one a line); or `recorded`, those of the
             held-out clips.
         fps: clips: frames a second of what is written; those of the data by default.
-        batch: samples at a time, 64 images or 16 clips by default; does not change them.
+        text: speech: what is said, and again for each further text; `@FILE` for a file with one a line. With more
+            samples than texts, they go round.
+        prompt: speech: recording whose voice every sample goes on in; it is no part of what is written.
+        prompt_text: speech: what is said in `prompt`, all of it.
+        seconds: speech: how long a sample may be, its prompt included; as long as the clips of training by default.
+        batch: samples at a time, by default 64 images, 16 clips or 16 texts; does not change them.
         device: cpu, cuda, or auto.
     """
     arguments = all_arguments(dict(locals()))
@@ -68,17 +82,15 @@ def run(
     import torch
 
     from mmgen.cli.progress import command_line
-    from mmgen.cli.sample_clips import ClipSamples
-    from mmgen.cli.sample_images import ImageSamples
     from mmgen.folders import new_folder, next_free
     from mmgen.sampling import pick_device, pick_mode
     from mmgen.store import load_generator
 
     loaded = load_generator(path).to(pick_device(device))
     pick_mode(loaded, mode)
-    clips = loaded.spec.modality == "video"
-    _require_fitting(arguments, clips, path)
-    samples = ClipSamples(loaded, arguments) if clips else ImageSamples(loaded, arguments)
+    made = {"video": "clips", "audio": "speech"}.get(loaded.spec.modality, "images")
+    _require_fitting(arguments, made, path)
+    samples = _samples(made)(loaded, arguments)
     folder = new_folder(out or next_free(Path(path) / "samples"))
     try:
         samples.draw()
@@ -106,12 +118,27 @@ def run(
     print(f"{'written to:':22}{folder}")
 
 
-def _require_fitting(arguments: dict[str, Any], clips: bool, path: str) -> None:
+def _samples(made: str) -> Any:
+    """The class that does the work, of which only the wanted one is imported."""
+    if made == "clips":
+        from mmgen.cli.sample_clips import ClipSamples
+
+        return ClipSamples
+    if made == "speech":
+        from mmgen.cli.sample_speech import SpeechSamples
+
+        return SpeechSamples
+    from mmgen.cli.sample_images import ImageSamples
+
+    return ImageSamples
+
+
+def _require_fitting(arguments: dict[str, Any], made: str, path: str) -> None:
     """Refuse options that mean nothing for what the run makes."""
     from mmgen.errors import UserError
 
-    made, other, unfit = ("clips", "images", _FOR_IMAGES) if clips else ("images", "clips", _FOR_CLIPS)
     defaults = inspect.signature(run).parameters
-    for name in unfit:
-        if arguments[name] != defaults[name].default:
-            raise UserError(f"--{name} is for {other}, and {path} makes {made}: leave it out")
+    for kind, names in _OWN.items():
+        for name in names:
+            if kind != made and arguments[name] != defaults[name].default:
+                raise UserError(f"--{name} is for {kind}, and {path} makes {made}: leave it out")

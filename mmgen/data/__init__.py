@@ -8,14 +8,17 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "AsteriskPrompts": "asterisk_prompts",
     "Atari": "atari",
     "CachedTokens": "cached",
     "DataModule": "base",
     "Digits": "digits",
     "Emoji": "emoji",
+    "EspeakSpeech": "espeak_speech",
     "ImageFolder": "image_folder",
     "MovingDigits": "moving_digits",
     "Photos": "photos",
+    "SpeechFolder": "speech_folder",
     "VideoFolder": "video_folder",
 }
 

@@ -1,5 +1,6 @@
 """The data module: a source as Lightning wants it, in an order that neither restarts nor numbers of devices change."""
 
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -16,6 +17,7 @@ from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.data.stream import RankBatches, Split, Stream, shares
 from mmgen.errors import UserError
 from mmgen.store import load_tokenizer, weights_hash
+from mmgen.text import Text
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokens import Tokens, TokenSpec
 
@@ -23,8 +25,9 @@ _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
 
 class DataModule(L.LightningDataModule):
-    """Batches of a source: `x` or `tokens` (`mmgen.tokens.Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64; and
-    `action` (B, T) int64 where clips have actions.
+    """Batches of a source: `x` or `tokens` (`mmgen.tokens.Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64;
+    `action` (B, T) int64 where clips have actions; of sounds `length` (B,) int64, the samples before the silence that
+    fills them up, and where they have transcripts `text` (B, L) int64.
 
     Training reads an endless stream (`mmgen.data.stream`), so the trainer needs `max_steps`. The position of what has
     been trained on, not of what has been loaded ahead, travels in checkpoints: a resumed run goes on with the very next
@@ -87,6 +90,16 @@ class DataModule(L.LightningDataModule):
         return list(self.source.action_names)
 
     @property
+    def sample_rate(self) -> int | None:
+        """Samples a second of a sound, in Hz; None where samples are no sounds."""
+        return self.source.sample_rate
+
+    @property
+    def text(self) -> Text | None:
+        """The alphabet and the longest of the texts in batches; None where they hold none."""
+        return self.source.text
+
+    @property
     def spec(self) -> TokenSpec | None:
         """The tokens in batches; None where they hold raw samples only. Loads the tokenizer."""
         if self.source.spec is not None or self.tokenizer is None:
@@ -98,7 +111,8 @@ class DataModule(L.LightningDataModule):
         """The frozen tokenizer, loaded on first use; None where no path is given.
 
         Raises:
-            UserError: it cannot be loaded, or takes samples of another shape, or has no latent for each frame's action.
+            UserError: it cannot be loaded, or takes samples of another shape or rate, or has no latent for each
+                frame's action.
         """
         if self._tokenizer is None and self.tokenizer_path is not None:
             loaded = load_tokenizer(self.tokenizer_path)
@@ -179,11 +193,14 @@ class DataModule(L.LightningDataModule):
         return slot_loader(samples, self.num_workers, slots=slots, size=batch)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Adds `tokens`, on the device: those stored, or x encoded by the frozen tokenizer."""
+        """Adds `tokens`, on the device: those stored, or x encoded by the frozen tokenizer. Of a sound those count that
+        hold some of its `length`.
+        """
         if "values" in batch:
             assert self.source.spec is not None
             values = batch.pop("values")
-            batch["tokens"] = Tokens(values if values.is_floating_point() else values.long(), self.source.spec.grid)
+            values = values if values.is_floating_point() else values.long()
+            batch["tokens"] = Tokens(values, self.source.spec.grid, _token_lengths(batch, self.source.spec))
             return batch
         x = batch["x"]
         if not self._range_checked:
@@ -194,7 +211,8 @@ class DataModule(L.LightningDataModule):
                 self.tokenizer.to(x.device)
                 self._tokenizer_device = x.device
             with torch.no_grad():
-                batch["tokens"] = self.tokenizer.encode(x.float())
+                tokens = self.tokenizer.encode(x.float())
+            batch["tokens"] = replace(tokens, lengths=_token_lengths(batch, self.tokenizer.spec))
         return batch
 
     def state_dict(self) -> dict[str, int]:
@@ -238,6 +256,11 @@ def _check_fit(trainer: Any) -> None:
     timed = any(isinstance(callback, Timer) for callback in trainer.callbacks)
     if trainer.max_steps == -1 and not isinstance(limit, int) and not timed:
         raise UserError("the training stream has no end: set trainer.max_steps")
+
+
+def _token_lengths(batch: Batch, spec: TokenSpec) -> Tensor | None:
+    """(B,) int64 tokens that a sound's samples reach into; None where samples have one length all."""
+    return (batch["length"] + spec.stride - 1) // spec.stride if "length" in batch else None
 
 
 def _check_range(x: Tensor) -> None:

@@ -52,8 +52,9 @@ def open_source(text: str) -> Source:
     """The raw samples that a command line names.
 
     Args:
-        text: data that needs no argument, by name: `digits`, `emoji`, `photos`, `moving_digits` or `atari`; or a YAML
-            file with a `data` section; or a run folder, for the data it was trained on.
+        text: data that needs no argument, by name: `digits`, `emoji`, `photos`, `moving_digits`, `atari`,
+            `espeak_speech` or `asterisk_prompts`; or a YAML file with a `data` section; or a run folder, for the data
+            it was trained on.
 
     Raises:
         UserError: none of these.

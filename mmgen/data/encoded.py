@@ -7,7 +7,8 @@ from mmgen.tokens import TokenSpec
 
 
 def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
-    """The tokens of a source's samples. Clips may be longer or shorter than those the tokenizer was trained on.
+    """The tokens of a source's samples. Clips and sounds may be longer or shorter than those the tokenizer was
+    trained on.
 
     Args:
         tokenizer: of such samples.
@@ -15,16 +16,22 @@ def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
         path: where the tokenizer is, for messages.
 
     Raises:
-        UserError: the tokenizer takes samples of another shape, or an action belongs to each frame and it makes one
-            latent of several.
+        UserError: the tokenizer takes samples of another shape or rate, or an action belongs to each frame and it makes
+            one latent of several.
     """
     spec, trained, shape = tokenizer.spec, tuple(tokenizer.sample_shape), tuple(source.sample_shape)
-    if spec.modality == "video" and len(shape) == 4 and shape[1] != trained[1]:
+    if spec.unit is not None and len(shape) == len(trained) and shape[1] != trained[1]:
         spec, trained = spec.with_frames(shape[1]), (trained[0], shape[1], *trained[2:])
     if shape != trained:
         raise UserError(
             f"tokenizer {path} takes samples of shape {trained}, but the data has {shape}; choose a tokenizer that was"
             " trained on it"
+        )
+    rate = getattr(tokenizer, "sample_rate", None)
+    if rate != source.sample_rate:
+        raise UserError(
+            f"tokenizer {path} takes {_rate(rate)}, but the data has {_rate(source.sample_rate)}: set data.sample_rate,"
+            " or choose a tokenizer that was trained at that rate"
         )
     if source.actions and spec.stride > 1:
         raise UserError(
@@ -32,3 +39,7 @@ def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
             " choose a tokenizer that makes a latent of each"
         )
     return spec
+
+
+def _rate(sample_rate: int | None) -> str:
+    return "samples that are no sounds" if sample_rate is None else f"sounds at {sample_rate} Hz"

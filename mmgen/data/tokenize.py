@@ -10,7 +10,7 @@ import torch
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.sources import Samples, Source, SplitName
 from mmgen.data.sources.images import MirroredSamples
-from mmgen.data.sources.shards import Columns, Meta, storage_type, write_folder
+from mmgen.data.sources.shards import COLUMNS, Columns, Meta, storage_type, write_folder
 from mmgen.errors import UserError
 from mmgen.store import weights_hash
 from mmgen.tokenizers import Tokenizer
@@ -36,7 +36,7 @@ def write_shards(
         tokenizer: in eval mode.
         tokenizer_path: the run or export that it was loaded from.
         shard_size: samples a file, at most.
-        batch: images encoded at a time, or frames of clips, of which one is encoded at least.
+        batch: images encoded at a time, or frames of clips, or seconds of sound; one sample at least.
         mirror: store the mirror image of every training image too.
         progress: told after every batch how many samples are done.
 
@@ -50,8 +50,7 @@ def write_shards(
         raise UserError("this data holds tokens already; --data must name raw samples")
     if mirror and len(source.sample_shape) != 3:
         raise UserError(f"--mirror is for images, and the samples have shape {tuple(source.sample_shape)}")
-    clip = len(source.sample_shape) == 4
-    together = max(1, batch // source.sample_shape[1]) if clip else batch
+    together = max(1, int(batch / _size(source)))
     meta = Meta(
         spec=encoded_spec(tokenizer, source, str(tokenizer_path)),
         class_names=list(source.class_names),
@@ -61,6 +60,8 @@ def write_shards(
         tokenizer_hash=weights_hash(tokenizer),
         fps=source.fps,
         action_names=list(source.action_names),
+        sample_rate=source.sample_rate,
+        text=source.text,
     )
     shards: dict[SplitName, Iterator[Columns]] = {}
     done = 0
@@ -71,6 +72,13 @@ def write_shards(
         shards[split] = _encoded(samples, tokenizer, shard_size, together, progress, done)
         done += len(samples)
     return write_folder(Path(out), meta, shards)
+
+
+def _size(source: Source) -> float:
+    """Of one sample: 1 for an image, frames of a clip, seconds of a sound."""
+    if source.sample_rate is not None:
+        return source.sample_shape[1] / source.sample_rate
+    return source.sample_shape[1] if len(source.sample_shape) == 4 else 1
 
 
 def _encoded(
@@ -90,7 +98,7 @@ def _encoded(
             raw = samples.take(index)
             with torch.no_grad():
                 values = tokenizer.encode(raw["x"].to(device)).values
-            kept = {name: raw[name] for name in ("label", "sample", "action") if name in raw}
+            kept = {name: raw[name] for name in COLUMNS if name in raw}
             parts.append(kept | {"values": values.to("cpu", narrow)})
             if progress is not None:
                 progress(done + int(index[-1]) + 1)

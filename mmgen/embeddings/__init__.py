@@ -3,10 +3,10 @@
 from mmgen.embeddings.bits import BitsEmbedding
 from mmgen.embeddings.categorical import CategoricalEmbedding
 from mmgen.embeddings.continuous import ContinuousEmbedding
-from mmgen.errors import UserError
+from mmgen.embeddings.residual import ResidualEmbedding
 from mmgen.tokens import TokenSpec
 
-Embedding = CategoricalEmbedding | BitsEmbedding | ContinuousEmbedding
+Embedding = CategoricalEmbedding | BitsEmbedding | ContinuousEmbedding | ResidualEmbedding
 
 EMBEDDINGS: dict[str, type[CategoricalEmbedding] | type[BitsEmbedding] | type[ContinuousEmbedding]] = {
     "categorical": CategoricalEmbedding,
@@ -16,7 +16,7 @@ EMBEDDINGS: dict[str, type[CategoricalEmbedding] | type[BitsEmbedding] | type[Co
 
 
 def embedding_for(spec: TokenSpec, dim: int) -> Embedding:
-    """The embedding of a token kind; UserError where there is none."""
-    if spec.kind not in EMBEDDINGS:
-        raise UserError(f"no embedding for {spec.kind!r} tokens; a generator takes {', '.join(EMBEDDINGS)}")
+    """The embedding of a token kind."""
+    if spec.kind == "residual":
+        return ResidualEmbedding(spec.size, dim, spec.levels)
     return EMBEDDINGS[spec.kind](spec.size, dim)

@@ -31,13 +31,14 @@ class AbsolutePositions(nn.Module):
 
     def forward(self, layout: Layout) -> Tensor:
         """(b, N, dim) for the layout's positions."""
-        t, h, w = layout.position.unbind(-1)
+        outside = layout.role == Role.PREFIX
+        t, h, w = layout.position.masked_fill(outside[..., None], 0).unbind(-1)
         if self.kind == "sincos":
             found = _sincos(layout.position, self.dim)
         else:
             cell = h * self.grid[2] + w
             found = self.table[cell + t * self.grid[1] * self.grid[2] if self.kind == "learned" else cell]
-        return torch.where((layout.role == Role.PREFIX)[..., None], 0.0, found)
+        return torch.where(outside[..., None], 0.0, found)
 
 
 def _sincos(position: Tensor, dim: int) -> Tensor:

@@ -26,7 +26,7 @@ _ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 _BETWEEN = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 _MEASURE = re.compile(
-    r"\b(psnr|ssim|r?fid|kid|fvd|drift|precision|recall|accuracy|usage|perplexity|stoi|pesq|wer|mpjpe|latency)\b",
+    r"\b(psnr|ssim|r?fid|kid|fvd|drift|precision|recall|accuracy|usage|perplexity|stoi|pesq|wer|cer|dnsmos|mpjpe|latency)\b",
     re.IGNORECASE,
 )
 _VALUE = re.compile(r"\d\.\d|\d\s*(%|percent\b|dB\b|ms\b)")
@@ -209,8 +209,11 @@ def _plain(name: str, value: Any) -> str:
     """A value of a protocol in words."""
     if name == "reference" and isinstance(value, dict):
         data = f"{value['data']} {value.get('split', '')}".strip()
-        kind = f"clips of {value['frames']} frames" if "frames" in value else "images"
-        return f"{value['count']:,} {kind} of {data}, SHA-256 of their pixels {value['sha256']}"
+        if "sample_rate" in value:
+            kind, content = f"clips of {value['seconds']:g} s at {value['sample_rate']:,} Hz", "samples"
+        else:
+            kind, content = f"clips of {value['frames']} frames" if "frames" in value else "images", "pixels"
+        return f"{value['count']:,} {kind} of {data}, SHA-256 of their {content} {value['sha256']}"
     if isinstance(value, int):
         return f"{value:,}"
     return "none" if value is None else str(value)

@@ -14,10 +14,10 @@ from mmgen.results import base_metric
 Rows = list[tuple[dict[str, Any], dict[str, float]]]
 """Pairs of what some figures have in common (fields of `mmgen.results.Figure`) and their values by base name."""
 
-IMAGES, CLIPS = 1000, 100
+IMAGES, CLIPS, SENTENCES = 1000, 100, 100
 """How many samples a mode draws by default: `--num`."""
 
-IMAGES_AT_ONCE, CLIPS_AT_ONCE = 100, 16
+IMAGES_AT_ONCE, CLIPS_AT_ONCE, SENTENCES_AT_ONCE = 100, 16, 16
 """How many are in memory together by default: `--batch`."""
 
 

@@ -1,5 +1,5 @@
-"""The real images or clips that others are compared with, and the words by which anybody can tell whether they are the
-same.
+"""The real images, clips or sounds that others are compared with, and the words by which anybody can tell whether they
+are the same.
 """
 
 import hashlib
@@ -11,28 +11,37 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor
 
+from mmgen.audio import to_int16
 from mmgen.data.sources import Batch, Samples, Source
 from mmgen.evaluation.npz import read_npz
 from mmgen.imaging import to_uint8
 
 
 class Reference(Samples):
-    """Samples with their name and the hash of their pixels, which is taken while they are first read through.
+    """Samples with their name and the hash of their content, which is taken while they are first read through.
 
     Args:
-        samples: real images or clips.
+        samples: real images, clips or sounds.
         data: their name; with the split it is what a figure's `data` says.
         split: `val`; empty for a file.
         crop: how they were cut to size.
         shape: of one of them.
         classes: how many they have; 0 where that is unknown or none.
+        sample_rate: of sounds, in Hz; None where they are none.
     """
 
     def __init__(
-        self, samples: Samples, data: str, split: str, crop: str, shape: tuple[int, ...], classes: int = 0
+        self,
+        samples: Samples,
+        data: str,
+        split: str,
+        crop: str,
+        shape: tuple[int, ...],
+        classes: int = 0,
+        sample_rate: int | None = None,
     ) -> None:
         self.samples, self.data, self.split, self.crop = samples, data, split, crop
-        self.sample_shape, self.classes = tuple(shape), classes
+        self.sample_shape, self.classes, self.sample_rate = tuple(shape), classes, sample_rate
         self._hash: str | None = None
 
     @classmethod
@@ -40,7 +49,7 @@ class Reference(Samples):
         """The held-out samples of a source; the first `count` of them, or all if there are fewer."""
         name, samples = data_name(source), source.samples("val")
         samples = samples if count is None or count >= len(samples) else _First(samples, count)
-        return cls(samples, name, "val", source.crop, source.sample_shape, source.classes)
+        return cls(samples, name, "val", source.crop, source.sample_shape, source.classes, source.sample_rate)
 
     @classmethod
     def read(cls, file: str | Path, shape: tuple[int, ...] | None = None) -> "Reference":
@@ -60,20 +69,23 @@ class Reference(Samples):
     def take(self, index: Tensor) -> Batch:
         return self.samples.take(index)
 
+    def texts(self, index: Tensor) -> list[str]:
+        return self.samples.texts(index)
+
     def batches(self, size: int) -> Iterator[Batch]:
         if self._hash is not None:
             yield from self.samples.batches(size)
             return
-        pixels = hashlib.sha256()
+        content, stored = hashlib.sha256(), to_uint8 if self.sample_rate is None else to_int16
         for batch in self.samples.batches(size):
-            pixels.update(rearrange(to_uint8(batch["x"]), "n c ... -> n ... c").contiguous().numpy().tobytes())
+            content.update(rearrange(stored(batch["x"]), "n c ... -> n ... c").contiguous().numpy().tobytes())
             yield batch
-        self._hash = pixels.hexdigest()[:16]
+        self._hash = content.hexdigest()[:16]
 
     @property
     def hash(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of all pixels, bytes in the order (N, H, W, C), of clips
-        (N, T, H, W, C).
+        (N, T, H, W, C); of sounds, of 16-bit samples (N, T), with the silence that fills them up.
         """
         if self._hash is None:
             for _ in self.batches(100):
@@ -84,8 +96,10 @@ class Reference(Samples):
     def about(self) -> dict[str, Any]:
         """What a protocol says of it."""
         split = {"split": self.split} if self.split else {}
-        frames = {"frames": self.sample_shape[1]} if len(self.sample_shape) == 4 else {}
-        return {"data": self.data, **split, "count": len(self), **frames, "sha256": self.hash}
+        more: dict[str, Any] = {"frames": self.sample_shape[1]} if len(self.sample_shape) == 4 else {}
+        if self.sample_rate is not None:
+            more = {"seconds": self.sample_shape[1] / self.sample_rate, "sample_rate": self.sample_rate}
+        return {"data": self.data, **split, "count": len(self), **more, "sha256": self.hash}
 
 
 class _First(Samples):
@@ -99,6 +113,9 @@ class _First(Samples):
 
     def take(self, index: Tensor) -> Batch:
         return self.samples.take(index)
+
+    def texts(self, index: Tensor) -> list[str]:
+        return self.samples.texts(index)
 
 
 def data_name(source: Source) -> str:

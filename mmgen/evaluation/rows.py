@@ -1,5 +1,5 @@
 """What `mmgen evaluate` measures of a tokenizer, a generator, or a file of samples: figures, each with the words that
-say how it was measured. Of clips: see `mmgen.evaluation.video_rows`.
+say how it was measured. Of clips: see `mmgen.evaluation.video_rows`; of speech: `mmgen.evaluation.speech_rows`.
 """
 
 from dataclasses import dataclass
@@ -32,28 +32,39 @@ from mmgen.evaluation.measuring import (
 )
 from mmgen.evaluation.npz import read_npz, write_npz
 from mmgen.evaluation.reference import Reference
+from mmgen.evaluation.speech_rows import SpeechMeasuring
 from mmgen.evaluation.video_rows import VideoMeasuring
 from mmgen.imaging import to_uint8
 from mmgen.sampling import require_tokenizer
 from mmgen.store import Saved, load_generator, load_tokenizer
 from mmgen.tokenizers import Tokenizer
+from mmgen.tokenizers.audio import AudioTokenizer
 
 OF_CLIPS = ("context", "frames", "rollout")
 """Options that only concern clips."""
 
+OF_SPEECH = ("wer", "recogniser")
+"""Options that only concern speech."""
+
 
 @dataclass(frozen=True)
 class Measuring(Call):
-    """One call of the command, on images; what is of clips goes on to `VideoMeasuring`."""
+    """One call of the command, on images; what is of clips goes on to `VideoMeasuring`, of speech to
+    `SpeechMeasuring`.
+    """
 
     def tokenizer(self, saved: Saved) -> tuple[Rows, Reference]:
-        """What a tokenizer keeps of held-out images, or clips.
+        """What a tokenizer keeps of held-out images, clips, or speech.
 
         Raises:
             UserError: as the parts do, before anything is measured.
         """
         self.refuse(f"for generators, and {saved.path} is a tokenizer", "mode", "seed", "likelihood", *SAMPLING)
         tokenizer = load_tokenizer(saved.path).to(self.device)
+        if isinstance(tokenizer, AudioTokenizer):
+            self.refuse(f"for clips, and {saved.path} is of speech", *OF_CLIPS)
+            return self._speech().tokenizer(saved, tokenizer)
+        self.refuse(f"for speech, and {saved.path} is of none", *OF_SPEECH)
         if _of_clips(tokenizer):
             return self._video().tokenizer(saved, tokenizer)
         self.refuse(f"for generators and for tokenizers of clips, and {saved.path} is neither", "num")
@@ -74,7 +85,7 @@ class Measuring(Call):
         return rows, reference
 
     def generator(self, saved: Saved) -> tuple[Rows, Reference]:
-        """Samples of a generator in each of its modes, or in the chosen one, beside held-out images, or clips.
+        """Samples of a generator in each of its modes, or in the chosen one, beside held-out images, clips, or speech.
 
         Raises:
             UserError: as the parts do, before anything is sampled.
@@ -84,6 +95,10 @@ class Measuring(Call):
         num, batch = self.given("num", IMAGES), self.given("batch", IMAGES_AT_ONCE)
         options = sample_options(self.arguments)
         loaded = load_generator(saved.path).to(self.device)
+        if loaded.spec.modality == "audio":
+            self.refuse(f"for clips, and {saved.path} is of speech", *OF_CLIPS)
+            return self._speech().generator(saved, loaded, options)
+        self.refuse(f"for speech, and {saved.path} is of none", *OF_SPEECH)
         if _of_clips(require_tokenizer(loaded)):
             return self._video().generator(saved, loaded, options)
         self.refuse(f"for clips, and {saved.path} is of images", *OF_CLIPS)
@@ -115,7 +130,7 @@ class Measuring(Call):
         Raises:
             UserError: as the parts do, before anything is measured.
         """
-        taken = ("mode", "num", "npz", "likelihood", "codecs", *OF_CLIPS, *SAMPLING)
+        taken = ("mode", "num", "npz", "likelihood", "codecs", *OF_CLIPS, *OF_SPEECH, *SAMPLING)
         self.refuse(f"for runs, and {file} is a file of samples", *taken)
         reference = self._reference(None, None)
         if len(reference.sample_shape) != 3:
@@ -132,6 +147,9 @@ class Measuring(Call):
 
     def _video(self) -> VideoMeasuring:
         return VideoMeasuring(self.arguments, self.unset, self.device)
+
+    def _speech(self) -> SpeechMeasuring:
+        return SpeechMeasuring(self.arguments, self.unset, self.device)
 
     def _extractor(self, reference: Reference) -> Extractor:
         """The chosen network, or the usual one, and a word on how far it can be trusted."""

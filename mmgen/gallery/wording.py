@@ -10,12 +10,14 @@ MODES: dict[str, tuple[str, str]] = {
     "masked": ("Masked", "All at once, in a few rounds: the surest tokens first, wherever they are."),
     "block": ("Block diffusion", "Block after block, each revealed in a few rounds, given the finished ones."),
     "frame": ("Frame-wise", "Frame after frame, each in one pass, given all before it."),
+    "infill": ("Infilling", "Gaps token after token, given what stands on both sides of them."),
 }
 COLOURS: dict[str, tuple[str, Colour]] = {
     "ar": ("blue", (66, 140, 224)),
     "masked": ("amber", (236, 136, 40)),
     "block": ("green", (40, 176, 136)),
     "frame": ("blue", (66, 140, 224)),
+    "infill": ("amber", (236, 136, 40)),
 }
 OTHER = ("grey", (150, 150, 150))
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")

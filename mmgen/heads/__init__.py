@@ -4,32 +4,32 @@ from mmgen.errors import UserError
 from mmgen.heads.bits import BitsHead
 from mmgen.heads.categorical import CategoricalHead
 from mmgen.heads.linear import LinearHead
+from mmgen.heads.residual import ResidualHead
 from mmgen.tokens import TokenSpec
 
 Head = CategoricalHead | LinearHead
 
-HEADS: dict[str, type[CategoricalHead] | type[BitsHead] | type[LinearHead]] = {
-    "categorical": CategoricalHead,
-    "bits": BitsHead,
-    "continuous": LinearHead,
-}
 
-
-def head_for(spec: TokenSpec, dim: int, group: int | None = None) -> Head:
-    """The head of a token kind; UserError where there is none.
+def head_for(spec: TokenSpec, dim: int, group: int | None = None, ends: bool = False) -> Head:
+    """The head of a token kind; UserError for an option that is not for it.
 
     Args:
         spec: of the tokens.
         dim: width of the backbone.
         group: of binary tokens: bits whose joint law one softmax gives, as for `BitsHead`.
+        ends: one more choice, END, for tokens that are chosen from a codebook.
     """
-    if spec.kind not in HEADS:
-        raise UserError(f"no head for {spec.kind!r} tokens; a generator takes {', '.join(HEADS)}")
+    if ends and spec.kind not in ("categorical", "residual"):
+        raise UserError(f"ends is for tokens of codebooks, and these are {spec.kind}; leave it out")
     if spec.kind == "bits":
         return BitsHead(spec.size, dim, group)
     if group is not None:
         raise UserError(f"head_group {group} is for binary tokens, and these are {spec.kind}; leave it out")
-    return HEADS[spec.kind](spec.size, dim)
+    if spec.kind == "continuous":
+        return LinearHead(spec.size, dim)
+    if spec.kind == "residual":
+        return ResidualHead(spec.size, dim, spec.levels, ends)
+    return CategoricalHead(spec.size + ends, dim)
 
 
 def discrete(head: Head, paradigm: str) -> CategoricalHead:

@@ -39,7 +39,11 @@ class CategoricalHead(nn.Module):
 
     def nats(self, features: Tensor, targets: Tensor) -> Tensor:
         """-log p(target), in nats: features (..., dim), targets (...,) int64 -> (...,). In float32 or wider."""
+        return self.nats_by_group(features, targets).sum(-1)
+
+    def nats_by_group(self, features: Tensor, targets: Tensor) -> Tensor:
+        """The same of each choice, (..., groups)."""
         logits, choices = self.logits(features), self.split(targets)
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         each = F.cross_entropy(logits.flatten(0, -2), choices.flatten(), reduction="none")
-        return each.view(choices.shape).sum(-1)
+        return each.view(choices.shape)

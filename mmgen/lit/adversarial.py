@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmgen.errors import UserError
 from mmgen.lit.optim import scheduled_adamw
-from mmgen.losses import Adversarial, adaptive_weight, discriminator_loss, generator_loss
+from mmgen.losses import Adversarial, adaptive_weight, discriminator_loss, feature_matching, generator_loss
 from mmgen.quantizers.base import sum_over_ranks, world
 from mmgen.tokenizers import Tokenizer
 
@@ -33,8 +33,8 @@ class Adversary(Callback):
         warmup_steps: of both learning rates.
 
     Raises:
-        UserError: the discriminator does not take the tokenizer's samples, or losses are to be balanced and the
-            tokenizer has no last layer.
+        UserError: the discriminator does not take the tokenizer's samples, or has no features to match, or losses are
+            to be balanced and the tokenizer has no last layer.
     """
 
     def __init__(self, settings: Adversarial, tokenizer: Tokenizer, warmup_steps: int) -> None:
@@ -43,8 +43,17 @@ class Adversary(Callback):
         self._restored: dict[str, Any] = {}
         # Mistakes are told here, and not at the step where the game begins.
         with torch.no_grad():
-            self.net(torch.zeros(1, *tokenizer.sample_shape))
+            verdicts = self.net.verdicts(torch.zeros(1, *tokenizer.sample_shape))
+            if settings.feature_matching:
+                feature_matching(verdicts, verdicts)
         _ = tokenizer.last_layer if settings.adaptive else None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the losses that `losses` gives to the tokenizer, by name."""
+        settings = self.settings
+        matching = {"feature_matching": settings.feature_matching} if settings.feature_matching else {}
+        return {"adversarial": settings.weight} | matching
 
     def active(self, trainer: L.Trainer) -> bool:
         """Whether the game has begun."""
@@ -59,22 +68,27 @@ class Adversary(Callback):
             reconstruction: the loss that the adversarial one is balanced against.
 
         Returns:
-            `adversarial`: weighted; `adaptive_weight`, and `discriminator`, its own loss: to be looked at.
+            `adversarial`, and `feature_matching` where it has a weight: weighted; `adaptive_weight`, and
+            `discriminator`, its own loss: to be looked at.
         """
         settings = self.settings
+        both = [each.halves() for each in self.net.verdicts(torch.cat([x, made.detach().to(x.dtype)]))]
+        loss = torch.stack([discriminator_loss(real.logits, fake.logits, settings.loss) for real, fake in both]).mean()
+        with torch.autocast(x.device.type, enabled=False):
+            (loss / self._accumulate).backward()
+
         self.net.requires_grad_(False)  # a constant of the tokenizer's loss
-        fooled = generator_loss(self.net(made), settings.loss)
+        verdicts = self.net.verdicts(made)
         self.net.requires_grad_(True)
+        fooled = torch.stack([generator_loss(each.logits, settings.loss) for each in verdicts]).mean()
         weight = torch.ones_like(fooled)
         if settings.adaptive:
             weight = adaptive_weight(reconstruction, fooled, self.tokenizer.last_layer)
-
-        real, fake = self.net(torch.cat([x, made.detach().to(x.dtype)])).chunk(2)
-        loss = discriminator_loss(real, fake, settings.loss)
-        with torch.autocast(x.device.type, enabled=False):
-            (loss / self._accumulate).backward()
-        adversarial = settings.weight * weight * fooled
-        return {"adversarial": adversarial, "adaptive_weight": weight, "discriminator": loss.detach()}
+        losses = {"adversarial": settings.weight * weight * fooled}
+        if settings.feature_matching:
+            matched = feature_matching([real for real, _ in both], verdicts)
+            losses["feature_matching"] = settings.feature_matching * matched
+        return losses | {"adaptive_weight": weight, "discriminator": loss.detach()}
 
     # Lightning's hooks.
 

@@ -1,5 +1,6 @@
 """Training of a generator: any paradigm over any backbone, on tokens that the data module brings."""
 
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -14,7 +15,8 @@ from mmgen.errors import UserError
 from mmgen.generator import Generator
 from mmgen.lit.optim import adamw
 from mmgen.paradigms import Paradigm
-from mmgen.tokens import TokenSpec
+from mmgen.text import Text
+from mmgen.tokens import Tokens, TokenSpec
 
 _VALIDATION_SEED = 0  # of every run, so that validation losses compare between runs
 
@@ -22,8 +24,8 @@ _VALIDATION_SEED = 0  # of every run, so that validation losses compare between 
 class GeneratorModule(L.LightningModule):
     """Trains a `Generator`; knows neither its paradigm nor its backbone.
 
-    The command line takes `spec`, `classes`, `class_names`, `tokenizer_path`, `tokenizer_hash`, `action_names` and
-    `fps` from the data module, and `seed` from `seed_everything`.
+    The command line takes `spec`, `classes`, `class_names`, `tokenizer_path`, `tokenizer_hash`, `action_names`, `fps`,
+    `text` and `sample_rate` from the data module, and `seed` from `seed_everything`.
 
     Args:
         spec: the tokens in the batches.
@@ -33,6 +35,8 @@ class GeneratorModule(L.LightningModule):
         tokenizer_hash: of its weights, so that samples are never decoded with others; None where none is known.
         action_names: a name for each action that may lead to a frame, kept with the checkpoint; empty for none.
         fps: frames a second of the clips, kept with the checkpoint; None for what is no clip.
+        text: what the texts of spoken samples are like; None for none.
+        sample_rate: of sounds, in Hz, kept with the checkpoint; None for what is no sound.
         seed: keys all randomness of training, together with epoch, sample number and name of the draw.
         backbone: the transformer.
         paradigm: how tokens are corrupted, what the loss is, how they are sampled.
@@ -42,6 +46,9 @@ class GeneratorModule(L.LightningModule):
         self_conditioning: take an earlier prediction beside each token, for a paradigm with that option.
         head_group: of binary tokens: bits whose joint law one softmax gives; the largest divisor of their number up to
             12 by default.
+        ends: model where a row ends, for a paradigm whose rows end by themselves. Otherwise the silence behind a sound
+            is modelled like all else.
+        sentinels: how many spans of a row may stand elsewhere in it, for a paradigm that moves them.
         lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
         weight_decay: of linear maps and convolutions.
         betas: of Adam.
@@ -63,6 +70,8 @@ class GeneratorModule(L.LightningModule):
         tokenizer_hash: str | None,
         action_names: list[str],
         fps: float | None,
+        text: Text | None,
+        sample_rate: int | None,
         seed: int,
         backbone: Transformer,
         paradigm: Paradigm,
@@ -71,6 +80,8 @@ class GeneratorModule(L.LightningModule):
         noise_level: bool | None = None,
         self_conditioning: bool = False,
         head_group: int | None = None,
+        ends: bool = False,
+        sentinels: int = 0,
         lr: float = 1e-3,
         weight_decay: float = 0.05,
         betas: tuple[float, float] = (0.9, 0.98),
@@ -92,6 +103,9 @@ class GeneratorModule(L.LightningModule):
             self_conditioning,
             len(action_names),
             head_group,
+            text,
+            ends,
+            sentinels,
         )
         self.paradigm, self.seed = paradigm, seed
         self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
@@ -103,6 +117,8 @@ class GeneratorModule(L.LightningModule):
             "tokenizer_hash": tokenizer_hash,
             "action_names": list(action_names),
             "fps": fps,
+            "text": None if text is None else text.to_dict(),
+            "sample_rate": sample_rate,
         }
         if compile:
             for block in backbone.blocks:
@@ -112,8 +128,8 @@ class GeneratorModule(L.LightningModule):
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Mean loss over the batch, nats per token."""
         draws = Draws(self.seed, batch["sample"], batch["epoch"])
-        given = self.generator.conditioning.drop(batch["label"], self._actions(batch), draws)
-        losses = self.paradigm.losses(self.generator, batch["tokens"], self.generator.conditioning(*given), draws)
+        given = self.generator.conditioning.drop(batch["label"], self._actions(batch), draws, self._text(batch))
+        losses = self.paradigm.losses(self.generator, self._tokens(batch), self.generator.conditioning(*given), draws)
         loss = torch.cat(list(losses.values())).mean()
         self.log_dict({f"train/{mode}": each.detach().mean() for mode, each in losses.items()})
         self.log("train/loss", loss.detach(), prog_bar=True)
@@ -131,14 +147,21 @@ class GeneratorModule(L.LightningModule):
         draws, rows = Draws(_VALIDATION_SEED, batch["sample"]), len(batch["sample"])
         means = []
         for mode, paradigm in self.paradigm.modes().items():
-            condition = self.generator.conditioning(batch["label"], self._actions(batch))
-            losses = paradigm.losses(self.generator, batch["tokens"], condition, draws)
+            condition = self.generator.conditioning(batch["label"], self._actions(batch), self._text(batch))
+            losses = paradigm.losses(self.generator, self._tokens(batch), condition, draws)
             means.append(torch.cat(list(losses.values())).mean())
             self.log(f"{stage}/{mode}", means[-1], batch_size=rows, sync_dist=True)
         self.log(f"{stage}/loss", torch.stack(means).mean(), batch_size=rows, sync_dist=True, prog_bar=True)
 
     def _actions(self, batch: dict[str, Any]) -> Tensor | None:
         return batch["action"] if self.generator.actions else None
+
+    def _text(self, batch: dict[str, Any]) -> Tensor | None:
+        return None if self.generator.text is None else batch["text"]
+
+    def _tokens(self, batch: dict[str, Any]) -> Tokens:
+        tokens: Tokens = batch["tokens"]
+        return tokens if self.generator.ends else replace(tokens, lengths=None)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine."""

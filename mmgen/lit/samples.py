@@ -1,8 +1,9 @@
-"""Pictures of how far a run has come: samples of every mode, or reconstructions."""
+"""Pictures, and sounds, of how far a run has come: samples of every mode, or reconstructions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -10,12 +11,14 @@ from einops import rearrange
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from mmgen.audio import write_wav
 from mmgen.conditioning import NO_CLASS
 from mmgen.data import DataModule
 from mmgen.draws import Draws
 from mmgen.imaging import comfortable, enlarge, grid, save_png
 from mmgen.lit.clip_samples import clip_reconstruction, clip_samples
 from mmgen.lit.generator_module import GeneratorModule
+from mmgen.lit.sound_samples import Heard, sound_reconstruction, sound_samples
 from mmgen.lit.tokenizer_module import TokenizerModule
 from mmgen.paradigms import Guidance, Request, SampleOptions
 from mmgen.tokens import Tokens
@@ -29,12 +32,16 @@ class Shown:
     Args:
         name: mode, or `reconstruction`.
         picture: (C, H, W) in [-1, 1].
-        clip: (C, T, H, W), the same in motion; None for images.
+        clip: (C, T, H, W), the same in motion; None for what does not move.
+        sounds: each (1, T), what was made, to be heard; none for what makes no sound.
+        sample_rate: of these, in Hz.
     """
 
     name: str
     picture: Tensor
     clip: Tensor | None = None
+    sounds: Sequence[Tensor] = ()
+    sample_rate: int = 0
 
 
 class SampleGrids(Callback):
@@ -42,12 +49,13 @@ class SampleGrids(Callback):
 
     A generator shows samples of every mode, a class each in turn, always of the same draws; a tokenizer shows held-out
     images above their reconstructions. Clips are a row of frames each, with a GIF beside: held-out clips, below each
-    what a mode makes of its first third, or the tokenizer of all of it. Every process computes the same pictures, so
-    that none waits for another.
+    what a mode makes of its first third, or the tokenizer of all of it. Sounds are spectrograms, with a WAV of each
+    beside: held-out ones, below each what a mode makes of its text, or the tokenizer of it. Every process
+    computes the same, so that none waits for another.
 
     Args:
         count: images a grid; 0 for no pictures at all.
-        clips: clips a sheet, where the run is one of clips.
+        clips: clips or sounds a sheet, where the run is of these.
         guidance: scale of classifier-free guidance.
         steps: steps a row or block; each paradigm's own number by default.
     """
@@ -72,21 +80,26 @@ class SampleGrids(Callback):
                 save_png(shown.picture, file)
                 if shown.clip is not None:
                     write_gif(shown.clip, file.with_suffix(".gif"), trainer.datamodule.fps or 8.0)
+                for number, sound in enumerate(shown.sounds):
+                    write_wav(sound, file.with_name(f"{file.stem}-{number}.wav"), shown.sample_rate)
                 for logger in trainer.loggers:
-                    if hasattr(logger.experiment, "add_image"):
-                        picture = shown.picture / 2 + 0.5
-                        logger.experiment.add_image(f"samples/{shown.name}", picture, trainer.global_step)
+                    _log(logger.experiment, shown, trainer.global_step)
 
     def _pictures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Shown]:
         data: DataModule = trainer.datamodule
-        clips = len(data.sample_shape) == 4
-        if isinstance(pl_module, TokenizerModule) and clips:
+        clips, sounds = len(data.sample_shape) == 4, data.sample_rate is not None
+        if isinstance(pl_module, TokenizerModule) and sounds:
+            yield _sounds(sound_reconstruction(pl_module, data, self.clips))
+        elif isinstance(pl_module, TokenizerModule) and clips:
             yield _clips("reconstruction", *clip_reconstruction(pl_module, data, self.clips))
         elif isinstance(pl_module, TokenizerModule):
             yield Shown("reconstruction", self._reconstruction(data, pl_module))
         elif isinstance(pl_module, GeneratorModule) and data.tokenizer is not None:
             tokenizer = data.tokenizer.to(pl_module.device)
             options = SampleOptions(self.steps, Guidance(self.guidance if pl_module.generator.classes else 1.0))
+            if sounds:
+                yield from map(_sounds, sound_samples(pl_module, data, tokenizer, self.clips, options))
+                return
             if clips:
                 for mode, truth, made in clip_samples(pl_module, data, tokenizer, self.clips, options):
                     yield _clips(mode, truth, made)
@@ -112,6 +125,19 @@ class SampleGrids(Callback):
         pad = torch.zeros_like(x[: -count % columns])
         rows = [rearrange(torch.cat([each, pad]), "(r c) ... -> r c ...", c=columns) for each in (x, made)]
         return _picture(rearrange(torch.stack(rows, 1), "r two c ... -> (r two c) ..."), columns)
+
+
+def _log(writer: Any, shown: Shown, step: int) -> None:
+    """To TensorBoard, or to whatever else takes what it takes."""
+    if hasattr(writer, "add_image"):
+        writer.add_image(f"samples/{shown.name}", shown.picture / 2 + 0.5, step)
+    if hasattr(writer, "add_audio"):
+        for number, sound in enumerate(shown.sounds):
+            writer.add_audio(f"samples/{shown.name}/{number}", sound, step, shown.sample_rate)
+
+
+def _sounds(heard: Heard) -> Shown:
+    return Shown(heard.name, heard.picture(), sounds=heard.made, sample_rate=heard.sample_rate)
 
 
 def _picture(images: Tensor, columns: int = 10) -> Tensor:

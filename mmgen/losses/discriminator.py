@@ -2,12 +2,32 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from mmgen.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What one network says of samples.
+
+    Args:
+        logits: (B, ...), high for what looks real.
+        features: outputs of its layers before that, each (B, ...), first layer first.
+    """
+
+    logits: Tensor
+    features: list[Tensor]
+
+    def halves(self) -> "tuple[Verdict, Verdict]":
+        """Of the first and of the second half of the samples."""
+        (first, second), features = self.logits.chunk(2), [each.chunk(2) for each in self.features]
+        return Verdict(first, [each[0] for each in features]), Verdict(second, [each[1] for each in features])
 
 
 class Discriminator(nn.Module, ABC):
@@ -18,8 +38,30 @@ class Discriminator(nn.Module, ABC):
     """
 
     @abstractmethod
+    def verdicts(self, x: Tensor) -> list[Verdict]:
+        """x (B, *sample_shape) -> what each of its networks says. Raises UserError on samples that it does not take."""
+
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, *sample_shape) -> logits (B, ...). Raises UserError on samples that it does not take."""
+        """x (B, *sample_shape) -> logits (B, ...); those of several networks in one row, (B, n)."""
+        logits = [each.logits for each in self.verdicts(x)]
+        return logits[0] if len(logits) == 1 else torch.cat([each.flatten(1) for each in logits], 1)
+
+
+class Discriminators(Discriminator):
+    """Several discriminators as one. Each of their networks counts the same.
+
+    Args:
+        each: at least one.
+    """
+
+    def __init__(self, each: list[Discriminator]) -> None:
+        super().__init__()
+        if not each:
+            raise UserError("Discriminators needs at least one discriminator")
+        self.each = nn.ModuleList(each)
+
+    def verdicts(self, x: Tensor) -> list[Verdict]:
+        return [verdict for part in cast(Iterable[Discriminator], self.each) for verdict in part.verdicts(x)]
 
 
 class PatchGAN(Discriminator):
@@ -48,14 +90,19 @@ class PatchGAN(Discriminator):
         with torch.random.fork_rng(devices=[]):  # a recipe starts from the same tokenizer with an adversary and without
             self.net = _convolutions(channels, [width * min(2**layer, 8) for layer in range(layers + 1)], norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, H, W) in [-1, 1] -> logits (B, 1, h, w), one a patch."""
+    def verdicts(self, x: Tensor) -> list[Verdict]:
+        """x (B, C, H, W) in [-1, 1] -> one network's logits (B, 1, h, w), one a patch, and features (B, width, ...)."""
         if x.ndim != 4 or x.shape[1] != self.channels or min(x.shape[2:]) < self.smallest:
             raise UserError(
                 f"PatchGAN of {self.layers} layers judges images of {self.channels} channels and at least"
                 f" {self.smallest} pixels a side, got {tuple(x.shape[1:])}: set its channels, or fewer layers"
             )
-        return self.net(x)
+        features = []
+        for part in self.net:
+            x = part(x)
+            if isinstance(part, nn.LeakyReLU):
+                features.append(x)
+        return [Verdict(x, features)]
 
 
 def _convolutions(channels: int, widths: list[int], norm: Literal["group", "none"]) -> nn.Sequential:

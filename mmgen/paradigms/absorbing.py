@@ -22,8 +22,8 @@ from mmgen.tokens import Grid, Tokens
 class Absorbing(DiscreteNoise):
     """Each token is hidden with probability 1 - alpha_t, independently of the others."""
 
-    def layout(self, prefix_length: int, grid: Grid, device: torch.device) -> Layout:
-        return row_layout(prefix_length, grid, device)
+    def layout(self, prefix: Layout, grid: Grid, device: torch.device) -> Layout:
+        return row_layout(prefix, grid, device)
 
     def corrupt(
         self, tokens: Tokens, head: CategoricalHead, layout: Layout, mask: Mask, draws: Draws, early: bool

@@ -23,7 +23,6 @@ from mmgen.paradigms.base import (
     row_layout,
 )
 from mmgen.paradigms.decoding import distribution, draw
-from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.remember import remember
 from mmgen.tokens import Grid, Tokens
 from mmgen.window import Window
@@ -53,8 +52,8 @@ class Autoregressive(Paradigm):
         """Prefix and tokens, each in the frame of the token that it predicts, so that it knows the action that leads
         there. Raises UserError where the mask shows a position a later one.
         """
-        _require_ordered(self.mask, _row(generator.prefix_length, generator.spec.grid, device, self.window.width))
-        return _row(generator.prefix_length, grid, device, self.window.width)
+        _require_ordered(self.mask, _row(generator.prefix, generator.spec.grid, device, self.window.width))
+        return _row(generator.prefix, grid, device, self.window.width)
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and all tokens but the last; each position predicts the token at the next rank."""
@@ -77,9 +76,7 @@ class Autoregressive(Paradigm):
         canvas.require_reachable(row.rank[0, start : start + count], self.mode)
         row, frame = pad(row, canvas.lengths, start), row.frame[0, start - 1 :].tolist()
         size = math.prod(generator.spec.grid[1:])
-        actions = request.frame_actions(generator, ahead=False)
-        capacity = self.window.capacity(start, count, size)
-        model = GuidedGenerator(generator, request.labels, options.guidance, capacity, actions)
+        model = request.guided(generator, options.guidance, self.window.capacity(start, count, size), ahead=False)
         yield canvas.state(0, 0, 0)
         uniform = request.draws.uniform("ar/token", count, head.groups)
         prompt = int(canvas.committed.int().cumprod(1).sum(1).min())
@@ -87,7 +84,7 @@ class Autoregressive(Paradigm):
         asked, done, step = -1, 0, 0
         for position in (*borders, *range(prompt, count)):  # the token that the next pass asks for
             here = row.slice(done, start + position)
-            while actions is not None and request.actions is not None and asked < frame[position]:
+            while model.actions is not None and request.actions is not None and asked < frame[position]:
                 asked += 1
                 model.steer(asked, request.action_at(generator, asked))
             if self.window.width is not None and model.cache is not None and model.cache.layout is not None:
@@ -107,10 +104,10 @@ class Autoregressive(Paradigm):
 
 
 @remember(256)
-def _row(prefix_length: int, grid: Grid, device: torch.device, window: int | None) -> Layout:
+def _row(prefix: Layout, grid: Grid, device: torch.device, window: int | None) -> Layout:
     """With frames as blocks where they are what a window counts."""
     size = math.prod(grid[1:])
-    row = row_layout(prefix_length, grid, device, None if window is None else size)
+    row = row_layout(prefix, grid, device, None if window is None else size)
     asked = row.frame.roll(-1, dims=1)
     asked[:, -1] = grid[0] - 1
     return row.but(frame=asked)

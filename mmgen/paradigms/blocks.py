@@ -15,7 +15,7 @@ from torch import Tensor
 from mmgen.draws import Draws
 from mmgen.errors import UserError
 from mmgen.generator import Generator
-from mmgen.layout import Layout, Role, clean, grid_layout, noisy, pad, prefix, raster_index, tile_layout
+from mmgen.layout import Layout, Role, clean, grid_layout, noisy, pad, raster_index, tile_layout
 from mmgen.mask import Mask
 from mmgen.paradigms.base import Canvas, Paradigm, Request, SampleOptions, State
 from mmgen.paradigms.guidance import GuidedGenerator
@@ -113,7 +113,7 @@ class Blockwise(Paradigm):
 
         def part(grid: Grid) -> BlockRow:
             size = math.prod(grid[1:]) if self.block_size == "frame" else self.block_size
-            return block_row(generator.prefix_length, grid, size, self.tiles, device)
+            return block_row(generator.prefix, grid, size, self.tiles, device)
 
         seen = part(generator.spec.grid)  # of a longer one the whole square of pairs might not fit the memory
         streams = seen.clean + seen.noisy if self.history == "complete" else seen.noisy
@@ -155,13 +155,8 @@ class Blockwise(Paradigm):
         copy, twin = (pad(part.slice(0, canvas.length), canvas.lengths) for part in (row.clean, row.noisy))
         stored = copy if self.history == "complete" else twin
         longest = options.together * max(end - begin for begin, end in zip(row.bounds, row.bounds[1:]))
-        model = GuidedGenerator(
-            generator,
-            request.labels,
-            options.guidance,
-            self.window.capacity(row.prefix.length, canvas.length, longest),
-            request.frame_actions(generator, ahead=False),
-        )
+        capacity = self.window.capacity(row.prefix.length, canvas.length, longest)
+        model = request.guided(generator, options.guidance, capacity, ahead=False)
         passes, step = Passes(model, self.mask, self.window, row.prefix, canvas), 0
         frames = Frames(model, request, row.noisy)
         yield canvas.state(0, 0, 0)
@@ -296,13 +291,13 @@ def _levels(context: Context) -> Tensor:
 
 
 @remember(256)
-def block_row(prefix_length: int, grid: Grid, block_size: int, tiles: bool, device: torch.device) -> BlockRow:
+def block_row(prefix: Layout, grid: Grid, block_size: int, tiles: bool, device: torch.device) -> BlockRow:
     """The parts of a row, found again for each shape and device."""
     layout = tile_layout(grid, isqrt(block_size)) if tiles else grid_layout(grid, block_size)
     unit = layout.block[0]
     bounds = torch.searchsorted(unit, torch.arange(int(unit[-1]) + 2)).tolist()
     order = raster_index(layout, grid).to(device) if tiles else None
-    head, copy, twin = (part.to(device) for part in (prefix(prefix_length), clean(layout), noisy(layout)))
+    head, copy, twin = (part.to(device) for part in (prefix, clean(layout), noisy(layout)))
     return BlockRow(head, copy, twin, order, unit.to(device), bounds)
 
 

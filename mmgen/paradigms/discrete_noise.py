@@ -62,7 +62,7 @@ class DiscreteNoise(ABC):
         return self.schedule.share(1 - torch.arange(steps + 1, dtype=torch.float64) / steps)
 
     @abstractmethod
-    def layout(self, prefix_length: int, grid: Grid, device: torch.device) -> Layout:
+    def layout(self, prefix: Layout, grid: Grid, device: torch.device) -> Layout:
         """The prefix and the corrupted tokens."""
 
     @abstractmethod

@@ -29,7 +29,6 @@ from mmgen.paradigms.base import (
 )
 from mmgen.paradigms.corruption import replace
 from mmgen.paradigms.decoding import distribution, draw
-from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.remember import remember
 from mmgen.tokens import Grid, Tokens
 from mmgen.window import Window
@@ -66,8 +65,8 @@ class FrameAutoregressive(Paradigm):
     def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
         """Prefix and frames, each at the place of the frame that it predicts; UserError where the mask is wrong."""
         size = grid[1] * grid[2]
-        _require_ordered(self.mask, row_layout(generator.prefix_length, generator.spec.grid, device, size))
-        return row_layout(generator.prefix_length, grid, device, size)
+        _require_ordered(self.mask, row_layout(generator.prefix, generator.spec.grid, device, size))
+        return row_layout(generator.prefix, grid, device, size)
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """A frame of mask tokens and all frames but the last."""
@@ -101,8 +100,7 @@ class FrameAutoregressive(Paradigm):
         canvas.require_reachable(row.block[0, start : start + canvas.length], self.mode)
         row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
         capacity = self.window.capacity(start, canvas.length, size)
-        actions = request.frame_actions(generator, ahead=False)
-        model = GuidedGenerator(generator, request.labels, options.guidance, capacity, actions)
+        model = request.guided(generator, options.guidance, capacity, ahead=False)
         yield canvas.state(0, 0, 0)
         uniform = request.draws.uniform("frame/token", canvas.length, head.groups)
         noise, done = options.context_noise or 0.0, 0
@@ -110,7 +108,7 @@ class FrameAutoregressive(Paradigm):
         for frame, begin in enumerate(range(0, canvas.length, size)):
             here = slice(begin, min(begin + size, canvas.length))
             count, stop = here.stop - here.start, start + here.stop
-            if actions is not None and request.actions is not None:
+            if model.actions is not None and request.actions is not None:
                 model.steer(frame, request.action_at(generator, frame))
             if model.cache is not None and model.cache.layout is not None:
                 model.cache.keep(self.window.kept(model.cache.layout, frame))

@@ -12,6 +12,7 @@ from mmgen.errors import UserError
 from mmgen.generator import Generator
 from mmgen.layout import Layout
 from mmgen.mask import Mask
+from mmgen.text import NO_SYMBOL
 
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
@@ -52,6 +53,7 @@ class GuidedGenerator:
         capacity: positions to cache, 0 for no cache.
         actions: (B, F) int64 actions that lead to each frame, -1 for none or not yet known; None where the generator
             knows none.
+        text: (B, L) int64 characters of what is said; None for none.
     """
 
     def __init__(
@@ -61,14 +63,15 @@ class GuidedGenerator:
         guidance: Guidance,
         capacity: int = 0,
         actions: Tensor | None = None,
+        text: Tensor | None = None,
     ) -> None:
-        if guidance.scale != 1 and not (generator.classes or generator.actions):
+        if guidance.scale != 1 and not (generator.classes or generator.actions or generator.text):
             raise UserError(
                 f"guidance scale {guidance.scale} needs a conditional model, and this one was trained without classes"
             )
         self.generator, self.guidance = generator, guidance
         self.halves = 1 if guidance.scale == 1 else 2
-        self.labels, self.actions = labels, actions
+        self.labels, self.actions, self.text = labels, actions, text
         self.condition = self._condition()
         self.cache = generator.backbone.new_cache(self.halves * len(labels), capacity) if capacity else None
         self._passes = [0]  # shared with views of some rows
@@ -79,13 +82,12 @@ class GuidedGenerator:
         return self._passes[0]
 
     def _condition(self) -> Condition:
-        """Of all rows, and behind them of the same rows without class and actions."""
+        """Of all rows, and behind them of the same rows without class, actions and text."""
+        given = (self.labels, NO_CLASS), (self.actions, NO_ACTION), (self.text, NO_SYMBOL)
         if self.halves == 1:
-            return self.generator.conditioning(self.labels, self.actions)
-        labels = torch.cat([self.labels, torch.full_like(self.labels, NO_CLASS)])
-        if self.actions is None:
-            return self.generator.conditioning(labels)
-        return self.generator.conditioning(labels, torch.cat([self.actions, torch.full_like(self.actions, NO_ACTION)]))
+            return self.generator.conditioning(*(x for x, _ in given))
+        both = (None if x is None else torch.cat([x, torch.full_like(x, none)]) for x, none in given)
+        return self.generator.conditioning(*both)
 
     def steer(self, frame: int, actions: Tensor) -> None:
         """Tell the actions (B,) that lead to a frame, before any pass over it."""

@@ -22,7 +22,6 @@ from mmgen.paradigms.base import (
 )
 from mmgen.paradigms.corruption import hide
 from mmgen.paradigms.decoding import unmask
-from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.schedules import ScheduleName
 from mmgen.tokens import Tokens
 
@@ -47,7 +46,7 @@ class Masked(Paradigm):
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and the tokens, a random share of them hidden; hidden positions predict themselves."""
-        layout = row_layout(generator.prefix_length, tokens.grid, tokens.values.device)
+        layout = row_layout(generator.prefix, tokens.grid, tokens.values.device)
         one_block = torch.zeros_like(tokens.values[0])
         hidden, weights = hide(one_block, 1, real_positions(tokens.values, tokens.lengths), self.schedule, draws)
         layout = pad(layout, tokens.lengths, generator.prefix_length)
@@ -64,9 +63,9 @@ class Masked(Paradigm):
         options.require_no_context(self.mode)
         canvas = Canvas(generator, request)
         start = generator.prefix_length
-        row = row_layout(start, request.whole(generator), canvas.tokens.device)
+        row = row_layout(generator.prefix, request.whole(generator), canvas.tokens.device)
         row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
-        model = GuidedGenerator(generator, request.labels, options.guidance, actions=request.frame_actions(generator))
+        model = request.guided(generator, options.guidance)
         yield canvas.state(0, 0, 0)
 
         def predict(tokens: Tensor, committed: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from mmgen.layout import pad
 from mmgen.paradigms.absorbing import Absorbing
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State
 from mmgen.paradigms.discrete_noise import Denoiser, DiscreteNoise, expected_embedding
-from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.schedules import NoiseSchedule, NoiseScheduleName
 from mmgen.paradigms.uniform import Uniform
 from mmgen.tokens import Tokens
@@ -71,7 +70,7 @@ class MaskedDiffusion(Paradigm):
 
     def _row(self, tokens: Tokens, generator: Generator, draws: Draws, early: bool) -> Corrupted:
         head, start = discrete(generator.head, type(self).__name__), generator.prefix_length
-        layout = pad(self.noise.layout(start, tokens.grid, tokens.values.device), tokens.lengths, start)
+        layout = pad(self.noise.layout(generator.prefix, tokens.grid, tokens.values.device), tokens.lengths, start)
         return self.noise.corrupt(tokens, head, layout, self.mask, draws, early)
 
     def losses(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> dict[str, Tensor]:
@@ -131,11 +130,11 @@ class MaskedDiffusion(Paradigm):
         """The ancestral sampler, or a remasking one; `keep` may fix any positions."""
         canvas = Canvas(generator, request)
         start = generator.prefix_length
-        layout = self.noise.layout(start, request.whole(generator), canvas.tokens.device).slice(
+        layout = self.noise.layout(generator.prefix, request.whole(generator), canvas.tokens.device).slice(
             0, start + canvas.length
         )
         options.require_no_context(self.mode)
-        model = GuidedGenerator(generator, request.labels, options.guidance, actions=request.frame_actions(generator))
+        model = request.guided(generator, options.guidance)
         denoiser = Denoiser(model, pad(layout, canvas.lengths, start), self.mask, self.self_conditioning)
         yield canvas.state(0, 0, 0)
         yield from self.noise.sample(denoiser, canvas, options.decoding, options.steps or self.steps, request.draws)

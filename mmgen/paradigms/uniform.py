@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmgen.draws import Draws
 from mmgen.heads import CategoricalHead
-from mmgen.layout import Layout, grid_layout, noisy, prefix
+from mmgen.layout import Layout, grid_layout, noisy
 from mmgen.mask import Mask
 from mmgen.paradigms.base import Canvas, Corrupted, State, real_positions
 from mmgen.paradigms.decoding import Decoding, distribution, draw, token_entropy
@@ -28,8 +28,8 @@ class Uniform(DiscreteNoise):
     the time, as the noise level of every position.
     """
 
-    def layout(self, prefix_length: int, grid: Grid, device: torch.device) -> Layout:
-        return _noisy_layout(prefix_length, grid, device)
+    def layout(self, prefix: Layout, grid: Grid, device: torch.device) -> Layout:
+        return _noisy_layout(prefix, grid, device)
 
     def corrupt(
         self, tokens: Tokens, head: CategoricalHead, layout: Layout, mask: Mask, draws: Draws, early: bool
@@ -164,5 +164,5 @@ def reverse(law: Tensor, symbol: Tensor, now: float, after: float) -> Tensor:
 
 
 @remember(256)
-def _noisy_layout(prefix_length: int, grid: Grid, device: torch.device) -> Layout:
-    return (prefix(prefix_length) + noisy(grid_layout(grid))).to(device)
+def _noisy_layout(prefix: Layout, grid: Grid, device: torch.device) -> Layout:
+    return (prefix + noisy(grid_layout(grid))).to(device)

@@ -25,11 +25,14 @@ class Reconstruction:
         x: (B, *sample_shape) reconstruction, not clamped, so that an excess still has a gradient.
         tokens: the codes between.
         losses: the bottleneck's named scalars, already weighted.
+        target: what `x` reconstructs, of its shape, where that is not the samples themselves but what is made of them,
+            such as a spectrogram; None for the samples.
     """
 
     x: Tensor
     tokens: Tokens
     losses: dict[str, Tensor]
+    target: Tensor | None = None
 
 
 class Tokenizer(nn.Module, ABC):
@@ -38,8 +41,8 @@ class Tokenizer(nn.Module, ABC):
     `decode(encode(x))` has x's shape and lies in [-1, 1]. Both are deterministic and leave the tokenizer as it was, in
     training mode too: only `forward` trains.
 
-    Clips (modality `video`) may have any number of frames, whatever `sample_shape` and `spec.grid` say: those are of
-    the clips that the tokenizer is trained on. See `VideoTokenizer`.
+    Clips of video may have any number of frames and those of sound any number of samples, whatever `sample_shape` and
+    `spec.grid` say: those are of the clips that the tokenizer is trained on. See `TimedTokenizer`.
     """
 
     spec: TokenSpec
@@ -72,18 +75,18 @@ class Tokenizer(nn.Module, ABC):
         raise UserError(f"{type(self).__name__} codes whole samples only: streaming needs a causal tokenizer of clips")
 
     def check_samples(self, x: Tensor) -> Tensor:
-        """x, if it is what this tokenizer was made for; clips of any number of frames."""
-        wanted: list[int | str] = list(self.sample_shape)
-        if self.spec.modality == "video":
-            wanted[1] = "frames"
+        """x, if it is what this tokenizer was made for; clips of any length."""
+        wanted, unit = list[int | str](self.sample_shape), self.spec.unit
+        if unit is not None:
+            wanted[1] = unit
         shape = ", ".join(map(str, wanted))
         expected = f"{type(self).__name__} expects float samples of shape (batch, {shape}) in [-1, 1]"
-        if x.ndim != 1 + len(wanted) or any(n not in (m, "frames") for n, m in zip(wanted, x.shape[1:], strict=True)):
+        if x.ndim != 1 + len(wanted) or any(n not in (m, unit) for n, m in zip(wanted, x.shape[1:], strict=True)):
             raise UserError(f"{expected}, got shape {tuple(x.shape)}")
         if not x.is_floating_point():
             raise UserError(f"{expected}, got {x.dtype}; for 8-bit data use x / 127.5 - 1")
         if not x.numel():
-            raise UserError(f"{expected}, got {'an empty batch' if not len(x) else 'clips of no frames'}")
+            raise UserError(f"{expected}, got {'an empty batch' if not len(x) else f'clips of no {unit}'}")
         low, high = torch.stack(torch.aminmax(x.detach())).tolist()  # one read of the device; NaN comes through
         if not -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING:
             raise UserError(f"{expected}, got values from {low:g} to {high:g}")
@@ -91,17 +94,19 @@ class Tokenizer(nn.Module, ABC):
 
     def check_tokens(self, tokens: Tokens) -> Tensor:
         """The values of tokens, if their grid and what a position holds are this tokenizer's; clips of any number of
-        latents along time.
+        latents along time, and residual codes of sound of fewer levels too.
         """
         name, spec, values = type(self).__name__, self.spec, tokens.values
-        grid, video = tuple(tokens.grid), spec.modality == "video"
-        if grid != tuple(spec.grid) and not (video and grid[1:] == tuple(spec.grid[1:]) and grid[0] > 0):
-            wanted = f"(latents, {spec.grid[1]}, {spec.grid[2]})" if video else spec.grid
+        grid, timed = tuple(tokens.grid), spec.unit is not None
+        if grid != tuple(spec.grid) and not (timed and grid[1:] == tuple(spec.grid[1:]) and grid[0] > 0):
+            wanted = f"(latents, {spec.grid[1]}, {spec.grid[2]})" if timed else spec.grid
             raise UserError(f"{name} decodes a token grid of {wanted}, got {tokens.grid}")
-        inner = {"residual": (spec.levels,), "continuous": (spec.size,)}.get(spec.kind, ())
-        if tuple(values.shape[2:]) != inner:
-            shape = ", ".join(map(str, ("batch", math.prod(grid), *inner)))
-            raise UserError(f"{name} decodes tokens of shape ({shape}), got {tuple(values.shape)}")
+        levels = range(1, spec.levels + 1) if spec.modality == "audio" else [spec.levels]
+        inner = {"residual": [(n,) for n in levels], "continuous": [(spec.size,)]}.get(spec.kind, [()])
+        if tuple(values.shape[2:]) not in inner:
+            wide = [", ".join(map(str, ("batch", math.prod(grid), *each))) for each in inner]
+            shapes = " to ".join(f"({each})" for each in dict.fromkeys((wide[0], wide[-1])))
+            raise UserError(f"{name} decodes tokens of shape {shapes}, got {tuple(values.shape)}")
         if spec.kind == "continuous" and not (values.is_floating_point() and values.isfinite().all()):
             found = "NaN or infinity" if values.is_floating_point() else str(values.dtype)
             raise UserError(f"{name} decodes finite floats, got {found}; did the generator diverge?")

@@ -10,7 +10,7 @@ from mmgen.errors import UserError
 from mmgen.tokens import Tokens
 
 if TYPE_CHECKING:
-    from mmgen.tokenizers.video import VideoTokenizer
+    from mmgen.tokenizers.timed import TimedTokenizer
 
 
 class TokenizerStream(ABC):
@@ -19,7 +19,8 @@ class TokenizerStream(ABC):
     Encoding and decoding go on independently of one another. All state is here and none on the tokenizer, so that
     several streams may share it. Without gradient. A chunk that is refused leaves the stream as it was.
 
-    The first chunk may have any number of frames, since the remainder comes first; each later one whole groups.
+    A video's first chunk may have any number of frames, since its remainder comes first; each later one whole groups.
+    What holds of a sound, `AudioStream` says.
 
     Args:
         tokenizer: whose spec and checks apply.
@@ -29,9 +30,9 @@ class TokenizerStream(ABC):
         decoded: latents along time that were turned to frames so far.
     """
 
-    def __init__(self, tokenizer: "VideoTokenizer") -> None:
+    def __init__(self, tokenizer: "TimedTokenizer") -> None:
         self._tokenizer = tokenizer
-        self._rows: dict[str, int] = {}
+        self._last: dict[str, tuple[int, int]] = {}  # clips at once and length of the last chunk of each direction
         self.encoded = self.decoded = 0
 
     @torch.inference_mode(False)  # state that was made under inference mode could not be written outside it
@@ -44,12 +45,9 @@ class TokenizerStream(ABC):
                 another number of clips than before.
         """
         x = self._tokenizer.check_samples(x)
-        frames, stride = x.shape[2], self._tokenizer.spec.stride
-        if self.encoded and frames % stride:
-            raise UserError(f"after its first chunk a stream encodes multiples of {stride} frames, got {frames}")
-        self._check_rows("encodes", len(x))
+        self._admit("encodes", len(x), x.shape[2])
         tokens = self.encode_chunk(x)
-        self._rows["encodes"] = len(x)
+        self._last["encodes"] = len(x), x.shape[2]
         self.encoded += tokens.grid[0]
         return tokens
 
@@ -70,12 +68,9 @@ class TokenizerStream(ABC):
         if self.decoded and frames is None:
             frames = self._tokenizer.spec.stride * tokens.grid[0]
         frames = self._tokenizer.clip_length(tokens, frames)
-        stride = self._tokenizer.spec.stride
-        if self.decoded and frames % stride:
-            raise UserError(f"after its first chunk a stream decodes {stride} frames a latent, got {frames} frames")
-        self._check_rows("decodes", len(tokens))
+        self._admit("decodes", len(tokens), frames)
         x = self.decode_chunk(tokens, frames)
-        self._rows["decodes"] = len(tokens)
+        self._last["decodes"] = len(tokens), frames
         self.decoded += tokens.grid[0]
         return x
 
@@ -89,7 +84,21 @@ class TokenizerStream(ABC):
         before. Returns (B, C, frames, H, W) in [-1, 1].
         """
 
-    def _check_rows(self, direction: str, rows: int) -> None:
-        known = self._rows.get(direction, rows)
+    def check_length(self, direction: str, before: int | None, length: int) -> None:
+        """Raises UserError where a chunk of this length cannot come next.
+
+        Args:
+            direction: `encodes` or `decodes`.
+            before: frames of the last chunk; None if this is the first.
+            length: frames of this one.
+        """
+        stride = self._tokenizer.spec.stride
+        if before is not None and length % stride:
+            what = f"multiples of {stride} frames" if direction == "encodes" else f"{stride} frames a latent"
+            raise UserError(f"after its first chunk a stream {direction} {what}, got {length} frames")
+
+    def _admit(self, direction: str, rows: int, length: int) -> None:
+        known, before = self._last.get(direction, (rows, None))
         if rows != known:
             raise UserError(f"this stream {direction} {known} clips at once, got {rows}; open another for others")
+        self.check_length(direction, before, length)

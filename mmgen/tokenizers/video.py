@@ -4,12 +4,11 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from mmgen.errors import UserError
-from mmgen.tokenizers.base import Tokenizer
+from mmgen.tokenizers.timed import TimedTokenizer
 from mmgen.tokens import Tokens
 
 
-class VideoTokenizer(Tokenizer):
+class VideoTokenizer(TimedTokenizer):
     """Clips (B, C, T, H, W) of any T >= 1 <-> Tokens of a grid (spec.latents(T), h, w), frame groups in order of time.
 
     Causal: neither tokens nor pixels depend on later frames, so that the beginning of a clip, up to the border of a
@@ -28,16 +27,3 @@ class VideoTokenizer(Tokenizer):
         Raises:
             UserError: tokens of another grid, out of range, or not those of so many frames.
         """
-
-    def clip_length(self, tokens: Tokens, frames: int | None = None) -> int:
-        """How many frames to decode: those asked for, or the spec's own for so many latents.
-        Raises UserError where clips of so many frames have another number of latents.
-        """
-        latents = tokens.grid[0]
-        if frames is None:
-            return self.spec.frames(latents)
-        if self.spec.latents(frames) != latents:
-            low, high = self.spec.stride * (latents - 1) + 1, self.spec.stride * latents
-            several = str(low) if low == high else f"{low} to {high}"
-            raise UserError(f"{latents} latents are {several} frames to {type(self).__name__}, not {frames}")
-        return frames

@@ -4,11 +4,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmgen.audio import read_audio, write_wav
 from mmgen.cli.main import main
 from mmgen.imaging import read_image, save_png, to_uint8
+from mmgen.spectrogram import mel_distance_db
 from mmgen.store import load_tokenizer
+from mmgen.tokenizers import AudioTokenizer
 from mmgen.video import read_clip, write_mp4
 from mmgen.video_file import read_header
+from tests.spoken_runs import RATE, codec_run
 from tests.tiny_runs import tokenizer_run, video_tokenizer_run
 
 
@@ -122,3 +126,57 @@ def test_options_of_videos_are_refused_for_images(
     save_png(torch.zeros(1, 8, 8), tmp_path / "x.png")
     assert main(["reconstruct", str(run), str(tmp_path / "x.png"), "--frames", "3"]) == 2
     assert "--fps and --frames are for videos" in capsys.readouterr().err
+
+
+@pytest.fixture
+def codec(tmp_path: Path) -> Path:
+    pytest.importorskip("soundfile")
+    return codec_run(tmp_path / "codec")
+
+
+def test_sounds_of_any_rate_stand_above_their_reconstruction(
+    codec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import soundfile
+
+    (tmp_path / "other").mkdir()
+    hum = 0.3 * torch.sin(torch.arange(1000) * 0.2)
+    write_wav(hum, tmp_path / "a.wav", RATE)
+    soundfile.write(tmp_path / "other" / "a.wav", torch.stack([hum, 2 * hum], 1).clamp(-0.5, 0.5).numpy() * 2, 2 * RATE)
+    files = [str(tmp_path / "a.wav"), str(tmp_path / "other" / "a.wav")]
+    assert main(["reconstruct", str(codec), *files, "--out", str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a-2.png", "a-2.wav", "a.png", "a.wav"]
+    told, tokenizer = capsys.readouterr(), load_tokenizer(codec)
+    assert isinstance(tokenizer, AudioTokenizer)
+    for file, name, line, seconds in zip(files, ("a", "a-2"), told.out.splitlines(), (0.625, 0.3125), strict=True):
+        sound, made = read_audio(file, RATE), read_audio(tmp_path / "out" / f"{name}.wav", RATE)
+        decoded = tokenizer.decode(tokenizer.encode(sound[None]), sound.shape[1])[0]
+        torch.testing.assert_close(made, decoded, atol=1e-4, rtol=0)
+        distance = mel_distance_db(sound, decoded, RATE)
+        assert line.startswith(f"{file}: mel_distance_db {distance:.2f}, {seconds:.2f} s, ")
+        assert line.endswith(f" bits -> {tmp_path / 'out' / name}.wav, {tmp_path / 'out' / name}.png")
+    (notice,) = told.err.splitlines()
+    assert f"resampled from {2 * RATE} to {RATE} Hz, 2 channels mixed to one" in notice
+
+
+def test_a_clipped_sound_is_named_and_a_bad_one_stops_before_anything_is_written(
+    codec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import soundfile
+
+    write_wav(torch.sin(torch.arange(1000) * 0.2) * 1.5, tmp_path / "loud.wav", RATE)
+    assert main(["reconstruct", str(codec), str(tmp_path / "loud.wav"), "--out", str(tmp_path / "first")]) == 0
+    assert "loud.wav: clipped: " in capsys.readouterr().err
+    soundfile.write(tmp_path / "empty.wav", torch.zeros(0).numpy(), RATE)
+    (tmp_path / "bad.wav").write_text("no sound")
+    for file, message in (
+        ("empty.wav", "has no samples"),
+        ("bad.wav", "is not a sound"),
+        ("none.wav", "does not exist"),
+    ):
+        files = [str(tmp_path / "loud.wav"), str(tmp_path / file)]
+        assert main(["reconstruct", str(codec), *files, "--out", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+    assert main(["reconstruct", str(codec), str(tmp_path / "loud.wav"), "--fps", "3"]) == 2
+    assert "codes sounds; leave them out" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from mmgen.paradigms import Autoregressive, BlockDiffusion, MaskedDiffusion, Par
 from mmgen.store import Loaded
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokens import Tokens, TokenSpec
-from tests.worlds import GRID, PARADIGMS, World, generator, spec_for
+from tests.worlds import GRID, PARADIGMS, SPECS, World, generator
 
 UNIFORM = MaskedDiffusion(corruption="uniform")
 LIKELY: dict[str, Paradigm] = {name: each for name, each in PARADIGMS.items() if each.likelihood is not None}
@@ -60,7 +60,7 @@ def anything(spec: TokenSpec, count: int) -> Tensor:
 @pytest.mark.parametrize("kind", ["bits", "categorical"])
 def test_an_untrained_model_takes_log_alphabet_in_every_mode(paradigm: Paradigm, kind: str) -> None:
     """One scale: under the uniform law each token is log2(alphabet) bits, whatever was hidden."""
-    spec = spec_for(paradigm) if kind == "bits" else TokenSpec("categorical", 5, GRID)
+    spec = SPECS["bits"] if kind == "bits" else TokenSpec("categorical", 5, GRID)
     data = samples(anything(spec, 200), spec)
     figures = measure_likelihood(loaded(paradigm, spec, zero=True), None, data, batch=200, draws=6)
     truth, values = math.log2(spec.alphabet) * spec.length, 9

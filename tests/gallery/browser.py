@@ -43,7 +43,7 @@ addEventListener("load", () => {
     hidden: images.filter((image) => !image.closest("details") && image.getBoundingClientRect().width < 20).length,
     wide: document.documentElement.scrollWidth - innerWidth,
     running: document.getAnimations().length,
-    player: !document.querySelector(".player").hidden,
+    player: !(document.querySelector(".player")?.hidden ?? true),
     films: { 0: at(0), 5: at(5), 10: at(10), 49: at(49) },
     ground: getComputedStyle(document.body).backgroundColor,
   });

@@ -168,24 +168,24 @@ def test_the_tokenizers_gradient_is_that_of_the_weighted_sum():
     made = module(weight=0.7)
     made.adversary._accumulate = 1
     x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    errors, bottleneck, y = made._losses(x)
-    losses = made.adversary.losses(y, x, sum(errors.values()))
-    (sum([*errors.values(), *bottleneck.values()]) + losses["adversarial"]).backward()
+    errors, y, _ = made._losses(x)
+    losses = made.adversary.losses(y.x, x, sum(errors.values()))
+    (sum([*errors.values(), *y.losses.values()]) + losses["adversarial"]).backward()
     both = [each.grad.clone() for each in made.parameters()]
     its_own = [each.grad.clone() for each in made.adversary.net.parameters()]
 
     made.zero_grad()
     made.adversary.net.zero_grad()
     net = made.adversary.net
-    errors, bottleneck, y = made._losses(x)
+    errors, y, _ = made._losses(x)
     last = made.tokenizer.last_layer
-    game, error = -net(y).mean(), sum(errors.values())
+    game, error = -net(y.x).mean(), sum(errors.values())
     norms = [torch.autograd.grad(each, last, retain_graph=True)[0].norm() for each in (error, game)]
-    (error + sum(bottleneck.values()) + 0.7 * (norms[0] / (norms[1] + 1e-4)).item() * game).backward()
+    (error + sum(y.losses.values()) + 0.7 * (norms[0] / (norms[1] + 1e-4)).item() * game).backward()
     for one, each in zip(both, made.parameters(), strict=True):
         torch.testing.assert_close(one, each.grad)
     net.zero_grad()
-    (((1 - net(x)).relu().mean() + (1 + net(y.detach())).relu().mean()) / 2).backward()
+    (((1 - net(x)).relu().mean() + (1 + net(y.x.detach())).relu().mean()) / 2).backward()
     for one, each in zip(its_own, net.parameters(), strict=True):
         torch.testing.assert_close(one, each.grad)
 

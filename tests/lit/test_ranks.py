@@ -1,4 +1,6 @@
-"""Two processes train what one process trains, tokenizer and discriminator alike; this file is the script they run."""
+"""Two processes train what one process trains: tokenizer, discriminator, and the balance of losses. This file is the
+script they run.
+"""
 
 import os
 import subprocess
@@ -8,15 +10,18 @@ from pathlib import Path
 import mmgen
 from mmgen.cli.main import main
 from tests.lit.fits import QUICK, TOKENIZER, checkpoint, fit
+from tests.lit.sounds import hums
 
-OPTIONS = [
+DIGITS = [
     *TOKENIZER,
-    "--data.global_batch_size=8",
     "--model.tokenizer.quantizer.entropy_weight=0",
     "--model.adversarial.discriminator=PatchGAN",
     "--model.adversarial.discriminator.channels=1",
     "--model.adversarial.discriminator.width=4",
     "--model.adversarial.start=1",
+]
+OPTIONS = [
+    "--data.global_batch_size=8",
     "--trainer.precision=64-true",
     "--trainer.max_steps=3",
     "--trainer.gradient_clip_val=1e6",
@@ -27,16 +32,34 @@ OPTIONS = [
 
 def test_two_ranks_train_what_one_does(digits, tmp_path):
     """In float64, with losses balanced by gradients. Plain `ddp`: no parameter is left without a gradient."""
+    agree(*one_and_two([*DIGITS, *digits], tmp_path))
+
+
+def test_two_ranks_train_the_codec_that_one_does(tmp_path):
+    """On all losses of sound, each with its share of the gradient."""
+    one, two = one_and_two(hums(tmp_path), tmp_path)
+    agree(one, two)
+    assert one["balance"].keys() == two["balance"].keys() == {"l1", "mel", "stft", "adversarial", "feature_matching"}
+    for name, value in one["balance"].items():
+        assert (value - two["balance"][name]).abs().max() < 1e-9, name
+
+
+def one_and_two(options: list[str], folder: Path) -> tuple[dict, dict]:
+    """Checkpoints of the same run by one process and by two."""
     root = str(Path(mmgen.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    options = [*QUICK, *OPTIONS, *digits, "--trainer.devices=2", "--trainer.strategy=ddp", f"--run={tmp_path / 'two'}"]
-    ranks = subprocess.Popen([sys.executable, __file__, "fit", *options], env=environment, cwd=root)
+    options = [*options, *OPTIONS]
+    ddp = [*QUICK, *options, "--trainer.devices=2", "--trainer.strategy=ddp", f"--run={folder / 'two'}"]
+    ranks = subprocess.Popen([sys.executable, __file__, "fit", *ddp], env=environment, cwd=root)
     try:
-        one = checkpoint(fit(tmp_path / "one", *OPTIONS, *digits))
+        one = checkpoint(fit(folder / "one", *options))
         assert ranks.wait(timeout=300) == 0
     finally:
         ranks.kill()
-    two = checkpoint(tmp_path / "two")
+    return one, checkpoint(folder / "two")
+
+
+def agree(one: dict, two: dict) -> None:
     assert two["global_step"] == 3
     for key in ("current_model_state", "state_dict"):
         for name, value in one[key].items():

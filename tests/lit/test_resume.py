@@ -90,7 +90,7 @@ def losses_by_sample(monkeypatch):
 
     def records(self, batch, index):
         draws = Draws(self.seed, batch["sample"], batch["epoch"])
-        labels, _ = self.generator.conditioning.drop(batch["label"], None, draws)
+        labels, *_ = self.generator.conditioning.drop(batch["label"], None, draws)
         condition = self.generator.conditioning(labels)
         alone = []
         for row in range(len(labels)):  # one by one: not even the split of a mixture is told from the batch

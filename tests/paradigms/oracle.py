@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmgen.conditioning import Condition
 from mmgen.heads import CategoricalHead
+from mmgen.layout import prefix
 from mmgen.paradigms.absorbing import Move
 from mmgen.paradigms.schedules import NoiseSchedule
 from mmgen.paradigms.uniform import reverse
@@ -24,7 +25,7 @@ class Oracle:
         head: how tokens split into symbols; one of the world's size by default.
     """
 
-    prefix_length, classes, actions = 1, 0, 0
+    prefix, prefix_length, classes, actions, text, ends = prefix(1), 1, 0, 0, None, False
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Oracle:
     def require_grid(self, grid: tuple[int, int, int]) -> None:
         assert grid == self.spec.grid
 
-    def conditioning(self, labels: Tensor, actions: Tensor | None = None) -> Condition:
+    def conditioning(self, labels: Tensor, actions: Tensor | None = None, text: Tensor | None = None) -> Condition:
         return Condition(torch.zeros(len(labels), 1, 1), torch.zeros(len(labels), 1))
 
     def __call__(self, values, layout, mask, condition, hidden=None, cache=None, store=None, outputs=None, levels=None,

@@ -26,6 +26,7 @@ from mmgen.paradigms import (
     Paradigm,
     Request,
     SampleOptions,
+    SpanInfill,
 )
 from mmgen.tokens import Tokens
 from tests.worlds import VectorWorld, World
@@ -40,6 +41,7 @@ CASES: dict[str, Paradigm] = {
     "flow": ContinuousBlockDiffusion(2, Flow()),
     "ddpm": ContinuousBlockDiffusion(1, DDPM("x0")),
     "frames": FrameAutoregressive(window=3),
+    "infill": SpanInfill(least=0),
 }
 EXACT = Decoding(order="random")  # the one order that keeps the model's own distribution, one token a step
 
@@ -78,7 +80,10 @@ def train(world: World, paradigm: Paradigm, steps: int = 600, batch: int = 256) 
         torch.manual_seed(0)
         rope = (1, 0, 0) if world.spec.grid[0] > 1 else (0, 0, 1)
         backbone = Transformer(dim=32, depth=2, heads=2, modulation="adaln" if leveled else "none", rope=rope)
-        model = Generator(world.spec, backbone, classes=0, noise_level=leveled, self_conditioning=leveled)
+        marks = paradigm.most if isinstance(paradigm, SpanInfill) else 0
+        model = Generator(
+            world.spec, backbone, classes=0, noise_level=leveled, self_conditioning=leveled, sentinels=marks
+        )
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     labels = torch.full((batch,), -1)

@@ -17,6 +17,7 @@ from mmgen.paradigms import (
     Request,
     SampleOptions,
 )
+from mmgen.paradigms.steps import StepParadigm
 from tests.worlds import GRID, PARADIGMS, draws, generator, ragged, spec_for, tokens_for
 
 OPTIONS = {
@@ -31,10 +32,9 @@ OPTIONS = {
 }
 LABELS = torch.tensor([0, 1, 2, -1, 0])
 CONTINUOUS = {name: each for name, each in PARADIGMS.items() if isinstance(each, ContinuousBlockDiffusion)}
-# Diffusion of a whole row has no cache, and its own tests of what each pass sees.
-DISCRETE = {
-    name: each for name, each in PARADIGMS.items() if not isinstance(each, ContinuousBlockDiffusion | MaskedDiffusion)
-}
+# Diffusion of a whole row has no cache, and paradigms over codebooks have steps: their own tests say what a pass sees.
+OTHERS = ContinuousBlockDiffusion | MaskedDiffusion | StepParadigm
+DISCRETE = {name: each for name, each in PARADIGMS.items() if not isinstance(each, OTHERS)}
 paradigms = pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
 options_ = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmgen.errors import UserError
+from mmgen.text import Text
 from mmgen.tokens import TokenSpec
 
 Batch = dict[str, Any]
@@ -24,7 +25,8 @@ class Samples(Dataset[Batch], ABC):
 
     A batch holds `x` (b, *sample_shape) float32 in [-1, 1] (or `values`, tokens as stored, where a source is of
     tokens), `label` (b,) int64, and `sample` (b,) int64: the sample's number in the whole data set, which no other
-    sample of either split has.
+    sample of either split has. Sounds are (1, T) with silence at the end, and have a `length` (b,) int64, the samples
+    before that; those with a transcript have a `text` (b, L) int64 too, as `Source.text` encodes it.
     """
 
     @abstractmethod
@@ -44,6 +46,14 @@ class Samples(Dataset[Batch], ABC):
                 (`mmgen.draws`), so that neither batches nor workers nor processes change an image.
         """
         return self.take(index)
+
+    def texts(self, index: Tensor) -> list[str]:
+        """What is said in the samples at index (b,) int64, in words.
+
+        Raises:
+            UserError: they have no transcripts.
+        """
+        raise UserError("these samples have no transcripts")
 
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):  # iteration over a Dataset ends at an IndexError
@@ -66,6 +76,8 @@ class Source(ABC):
         crop: how held-out images were cut to that shape, in a few words, for the protocol of figures.
         fps: frames a second of a clip; None where samples are no clips.
         action_names: one name an action; empty when clips are of no world that is acted in.
+        sample_rate: samples a second of a sound, in Hz; None where samples are no sounds.
+        text: the alphabet and the longest of the texts that batches hold; None where they hold none.
     """
 
     class_names: list[str]
@@ -74,6 +86,8 @@ class Source(ABC):
     crop: str = "none"
     fps: float | None = None
     action_names: Sequence[str] = ()
+    sample_rate: int | None = None
+    text: Text | None = None
 
     @property
     def actions(self) -> int:

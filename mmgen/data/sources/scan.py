@@ -1,4 +1,4 @@
-"""Looking through a folder of images or videos before training: what is there, what is converted, what is skipped."""
+"""Looking through a folder of files before training: what is there, what is converted, what is skipped."""
 
 import logging
 import os
@@ -43,6 +43,7 @@ VIDEOS = Kind(
         (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
     ),
 )
+SOUNDS = Kind("sound", frozenset((".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")))
 
 _END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # what a whole file ends with, but for padding
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap height and width

@@ -1,8 +1,9 @@
 """Tokens on disk: shards of safetensors and one meta.json that names and describes them, written once and whole.
 
 A shard holds `values` (n, ...), integers of the narrowest type that fits or float latents, `label` and `sample`, (n,)
-int64, and where clips have actions `action` (n, T) int64. meta.json holds each shard's checksum, so that damage is
-found before a training runs on it.
+int64, where clips have actions `action` (n, T) int64, where samples are sounds `length` (n,) int64, and where these
+have transcripts `text` (n, L) int64. meta.json holds each shard's checksum, so that damage is found before a training
+runs on it.
 """
 
 import hashlib
@@ -21,11 +22,12 @@ from torch import Tensor
 from mmgen.data.sources.base import SplitName
 from mmgen.errors import UserError
 from mmgen.folders import new_folder
+from mmgen.text import Text
 from mmgen.tokens import TokenSpec
 
 META = "meta.json"
 _FORMAT = 1
-_COLUMNS = ("values", "label", "sample")
+COLUMNS = ("label", "sample", "action", "length", "text")  # that a batch of raw samples may have beside x
 _AGAIN = "run mmgen tokenize again"
 
 
@@ -56,6 +58,8 @@ class Meta:
         sample_shape: of the raw samples.
         fps: frames a second of the raw clips; None where they are no clips.
         action_names: a name an action; empty where there are none, and then shards hold no column of them.
+        sample_rate: samples a second of a sound; None where samples are no sounds, and then shards hold no lengths.
+        text: of the raw samples; None where they have none, and then shards hold none.
         data: the `data` section of a config that leads to the raw samples; None where there are none.
         tokenizer: path of the run or export that encoded them, relative to the folder; None where there is none.
         tokenizer_hash: `mmgen.store.weights_hash` of its weights.
@@ -70,12 +74,15 @@ class Meta:
     tokenizer_hash: str | None = None
     fps: float | None = None
     action_names: list[str] = field(default_factory=list)
+    sample_rate: int | None = None
+    text: Text | None = None
     shards: list[Shard] = field(default_factory=list)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of what a shard holds."""
-        return (*_COLUMNS, *(["action"] if self.action_names else []))
+        held = {"action": self.action_names, "length": self.sample_rate, "text": self.text}
+        return ("values", *(name for name in COLUMNS if held.get(name, True)))
 
     def counts(self) -> dict[str, int]:
         """Samples of each split."""
@@ -107,6 +114,8 @@ class Meta:
                 tokenizer_hash=plain["tokenizer_hash"],
                 fps=plain.get("fps"),  # a folder from before there were clips says neither
                 action_names=list(plain.get("action_names", [])),
+                sample_rate=plain.get("sample_rate"),
+                text=None if plain.get("text") is None else Text.from_dict(plain["text"]),
                 shards=[Shard(**shard) for shard in plain["shards"]],
             )
         except (FileNotFoundError, NotADirectoryError):
@@ -118,7 +127,8 @@ class Meta:
 
 
 Columns = dict[str, Tensor]
-"""values (n, ...), label (n,) and sample (n,) of some samples, and where there are actions, action (n, T)."""
+"""values (n, ...), label (n,) and sample (n,) of some samples, and where there are any, action (n, T), length (n,) and
+text (n, L)."""
 
 
 def write_folder(out: Path, meta: Meta, splits: Mapping[SplitName, Iterable[Columns]]) -> Meta:

@@ -1,6 +1,7 @@
 """Tokens that `mmgen tokenize` wrote, as a source."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from mmgen.data.sources.base import NO_ACTION, Batch, Samples, Source, SplitName, check_split
 from mmgen.data.sources.shards import Meta, read_split, storage_type, write_folder
 from mmgen.draws import Draws
+from mmgen.text import Text
 from mmgen.tokens import TokenSpec
 
 
@@ -21,20 +23,28 @@ class TokenSamples(Samples):
         values: (n, N), (n, N, Q) or (n, N, C), of the type they are stored in.
         labels: (n,) int64.
         numbers: (n,) int64 numbers in the whole data set.
-        actions: (n, T) int64, what led to each frame; None where there are no actions.
+        more: further columns by name, (n, ...): `action`, `length`, `text`.
+        text: how to read the last of these; None where there is none.
     """
 
     values: Tensor
     labels: Tensor
     numbers: Tensor
-    actions: Tensor | None = None
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+    text: Text | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, index: Tensor) -> Batch:
         batch = {"values": self.values[index], "label": self.labels[index], "sample": self.numbers[index]}
-        return batch if self.actions is None else batch | {"action": self.actions[index]}
+        return batch | {name: column[index] for name, column in self.more.items()}
+
+    def texts(self, index: Tensor) -> list[str]:
+        """What is said, as the model reads it: in phonemes if it reads these."""
+        return (
+            super().texts(index) if self.text is None else [self.text.decode(row) for row in self.more["text"][index]]
+        )
 
 
 class CachedTokensSource(Source):
@@ -56,6 +66,7 @@ class CachedTokensSource(Source):
         self.class_names = self.meta.class_names
         self.sample_shape = self.meta.sample_shape
         self.fps, self.action_names = self.meta.fps, self.meta.action_names
+        self.sample_rate, self.text = self.meta.sample_rate, self.meta.text
         self._splits: dict[str, TokenSamples] = {}
 
     @property
@@ -67,8 +78,9 @@ class CachedTokensSource(Source):
         check_split(split)
         if split not in self._splits:
             columns = read_split(self.path, self.meta, split)
+            more = {name: column for name, column in columns.items() if name not in ("values", "label", "sample")}
             self._splits[split] = TokenSamples(
-                columns["values"], columns["label"], columns["sample"], columns.get("action")
+                columns["values"], columns["label"], columns["sample"], more, self.meta.text
             )
         return self._splits[split]
 

@@ -36,3 +36,10 @@ for (const row of document.querySelectorAll(".films")) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) stop();
   else play();
 }
+
+// One sound at a time.
+for (const sound of document.querySelectorAll("audio")) {
+  sound.addEventListener("play", () => {
+    for (const other of document.querySelectorAll("audio")) if (other !== sound) other.pause();
+  });
+}

@@ -1,0 +1,116 @@
+"""Held-out sounds, and what a run makes of them: a tokenizer of each sound, a generator of its text and its voice."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mmgen.conditioning import NO_CLASS
+from mmgen.context import held_out_clips
+from mmgen.data import DataModule
+from mmgen.data.sources import Batch
+from mmgen.draws import Draws
+from mmgen.edit import INFILL
+from mmgen.lit.generator_module import GeneratorModule
+from mmgen.lit.tokenizer_module import TokenizerModule
+from mmgen.paradigms import Request, SampleOptions
+from mmgen.spectrogram import spectrogram_sheet
+from mmgen.speech import decode_rows, without_silence
+from mmgen.tokenizers import Tokenizer
+from mmgen.tokenizers.audio import AudioTokenizer
+from mmgen.tokens import Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """Held-out sounds and what was made of them, without the silence at their ends.
+
+    Args:
+        name: mode, or `reconstruction`.
+        told: what is said in each, or its number.
+        truth: B sounds (1, T) in [-1, 1], on the CPU.
+        made: likewise.
+        sample_rate: in Hz.
+    """
+
+    name: str
+    told: list[str]
+    truth: list[Tensor]
+    made: list[Tensor]
+    sample_rate: int
+
+    def picture(self) -> Tensor:
+        """(3, H, W) in [-1, 1]: the spectrograms of a row of held-out sounds, and of what was made of them below."""
+        told = [*(f"held out: {text}" for text in self.told), *(f"{self.name}: {text}" for text in self.told)]
+        return spectrogram_sheet([*self.truth, *self.made], self.sample_rate, told, columns=len(self.truth))
+
+
+@torch.no_grad()
+def sound_reconstruction(module: TokenizerModule, data: DataModule, count: int) -> Heard:
+    """Held-out sounds and their reconstructions."""
+    tokenizer, batch = module.tokenizer, held_out_clips(data.samples("val"), count)
+    assert isinstance(tokenizer, AudioTokenizer)
+    x = batch["x"].to(module.device)
+    made = tokenizer.decode(tokenizer.encode(x), x.shape[2]).float().cpu()
+    lengths = _lengths(batch, x.shape[2])
+    truth = [sound[:, :length] for sound, length in zip(batch["x"], lengths)]
+    same = [sound[:, :length] for sound, length in zip(made, lengths)]
+    return Heard("reconstruction", _told(batch, data), truth, same, tokenizer.sample_rate)
+
+
+@torch.no_grad()
+def sound_samples(
+    module: GeneratorModule, data: DataModule, tokenizer: Tokenizer, count: int, options: SampleOptions
+) -> Iterator[Heard]:
+    """Of every mode the held-out sounds, and sounds of the same texts and voices; always of the same draws. The mode
+    `infill` fills in the middle third of each instead.
+
+    Args:
+        module: the generator.
+        data: which it is trained on: raw sounds or tokens.
+        tokenizer: on the module's device.
+        count: B.
+        options: of sampling.
+    """
+    assert isinstance(tokenizer, AudioTokenizer)
+    generator, rate = module.generator, tokenizer.sample_rate
+    held_out = held_out_clips(data.samples("val"), count)
+    batch: Batch = data.on_after_batch_transfer({key: value.to(module.device) for key, value in held_out.items()}, 0)
+    tokens: Tokens = batch["tokens"]
+    whole = decode_rows(tokenizer, tokens.values, tokens.lengths)
+    truth = [without_silence(sound, rate, tokenizer.spec.stride)[None] for sound in whole]
+    number, told = torch.arange(count, device=module.device), _told(batch, data)
+    request = Request(
+        batch["label"] if generator.classes else torch.full_like(number, NO_CLASS),
+        Draws(0, number),
+        grid=tokens.grid,
+        text=batch["text"] if generator.text is not None else None,
+    )
+    for mode, paradigm in module.paradigm.modes().items():
+        asked = replace(request, known=tokens.values, keep=_outer(tokens)) if mode == INFILL else request
+        *_, last = paradigm.sample(generator, asked, options)
+        sounds = decode_rows(tokenizer, last.tokens, last.lengths)
+        least = torch.zeros(tokenizer.spec.stride)  # one that ended at once
+        made = [without_silence(sound if len(sound) else least, rate, len(least))[None] for sound in sounds]
+        yield Heard(mode, told, truth, made, rate)
+
+
+def _outer(tokens: Tokens) -> Tensor:
+    """(B, N) bool: all but the middle third of each row."""
+    rows, count = tokens.values.shape[:2]
+    place = torch.arange(count, device=tokens.values.device)
+    lengths = torch.full((rows, 1), count, device=place.device) if tokens.lengths is None else tokens.lengths[:, None]
+    return (place < lengths // 3) | (place >= 2 * lengths // 3)
+
+
+def _lengths(batch: Batch, count: int) -> list[int]:
+    found: list[int] = batch["length"].tolist() if "length" in batch else [count] * len(batch["x"])
+    return found
+
+
+def _told(batch: Batch, data: DataModule) -> list[str]:
+    """What is said in each sound; its number where nobody knows."""
+    if "text" in batch and data.text is not None:
+        return [data.text.decode(symbols) for symbols in batch["text"].cpu()]
+    return [f"sound {number}" for number in range(1, len(batch["label"]) + 1)]

@@ -1,0 +1,72 @@
+"""What tokenizers of sound share: any number of samples, filled up with silence, and streams that equal the whole."""
+
+from abc import abstractmethod
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmgen.errors import UserError
+from mmgen.quantizers import Quantizer
+from mmgen.tokenizers.stream import TokenizerStream
+from mmgen.tokenizers.timed import TimedTokenizer
+from mmgen.tokens import Tokens, TokenSpec
+
+
+class AudioTokenizer(TimedTokenizer):
+    """Sounds (B, 1, T) of any T >= 1 <-> Tokens of a grid (ceil(T / stride), 1, 1), `spec.rate` of them a second.
+
+    A sound that is no whole number of tokens is filled up with silence at its end; `decode` is told how long it was, or
+    gives whole tokens. Residual codes decode with fewer levels too, (B, N, q) with 1 <= q <= `spec.levels`, coarser.
+
+    Attributes:
+        sample_rate: samples a second.
+        sample_shape: (1, samples) of the sounds that it is trained on.
+        latency: samples between the arrival of a sample and the end of the chunk of output that it is part of, where
+            sound is coded as it arrives; None where the tokenizer needs the whole. Time for computing comes on top.
+    """
+
+    sample_rate: int
+    latency: int | None = None
+
+    @abstractmethod
+    def decode(self, tokens: Tokens, samples: int | None = None) -> Tensor:
+        """Inverse of `encode`, as well as it was trained: (B, 1, samples) in [-1, 1], without gradient.
+
+        Args:
+            tokens: of any number of latents along time.
+            samples: of the sound, the last of its tokens perhaps being of fewer; `stride` a latent by default.
+
+        Raises:
+            UserError: tokens of another grid, out of range, or not those of so many samples.
+        """
+
+    def filled(self, x: Tensor) -> Tensor:
+        """x (B, 1, T) with silence after it, to a whole number of tokens."""
+        return F.pad(x, (0, -x.shape[2] % self.spec.stride))
+
+
+class AudioStream(TokenizerStream):
+    """A sound that is coded while it arrives.
+
+    A chunk has any number of whole tokens. One that is no whole number of them, which silence fills up to encode it and
+    which is cropped when it is decoded, is the last of its direction: what came after it would have another clock.
+    """
+
+    def check_length(self, direction: str, before: int | None, length: int) -> None:
+        stride = self._tokenizer.spec.stride
+        if before is not None and before % stride:
+            raise UserError(f"this stream {direction} no more: it ended with {before} samples, no multiple of {stride}")
+
+
+def audio_spec(quantizer: Quantizer, samples: int, stride: int, sample_rate: int) -> TokenSpec:
+    """The spec of a quantizer's tokens, one for `stride` samples, in sounds of so many samples."""
+    return TokenSpec(
+        quantizer.kind,
+        quantizer.size,
+        (-(-samples // stride), 1, 1),
+        levels=quantizer.levels,
+        modality="audio",
+        rate=sample_rate / stride,
+        stride=stride,
+        first=stride,
+    )

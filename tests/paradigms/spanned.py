@@ -1,0 +1,43 @@
+"""Rows with spans, shared by the tests of what is made of them and of what fills them."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmgen.generator import Generator
+from mmgen.paradigms.spans import Spans
+from mmgen.paradigms.steps import StepRow
+from mmgen.tokens import Tokens, TokenSpec
+from tests.worlds import generator
+
+SPEC = TokenSpec("residual", 3, (9, 1, 1), levels=2)
+LABELS = torch.tensor([0, 1, 2, -1, 0])
+LENGTHS = torch.tensor([9, 5, 7, 1, 8])
+NAMES = ("flat", "parallel", "delay", "coarse_first")
+PLACINGS = ("original", "closed", "rearranged")
+SPANS = Spans(
+    torch.tensor([[0, 4, 8], [2, 0, 0], [1, 3, 0], [0, 0, 0], [0, 0, 0]]),
+    torch.tensor([[2, 1, 1], [3, 0, 0], [1, 3, 0], [1, 0, 0], [0, 0, 0]]),
+)
+"""Of rows of LENGTHS: at both ends and between, at the end, of one frame, of the whole row, and none."""
+
+names = pytest.mark.parametrize("name", NAMES)
+placings = pytest.mark.parametrize("placing", PLACINGS)
+
+
+def made(ends: bool = True, spec: TokenSpec = SPEC, sentinels: int = 3, **options: object) -> Generator:
+    return generator(spec, positions="none", rope=(1, 0, 0), ends=ends, sentinels=sentinels, **options)
+
+
+def tokens(lengths: Tensor | None = LENGTHS, seed: int = 0) -> Tokens:
+    source = torch.Generator().manual_seed(seed)
+    return Tokens(torch.randint(0, SPEC.size, (5, 9, 2), generator=source), SPEC.grid, lengths)
+
+
+def outputs(model: Generator, row: StepRow, labels: Tensor = LABELS) -> Tensor:
+    return model(row.values, row.layout, row.mask, model.conditioning(labels), row.hidden, outputs=row.targets.shape[1])
+
+
+def kept(spans: Spans = SPANS, full: int = 9) -> Tensor:
+    frame = torch.arange(full)[:, None]
+    return ~((frame >= spans.start[:, None]) & (frame < (spans.start + spans.length)[:, None])).any(-1)

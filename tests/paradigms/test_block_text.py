@@ -1,0 +1,214 @@
+"""Blocks of a sound's continuous tokens after a text: the prefix is long, and has places in time."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmgen.backbone import Transformer
+from mmgen.conditioning import Condition
+from mmgen.generator import Generator
+from mmgen.layout import Role
+from mmgen.paradigms import ContinuousBlockDiffusion, Flow, Guidance, Request, SampleOptions
+from mmgen.text import Text
+from mmgen.tokens import Tokens, TokenSpec
+from tests.worlds import draws
+
+SPEC = TokenSpec("continuous", 3, (25, 1, 1), modality="audio", rate=10.0, stride=4, first=4)
+TEXT = Text("abc ", 6, pace=0.4)
+LABELS = torch.tensor([0, 1, -1])
+SAID = torch.tensor([[0, 1, 3, 2, 2, -1], [2, 2, 2, 2, 2, 2], [0, 0, -1, -1, -1, -1]])
+ROPES = ["identity", "zero", "placed"]
+STEPS = 2
+PARADIGMS = {
+    "complete": ContinuousBlockDiffusion(10, Flow(), steps=STEPS),
+    "window": ContinuousBlockDiffusion(10, Flow("x0"), steps=STEPS, window=2),
+    "corrupted": ContinuousBlockDiffusion(10, Flow(), steps=STEPS, history="corrupted", context_noise=0.1),
+    "one": ContinuousBlockDiffusion(25, Flow(), steps=STEPS),
+}
+paradigms = pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
+ropes = pytest.mark.parametrize("rope", ROPES)
+
+
+def speaker(rope: str = "placed", depth: int = 2) -> Generator:
+    """A small generator in float64 in which everything influences everything."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = Transformer(
+            dim=32, depth=depth, heads=2, rope=(1, 0, 0), modulation="adaln_shared", rope_prefix=rope
+        )
+        model = Generator(SPEC, backbone, classes=2, positions="none", text=TEXT).double().eval()
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def latents(rows: int = 3, lengths: Tensor | None = None) -> Tokens:
+    source = torch.Generator().manual_seed(0)
+    return Tokens(torch.randn(rows, 25, 3, generator=source, dtype=torch.float64), SPEC.grid, lengths)
+
+
+def last(paradigm: ContinuousBlockDiffusion, model: Generator, request: Request, scale: float = 1.0) -> Tensor:
+    *_, state = paradigm.sample(model, request, SampleOptions(guidance=Guidance(scale)))
+    assert state.committed.all()
+    return state.tokens
+
+
+def close(one: Tensor, other: Tensor) -> None:
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)  # diffusers' flow scheduler steps in float32
+
+
+@ropes
+@paradigms
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+@torch.inference_mode()
+def test_cached_sampling_equals_recomputation(paradigm: ContinuousBlockDiffusion, rope: str, scale: float) -> None:
+    """Every pass, repeated without a cache: the text, the finished blocks as they were stored, and the noisy block."""
+    model, seen, forward = speaker(rope), [], Generator.forward
+
+    def record(values, layout, mask, condition, hidden, cache, store, outputs, levels, *rest):
+        features = forward(model, values, layout, mask, condition, hidden, cache, store, outputs, levels, *rest)
+        seen.append((values, layout, condition, outputs, levels, features))
+        return features
+
+    model.forward = record
+    request = Request(LABELS, draws(3), text=SAID)
+    states = list(paradigm.sample(model, request, SampleOptions(guidance=Guidance(scale))))
+    row = paradigm.row(model, SPEC.grid, LABELS.device)
+    assert len(seen) == states[-1].forward_passes == STEPS * row.count
+    assert row.bounds == ([0, 25] if paradigm is PARADIGMS["one"] else [0, 5, 15, 25])
+    stored: list[tuple] = []
+    for number, (values, layout, condition, outputs, levels, features) in enumerate(seen):
+        begin, end = row.bounds[number // STEPS], row.bounds[number // STEPS + 1]
+        before = values.shape[1] - outputs
+        assert outputs == end - begin and (layout.length - values.shape[1] == model.prefix_length) == (number == 0)
+        if before:
+            stored.append((values[:, :before], levels[:, :before]))
+        whole = torch.cat([v for v, _ in stored] + [values[:, before:]], dim=1)
+        level = torch.cat([each for _, each in stored] + [levels[:, before:]], dim=1)
+        past = (row.clean if paradigm.history == "complete" else row.noisy).slice(0, begin)
+        full = model.prefix + past + row.noisy.slice(begin, end)
+        expected = forward(model, whole, full, paradigm.mask, condition, outputs=outputs, levels=level)
+        torch.testing.assert_close(features, expected, rtol=1e-9, atol=1e-9)
+
+
+@paradigms
+@torch.inference_mode()
+def test_sampling_sees_what_training_shows(paradigm: ContinuousBlockDiffusion) -> None:
+    """The features of a training row, block by block, are those of short rows of the text, the past and one block."""
+    model, x = speaker(), latents()
+    row, parts = paradigm.corrupt(x, model, draws(3)), paradigm.row(model, SPEC.grid, LABELS.device)
+    condition = model.conditioning(LABELS, None, SAID)
+    features = model(row.values, row.layout, row.mask, condition, outputs=25, levels=row.levels)
+    noised, level = row.values[:, -25:], row.levels[:, -25:]
+    complete = paradigm.history == "complete"
+    for begin, end in zip(parts.bounds, parts.bounds[1:]):
+        past, told = (x.values, torch.zeros_like(level)) if complete else (noised, level)
+        values = torch.cat([past[:, :begin], noised[:, begin:end]], dim=1)
+        short = (
+            model.prefix + (parts.clean if complete else parts.noisy).slice(0, begin) + parts.noisy.slice(begin, end)
+        )
+        levels = torch.cat([told[:, :begin], level[:, begin:end]], dim=1)
+        alone = model(values, short, paradigm.mask, condition, outputs=end - begin, levels=levels)
+        torch.testing.assert_close(features[:, begin:end], alone, rtol=1e-9, atol=1e-9)
+
+
+@ropes
+@paradigms
+def test_every_character_influences_every_block_and_no_other_row(paradigm: ContinuousBlockDiffusion, rope: str) -> None:
+    model = speaker(rope)
+    row = paradigm.corrupt(latents(), model, draws(3))
+    plain = model.conditioning(LABELS, None, SAID)
+    given = plain.prefix.detach().requires_grad_()
+    features = model(row.values, row.layout, row.mask, Condition(given, plain.vector), outputs=25, levels=row.levels)
+    for position in (0, 4, 5, 14, 15, 24):
+        (slope,) = torch.autograd.grad(features[1, position].square().sum(), given, retain_graph=True)
+        assert slope[1].any(-1).all() and not slope[0].any() and not slope[2].any()
+
+
+@ropes
+@paradigms
+@torch.inference_mode()
+def test_text_and_voice_change_what_is_said(paradigm: ContinuousBlockDiffusion, rope: str) -> None:
+    model = speaker(rope)
+    plain = last(paradigm, model, Request(LABELS, draws(3), text=SAID))
+    other = last(paradigm, model, Request(LABELS, draws(3), text=SAID[[1, 1, 2]]))
+    assert not torch.isclose(plain[0], other[0]).all(-1).any() and torch.equal(plain[1:], other[1:])
+    voice = last(paradigm, model, Request(LABELS[[1, 1, 2]], draws(3), text=SAID))
+    assert not torch.isclose(plain[0], voice[0]).all(-1).any() and torch.equal(plain[1:], voice[1:])
+    guided = last(paradigm, model, Request(LABELS, draws(3), text=SAID), scale=3.0)
+    assert not torch.isclose(plain[0], guided[0]).all(-1).any()
+    silent = torch.full_like(SAID, -1)
+    close(*(last(paradigm, model, Request(LABELS, draws(3), text=said))[2:] for said in (silent, None)))
+
+
+@paradigms
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+@torch.inference_mode()
+def test_a_ragged_batch_equals_each_row_alone(paradigm: ContinuousBlockDiffusion, scale: float) -> None:
+    model, lengths = speaker(), torch.tensor([25, 4, 17])
+    together = last(paradigm, model, Request(LABELS, draws(3), lengths, text=SAID), scale)
+    for row in range(3):
+        one = torch.tensor([row])
+        alone = last(paradigm, model, Request(LABELS[one], draws(3).rows(one), lengths[one], text=SAID[one]), scale)
+        close(alone[0, : lengths[row]], together[row, : lengths[row]])
+
+
+@pytest.mark.parametrize("together", [2, 3])
+@torch.inference_mode()
+def test_blocks_that_are_made_together_follow_the_text_row_by_row(together: int) -> None:
+    model, paradigm = speaker(), PARADIGMS["corrupted"]
+    options = SampleOptions(together=together, guidance=Guidance(2.0))
+    *_, whole = paradigm.sample(model, Request(LABELS, draws(3), text=SAID), options)
+    for row in range(3):
+        one = torch.tensor([row])
+        *_, alone = paradigm.sample(model, Request(LABELS[one], draws(3).rows(one), text=SAID[one]), options)
+        close(alone.tokens[0], whole.tokens[row])
+
+
+@paradigms
+def test_padding_changes_no_loss_and_a_loss_is_its_rows_own(paradigm: ContinuousBlockDiffusion) -> None:
+    model, x = speaker(), latents(lengths=torch.tensor([25, 4, 17]))
+    condition = model.conditioning(LABELS, None, SAID)
+    (before,) = paradigm.losses(model, x, condition, draws(3)).values()
+    padding = torch.arange(25) >= x.lengths[:, None]
+    other = Tokens(torch.where(padding[..., None], 7.0, x.values), x.grid, x.lengths)
+    (after,) = paradigm.losses(model, other, condition, draws(3)).values()
+    assert torch.equal(before, after)
+    index = torch.tensor([2, 0])
+    (part,) = paradigm.losses(model, x.rows(index), condition.rows(index), draws(3).rows(index)).values()
+    torch.testing.assert_close(part, before[index], rtol=1e-10, atol=1e-12)
+
+
+@torch.inference_mode()
+def test_a_spoken_beginning_is_kept_and_listened_to() -> None:
+    model, paradigm, known = speaker(), PARADIGMS["complete"], latents().values
+    keep = (torch.arange(25) < 12).expand(3, -1)
+    said = last(paradigm, model, Request(LABELS, draws(3), known=known, keep=keep, text=SAID))
+    assert torch.equal(said[keep], known[keep])
+    other = last(paradigm, model, Request(LABELS, draws(3), known=known + 1, keep=keep, text=SAID))
+    assert not torch.isclose(said[:, 15:], other[:, 15:]).all(-1).any()
+
+
+def test_characters_stand_where_their_sound_is_expected() -> None:
+    """With `placed` positions a score depends on how far a token is from the place of a character: shift both, and
+    nothing changes. With the others it does not depend on the character's place at all.
+    """
+    model = speaker()
+    places = model.prefix.position[0, 1:, 0]
+    assert (model.prefix.role == Role.PREFIX).all() and places.diff().unique().tolist() == [4]
+    paradigm = PARADIGMS["complete"]
+    row = paradigm.corrupt(latents(), model, draws(3))
+    later = row.layout.but(position=row.layout.position + 100)
+    text = torch.zeros_like(row.layout.position)
+    text[:, 1 : model.prefix_length, 0] = 3
+    shifted = row.layout.but(position=row.layout.position + text)
+
+    def features(rope: str, layout):
+        model = speaker(rope)
+        condition = model.conditioning(LABELS, None, SAID)
+        return model(row.values, layout, row.mask, condition, outputs=25, levels=row.levels)
+
+    torch.testing.assert_close(features("placed", later), features("placed", row.layout), rtol=1e-6, atol=1e-8)
+    assert not torch.allclose(features("placed", shifted), features("placed", row.layout))
+    for rope in ("identity", "zero"):
+        assert torch.equal(features(rope, shifted), features(rope, row.layout))

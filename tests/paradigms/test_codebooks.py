@@ -1,0 +1,280 @@
+"""Autoregression over codebooks: nothing leaks, a cache changes nothing, and rows end where they say."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from scipy.stats import chi2
+from torch import Tensor
+
+from mmgen.errors import UserError
+from mmgen.generator import Generator
+from mmgen.paradigms import Autoregressive, CodebookAutoregressive, Decoding, Guidance, Request, SampleOptions
+from mmgen.text import Text
+from mmgen.tokens import Tokens, TokenSpec
+from tests.worlds import draws, generator
+
+SPEC = TokenSpec("residual", 3, (5, 1, 1), levels=3)
+PATTERNS = {
+    "flat": CodebookAutoregressive("flat"),
+    "parallel": CodebookAutoregressive("parallel"),
+    "delay": CodebookAutoregressive("delay"),
+    "delay 0 0 3": CodebookAutoregressive("delay", [0, 0, 3]),
+    "coarse_first": CodebookAutoregressive("coarse_first"),
+    "coarse_first 0 0 2": CodebookAutoregressive("coarse_first", [0, 0, 2]),
+}
+LABELS = torch.tensor([0, 1, 2, -1, 0, 1])
+LENGTHS = torch.tensor([5, 2, 4, 1, 3, 5])
+patterns = pytest.mark.parametrize("paradigm", PATTERNS.values(), ids=PATTERNS)
+
+
+def made(ends: bool = True, spec: TokenSpec = SPEC, **options: object) -> Generator:
+    return generator(spec, positions="none", rope=(1, 0, 0), ends=ends, **options)
+
+
+def tokens(lengths: Tensor | None = None, spec: TokenSpec = SPEC, rows: int = 6, seed: int = 0) -> Tokens:
+    shape = (rows, spec.length, spec.levels)
+    values = torch.randint(0, spec.size, shape, generator=torch.Generator().manual_seed(seed))
+    return Tokens(values, spec.grid, lengths)
+
+
+# The row of training.
+
+
+@patterns
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
+def test_a_step_never_depends_on_itself_or_what_comes_later(
+    paradigm: CodebookAutoregressive, lengths: Tensor | None
+) -> None:
+    """Change a code, and no bit of the outputs up to its own step may change, and those behind it do."""
+    model, x = made(), tokens(lengths)
+    row, condition = paradigm.corrupt(x, model, draws(6)), model.conditioning(LABELS)
+    count = row.targets.shape[1]
+    features = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=count)
+    pattern = paradigm.steps(model)
+    for frame, level in itertools.product(range(5), range(3)):
+        changed = x.values.clone()
+        changed[:, frame, level] = (changed[:, frame, level] + 1) % 3
+        other = paradigm.corrupt(Tokens(changed, x.grid, lengths), model, draws(6))
+        after = model(other.values, other.layout, other.mask, condition, other.hidden, outputs=count)
+        for b in range(6):
+            length = 5 if lengths is None else int(lengths[b])
+            own = int(pattern.place(torch.tensor(frame), length, True)[level])
+            same = (after[b] == features[b]).all(-1)
+            if frame >= length:
+                assert same.all()  # padding
+            else:
+                assert same[: own + 1].all()
+                assert not same[own + 1 : pattern.count(length, True)].any()
+
+
+@patterns
+def test_no_gradient_comes_from_a_later_step(paradigm: CodebookAutoregressive) -> None:
+    model, x = made(), tokens(LENGTHS)
+    row, condition = paradigm.corrupt(x, model, draws(6)), model.conditioning(LABELS)
+    embedded: list[Tensor] = []
+    model.embedding.register_forward_hook(
+        lambda module, given, out: embedded.append(out.detach().requires_grad_()) or embedded[-1]
+    )
+    features = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=row.targets.shape[1])
+    for step in range(row.values.shape[1]):
+        (gradient,) = torch.autograd.grad(features[:, : step + 1].sum(), embedded[0], retain_graph=True)
+        assert not gradient[:, step:].any()
+
+
+@patterns
+def test_each_code_and_each_end_is_predicted_once(paradigm: CodebookAutoregressive) -> None:
+    row = paradigm.corrupt(tokens(LENGTHS), made(), draws(6))
+    end = row.targets == 3
+    assert torch.equal((row.weights > 0).sum((1, 2)), 3 * LENGTHS + 1)
+    assert torch.equal(end.sum((1, 2)), torch.ones(6, dtype=torch.int64)) and not end[..., 1:].any()
+    assert (row.weights[end] > 0).all()
+    torch.testing.assert_close(row.weights.sum((1, 2)) * LENGTHS, 3.0 * LENGTHS.double() + 1)
+    without = paradigm.corrupt(tokens(), made(ends=False), draws(6))
+    torch.testing.assert_close(without.weights.sum(1), torch.ones(6, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["flat", "parallel", "delay", "coarse_first"])
+@pytest.mark.parametrize("kind", ["categorical", "bits"])
+def test_of_one_level_every_pattern_is_plain_autoregression(name: str, kind: str) -> None:
+    spec = TokenSpec(kind, 4, (1, 2, 3))  # type: ignore[arg-type]
+    model, paradigm = generator(spec), CodebookAutoregressive(name)  # type: ignore[arg-type]
+    values = torch.randint(0, 4, (4, 6), generator=torch.Generator().manual_seed(0))
+    for lengths in (None, torch.tensor([6, 3, 1, 5])):
+        x, condition = Tokens(values, spec.grid, lengths), model.conditioning(LABELS[:4])
+        one, other = (each.bound(model, x, condition, draws(4)) for each in (paradigm, Autoregressive()))
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+# Sampling.
+
+GUIDED = SampleOptions(guidance=Guidance(2.5, "linear"), decoding=Decoding(temperature=0.9, top_k=3, top_p=0.97))
+
+
+def sample(paradigm: CodebookAutoregressive, model: Generator, options: SampleOptions | None = None, **request: object):
+    labels = request.pop("labels", LABELS)
+    keys = request.pop("draws", draws(len(labels)))  # type: ignore[arg-type]
+    with torch.inference_mode():
+        return list(paradigm.sample(model, Request(labels, keys, **request), options or SampleOptions()))  # type: ignore[arg-type]
+
+
+def recorded(model: Generator, run: Callable[[], list]) -> tuple[list, list[Tensor]]:
+    """What a run yields, and the features that its passes gave the head."""
+    seen: list[Tensor] = []
+    plain = model.head.logits
+    model.head.logits = lambda features: (seen.append(features), plain(features))[1]  # type: ignore[method-assign]
+    states = run()
+    model.head.logits = plain  # type: ignore[method-assign]
+    return states, seen
+
+
+@patterns
+@pytest.mark.parametrize("options", [SampleOptions(), GUIDED], ids=["plain", "guided"])
+@pytest.mark.parametrize("way", ["ends", "given", "full"])
+def test_cached_steps_see_what_the_row_of_training_shows(
+    paradigm: CodebookAutoregressive, options: SampleOptions, way: str
+) -> None:
+    """Each pass of each row, against the whole row that training would make of what came out."""
+    model = made(ends=way != "full")
+    if way == "ends":
+        model.head.project.bias.data[3] += 1.0  # so that rows end before the grid does
+    request = {"lengths": LENGTHS} if way == "given" else {}
+    states, seen = recorded(model, lambda: sample(paradigm, model, options, **request))
+    last = states[-1]
+    assert last.committed.all() and len(seen) == last.forward_passes == len(states) - 1
+    lengths = {"ends": last.lengths, "given": LENGTHS, "full": torch.full((6,), 5)}[way]
+    assert way == "full" or torch.equal(last.lengths, lengths)
+    assert way != "ends" or len(lengths.unique()) > 1
+    halves = 1 if options.guidance.scale == 1 else 2
+    rows = Tokens(last.tokens.repeat(halves, 1, 1), SPEC.grid, None if way == "full" else lengths.repeat(halves))
+    with torch.inference_mode():
+        row = paradigm.corrupt(rows, model, draws(6 * halves))
+        condition = model.conditioning(LABELS if halves == 1 else torch.cat([LABELS, torch.full_like(LABELS, -1)]))
+        whole = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=row.targets.shape[1])
+    compared = 0
+    for b in range(6 * halves):
+        steps = [s for s in range(whole.shape[1]) if bool((row.weights[b, s] > 0).any())]
+        if way != "ends" or lengths[b % 6] == 5:  # no END is drawn behind a length that is known
+            steps = [s for s in steps if bool(((row.weights[b, s] > 0) & (row.targets[b, s] < 3)).any())]
+        for state, features in zip(states[1:], seen, strict=True):
+            if state.block in steps:
+                torch.testing.assert_close(
+                    features[b, 0] if features.dim() == 3 else features[b], whole[b, state.block], rtol=1e-9, atol=1e-9
+                )
+                compared += 1
+    assert compared >= 6 * halves * 2
+
+
+@patterns
+@pytest.mark.parametrize("options", [SampleOptions(), GUIDED], ids=["plain", "guided"])
+def test_a_row_in_a_batch_is_the_row_alone(paradigm: CodebookAutoregressive, options: SampleOptions) -> None:
+    """Also where rows end by themselves, at different steps, and begin with prompts of different lengths."""
+    model, known = made(text=Text("abc", 4)), tokens(seed=3).values
+    keep = torch.arange(5) < torch.tensor([0, 2, 1, 0, 5, 3])[:, None]
+    text = torch.tensor([[0, 1, -1, -1], [2, 2, 1, 0], [0, -1, -1, -1], [1, 1, -1, -1], [2, -1, -1, -1], [0, 1, 2, -1]])
+    together = sample(paradigm, model, options, known=known, keep=keep, text=text)[-1]
+    assert torch.equal(together.tokens[keep], known[keep])
+    assert len(together.lengths.unique()) > 1
+    for b in range(6):
+        one = torch.tensor([b])
+        alone = sample(
+            paradigm, model, options, labels=LABELS[one], draws=draws(6).rows(one), known=known[one], keep=keep[one],
+            text=text[one],
+        )[-1]  # fmt: skip
+        assert torch.equal(alone.tokens[0], together.tokens[b]) and alone.lengths[0] == together.lengths[b]
+
+
+@patterns
+def test_states_stream_whole_frames_which_stay(paradigm: CodebookAutoregressive) -> None:
+    model = made()
+    states = sample(paradigm, model)
+    for before, after in zip(states, states[1:], strict=False):
+        assert torch.equal(before.tokens[before.committed], after.tokens[before.committed])
+        assert (after.committed | ~before.committed).all()
+    assert (states[0].lengths == 5).all() and not states[0].committed.any()
+    last, count = states[-1], {"flat": 15, "parallel": 5, "delay": 7, "delay 0 0 3": 8}
+    assert (last.tokens < 3).all() and (last.lengths >= 1).all()
+    for row, length in zip(last.tokens, last.lengths, strict=True):
+        assert not row[length:].any()
+    name = next(name for name, each in PATTERNS.items() if each is paradigm)
+    if name in count:
+        assert sample(paradigm, made(ends=False))[-1].forward_passes == count[name]
+        firsts = [int(state.committed[0].sum()) for state in sample(paradigm, made(ends=False))]
+        assert firsts == sorted(firsts) and firsts[-1] == 5
+        frame = {"flat": 3, "parallel": 1, "delay": 3, "delay 0 0 3": 4}[name]  # passes until the first one is whole
+        assert firsts[frame - 1] == 0 and firsts[frame] == 1
+
+
+@pytest.mark.parametrize("name", ["flat", "parallel", "delay", "coarse_first"])
+def test_samples_follow_the_exact_likelihood(name: str) -> None:
+    """The law of what is drawn, ends included, is that which the loss measures."""
+    spec, count = TokenSpec("residual", 2, (3, 1, 1), levels=2), 4000
+    model, paradigm = made(spec=spec, classes=0), CodebookAutoregressive(name)  # type: ignore[arg-type]
+    rows = {
+        length: torch.tensor(list(itertools.product(range(2), repeat=2 * length))).view(-1, length, 2)
+        for length in (1, 2)
+    }
+    law = []
+    with torch.inference_mode():
+        for length, codes in rows.items():
+            padded = torch.nn.functional.pad(codes, (0, 0, 0, 3 - length))
+            x = Tokens(padded, spec.grid, torch.full((len(codes),), length))
+            none = torch.full((len(codes),), -1)
+            law.append((-length * paradigm.bound(model, x, model.conditioning(none), draws(len(codes)))).exp())
+    expected = torch.cat(law)
+    expected = torch.cat([expected, 1 - expected.sum(0, keepdim=True)])
+    assert 0.05 < expected[-1] < 0.95
+    last = sample(paradigm, model, labels=torch.full((count,), -1), draws=draws(count))[-1]
+    number = (last.tokens.flatten(1)[:, :4] * 2 ** torch.tensor([3, 2, 1, 0])).sum(1)
+    first = (last.tokens.flatten(1)[:, :2] * 2 ** torch.tensor([1, 0])).sum(1)
+    found = torch.where(last.lengths == 1, first, torch.where(last.lengths == 2, 4 + number, 20)).bincount(minlength=21)
+    statistic = float(((found - count * expected) ** 2 / (count * expected)).sum())
+    assert statistic < chi2.ppf(1 - 1e-4, 20)
+
+
+def test_a_given_length_or_none_leaves_no_end() -> None:
+    given = sample(PATTERNS["delay"], made(), lengths=LENGTHS)[-1]
+    assert torch.equal(given.lengths, LENGTHS) and (given.tokens < 3).all()
+    assert sample(PATTERNS["delay"], made(ends=False))[-1].lengths is None
+
+
+def test_the_grid_of_the_request_is_the_cap() -> None:
+    model = made()
+    with torch.no_grad():
+        model.head.project.bias[3] = -1e4  # END of the first level never comes
+    last = sample(PATTERNS["delay"], model, grid=(9, 1, 1))[-1]
+    assert last.tokens.shape == (6, 9, 3) and (last.lengths == 9).all()
+    with torch.no_grad():
+        model.head.project.bias[3] = 1e4  # at once
+    assert (sample(PATTERNS["delay"], model, grid=(9, 1, 1))[-1].lengths == 1).all()
+
+
+def test_a_prompt_is_read_in_one_pass() -> None:
+    known, keep = tokens().values, torch.arange(5).expand(6, -1) < 3
+    states = sample(PATTERNS["delay"], made(ends=False), known=known, keep=keep)
+    assert states[1].block == 3 and len(states) - 1 == 7 - 3
+    keep = keep.clone()
+    keep[2] = torch.tensor([False, True, False, False, False])
+    with pytest.raises(UserError, match="cannot see the kept position 1 of row 2"):
+        sample(PATTERNS["delay"], made(ends=False), known=known, keep=keep)
+
+
+@pytest.mark.parametrize(
+    ("paradigm", "model", "words"),
+    [
+        (CodebookAutoregressive(mask="bidirectional"), made(), "generated later"),
+        (
+            CodebookAutoregressive(),
+            generator(SPEC, positions="learned"),
+            "the row goes on to place 5 and the learned table .* ends at 4",
+        ),
+        (CodebookAutoregressive(delays=[0, 1]), made(), "2 numbers for 3 levels"),
+        (CodebookAutoregressive(), made(ends=False, actions=2), "follows no actions"),
+    ],
+)
+def test_what_cannot_be_is_refused(paradigm: CodebookAutoregressive, model: Generator, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        paradigm.corrupt(tokens(), model, draws(6))
+    with pytest.raises(UserError, match="a coarser level after a finer one"):
+        CodebookAutoregressive("delay", [0, 2, 1])

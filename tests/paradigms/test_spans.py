@@ -1,0 +1,179 @@
+"""Rows that are rearranged: their spans, what stands where, and that nothing tells what it predicts."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmgen.layout import Role
+from mmgen.paradigms import CodebookAutoregressive, SpanInfill
+from mmgen.paradigms.spans import Spans, draw_spans, holes
+from mmgen.patterns import Pattern
+from mmgen.tokens import Tokens
+from tests.paradigms.spanned import LABELS, LENGTHS, SPANS, kept, made, names, outputs, placings, tokens
+from tests.worlds import draws
+
+# Spans.
+
+
+@pytest.mark.parametrize(("least", "most", "longest"), [(0, 3, None), (1, 3, 4), (2, 2, None), (1, 1, 1)])
+def test_spans_lie_apart_within_their_rows(least: int, most: int, longest: int | None) -> None:
+    count = 3000
+    lengths = 1 + torch.arange(count) % 12
+    spans = draw_spans(lengths, least, most, longest, draws(count))
+    there = torch.arange(most) < spans.count[:, None]
+    stop = spans.start + spans.length
+    assert torch.equal(there, spans.length > 0)
+    assert (spans.start >= 0).all() and (torch.where(there, stop, 0) <= lengths[:, None]).all()
+    assert (spans.start[:, 1:] > stop[:, :-1])[there[:, 1:]].all()
+    room = (lengths + 1) // 2
+    assert (spans.count <= room).all() and (spans.count >= room.clamp_max(least)).all()
+    assert spans.length.max() <= (longest or 12)
+    whole = draw_spans(torch.full((count,), 12), least, most, longest, draws(count))
+    covered = (
+        (torch.arange(12)[:, None, None] >= whole.start)
+        & (torch.arange(12)[:, None, None] < whole.start + whole.length)
+    ).any(-1)
+    assert covered.double().mean(1).min() > 0.02  # every position is in a span at times
+    part = torch.tensor([7, 2])
+    again = draw_spans(lengths[part], least, most, longest, draws(count).rows(part))
+    assert torch.equal(again.start, spans.start[part]) and torch.equal(again.length, spans.length[part])
+
+
+def test_the_number_of_spans_is_a_poisson_one_within_bounds() -> None:
+    count = 4000
+    for least, law in ((0, [0.3679, 0.3679, 0.1839, 0.0803]), (1, [0.0, 0.7358, 0.1839, 0.0803])):
+        found = draw_spans(torch.full((count,), 40), least, 3, None, draws(count)).count.bincount(minlength=4) / count
+        assert (found - torch.tensor(law)).abs().max() < 0.035  # over four standard deviations
+
+
+def test_holes_are_the_spans_that_are_not_kept() -> None:
+    found = holes(kept())
+    assert torch.equal(found.start, SPANS.start) and torch.equal(found.length, SPANS.length)
+
+
+# The row of training.
+
+
+def by_hand(name: str, placing: str, codes: Tensor, spans: list[tuple[int, int]], ends: bool) -> list[dict]:
+    """One row, piece after piece: the sentinel or the codes that stand at each position, where that is, and the codes
+    that are asked for there, END being 3.
+    """
+    pattern, full = Pattern(name, codes.shape[1]), len(codes)  # type: ignore[arg-type]
+    nothing = [None] * codes.shape[1]
+    borders = [0, *itertools.chain(*((start, start + length) for start, length in spans)), full]
+    context = list(zip(borders[::2], borders[1::2], strict=True))
+    pieces = [(begin, stop, number - 1, number == len(spans)) for number, (begin, stop) in enumerate(context)]
+    pieces += [(start, start + length, number, True) for number, (start, length) in enumerate(spans)]
+    row, done = [], 0
+    for begin, stop, sentinel, last in pieces:
+        shown_before = sum(min(after, begin) - min(before, begin) for before, after in context)
+        origin = {"original": begin, "closed": shown_before, "rearranged": done}[placing]
+        if sentinel >= 0:
+            mark = spans[sentinel][0] if placing == "original" else origin
+            row.append({"sentinel": sentinel, "t": mark, "held": nothing, "asked": nothing})
+        length, end = stop - begin, last and ends
+        steps = torch.arange(pattern.count(length, end))
+        clock = pattern.clock(steps, length, end).tolist()
+        for held, t in zip(pattern.at(steps, length, end).tolist(), clock, strict=True):
+            shown = [int(codes[begin + f, q]) if 0 <= f < length else None for q, f in enumerate(held)]
+            asked = [3 if f == length else code for code, f in zip(shown, held, strict=True)]
+            row.append({"sentinel": None, "t": origin + t, "held": shown, "asked": asked})
+        done += length
+    return row
+
+
+@names
+@placings
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_row_is_as_it_is_told(name: str, placing: str, ends: bool) -> None:
+    """Against another way to make it, position by position: inputs, sentinels, places, targets."""
+    paradigm = SpanInfill(name, positions=placing)  # type: ignore[arg-type]
+    x, model = tokens(), made(ends)
+    row = paradigm.arrange(x, model, SPANS)
+    for b in range(5):
+        spans = [(s, n) for s, n in zip(SPANS.start[b].tolist(), SPANS.length[b].tolist(), strict=True) if n]
+        told = by_hand(name, placing, x.values[b, : LENGTHS[b]], spans, ends)
+        own = row.layout.slice(1)
+        assert int((own.document[b] >= 0).sum()) == len(told)
+        for place, entry in enumerate(told):
+            held = [
+                None if h else v
+                for v, h in zip(row.values[b, place].tolist(), row.hidden[b, place].tolist(), strict=True)
+            ]
+            assert held == entry["held"]
+            assert (int(own.role[b, place]) == Role.SENTINEL) == (entry["sentinel"] is not None)
+            assert entry["sentinel"] is None or int(own.segment[b, place]) == entry["sentinel"]
+            assert int(own.position[b, place, 0]) == entry["t"] and int(own.rank[b, place]) == place
+            weights, targets = row.weights[b, place].tolist(), row.targets[b, place].tolist()
+            assert [t if w > 0 else None for t, w in zip(targets, weights, strict=True)] == entry["asked"]
+        assert not row.weights[b, len(told) :].any() and row.hidden[b, len(told) :].all()
+
+
+@names
+def test_every_code_stands_once_and_is_predicted_once(name: str) -> None:
+    row = SpanInfill(name).arrange(tokens(), made(), SPANS)  # type: ignore[arg-type]
+    ends = torch.tensor([3, 1, 2 + 1, 1, 1])  # of spans, and of rows whose end is not in one
+    assert torch.equal((~row.hidden).sum((1, 2)), 2 * LENGTHS)
+    assert torch.equal((row.weights > 0).sum((1, 2)), 2 * LENGTHS + ends)
+    torch.testing.assert_close(row.weights.sum((1, 2)) * LENGTHS, (2 * LENGTHS + ends).double())
+    only = SpanInfill(name, context=False).arrange(tokens(), made(), SPANS)  # type: ignore[arg-type]
+    filled = torch.where(SPANS.length.sum(1) > 0, SPANS.length.sum(1), LENGTHS)
+    assert torch.equal((only.weights > 0).sum((1, 2)), 2 * filled + torch.tensor([3, 1, 2, 1, 1]))
+
+
+@names
+@placings
+def test_a_row_without_spans_is_that_of_plain_autoregression(name: str, placing: str) -> None:
+    model, x = made(), tokens()
+    none = Spans(torch.zeros(5, 1, dtype=torch.int64), torch.zeros(5, 1, dtype=torch.int64))
+    paradigm = SpanInfill(name, least=0, positions=placing)  # type: ignore[arg-type]
+    loss = paradigm.loss(model, paradigm.arrange(x, model, none), model.conditioning(LABELS))
+    plain = paradigm.modes()["ar"]
+    assert isinstance(plain, CodebookAutoregressive) and SpanInfill().modes().keys() == {"infill"}
+    torch.testing.assert_close(
+        loss, plain.losses(model, x, model.conditioning(LABELS), draws(5))["ar"], rtol=1e-12, atol=1e-12
+    )
+
+
+@names
+def test_nothing_is_told_by_what_is_predicted(name: str) -> None:
+    """Change a code: outputs up to the one that predicts it stay as they are, bit for bit, and so do padding and other
+    rows; and no gradient comes from a later position.
+    """
+    model, x, paradigm = made(), tokens(), SpanInfill(name)  # type: ignore[arg-type]
+    row = paradigm.arrange(x, model, SPANS)
+    embedded: list[Tensor] = []
+
+    def keep(module, given, out: Tensor) -> Tensor:
+        embedded.append(out.detach().requires_grad_())
+        return embedded[-1]
+
+    hook = model.embedding.register_forward_hook(keep)
+    features = outputs(model, row)
+    hook.remove()
+    for place in range(0, row.values.shape[1], 3):
+        (gradient,) = torch.autograd.grad(features[:, : place + 1].sum(), embedded[0], retain_graph=True)
+        assert not gradient[:, place:].any()
+    for frame, level in ((0, 0), (0, 1), (3, 0), (4, 1), (6, 0), (8, 1)):
+        changed = x.values.clone()
+        changed[:, frame, level] = (changed[:, frame, level] + 1) % 3
+        other = paradigm.arrange(Tokens(changed, x.grid, x.lengths), model, SPANS)
+        after = outputs(model, other)
+        differs = ((other.targets != row.targets) & (row.weights > 0)).any(-1)
+        for b in range(5):
+            same = (after[b] == features[b]).all(-1)
+            place = int(differs[b].nonzero()[0]) if frame < LENGTHS[b] else len(same)
+            assert same[: place + 1].all() and (frame >= LENGTHS[b] or int(differs[b].sum()) == 1)
+
+
+def test_padding_changes_nothing_and_a_samples_row_is_its_own() -> None:
+    model, x, paradigm = made(), tokens(), SpanInfill(least=0)
+    other = torch.where(torch.arange(9)[:, None] < LENGTHS[:, None, None], x.values, 2 - x.values)
+    condition = model.conditioning(LABELS)
+    before = paradigm.losses(model, x, condition, draws(5))["infill"]
+    assert torch.equal(before, paradigm.losses(model, Tokens(other, x.grid, LENGTHS), condition, draws(5))["infill"])
+    for index in (torch.tensor([3]), torch.tensor([4, 1])):
+        part = paradigm.losses(model, x.rows(index), condition.rows(index), draws(5).rows(index))["infill"]
+        torch.testing.assert_close(part, before[index], rtol=1e-10, atol=1e-12)

@@ -1,0 +1,102 @@
+"""Run folders of speech made by hand, as `mmgen fit` leaves them, so that speaking is tested without training."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmgen.backbone import Transformer
+from mmgen.generator import Generator
+from mmgen.rebuild import build_tokenizer
+from mmgen.store import load_tokenizer, weights_hash
+from mmgen.text import Text
+from tests.tiny_runs import prefixed, scramble, write_run
+
+RATE, STRIDE, SECONDS = 1600, 40, 0.6
+TOKENS = round(RATE * SECONDS) // STRIDE
+VOICES = ["ada", "bob"]
+TEXT = Text(" abcdefghij", 16)
+QUANTIZER = {"class_path": "mmgen.quantizers.ResidualVQ", "init_args": {"codes": 8, "dim": 4, "levels": 2}}
+CONTINUOUS = {"class_path": "mmgen.quantizers.Gaussian", "init_args": {"dim": 4}}
+SPAN_INFILL = {"class_path": "mmgen.paradigms.SpanInfill", "init_args": {"most": 1}}
+PARADIGM = {
+    "class_path": "mmgen.paradigms.Mixture",
+    "init_args": {
+        "members": {
+            "ar": {"class_path": "mmgen.paradigms.CodebookAutoregressive", "init_args": {"pattern": "delay"}},
+            "masked": {"class_path": "mmgen.paradigms.MaskedCodebooks", "init_args": {"steps": [2, 1]}},
+            "infill": SPAN_INFILL,
+        }
+    },
+}
+BLOCK = {
+    "class_path": "mmgen.paradigms.ContinuousBlockDiffusion",
+    "init_args": {"block_size": 6, "process": {"class_path": "mmgen.paradigms.Flow"}, "steps": 2},
+}
+_NARROW = {"dim": 16, "depth": 1, "heads": 2, "rope": [1, 1, 1]}
+
+
+def codec_run(folder: Path, quantizer: dict[str, Any] = QUANTIZER) -> Path:
+    """A codec of sounds of 0.6 s at 1600 Hz, 24 tokens of two codes each, that streams."""
+    tokenizer = {
+        "class_path": "mmgen.tokenizers.SEANetCodec",
+        "init_args": {
+            "quantizer": quantizer,
+            "sample_rate": RATE,
+            "seconds": SECONDS,
+            "ratios": [8, 5],
+            "channels": 2,
+            "width": 8,
+            "blocks": 1,
+        },
+    }
+    module = scramble(build_tokenizer({"tokenizer": tokenizer}, "tests"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module.train()(torch.rand(4, 1, 2 * STRIDE * TOKENS) - 0.5)  # fills the codebooks
+    config = {"class_path": "mmgen.lit.TokenizerModule", "init_args": {"tokenizer": tokenizer, "lr": 1e-3}}
+    return write_run(folder, {"model": config}, prefixed("tokenizer", module))
+
+
+def speech_run(
+    folder: Path,
+    tokenizer: Path,
+    paradigm: dict[str, Any] = PARADIGM,
+    text: Text | None = TEXT,
+    ends: bool = False,
+    classes: int = len(VOICES),
+    data: dict[str, Any] | None = None,
+) -> Path:
+    """A generator of one narrow block that speaks."""
+    codec = load_tokenizer(tokenizer)
+    module = speaker(codec.spec, classes, text, ends)
+    init_args = {
+        "backbone": {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
+        "paradigm": paradigm,
+        "positions": "none",
+        "ends": ends,
+        "sentinels": 1,
+        "lr": 1e-3,
+    }
+    model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
+    data = data or {"class_path": "mmgen.data.EspeakSpeech", "init_args": {"tokenizer": str(tokenizer)}}
+    record = {
+        "spec": codec.spec.to_dict(),
+        "classes": classes,
+        "class_names": VOICES[:classes],
+        "tokenizer": str(tokenizer),
+        "tokenizer_hash": weights_hash(codec),
+        "action_names": [],
+        "fps": None,
+        "text": None if text is None else text.to_dict(),
+        "sample_rate": RATE,
+    }
+    return write_run(folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=record)
+
+
+def speaker(spec: Any, classes: int, text: Text | None, ends: bool = False) -> nn.Module:
+    """The generator itself."""
+    return scramble(
+        Generator(spec, Transformer(**_NARROW), classes, positions="none", text=text, ends=ends, sentinels=1), 1
+    )
