@@ -63,7 +63,6 @@ def test_what_is_kept_are_the_recording_s_tokens(loaded: Loaded) -> None:
     assert torch.equal(edited.tokens[:, stop : count - 1], tokens[:, stop : count - 1])
 
 
-@pytest.mark.skipif(not hasattr(SampleOptions(), "fit"), reason="holes keep their length")
 def test_a_part_that_ends_by_itself_moves_what_follows(growing: Loaded) -> None:
     sound = hum(400)
     lengths = set()

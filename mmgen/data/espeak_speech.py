@@ -12,7 +12,7 @@ class EspeakSpeech(DataModule):
 
     Args:
         sentences: `digits` (three to five in words, such as `three, seven, one`), `words` (such as `the teacher reads
-            the long letter`), or `mixed`.
+            the long story`), or `mixed`.
         voices: espeak-ng's, a language and a variant such as `en-us+f2`; null for a few that recognisers understand.
         held_out_voices: heard in held-out clips alone.
         rate: words a minute; of several, one is drawn for each clip.

@@ -60,6 +60,8 @@ class SampleOptions:
             None. For paradigms that go block by block.
         together: blocks that are made at the same time, from one after the other (1) to all of a clip: for blockwise
             paradigms that were trained on corrupted histories.
+        fit: what fills a gap is as long as the gap; otherwise the model says where it ends, for paradigms that move
+            spans to the end of a row.
         guidance: strength and schedule.
         decoding: temperature, order and number of tokens a step.
     """
@@ -69,6 +71,7 @@ class SampleOptions:
     decoding: Decoding = field(default_factory=Decoding)
     context_noise: float | None = None
     together: int = 1
+    fit: bool = True
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:

@@ -21,8 +21,10 @@ from mmgen.tokens import Grid, Tokens
 
 
 class CodebookAutoregressive(StepParadigm):
-    """Next-step prediction from the condition's prefix on, sampled with a key-value cache: a pass a step, which are as
-    many as tokens in parallel, Q - 1 more with a delay, Q times as many when flat.
+    """Predict the codes of the next step of a pattern over the codebooks, from the condition's prefix on.
+
+    Sampled with a key-value cache, a pass a step: as many as tokens in parallel, Q - 1 more with a delay, Q times as
+    many when flat.
 
     The codes of a step are independent given the steps before it. That is what the model is, so the loss is its exact
     negative log-likelihood under any pattern, in nats per token, a token being the codes of all levels: patterns

@@ -21,9 +21,11 @@ from mmgen.tokens import Tokens
 
 
 class SpanInfill(StepParadigm):
-    """Next-step prediction on rows that are rearranged: what lies between the spans, a sentinel in the place of each;
-    then each span behind its sentinel, and an END. Each piece is laid out in the pattern for itself, and nothing is
-    predicted from one piece to the next. The condition stays in front.
+    """Predict next steps on rows whose spans are moved to the end, so that a hole is filled from both its sides.
+
+    A row is what lies between the spans, with a sentinel in the place of each; then each span behind its sentinel, and
+    an END. Each piece is laid out in the pattern for itself, and nothing is predicted from one piece to the next. The
+    condition stays in front.
 
     Where `generator.ends`, spans and rows say END behind their last code. Rows without spans are those of
     `CodebookAutoregressive`: with `least: 0` there are some, and the checkpoint has the mode `ar` too.
@@ -115,7 +117,7 @@ class SpanInfill(StepParadigm):
         """
         options.decoding.require_supported(f"mode {self.mode!r}")
         options.require_no_context(self.mode)
-        pattern, fit = self.steps(generator), bool(getattr(options, "fit", True))
+        pattern, fit = self.steps(generator), options.fit
         filling = Filling(pattern, self.positions, self.most, generator, request, fit)
         grid = request.whole(generator)
         model = request.guided(generator, options.guidance, generator.prefix_length + filling.positions)

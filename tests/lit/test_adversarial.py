@@ -13,7 +13,7 @@ from mmgen.errors import UserError
 from mmgen.lit import TokenizerModule
 from mmgen.lit.adversarial import Adversary
 from mmgen.lit.startup import parts
-from mmgen.losses import Adversarial, FeatureLoss, PatchGAN
+from mmgen.losses import Adversarial, FeatureLoss, PatchGAN, feature_matching
 from mmgen.quantizers import BSQ
 from mmgen.store import load_tokenizer, save_export
 from mmgen.tokenizers import ConvImageTokenizer, Tokenizer
@@ -188,6 +188,29 @@ def test_the_tokenizers_gradient_is_that_of_the_weighted_sum():
     (((1 - net(x)).relu().mean() + (1 + net(y.x.detach())).relu().mean()) / 2).backward()
     for one, each in zip(its_own, net.parameters(), strict=True):
         torch.testing.assert_close(one, each.grad)
+
+
+def test_matching_features_teaches_the_tokenizer_and_not_the_discriminator():
+    """Its gradient is that of the distance, by hand; the discriminator's does not know of it."""
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    torch.manual_seed(0)
+    plain = module(adaptive=False)
+    matching = TokenizerModule(
+        plain.tokenizer,
+        adversarial=Adversarial(copy.deepcopy(plain.adversary.net), 0, adaptive=False, feature_matching=2),
+    )
+    gradients = []
+    for each in (plain, matching):
+        each.adversary._accumulate = 1
+        made = each.tokenizer(x)
+        losses = each.adversary.losses(made.x, x, made.x.mean())
+        losses.get("feature_matching", 0 * made.x.sum()).backward()
+        gradients.append([parameter.grad for parameter in each.adversary.net.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert one.equal(other)
+    net, made = plain.adversary.net, plain.tokenizer(x).x
+    wanted = 2 * feature_matching(net.verdicts(x), net.verdicts(made))
+    torch.testing.assert_close(losses["feature_matching"], wanted)
 
 
 def test_the_table_lists_what_trains_beside_the_tokenizer(tmp_path):

@@ -23,6 +23,15 @@ def test_non_saturating_losses_are_cross_entropies():
     torch.testing.assert_close(generator_loss(made, "non_saturating"), -made.sigmoid().log().mean())
 
 
+def test_least_squares_are_distances_to_one_and_zero():
+    real, made = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 1.0])
+    assert generator_loss(made, "least_squares").item() == pytest.approx((16 + 0) / 2)
+    assert discriminator_loss(real, made, "least_squares").item() == pytest.approx(((1 + 0.25) / 2 + (9 + 1) / 2) / 2)
+    half = torch.full((4,), 0.5)  # best where nothing is known
+    assert discriminator_loss(half, half, "least_squares").item() == pytest.approx(1 / 4)
+    assert discriminator_loss(half * 2, half * 0, "least_squares").item() == 0
+
+
 @pytest.mark.parametrize(("game", "chance"), [("hinge", 1.0), ("non_saturating", math.log(2))])
 def test_a_discriminator_that_knows_nothing_has_the_loss_of_chance_and_one_that_has_won_none(game, chance):
     zero = torch.zeros(4)
@@ -30,17 +39,17 @@ def test_a_discriminator_that_knows_nothing_has_the_loss_of_chance_and_one_that_
     assert discriminator_loss(zero + 50, zero - 50, game).item() == pytest.approx(0)
 
 
-@pytest.mark.parametrize("game", ["hinge", "non_saturating"])
+@pytest.mark.parametrize("game", ["hinge", "non_saturating", "least_squares"])
 def test_logits_of_16_bits_are_summed_in_32(game):
     logits = torch.full((3001,), 0.1, dtype=torch.bfloat16)
     for loss in (generator_loss(logits, game), discriminator_loss(logits, logits, game)):
         assert loss.dtype == torch.float32
 
 
-@pytest.mark.parametrize("game", ["hinge", "non_saturating"])
+@pytest.mark.parametrize("game", ["hinge", "non_saturating", "least_squares"])
 def test_the_two_sides_pull_apart(game):
     """The tokenizer raises the logits of its reconstructions, the discriminator lowers them."""
-    made = torch.zeros(3, requires_grad=True)
+    made = torch.full((3,), 0.5, requires_grad=True)
     (up,) = torch.autograd.grad(generator_loss(made, game), made)
     (down,) = torch.autograd.grad(discriminator_loss(torch.zeros(3), made, game), made)
     assert (up < 0).all()

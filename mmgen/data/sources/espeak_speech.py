@@ -20,7 +20,7 @@ from mmgen.draws import Draws
 from mmgen.errors import UserError, nearest
 from mmgen.text import Text
 
-VOICES = ("en-us+f2", "en-us+f4", "en-us+Annie", "en-us+m1", "en-us+m3", "en-us+m4")
+VOICES = ("en-us", "en-us+f2", "en-us+f4", "en-us+m1", "en-us+m3")
 IPA = " ,:abdefhijklmnopqrstuvwxyzæðŋɐɑɒɔəɚɛɜɡɪɬɹɾʃʉʊʌʒʔʰʲˈˌː̩̪̃θᵻ"  # what espeak-ng writes for English
 _HELD_OUT = 0.1  # share of the sentences that no training clip says
 _TRIES = 200  # sentences drawn until one belongs to the split: 0.9 ** 200 is never
@@ -38,7 +38,7 @@ class EspeakSpeechSource(Source):
 
     Args:
         sentences: `digits` (three to five in words, such as `three, seven, one`), `words` (such as `the teacher reads
-            the long letter`), or `mixed`.
+            the long story`), or `mixed`.
         voices: espeak-ng's, a language and a variant such as `en-us+f2`; None for a few that recognisers understand.
         held_out_voices: heard in held-out clips alone.
         rate: words a minute, 80 to 450; of several, one is drawn for each clip.
