@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 
 import mmgen.paradigms
+from mmgen.audio import write_wav
 from mmgen.backbone import Transformer
 from mmgen.cli.main import COMMANDS, TRAINING, main
 from mmgen.data.image_folder import ImageFolder
 from mmgen.data.sources import AtariSource
+from mmgen.data.speech_folder import SpeechFolder
 from mmgen.data.video_folder import VideoFolder
 from mmgen.masks import CATALOGUE
 from mmgen.paradigms import Paradigm
 from mmgen.quantizers import BSQ
-from tests import tiny_runs
+from mmgen.text import Text
+from tests import spoken_runs, tiny_runs
 
 ROOT = Path(__file__).parents[1]
 PARADIGMS = [
@@ -80,6 +84,23 @@ def test_the_example_of_the_video_walk_steers_a_run(tmp_path: Path, monkeypatch:
     assert names["clips"].shape == names["sampled"].clips.shape == (2, 1, 10, 32, 32)
     same = (names["clips"] == names["sampled"].clips).flatten(2).all(2)[:, 0]
     assert same.tolist() == [True, False]  # the clip that goes up either way, and the one that turns
+
+
+def test_the_example_of_the_speech_walk_streams_what_it_says_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(spoken_runs, "VOICES", ["en-us+f2", "en-us+m3"])
+    paradigm = {"class_path": "mmgen.paradigms.CodebookAutoregressive"}
+    codec = spoken_runs.codec_run(Path("runs/espeak_codec"))
+    text = Text(" ,efinorstuvwxz", 24)
+    spoken_runs.speech_run(Path("runs/espeak_delay"), codec, paradigm, text, ends=True)
+    write_wav(0.1 * torch.ones(1, 4 * spoken_runs.STRIDE), Path("prompt.wav"), spoken_runs.RATE)
+    names = run("docs/speech.md")
+    assert Path("said.wav").stat().st_size > 44
+    (whole,) = names["spoken"].sounds
+    assert torch.allclose(names["streamed"].flatten(), whole, atol=1e-4)
+    assert (names["prompted"].lengths >= 4).all()
 
 
 # The site.
@@ -183,6 +204,7 @@ def test_nothing_is_left_unmade_on_the_site(site: Path) -> None:
 WALKS = {
     "tutorial": ["fit", "evaluate", "reconstruct", "tokenize", "sample", "compress", "decompress", "export"],
     "video": ["demo", "fit", "evaluate", "reconstruct", "tokenize", "sample", "play", "gallery"],
+    "speech": ["demo", "fit", "evaluate", "reconstruct", "tokenize", "sample", "edit"],
 }
 """Page -> the commands that it cannot do without."""
 
@@ -197,6 +219,7 @@ def walk(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Com
         (tmp_path / recipe.split()[1]).write_text(recipe)
     ImageFolder.make_fake(tmp_path / "photos")
     VideoFolder.make_fake(tmp_path / "clips")
+    SpeechFolder.make_fake(tmp_path / "recordings")
     for folder in ("tokenizers", "experiments"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)

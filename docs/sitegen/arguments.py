@@ -15,10 +15,11 @@ from mkdocs.exceptions import PluginError
 
 from mmgen.backbone import Transformer
 from mmgen.data import DataModule
-from mmgen.losses import Adversarial, Discriminator, Perceptual
+from mmgen.losses import Adversarial, Balancer, Discriminator, Perceptual, Spectral
 from mmgen.paradigms import NoiseProcess, Paradigm
 from mmgen.quantizers import Quantizer
 from mmgen.tokenizers import Tokenizer
+from mmgen.tokenizers.vocoder import Vocoder
 
 FROM_DATA = ("spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "action_names", "fps", "seed")
 """What the command line fills in (mmgen/cli/fit.py)."""
@@ -27,9 +28,9 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "lit": ("What is trained", (LightningModule,)),
     "paradigms": ("Paradigms and noise processes", (Paradigm, NoiseProcess)),
     "backbone": ("The network", (Transformer,)),
-    "tokenizers": ("Tokenizers", (Tokenizer,)),
+    "tokenizers": ("Tokenizers", (Tokenizer, Vocoder)),
     "quantizers": ("Quantizers", (Quantizer,)),
-    "losses": ("Losses of tokenizers", (Perceptual, Adversarial, Discriminator)),
+    "losses": ("Losses of tokenizers", (Perceptual, Spectral, Adversarial, Discriminator, Balancer)),
     "data": ("Data sets", (DataModule,)),
 }
 """Package -> title, and the bases of the classes in it that a recipe may name."""

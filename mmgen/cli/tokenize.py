@@ -19,11 +19,11 @@ def run(
     Args:
         tokenizer: run folder or export of a tokenizer.
         out: folder for the tokens, made and never written over.
-        data: `digits`, `emoji`, `photos`, `moving_digits`, `atari`, a YAML file with a `data` section, or a run; by
-            default what the tokenizer was trained on.
+        data: `digits`, `emoji`, `photos`, `moving_digits`, `atari`, `espeak_speech`, `asterisk_prompts`,
+            a YAML file with a `data` section, or a run; by default what the tokenizer was trained on.
         mirror: store the mirror image of every training image too.
         shard_size: samples a file, at most.
-        batch: images encoded at a time, or frames of clips.
+        batch: images encoded at a time, frames of clips, or seconds of sounds.
         device: cpu, cuda, or auto.
     """
     from mmgen.cli.progress import progress_bar

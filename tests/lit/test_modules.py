@@ -138,7 +138,7 @@ def test_a_run_is_measured_again(told, capsys):
 
 def test_a_generator_without_tokens_is_refused():
     with pytest.raises(UserError, match=r"data\.tokenizer"):
-        GeneratorModule(None, 10, [], None, None, [], None, 0, None, Autoregressive())
+        GeneratorModule(None, 10, [], None, None, [], None, None, None, 0, None, Autoregressive())
 
 
 def test_the_table_adds_up():

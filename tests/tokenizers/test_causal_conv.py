@@ -122,7 +122,9 @@ def test_time_convolution_is_a_causal_convolution_in_three_dimensions() -> None:
     torch.testing.assert_close(layer(x, {}), rearrange(expected, "b c t h w -> b t c h w"))
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)], ids=["f32", "f64"])
+# With weights this large float32 rounds by some 1e-5, differently on each kind of processor; float64 tells that nothing
+# else differs.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-5), (torch.float64, 1e-10)], ids=["f32", "f64"])
 @settings(deadline=None, max_examples=15, derandomize=True)
 @given(
     steps=st.sampled_from([[1, 1], [1, 2], [2, 1], [2, 2], [1, 3]]),

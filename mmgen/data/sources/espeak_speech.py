@@ -131,7 +131,7 @@ class EspeakSpeechSource(Source):
     def _recording(self, split: SplitName) -> Recording:
         count = self.counts[split]
         settings = {
-            "format": 1,
+            "format": 2,  # of the grammar too: what it says is kept under it
             "espeak": espeak_version(),
             "split": split,
             "count": count,

@@ -32,7 +32,7 @@ _PATTERNS = (
     (WHO, ("reads", "writes", "finds", "remembers"), "the", _WHICH, _TEXTS),
     (WHO, ("is opening", "is cleaning", "is washing"), "the", _LOOKS, _THINGS),
     (WHO, ("is going", "is walking", "is driving"), "to the", _GOALS, WHEN),
-    (WHO, ("is working", "is waiting", "is sleeping", "is studying"), "in the", _ROOMS, WHEN),
+    (WHO, ("is working", "is waiting", "is sleeping"), "in the", _ROOMS, WHEN),
 )
 
 DRAWS = 6  # numbers that a sentence is made of
