@@ -4,7 +4,6 @@ import torch
 from mmgen.alignment import Change, find_span, parse_span, words_of
 from mmgen.edit import edit, splice
 from mmgen.errors import UserError
-from mmgen.paradigms import SampleOptions
 from mmgen.store import Loaded, load_generator
 from tests.spoken_runs import RATE, SECONDS, SPAN_INFILL, STRIDE, codec_run, speech_run
 
