@@ -14,7 +14,7 @@ from mmgen.evaluation.metrics import code_figures
 from mmgen.evaluation.recogniser import Recogniser
 from mmgen.evaluation.speech import SpeechFigure, pair_figures
 from mmgen.evaluation.transcripts import NORMALISED, word_errors
-from mmgen.tokenizers.audio import AudioTokenizer
+from mmgen.tokenizers.audio import AudioStream, AudioTokenizer
 from mmgen.tokens import Tokens
 
 TIMED = 4
@@ -154,7 +154,9 @@ def _follow(tokenizer: AudioTokenizer, x: Tensor, tokens: Tokens, whole: Tensor)
     continuous ones go both ways twice.
     """
     stride, stream = tokenizer.spec.stride, tokenizer.streaming()
-    values = torch.cat([stream.encode(part).values for part in x.split(stride, dim=2)], dim=1)
+    assert isinstance(stream, AudioStream)
+    coded = [*(stream.encode(part) for part in x.split(stride, dim=2)), stream.finish()]
+    values = torch.cat([part.values for part in coded], dim=1)
     discrete = tokenizer.spec.kind != "continuous"
     parts, samples, sounds = (tokens.values if discrete else values).split(1, dim=1), x.shape[2], []
     for place, part in enumerate(parts):

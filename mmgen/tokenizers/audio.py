@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -48,12 +49,42 @@ class AudioTokenizer(TimedTokenizer):
 class AudioStream(TokenizerStream):
     """A sound that is coded while it arrives.
 
+    A tokenizer that looks ahead makes the tokens of a chunk when later ones have come, so that a chunk may have fewer
+    tokens than its samples, or none; `finish` gives those that wait when no more is to come.
+
     A chunk has any number of whole tokens. One that is no whole number of them, which silence fills up to encode it and
     which is cropped when it is decoded, is the last of its direction: what came after it would have another clock.
     """
 
+    def __init__(self, tokenizer: AudioTokenizer) -> None:
+        super().__init__(tokenizer)
+        self.finished = False
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def finish(self) -> Tokens:
+        """The tokens, perhaps none, that wait for what comes after the last chunk, which is silence. The stream encodes
+        no more.
+
+        Raises:
+            UserError: nothing was encoded, or it is finished already.
+        """
+        if "encodes" not in self._last or self.finished:
+            raise UserError("a stream is finished once, after it has encoded something")
+        rows, _ = self._last["encodes"]
+        tokens = self.encode_rest(rows)
+        self.finished = True
+        self.encoded += tokens.grid[0]
+        return tokens
+
+    @abstractmethod
+    def encode_rest(self, rows: int) -> Tokens:
+        """The body of `finish`, for so many sounds at once."""
+
     def check_length(self, direction: str, before: int | None, length: int) -> None:
         stride = self._tokenizer.spec.stride
+        if direction == "encodes" and self.finished:
+            raise UserError("this stream encodes no more: it is finished")
         if before is not None and before % stride:
             raise UserError(f"this stream {direction} no more: it ended with {before} samples, no multiple of {stride}")
 

@@ -3,8 +3,9 @@
 import math
 from typing import Literal
 
+import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor, cat, nn
 
 from mmgen.errors import UserError
 from mmgen.quantizers import Quantizer
@@ -22,7 +23,8 @@ class SEANetCodec(AudioTokenizer):
     and EnCodec (Defossez et al. 2022), with blocks of ConvNeXt at the rate of tokens where EnCodec has an LSTM.
 
     The product of `ratios` is the number of samples a token. All convolutions are padded with silence on the left
-    alone, so neither tokens nor samples depend on later tokens, and a stream equals the whole from the first sample on.
+    alone: a token depends on no sample that is more than `lookahead` tokens after its own, samples depend on no later
+    token, and a stream equals the whole from the first sample on.
 
     Args:
         quantizer: the bottleneck; its `dim` is the number of channels of the latents. With `ResidualVQ`, its `dropout`
@@ -39,6 +41,8 @@ class SEANetCodec(AudioTokenizer):
         head: how the decoder gets from the rate of tokens to that of samples: `conv`, the mirror image of the encoder;
             `istft`, an inverse Fourier transform of spectra that a linear map draws (Vocos, Siuzdak 2023), which is
             much quicker.
+        lookahead: tokens that the encoder waits for before it makes one, so that it has heard how the sound goes on:
+            each adds its length to the latency, and the first one raises the quality much.
         overlap: the part of a token, in (0, 1], over which spectra fade into the next; for `istft` only.
 
     Raises:
@@ -57,15 +61,16 @@ class SEANetCodec(AudioTokenizer):
         blocks: int = 4,
         front: Literal["conv", "mel"] = "conv",
         head: Literal["conv", "istft"] = "conv",
+        lookahead: int = 0,
         overlap: float = 1.0,
     ) -> None:
         super().__init__()
         samples = round(seconds * sample_rate)
-        if not ratios or min(sample_rate, samples, *ratios, channels, width) < 1 or min(units, blocks) < 0:
-            found = f"{sample_rate}, {seconds:g}, {tuple(ratios)}, {channels}, {width}, {units}, {blocks}"
+        if not ratios or min(sample_rate, samples, *ratios, channels, width) < 1 or min(units, blocks, lookahead) < 0:
+            found = f"{sample_rate}, {seconds:g}, {tuple(ratios)}, {channels}, {width}, {units}, {blocks}, {lookahead}"
             raise UserError(
-                "sample_rate, seconds in samples, ratios, channels and width must be at least 1, units and blocks at"
-                f" least 0; got {found}"
+                "sample_rate, seconds in samples, ratios, channels and width must be at least 1, units, blocks and"
+                f" lookahead at least 0; got {found}"
             )
         if front not in ("conv", "mel") or head not in ("conv", "istft") or not 0 < overlap <= 1:
             raise UserError(
@@ -75,7 +80,7 @@ class SEANetCodec(AudioTokenizer):
         stride = math.prod(ratios)
         self.sample_rate, self.sample_shape = sample_rate, (1, samples)
         self.spec = audio_spec(quantizer, samples, stride, sample_rate)
-        self.latency = stride
+        self.lookahead, self.latency = lookahead, (1 + lookahead) * stride
         self.quantizer = quantizer
         if front == "conv":
             self.encoder = seanet_encoder(ratios, channels, width, units, blocks, quantizer.inputs)
@@ -93,13 +98,16 @@ class SEANetCodec(AudioTokenizer):
         return [layer for layer in self.head.modules() if isinstance(layer, nn.Conv1d)][-1].get_parameter("weight")
 
     def encode(self, x: Tensor) -> Tokens:
-        return self.streaming().encode(x)
+        stream = self.streaming()
+        parts = stream.encode(x), stream.finish()
+        return _tokens(cat([part.values for part in parts], dim=1))
 
     def decode(self, tokens: Tokens, samples: int | None = None) -> Tensor:
         return self.streaming().decode(tokens, samples)
 
     def forward(self, x: Tensor) -> Reconstruction:
-        quantized = self.quantizer(self.latents(self.check_samples(x), {}))
+        heard = F.pad(self.filled(self.check_samples(x)), (0, self.lookahead * self.spec.stride))
+        quantized = self.quantizer(self.latents(heard, {})[:, self.lookahead :])
         sound = self.sound(quantized.values, x.shape[2], {})
         return Reconstruction(sound, _tokens(quantized.indices), quantized.losses)
 
@@ -107,8 +115,8 @@ class SEANetCodec(AudioTokenizer):
         return CodecStream(self)
 
     def latents(self, x: Tensor, state: State) -> Tensor:
-        """The next samples (B, 1, T) -> (B, t, quantizer.inputs). Writes to the state."""
-        return rearrange(self.encoder(self.filled(x), state), "b c t -> b t c")
+        """The next samples (B, 1, t stride) -> (B, t, quantizer.inputs), `lookahead` tokens late. Writes to the state."""
+        return rearrange(self.encoder(x, state), "b c t -> b t c")
 
     def sound(self, codes: Tensor, samples: int, state: State) -> Tensor:
         """The next codes (B, t, quantizer.dim) -> (B, 1, samples), not clamped. Writes to the state."""
@@ -122,14 +130,27 @@ class CodecStream(AudioStream):
     def __init__(self, codec: SEANetCodec) -> None:
         super().__init__(codec)
         self._codec = codec
+        self._early = codec.lookahead  # latents to come that belong to no token, but to silence before the first one
         self._encoding: State = {}
         self._decoding: State = {}
 
     def encode_chunk(self, x: Tensor) -> Tokens:
         state = dict(self._encoding)
-        tokens = _tokens(self._codec.quantizer.encode(self._codec.latents(x, state)))
-        self._encoding = state
+        latents = self._codec.latents(self._codec.filled(x), state)
+        early = min(self._early, latents.shape[1])
+        tokens = self._quantized(latents[:, early:])
+        self._encoding, self._early = state, self._early - early
         return tokens
+
+    def encode_rest(self, rows: int) -> Tokens:
+        codec = self._codec
+        silence = codec.last_layer.new_zeros(rows, 1, codec.lookahead * codec.spec.stride)
+        if not codec.lookahead:
+            return self._quantized(silence.new_zeros(rows, 0, codec.quantizer.inputs))
+        return self.encode_chunk(silence)
+
+    def _quantized(self, latents: Tensor) -> Tokens:
+        return _tokens(self._codec.quantizer.encode(latents))
 
     def decode_chunk(self, tokens: Tokens, samples: int) -> Tensor:
         state = dict(self._decoding)

@@ -15,7 +15,7 @@ class MelFront(nn.Module):
     """(b, 1, t stride) -> (b, width, t): log-mel spectra through windows that end with their token, and a linear map.
 
     The spectra are scaled so that the floor is -1 and a full-scale tone about 1. A mel spectrum does not tell where in
-    a window a sound is, so that several frames a token keep onsets sharp.
+    a window a sound is, and a window fades what is newest in it: several short frames a token keep onsets sharp.
 
     Args:
         sample_rate: in Hz.
@@ -35,8 +35,8 @@ class MelFront(nn.Module):
         sample_rate: int,
         stride: int,
         width: int,
-        frames: int = 2,
-        n_fft: int = 1024,
+        frames: int = 4,
+        n_fft: int = 512,
         bins: int = 80,
         floor: float = 1e-4,
     ) -> None:
