@@ -187,7 +187,9 @@ class _Gap:
         start, stop = window[0] // stride, -(-window[1] // stride)
         count = tokenizer.spec.latents(sound.shape[1])
         free = ends and getattr(paradigm, "positions", "original") != "original"
-        more = 0 if free else round(count / len(old) * (len(new) - len(old)))  # at the pace of the recording
+        reads = loaded.generator.text
+        assert reads is not None  # it has read both texts
+        more = 0 if free else round(count * (reads.expected(new) / reads.expected(old) - 1))
         room = max(1, stop - start + more)
         length = count - (stop - start) + room
         if length > most:

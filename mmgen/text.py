@@ -1,6 +1,6 @@
-"""Texts as rows of symbols: one a character, or one a phoneme's letter."""
+"""Texts as rows of symbols: one a character, or one a phoneme's letter, each where its sound is to be expected."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mmgen.errors import UserError
 
-NO_SYMBOL = -1  # after the end of a text
+NO_SYMBOL = -1  # between characters, and after the end of a text
+_PULL = 1.0  # towards the average: of a character that is seen in one text of the fit, half of what it differs
 _SHOWN = 60  # characters of a text that a message repeats
 
 
@@ -18,17 +19,41 @@ class Text:
     """The texts that a model reads.
 
     Args:
-        alphabet: the characters that it knows; a character's place is its symbol.
-        length: of the longest text, in characters.
-        pace: seconds of sound a character, on average; English is spoken at about 14 characters a second.
+        alphabet: the characters that it knows; a character's place in it is its symbol.
+        length: places of a row; the longest text has a character in each.
+        pace: seconds of sound a place; English is spoken at about 14 characters a second.
+        durations: seconds of each character of the alphabet, by which a character stands where its sound is to be
+            expected, with empty places between them; None for one character a place.
 
     Raises:
-        UserError: no characters, one twice or white space other than a blank, or no length or pace.
+        UserError: no characters, one twice or white space other than a blank, no length or pace, or durations that are
+            not one a character, or negative.
     """
 
     alphabet: str
     length: int
     pace: float = 0.07
+    durations: tuple[float, ...] | None = None
+
+    @classmethod
+    def timed(cls, alphabet: str, length: int, texts: Sequence[str], seconds: Sequence[float], pace: float) -> "Text":
+        """With the durations that explain best how long texts take: a least-squares fit of a sum over characters, and
+        a constant, drawn a little towards all characters being equally long.
+
+        Args:
+            alphabet: as above.
+            length: likewise.
+            texts: of the alphabet's characters.
+            seconds: that each takes.
+            pace: as above.
+        """
+        counts = torch.tensor([[text.count(each) for each in alphabet] for text in texts], dtype=torch.float64)
+        taken = torch.tensor(seconds, dtype=torch.float64)
+        average = float(taken.sum() / counts.sum())
+        centred, rest = counts - counts.mean(0), taken - counts.sum(1) * average
+        pull = _PULL * torch.eye(len(alphabet), dtype=torch.float64)
+        fitted = average + torch.linalg.solve(centred.T @ centred + pull, centred.T @ (rest - rest.mean()))
+        return cls(alphabet, length, pace, tuple(round(max(0.0, each), 4) for each in fitted.tolist()))
 
     def __post_init__(self) -> None:
         if not self.alphabet or len(set(self.alphabet)) < len(self.alphabet):
@@ -37,6 +62,10 @@ class Text:
             raise UserError(f"the only white space of an alphabet is a blank, got {self.alphabet!r}")
         if self.length < 1 or not self.pace > 0:
             raise UserError(f"a text has at least 1 character and a pace above 0, got {self.length} and {self.pace:g}")
+        durations = self.durations
+        if durations is not None and (len(durations) != len(self.alphabet) or min(durations) < 0):
+            count = len(self.alphabet)
+            raise UserError(f"an alphabet of {count} has as many durations, none negative, got {durations}")
 
     def normal(self, text: str) -> str:
         """A text as it is encoded: white space is one blank, none at the ends; lower case unless capitals are known."""
@@ -44,7 +73,7 @@ class Text:
         return text if any(character.isupper() for character in self.alphabet) else text.lower()
 
     def encode(self, text: str) -> Tensor:
-        """(length,) int64 in [-1, len(alphabet)), `NO_SYMBOL` after the text's end.
+        """(length,) int64 in [-1, len(alphabet)), `NO_SYMBOL` where no character is.
 
         Raises:
             UserError: it is empty, too long, or has characters that the alphabet lacks.
@@ -63,8 +92,26 @@ class Text:
                 f"text {shown} has {len(normal)} characters, and at most {self.length} are read: shorten it"
             )
         symbols = torch.full((self.length,), NO_SYMBOL, dtype=torch.int64)
-        symbols[: len(normal)] = torch.tensor([self.alphabet.index(character) for character in normal])
+        symbols[self._places(normal)] = torch.tensor([self.alphabet.index(character) for character in normal])
         return symbols
+
+    def expected(self, text: str) -> float:
+        """Seconds that a text takes, of known characters."""
+        if self.durations is None:
+            return len(self.normal(text)) * self.pace
+        return sum(self.durations[self.alphabet.index(character)] for character in self.normal(text))
+
+    def _places(self, normal: str) -> list[int]:
+        """Of each character, in order: none shares one, and all lie in the row."""
+        if self.durations is None:
+            return list(range(len(normal)))
+        places: list[int] = []
+        start, free = 0.0, 0  # seconds before a character, and the first place that none has
+        for number, character in enumerate(normal):
+            room = self.length - (len(normal) - number)  # the last place that leaves one for each that follows
+            places.append(min(max(free, round(start / self.pace)), room))
+            start, free = start + self.durations[self.alphabet.index(character)], places[-1] + 1
+        return places
 
     def encode_all(self, texts: Iterable[str]) -> Tensor:
         """(B, length) int64, as `encode` gives each."""
@@ -82,4 +129,5 @@ class Text:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Text":
         """Inverse of `to_dict`."""
-        return cls(**plain)
+        durations = plain.get("durations")
+        return cls(**plain | {"durations": None if durations is None else tuple(durations)})

@@ -57,6 +57,37 @@ def test_what_it_is_survives_json() -> None:
     assert Text.from_dict({"alphabet": "a", "length": 2}) == Text("a", 2)
 
 
+def test_characters_stand_where_their_sound_is_to_be_expected() -> None:
+    text = Text("ab ", 12, 0.5, (1.0, 0.25, 2.0))
+    assert text.encode("aba").tolist() == [0, -1, 1, 0] + 8 * [-1]  # at 0, 1 and 1.25 s, of which two are one place
+    assert text.encode("a ab").tolist() == [0, -1, 2, -1, -1, -1, 0, -1, 1, -1, -1, -1]
+    assert text.encode("bbbb").tolist() == [1, 1, 1, 1] + 8 * [-1]  # none shares a place
+    crowded = text.encode("a a a a")
+    assert crowded.tolist() == [0, -1, 2, -1, -1, -1, 0, -1, 2, 0, 2, 0]  # and none is left out
+    assert text.decode(crowded) == "a a a a"
+    assert text.expected("a ab") == 4.25
+    assert Text("ab", 3, 0.5).expected("ab") == 1.0
+    assert Text.from_dict(json.loads(json.dumps(text.to_dict()))) == text
+
+
+def test_durations_explain_how_long_texts_take() -> None:
+    """Against texts that take exactly a sum over characters; what is never seen is as long as the average."""
+    alphabet, each = "abcd", {"a": 0.3, "b": 0.1, "c": 0.0}
+    draw = torch.Generator().manual_seed(0)
+    texts = ["".join("abc"[k] for k in torch.randint(3, (n,), generator=draw)) for n in range(3, 60)] * 20
+    seconds = [0.2 + sum(each[character] for character in text) for text in texts]
+    timed = Text.timed(alphabet, 60, texts, seconds, 0.05)
+    assert timed.durations is not None
+    assert timed.durations[:3] == pytest.approx((0.3, 0.1, 0.0), abs=2e-3)
+    assert timed.durations[3] == pytest.approx(sum(seconds) / sum(map(len, texts)), abs=1e-3)
+
+
+@pytest.mark.parametrize("durations", [(0.1,), (0.1, -0.1)])
+def test_durations_are_one_a_character(durations: tuple[float, ...]) -> None:
+    with pytest.raises(UserError, match="has as many durations, none negative"):
+        Text("ab", 3, 0.1, durations)
+
+
 @pytest.mark.parametrize(
     ("alphabet", "length", "pace"), [("", 3, 1.0), ("aba", 3, 1.0), ("a\n", 3, 1.0), ("a", 0, 1.0), ("a", 3, 0.0)]
 )

@@ -115,7 +115,7 @@ class SEANetCodec(AudioTokenizer):
         return CodecStream(self)
 
     def latents(self, x: Tensor, state: State) -> Tensor:
-        """The next samples (B, 1, t stride) -> (B, t, quantizer.inputs), `lookahead` tokens late. Writes to the state."""
+        """The next samples (B, 1, t stride) -> (B, t, quantizer.inputs), late by `lookahead`. Writes to the state."""
         return rearrange(self.encoder(x, state), "b c t -> b t c")
 
     def sound(self, codes: Tensor, samples: int, state: State) -> Tensor:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ VOICES = ("en-us", "en-us+f2", "en-us+f4", "en-us+m1", "en-us+m3")
 IPA = " ,:abdefhijklmnopqrstuvwxyzæðŋɐɑɒɔəɚɛɜɡɪɬɹɾʃʉʊʌʒʔʰʲˈˌː̩̪̃θᵻ"  # what espeak-ng writes for English
 _HELD_OUT = 0.1  # share of the sentences that no training clip says
 _TRIES = 200  # sentences drawn until one belongs to the split: 0.9 ** 200 is never
+_PACED = 300  # training clips that tell how long characters take
+_PACE = 0.05  # seconds a place of the text
 _SPOKEN = 20  # of these that are spoken until one fits
 
 
@@ -99,10 +102,7 @@ class EspeakSpeechSource(Source):
         self.sample_rate, self.transcript = sample_rate, transcript
         self.counts = {"train": clips, "val": held_out}
         self.folder = cache_folder() / "espeak" if cache is None else Path(cache)
-        length = longest(sentences)
-        self.phonemes = Text(IPA, math.ceil(1.5 * length))
-        written = Text(ALPHABET, length) if transcript == "text" else self.phonemes
-        self.text = None if self.cropped else written
+        self._longest = {"text": longest(sentences), "phonemes": math.ceil(1.5 * longest(sentences))}
         self._arguments = {
             "sentences": sentences,
             "voices": None if voices is None else self.class_names,
@@ -122,14 +122,24 @@ class EspeakSpeechSource(Source):
         self.recording_seed = recording_seed
         self._splits: dict[str, SpokenSamples] = {}
 
+    @cached_property
+    def text(self) -> Text | None:  # type: ignore[override]
+        """What the model reads; None where it hears stretches. How long characters take is learnt from a few clips."""
+        if self.cropped:
+            return None
+        paced = self._recording("train", min(self.counts["train"], _PACED))
+        seconds = (paced.lengths / self.sample_rate).tolist()
+        alphabet, read = (ALPHABET, paced.said) if self.transcript == "text" else (IPA, paced.phonemes)
+        length = max(math.ceil(self.seconds / _PACE), self._longest[self.transcript])
+        return Text.timed(alphabet, length, read, seconds, _PACE)
+
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
         if split not in self._splits:
-            self._splits[split] = SpokenSamples(self._recording(split), self)
+            self._splits[split] = SpokenSamples(self._recording(split, self.counts[split]), self)
         return self._splits[split]
 
-    def _recording(self, split: SplitName) -> Recording:
-        count = self.counts[split]
+    def _recording(self, split: SplitName, count: int) -> Recording:
         settings = {
             "format": 2,  # of the grammar too: what it says is kept under it
             "espeak": espeak_version(),
@@ -144,14 +154,14 @@ class EspeakSpeechSource(Source):
             "seed": self.recording_seed,
         }
         told = f"espeak-ng speaks {count:,} sentences; a minute for every 3,000, once (kept in {self.folder})"
-        return cached(self.folder, settings, lambda: self._takes(split), told)
+        return cached(self.folder, settings, lambda: self._takes(split, count), told)
 
     def _voices(self, split: SplitName) -> list[str]:
         return self.class_names + (self.held_out_voices if split == "val" else [])
 
-    def _takes(self, split: SplitName) -> Iterator[Take]:
+    def _takes(self, split: SplitName, count: int) -> Iterator[Take]:
         with espeak() as speaker:
-            for number in range(int(split == "val"), 2 * self.counts[split], 2):
+            for number in range(int(split == "val"), 2 * count, 2):
                 yield self._take(speaker, number, split)
 
     def _take(self, speaker: Espeak, number: int, split: SplitName) -> Take:
@@ -170,7 +180,7 @@ class EspeakSpeechSource(Source):
             if unknown:
                 raise UserError(f"voice {name!r} speaks no English: its phonemes {sorted(unknown)} are unknown here")
             sound = resample(torch.from_numpy(samples).float() / 32768, SAMPLE_RATE, self.sample_rate)
-            if len(sound) <= self.seconds * self.sample_rate and len(phonemes) <= self.phonemes.length:
+            if len(sound) <= self.seconds * self.sample_rate and len(phonemes) <= self._longest["phonemes"]:
                 return Take(to_int16(sound).numpy(), number, name, said, phonemes)
             spoken += 1
             if spoken == _SPOKEN:
