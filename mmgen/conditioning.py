@@ -1,9 +1,11 @@
 """Conditions of a generator, and the one place of condition dropout."""
 
-from typing import NamedTuple
+import math
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from mmgen.draws import Draws
@@ -13,6 +15,9 @@ from mmgen.text import NO_SYMBOL, Text
 
 NO_CLASS = -1  # the label of an unconditional row
 NO_ACTION = -1  # of a frame to which no known action has led
+_NEAR = 9  # places of a text that a frame sees
+
+Reading = Literal["prefix", "frames", "both"]
 
 
 class Condition(NamedTuple):
@@ -21,7 +26,7 @@ class Condition(NamedTuple):
     Attributes:
         prefix: (B, P, dim) positions at the start of the row.
         vector: (B, dim), for the modulation.
-        frames: (B, F, dim), added to all positions of a frame; None for none.
+        frames: (B, F, dim), added to all positions of a frame, later ones have nothing; None for none.
     """
 
     prefix: Tensor
@@ -37,7 +42,8 @@ class Condition(NamedTuple):
         """`frames` for the positions of a layout, (B, N, dim); 0 for those in no frame (prefixes)."""
         assert self.frames is not None
         padded = F.pad(self.frames, (0, 0, 0, 1))
-        frame = torch.where(layout.frame < 0, self.frames.shape[1], layout.frame)
+        count = self.frames.shape[1]
+        frame = torch.where(layout.frame < 0, count, layout.frame).clamp_max(count)
         if layout.batch == 1:
             return padded[:, frame[0]]
         return padded.gather(1, frame[..., None].expand(-1, -1, padded.shape[-1]))
@@ -55,6 +61,10 @@ class Conditioning(nn.Module):
         actions: number of actions that may lead to a frame; 0 for none.
         text: what texts are like; None for none.
         rate: tokens a second, with which a text keeps pace.
+        reading: how a text is read. `prefix`: its places are positions in front of the row, which attention looks up.
+            `frames`: what is written around the time of a frame, to 0.2 s or so, is added to its positions, as
+            SoundStorm (Borsos et al. 2023) adds its semantic tokens: quickly learnt and cheap, where `Text.durations`
+            tell when. `both`.
     """
 
     def __init__(
@@ -65,15 +75,28 @@ class Conditioning(nn.Module):
         actions: int = 0,
         text: Text | None = None,
         rate: float | None = None,
+        reading: Reading = "prefix",
     ) -> None:
         super().__init__()
+        if reading not in get_args(Reading):
+            raise UserError(f"a text is read as {', '.join(get_args(Reading))}, not {reading!r}")
         self.classes, self.dropout, self.actions, self.text = classes, dropout, actions, text
         self.layout = prefix(1)
+        self.near: nn.Conv1d | None = None
         if text is not None:
-            self.layout = self.layout + text_prefix(text.length, text.pace * (rate or 0.0))
-            self.symbol, self.place = nn.Embedding(len(text.alphabet) + 1, dim), nn.Embedding(text.length, dim)
-            for embedding in (self.symbol, self.place):
-                nn.init.normal_(embedding.weight, std=0.35)
+            self.symbol, self.place = nn.Embedding(len(text.alphabet) + 1, dim), None
+            nn.init.normal_(self.symbol.weight, std=0.35)
+            if reading != "frames":
+                self.layout = self.layout + text_prefix(text.length, text.pace * (rate or 0.0))
+                self.place = nn.Embedding(text.length, dim)
+                nn.init.normal_(self.place.weight, std=0.35)
+            if reading != "prefix":
+                if rate is None:
+                    raise UserError(f"reading {reading!r} needs tokens with a rate in time")
+                self.near = nn.Conv1d(dim, dim, _NEAR, padding=_NEAR // 2)
+                count = math.ceil(text.length * text.pace * rate)
+                where = ((torch.arange(count) + 0.5) / (text.pace * rate)).long().clamp_max(text.length - 1)
+                self.register_buffer("where", where, persistent=False)  # (F,) the place of each frame
         self.prefix = nn.Embedding(classes + 1, dim)
         self.vector = nn.Embedding(classes + 1, dim)
         self.frame = nn.Embedding(actions + 1, dim) if actions else None
@@ -83,7 +106,7 @@ class Conditioning(nn.Module):
 
     @property
     def prefix_length(self) -> int:
-        """Positions that the condition takes at the start of a row: one, and one a character of the longest text."""
+        """Positions that the condition takes at the start of a row: one, and one a place of the text if it is there."""
         return self.layout.length
 
     def drop(
@@ -112,7 +135,11 @@ class Conditioning(nn.Module):
             if text is None:
                 text = torch.full((len(labels), self.text.length), NO_SYMBOL, device=labels.device)
             symbols = self.symbol(torch.where(text < 0, len(self.text.alphabet), text))
-            head = torch.cat([head, symbols + self.place.weight], dim=1)
+            if self.place is not None:
+                head = torch.cat([head, symbols + self.place.weight], dim=1)
+            if self.near is not None:
+                near = rearrange(self.near(rearrange(symbols, "b l d -> b d l")), "b d l -> b l d")
+                return Condition(head, self.vector(index), near[:, self.where])
         if actions is None:
             return Condition(head, self.vector(index))
         if self.frame is None:

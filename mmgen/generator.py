@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmgen.backbone import Cache, Transformer
-from mmgen.conditioning import Condition, Conditioning, NoiseLevel
+from mmgen.conditioning import Condition, Conditioning, NoiseLevel, Reading
 from mmgen.embeddings import embedding_for
 from mmgen.embeddings.positions import AbsolutePositions, PositionKind
 from mmgen.errors import UserError
@@ -34,6 +34,7 @@ class Generator(nn.Module):
         head_group: of binary tokens: bits whose joint law one softmax gives, while groups are independent of each other
             (see `BitsHead`); the largest divisor of their number up to 12 by default.
         text: what the texts are like that it speaks; None for none.
+        reading: how it reads them, see `Conditioning`.
         ends: rows end by themselves: the head has one more choice, END, where a row is over.
         sentinels: how many spans of a row may stand elsewhere in it, each marked by a vector of its own.
     """
@@ -50,6 +51,7 @@ class Generator(nn.Module):
         actions: int = 0,
         head_group: int | None = None,
         text: Text | None = None,
+        reading: Reading = "prefix",
         ends: bool = False,
         sentinels: int = 0,
     ) -> None:
@@ -58,7 +60,7 @@ class Generator(nn.Module):
         self.backbone = backbone
         self.embedding = embedding_for(spec, backbone.dim)
         self.positions = None if positions == "none" else AbsolutePositions(spec.grid, backbone.dim, positions)
-        self.conditioning = Conditioning(classes, backbone.dim, condition_dropout, actions, text, spec.rate)
+        self.conditioning = Conditioning(classes, backbone.dim, condition_dropout, actions, text, spec.rate, reading)
         self.head = head_for(spec, backbone.dim, head_group, ends)
         self.sentinels = sentinels
         self.sentinel = nn.Embedding(sentinels, backbone.dim) if sentinels else None

@@ -1,5 +1,7 @@
 """The generator: kinds of tokens, hidden positions, conditions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -235,3 +237,31 @@ def test_a_sentinel_stands_in_the_place_of_a_token() -> None:
     assert torch.equal(found, model(other, layout, mask, condition))
     second = prefix(1) + body.but(role=role, segment=segment * 0)
     assert (found - model(values, second, mask, condition)).abs().max() > 1e-3
+
+
+def test_a_text_is_read_around_the_time_of_a_frame() -> None:
+    """Places are 0.1 s, tokens 0.04 s: a frame sees four places to each side of its own, and later ones none."""
+    spec = replace(RESIDUAL, rate=25.0)
+    model = generator(spec, text=Text("ab ", 20, pace=0.1), reading="frames", positions="none", rope=(1, 0, 0))
+    assert model.prefix_length == 1
+    text = model.text
+    assert text is not None
+    symbols = text.encode_all(["ab" * 10])
+    changed = symbols.clone()
+    changed[0, 7] = 2
+    frames, others = (model.conditioning(torch.tensor([0]), None, each).frames for each in (symbols, changed))
+    assert frames is not None and others is not None
+    assert frames.shape[:2] == (1, 50)
+    place = ((torch.arange(50) + 0.5) * 0.4).long()
+    assert torch.equal((frames != others).any(-1)[0], (place - 7).abs() <= 4)
+    condition = model.conditioning(torch.tensor([0]), None, symbols)
+    layout = prefix(1) + grid_layout((60, 1, 1))
+    added = condition.at(layout)
+    assert torch.equal(added[:, 1:51], frames)
+    assert not added[:, 0].any() and not added[:, 51:].any()
+    both = generator(spec, text=text, reading="both", positions="none", rope=(1, 0, 0))
+    assert both.prefix_length == 21
+    with pytest.raises(UserError, match="a text is read as prefix, frames, both, not 'aloud'"):
+        generator(spec, text=text, reading="aloud")
+    with pytest.raises(UserError, match="reading 'frames' needs tokens with a rate in time"):
+        generator(replace(spec, rate=None), text=text, reading="frames")

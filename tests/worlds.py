@@ -75,7 +75,7 @@ def ragged(paradigm: Paradigm) -> bool:
     return not getattr(paradigm, "tiles", False)
 
 
-OWN = ("positions", "actions", "text", "ends", "sentinels")
+OWN = ("positions", "actions", "text", "reading", "ends", "sentinels")
 
 
 def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **backbone: object) -> Generator:

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from mmgen.backbone import Transformer
+from mmgen.conditioning import Reading
 from mmgen.draws import Draws
 from mmgen.embeddings.positions import PositionKind
 from mmgen.errors import UserError
@@ -46,6 +47,7 @@ class GeneratorModule(L.LightningModule):
         self_conditioning: take an earlier prediction beside each token, for a paradigm with that option.
         head_group: of binary tokens: bits whose joint law one softmax gives; the largest divisor of their number up to
             12 by default.
+        reading: how texts are read: `prefix`, in front of the row; `frames`, around the time of each frame; or `both`.
         ends: model where a row ends, for a paradigm whose rows end by themselves. Otherwise the silence behind a sound
             is modelled like all else.
         sentinels: how many spans of a row may stand elsewhere in it, for a paradigm that moves them.
@@ -80,6 +82,7 @@ class GeneratorModule(L.LightningModule):
         noise_level: bool | None = None,
         self_conditioning: bool = False,
         head_group: int | None = None,
+        reading: Reading = "prefix",
         ends: bool = False,
         sentinels: int = 0,
         lr: float = 1e-3,
@@ -104,6 +107,7 @@ class GeneratorModule(L.LightningModule):
             len(action_names),
             head_group,
             text,
+            reading,
             ends,
             sentinels,
         )

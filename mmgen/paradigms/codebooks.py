@@ -36,14 +36,21 @@ class CodebookAutoregressive(StepParadigm):
     Args:
         pattern: `delay`, `flat`, `parallel` or `coarse_first`, see `mmgen.patterns.Pattern`.
         delays: steps by which each level comes later, for `delay` and `coarse_first`: 0, 1, 2, ... and 0 by default.
+        forget: share of the steps that are hidden from the input in training, see `StepParadigm`.
         mask: who may see whom; one under which a step sees a later one is refused.
     """
 
     mode = "ar"
     likelihood = "exact"
 
-    def __init__(self, pattern: PatternName = "delay", delays: list[int] | None = None, mask: str = "causal") -> None:
-        super().__init__(pattern, delays, mask)
+    def __init__(
+        self,
+        pattern: PatternName = "delay",
+        delays: list[int] | None = None,
+        forget: float = 0.0,
+        mask: str = "causal",
+    ) -> None:
+        super().__init__(pattern, delays, forget, mask)
 
     def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
         """Prefix and steps of a whole grid, but for the last one, which nothing follows. Raises UserError as `steps`,
@@ -62,7 +69,7 @@ class CodebookAutoregressive(StepParadigm):
         frames = pattern.at(step, lengths[:, None], ends)
         over = frames == lengths[:, None, None]
         targets = torch.where(over, generator.spec.size, gather(codes, frames))
-        hidden = ((frames < 0) | over)[:, :-1].expand(len(codes), -1, -1)
+        hidden = self.hide(((frames < 0) | over)[:, :-1].expand(len(codes), -1, -1), generator, draws)
         values = gather(codes, frames[:, :-1]).masked_fill(hidden, 0)
         layout = self.row(generator, tokens.grid, codes.device)
         if tokens.lengths is not None:

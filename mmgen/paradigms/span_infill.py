@@ -3,6 +3,7 @@ both sides of it (CM3, Aghajanyan et al. 2022; VoiceCraft, Peng et al. 2024).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ class SpanInfill(StepParadigm):
             where it was cut, and what follows closes the gap; `rearranged`: one piece after the other (VoiceCraft).
             Under these nothing tells a span's length but its END, so that it may become shorter or longer.
         context: the loss covers what lies between the spans too.
+        forget: share of the steps that are hidden from the input in training, see `StepParadigm`.
         mask: who may see whom; one under which a step sees a later one is refused.
     """
 
@@ -55,9 +57,10 @@ class SpanInfill(StepParadigm):
         longest: int | None = None,
         positions: Placing = "original",
         context: bool = True,
+        forget: float = 0.0,
         mask: str = "causal",
     ) -> None:
-        super().__init__(pattern, delays, mask)
+        super().__init__(pattern, delays, forget, mask)
         if not 0 <= least <= most or most < 1:
             raise UserError(f"spans from {least} to {most}: least must be 0 or more, and most at least that and 1")
         if longest is not None and longest < 1:
@@ -67,7 +70,8 @@ class SpanInfill(StepParadigm):
 
     def modes(self) -> dict[str, Paradigm]:
         """Also `ar` where rows without spans are trained on."""
-        plain = CodebookAutoregressive(self.pattern, None if self.delays is None else list(self.delays), self.mask.name)
+        delays = None if self.delays is None else list(self.delays)
+        plain = CodebookAutoregressive(self.pattern, delays, self.forget, self.mask.name)
         return {self.mode: self} | ({plain.mode: plain} if self.least == 0 else {})
 
     def steps(self, generator: Generator) -> Pattern:
@@ -84,7 +88,9 @@ class SpanInfill(StepParadigm):
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> StepRow:
         """The row with spans drawn for it."""
         lengths = _lengths(tokens)
-        return self.arrange(tokens, generator, draw_spans(lengths, self.least, self.most, self.longest, draws))
+        row = self.arrange(tokens, generator, draw_spans(lengths, self.least, self.most, self.longest, draws))
+        assert row.hidden is not None
+        return replace(row, hidden=like(self.hide(leveled(row.hidden), generator, draws), generator))
 
     def arrange(self, tokens: Tokens, generator: Generator, spans: Spans) -> StepRow:
         """The row with these spans moved to its end. Each position predicts the next step of its own piece."""

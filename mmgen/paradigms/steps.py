@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.conditioning import Condition
+from mmgen.draws import Draws
 from mmgen.errors import UserError
 from mmgen.generator import Generator
 from mmgen.heads import CategoricalHead, discrete
@@ -37,11 +38,19 @@ class StepParadigm(Paradigm):
     Args:
         pattern: `delay`, `flat`, `parallel` or `coarse_first`, see `Pattern`.
         delays: of each level, see `Pattern`.
+        forget: share of the steps whose codes are hidden from what comes later, in training alone, so that a network
+            learns to read the condition and not to recite what it was trained on (word dropout, Bowman et al. 2016).
         mask: who may see whom; one under which a step sees a later one is refused.
+
+    Raises:
+        UserError: a share outside [0, 1], or delays that the pattern does not take.
     """
 
-    def __init__(self, pattern: PatternName, delays: list[int] | None, mask: str) -> None:
+    def __init__(self, pattern: PatternName, delays: list[int] | None, forget: float, mask: str) -> None:
         super().__init__(mask)
+        if not 0 <= forget <= 1:
+            raise UserError(f"forget must be a share of the steps, 0 to 1, got {forget:g}")
+        self.forget = forget
         self.pattern, self.delays = pattern, tuple(delays) if delays else None
         Pattern(pattern, len(self.delays or (0,)), self.delays)  # refuses what is wrong for any number of levels
 
@@ -58,6 +67,12 @@ class StepParadigm(Paradigm):
         pattern = Pattern(self.pattern, generator.spec.levels, self.delays)
         _require_ordered(self.mask, generator.prefix, pattern, generator.spec.grid)
         return pattern
+
+    def hide(self, hidden: Tensor, generator: Generator, draws: Draws) -> Tensor:
+        """hidden (B, K, Q) bool, and in training all codes of the steps that are forgotten."""
+        if not generator.training or self.forget == 0:
+            return hidden
+        return hidden | (draws.uniform("forget", hidden.shape[1]) < self.forget)[..., None]
 
     def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
         """Weighted cross-entropy (B,) in nats per token, a token being the codes of all levels."""

@@ -36,7 +36,7 @@ class SEANetCodec(AudioTokenizer):
         width: the most channels, and those at the rate of tokens.
         units: residual units a step, dilated by 1, 2, 4, ...
         blocks: at the rate of tokens, in the encoder and again in the decoder; 0 for none.
-        front: how the encoder gets from the rate of samples to that of tokens: `conv`; or `mel`, two log-mel spectra a
+        front: how the encoder gets from the rate of samples to that of tokens: `conv`; or `mel`, four log-mel spectra a
             token, which is much quicker, and learns in fewer steps.
         head: how the decoder gets from the rate of tokens to that of samples: `conv`, the mirror image of the encoder;
             `istft`, an inverse Fourier transform of spectra that a linear map draws (Vocos, Siuzdak 2023), which is

@@ -35,7 +35,7 @@ class MelFront(nn.Module):
         sample_rate: int,
         stride: int,
         width: int,
-        frames: int = 4,
+        frames: int,
         n_fft: int = 512,
         bins: int = 80,
         floor: float = 1e-4,
@@ -65,5 +65,6 @@ def mel_encoder(sample_rate: int, stride: int, width: int, blocks: int, out: int
         blocks: at the rate of tokens.
         out: channels of the latents.
     """
-    layers = [MelFront(sample_rate, stride, width), *(FrameBlock(width) for _ in range(blocks))]
+    frames = next(count for count in (4, 3, 2, 1) if stride % count == 0)
+    layers = [MelFront(sample_rate, stride, width, frames), *(FrameBlock(width) for _ in range(blocks))]
     return Chain([*layers, Elu(), CausalConv(width, out, 3)])

@@ -59,6 +59,10 @@ class Slipping(AudioStream):
     def encode_chunk(self, x: Tensor) -> Tokens:
         return self._tokenizer.encode(x)
 
+    def encode_rest(self, rows: int) -> Tokens:
+        nothing = self._tokenizer.encode(torch.zeros(rows, 1, STRIDE))
+        return Tokens(nothing.values[:, :0], (0, 1, 1))
+
     def decode_chunk(self, tokens: Tokens, frames: int) -> Tensor:
         return self._tokenizer.decode(tokens, frames) + self._tokenizer.slip  # type: ignore[operator, call-arg]
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,15 @@ from torch import Tensor
 
 from mmgen.errors import UserError
 from mmgen.generator import Generator
-from mmgen.paradigms import Autoregressive, CodebookAutoregressive, Decoding, Guidance, Request, SampleOptions
+from mmgen.paradigms import (
+    Autoregressive,
+    CodebookAutoregressive,
+    Decoding,
+    Guidance,
+    Request,
+    SampleOptions,
+    SpanInfill,
+)  # fmt: skip
 from mmgen.text import Text
 from mmgen.tokens import Tokens, TokenSpec
 from tests.worlds import draws, generator
@@ -231,6 +240,26 @@ def test_samples_follow_the_exact_likelihood(name: str) -> None:
     found = torch.where(last.lengths == 1, first, torch.where(last.lengths == 2, 4 + number, 20)).bincount(minlength=21)
     statistic = float(((found - count * expected) ** 2 / (count * expected)).sum())
     assert statistic < chi2.ppf(1 - 1e-4, 20)
+
+
+@pytest.mark.parametrize("make", [CodebookAutoregressive, partial(SpanInfill, least=1)], ids=["ar", "infill"])
+def test_steps_are_forgotten_in_training_alone(make: Callable[..., CodebookAutoregressive | SpanInfill]) -> None:
+    model, x, keys = made(sentinels=3), tokens(LENGTHS), draws(6)
+    plain = make().corrupt(x, model, keys).hidden
+    assert plain is not None
+    for training in (True, False):
+        model.train(training)
+        for share in (0.0, 0.4, 1.0):
+            row = make(forget=share).corrupt(x, model, keys)
+            assert row.hidden is not None
+            more = (row.hidden & ~plain).any(-1)
+            assert not (plain & ~row.hidden).any()
+            assert torch.equal(row.targets, make().corrupt(x, model, keys).targets)
+            assert more.any() == (training and share > 0)
+            whole = row.hidden.all(-1) | (row.hidden == plain).all(-1)  # all levels of a step or none
+            assert whole.all()
+            if training and share == 1:
+                assert row.hidden.all()
 
 
 def test_a_given_length_or_none_leaves_no_end() -> None:

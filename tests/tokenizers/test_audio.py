@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from mmgen.errors import UserError
 from mmgen.quantizers import BSQ, FSQ, VQ, Gaussian, Quantizer, ResidualVQ
 from mmgen.store import load_tokenizer, save_export, weights_hash
 from mmgen.tokenizers import SEANetCodec
+from mmgen.tokenizers.audio import AudioStream
 from mmgen.tokenizers.istft import SpectralHead
 from mmgen.tokenizers.seanet import CausalConv, FrameBlock, GrowTime
+from mmgen.tokenizers.stream import TokenizerStream
 from mmgen.tokens import Tokens, TokenSpec
 
 HOP = 6
@@ -29,6 +32,8 @@ HEADS: dict[str, dict[str, Any]] = {
     "istft": {"head": "istft"},
     "short overlap": {"head": "istft", "overlap": 0.3},
     "mel": {"front": "mel", "head": "istft"},
+    "ahead": {"front": "mel", "head": "istft", "lookahead": 1},
+    "far ahead": {"lookahead": 2},
 }
 KINDS: dict[str, tuple[Any, str]] = {
     "bsq": (lambda: BSQ(6), "bits"),
@@ -63,6 +68,12 @@ def small(quantizer: Quantizer | None = None, head: str = "conv", **changes: Any
     return codec.eval()
 
 
+def encoded(stream: TokenizerStream, chunks: Sequence[Tensor]) -> Tensor:
+    """The tokens of consecutive chunks, the last ones included."""
+    assert isinstance(stream, AudioStream)
+    return torch.cat([*(stream.encode(chunk).values for chunk in chunks), stream.finish().values], 1)
+
+
 @heads
 def test_every_length_has_its_tokens_with_silence_after_it(head: str) -> None:
     codec = small(head=head)
@@ -81,25 +92,29 @@ def test_every_length_has_its_tokens_with_silence_after_it(head: str) -> None:
 
 @heads
 def test_later_samples_change_no_bit_and_get_no_gradient(head: str) -> None:
-    """Output up to the end of a token depends on samples up to there: the latency is one token."""
+    """Output up to the end of a token depends on samples up to there, and on as many tokens' as the encoder looks
+    ahead: that is the latency.
+    """
     codec = small(head=head)
-    assert codec.latency == HOP
-    for samples in (2, HOP, HOP + 2, 3 * HOP + 2):
+    ahead = HOP * HEADS[head].get("lookahead", 0)
+    assert codec.latency == HOP + ahead
+    for samples in (2, HOP, HOP + 2, 3 * HOP + 2, 6 * HOP + 2):
         x = sounds(1, samples)
         for token in range(math.ceil(samples / HOP)):
-            border = HOP * (token + 1)
+            end = HOP * (token + 1)
+            border = end + ahead
             changed = torch.cat([x[..., :border], sounds(1, samples, seed=1)[..., border:]], -1)
             tokens, others = codec.encode(x), codec.encode(changed)
             assert torch.equal(tokens.values[:, : token + 1], others.values[:, : token + 1])
             made, unlike = codec.decode(tokens, samples), codec.decode(others, samples)
-            assert torch.equal(made[..., :border], unlike[..., :border])
+            assert torch.equal(made[..., :end], unlike[..., :end])
             leaf = x.clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(codec(leaf).x[..., :border].sum(), leaf)
+            (gradient,) = torch.autograd.grad(codec(leaf).x[..., :end].sum(), leaf)
             assert not gradient[..., border:].any()
             assert gradient[..., : min(border, samples)].all()  # while each earlier sample counts
             if border < samples:
                 assert (tokens.values[:, token + 1 :] != others.values[:, token + 1 :]).any(dim=(0, 2)).all()
-                assert not torch.equal(made[..., border:], unlike[..., border:])
+                assert not torch.equal(made[..., end:], unlike[..., end:])
 
 
 @heads
@@ -120,7 +135,7 @@ def test_chunks_equal_the_whole(
     made = codec.decode(whole, sum(chunks))
 
     stream = codec.streaming()
-    coded = torch.cat([stream.encode(chunk).values for chunk in x.split(chunks, dim=2)], 1)
+    coded = encoded(stream, x.split(chunks, dim=2))
     torch.testing.assert_close(coded, whole.values, atol=tolerance, rtol=tolerance)
     assert stream.encoded == whole.grid[0]
 
@@ -140,7 +155,7 @@ def test_streamed_tokens_are_equal_to_the_bit(head: str, size: int) -> None:
     codec = small(ResidualVQ(16, 4, levels=3), head).double()
     x = sounds(2, 40 * HOP + 1).double()
     stream = codec.streaming()
-    coded = torch.cat([stream.encode(chunk).values for chunk in x.split(size * HOP, dim=2)], 1)
+    coded = encoded(stream, x.split(size * HOP, dim=2))
     assert torch.equal(coded, codec.encode(x).values)
 
 
@@ -179,6 +194,24 @@ def test_a_stream_ends_with_a_ragged_chunk() -> None:
     with pytest.raises(UserError, match="this stream decodes no more: it ended with 2 samples"):
         stream.decode(second)
     assert (stream.encoded, stream.decoded) == (4, 4)
+
+
+def test_an_encoder_that_looks_ahead_waits_and_is_finished() -> None:
+    codec, x = small(ResidualVQ(16, 4, levels=3), "ahead").double(), sounds(2, 3 * HOP).double()
+    stream, whole = codec.streaming(), codec.encode(x).values
+    assert isinstance(stream, AudioStream)
+    with pytest.raises(UserError, match="a stream is finished once, after it has encoded something"):
+        stream.finish()
+    assert stream.encode(x[..., :HOP]).grid == (0, 1, 1)
+    assert torch.equal(stream.encode(x[..., HOP : 2 * HOP]).values, whole[:, :1])
+    assert torch.equal(stream.encode(x[..., 2 * HOP :]).values, whole[:, 1:2])
+    assert stream.encoded == 2
+    assert torch.equal(stream.finish().values, whole[:, 2:])
+    assert stream.encoded == 3
+    with pytest.raises(UserError, match="this stream encodes no more: it is finished"):
+        stream.encode(x)
+    with pytest.raises(UserError, match="a stream is finished once"):
+        stream.finish()
 
 
 def test_streams_share_a_codec_and_leave_it_as_it_was() -> None:
@@ -337,8 +370,9 @@ def test_bfloat16_autocast_and_weights(head: str) -> None:
         reconstruction.x.float().square().mean().backward()
         tokens = codec.encode(x)
         assert tokens.values.dtype == torch.float32
+        coded = encoded(codec.streaming(), x.split(HOP, 2))
         stream = codec.streaming()
-        heard = torch.cat([stream.decode(stream.encode(chunk)) for chunk in x.split(HOP, 2)], 2)
+        heard = torch.cat([stream.decode(Tokens(part, (1, 1, 1))) for part in coded.split(1, 1)], 2)
     torch.testing.assert_close(heard.float(), codec.decode(tokens).float(), atol=0.1, rtol=0)
     if HEADS[head].get("head") == "istft":
         assert reconstruction.x.dtype == torch.float32  # a spectrum's phases are exact
