@@ -1,5 +1,6 @@
 """Texts as rows of symbols: one a character, or one a phoneme's letter, each where its sound is to be expected."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from mmgen.errors import UserError
 
 NO_SYMBOL = -1  # between characters, and after the end of a text
+_PACE = 0.05  # seconds a place of a timed text
 _PULL = 1.0  # towards the average: of a character that is seen in one text of the fit, half of what it differs
 _SHOWN = 60  # characters of a text that a message repeats
 
@@ -36,24 +38,27 @@ class Text:
     durations: tuple[float, ...] | None = None
 
     @classmethod
-    def timed(cls, alphabet: str, length: int, texts: Sequence[str], seconds: Sequence[float], pace: float) -> "Text":
+    def timed(
+        cls, alphabet: str, characters: int, longest: float, texts: Sequence[str], seconds: Sequence[float]
+    ) -> "Text":
         """With the durations that explain best how long texts take: a least-squares fit of a sum over characters, and
         a constant, drawn a little towards all characters being equally long.
 
         Args:
             alphabet: as above.
-            length: likewise.
+            characters: of the longest text.
+            longest: seconds that a text may take; the row has places for both.
             texts: of the alphabet's characters.
             seconds: that each takes.
-            pace: as above.
         """
         counts = torch.tensor([[text.count(each) for each in alphabet] for text in texts], dtype=torch.float64)
         taken = torch.tensor(seconds, dtype=torch.float64)
-        average = float(taken.sum() / counts.sum())
+        average = float(taken.sum() / counts.sum().clamp_min(1))
         centred, rest = counts - counts.mean(0), taken - counts.sum(1) * average
         pull = _PULL * torch.eye(len(alphabet), dtype=torch.float64)
         fitted = average + torch.linalg.solve(centred.T @ centred + pull, centred.T @ (rest - rest.mean()))
-        return cls(alphabet, length, pace, tuple(round(max(0.0, each), 4) for each in fitted.tolist()))
+        length = max(characters, math.ceil(longest / _PACE))
+        return cls(alphabet, length, _PACE, tuple(round(max(0.0, each), 4) for each in fitted.tolist()))
 
     def __post_init__(self) -> None:
         if not self.alphabet or len(set(self.alphabet)) < len(self.alphabet):

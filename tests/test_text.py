@@ -76,8 +76,9 @@ def test_durations_explain_how_long_texts_take() -> None:
     draw = torch.Generator().manual_seed(0)
     texts = ["".join("abc"[k] for k in torch.randint(3, (n,), generator=draw)) for n in range(3, 60)] * 20
     seconds = [0.2 + sum(each[character] for character in text) for text in texts]
-    timed = Text.timed(alphabet, 60, texts, seconds, 0.05)
+    timed = Text.timed(alphabet, 60, 2.0, texts, seconds)
     assert timed.durations is not None
+    assert (timed.length, Text.timed(alphabet, 60, 4.0, texts, seconds).length) == (60, 80)
     assert timed.durations[:3] == pytest.approx((0.3, 0.1, 0.0), abs=2e-3)
     assert timed.durations[3] == pytest.approx(sum(seconds) / sum(map(len, texts)), abs=1e-3)
 

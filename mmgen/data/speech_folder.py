@@ -16,7 +16,8 @@ class SpeechFolder(DataModule):
         seconds: of a clip; shorter sounds end in silence, longer ones are skipped.
         sample_rate: in Hz; files of another one are resampled.
         alphabet: the characters of a text; null for those that the transcripts hold, in lower case.
-        max_text: characters of the longest text; null for the longest there is.
+        max_text: characters of the longest text; null for the longest there is. Where files are read, these also tell
+            how long each character takes (`Text.timed`).
         held_out: one in so many is held out.
         held_out_by: what is counted, `files` or `speakers`.
         crop: train on random stretches of so many seconds, without text, as a tokenizer wants; null for whole clips.

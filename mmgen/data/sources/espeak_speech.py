@@ -26,7 +26,6 @@ IPA = " ,:abdefhijklmnopqrstuvwxyzæðŋɐɑɒɔəɚɛɜɡɪɬɹɾʃʉʊʌʒʔʰ
 _HELD_OUT = 0.1  # share of the sentences that no training clip says
 _TRIES = 200  # sentences drawn until one belongs to the split: 0.9 ** 200 is never
 _PACED = 300  # training clips that tell how long characters take
-_PACE = 0.05  # seconds a place of the text
 _SPOKEN = 20  # of these that are spoken until one fits
 
 
@@ -130,8 +129,7 @@ class EspeakSpeechSource(Source):
         paced = self._recording("train", min(self.counts["train"], _PACED))
         seconds = (paced.lengths / self.sample_rate).tolist()
         alphabet, read = (ALPHABET, paced.said) if self.transcript == "text" else (IPA, paced.phonemes)
-        length = max(math.ceil(self.seconds / _PACE), self._longest[self.transcript])
-        return Text.timed(alphabet, length, read, seconds, _PACE)
+        return Text.timed(alphabet, self._longest[self.transcript], self.seconds, read, seconds)
 
     def samples(self, split: SplitName) -> Samples:
         check_split(split)

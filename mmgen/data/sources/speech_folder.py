@@ -37,7 +37,8 @@ class SpeechFolderSource(Source):
         seconds: of a clip; shorter sounds end in silence, longer ones are skipped.
         sample_rate: in Hz; files of another one are resampled.
         alphabet: the characters of a text, lower case unless it has capitals; None for those that the transcripts hold.
-        max_text: characters of the longest text; None for the longest there is.
+        max_text: characters of the longest text; None for the longest there is. Where files are read, these also tell
+            how long each character takes (`Text.timed`).
         held_out: one in so many is held out.
         held_out_by: what is counted, `files` or `speakers`.
         crop: train on random stretches of so many seconds, of sounds of any length and without text, as a tokenizer
@@ -98,7 +99,7 @@ class SpeechFolderSource(Source):
     def text(self) -> Text | None:  # type: ignore[override]  # what is not given follows from the usable files
         if self.cropped:
             return None
-        if self.alphabet is not None and self.max_text is not None:
+        if self.alphabet is not None and self.max_text is not None and not self.check:
             return Text(self.alphabet, self.max_text)
         if not len(self._spoken):
             raise self._without_any("train")
@@ -106,8 +107,12 @@ class SpeechFolderSource(Source):
         given = None if self.alphabet is None else Text(self.alphabet, 1)
         said = [text.lower() if given is None else given.normal(text) for text in said]
         alphabet = "".join(sorted(set("".join(said)))) if self.alphabet is None else self.alphabet
-        known = [text for text in said if set(text) <= set(alphabet)]
-        return Text(alphabet, max(map(len, known), default=1) if self.max_text is None else self.max_text)
+        known = [place for place, text in enumerate(said) if set(text) <= set(alphabet)]
+        read, seconds = [said[place] for place in known], self._spoken.seconds
+        characters = max(map(len, read), default=1) if self.max_text is None else self.max_text
+        if seconds is None or not known:
+            return Text(alphabet, characters)
+        return Text.timed(alphabet, characters, self.seconds, read, seconds[known].tolist())
 
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
@@ -151,10 +156,10 @@ class SpeechFolderSource(Source):
 
     def _readable(self, listing: SpeechListing, text: Text) -> SpeechListing:
         """Those whose transcripts can be encoded."""
-        known = set(text.alphabet)
+        known, most = set(text.alphabet), text.length if self.max_text is None else self.max_text
         for reason, applies in (
             ("with characters outside data.alphabet", lambda said: not set(said) <= known),
-            (f"with a text of more than {text.length} characters", lambda said: len(said) > text.length),
+            (f"with a text of more than {most} characters", lambda said: len(said) > most),
         ):
             listing = _without(listing, reason, [applies(text.normal(said.decode())) for said in listing.said])
         return replace(listing, symbols=text.encode_all(said.decode() for said in listing.said).to(torch.int16))
