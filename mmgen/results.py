@@ -55,6 +55,7 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "wer": "lower",
     "cer": "lower",
     "wer_codec": "neither",
+    "wer_edited": "lower",
     "wer_floor": "neither",
     "speaker_similarity": "higher",
     "speaker_similarity_real": "neither",
@@ -69,6 +70,7 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "streaming_error": "lower",
     "real_time_factor": "lower",
     "first_audio_ms": "lower",
+    "edit_outside": "lower",
     "forward_passes": "lower",
     "seconds_per_sample": "lower",
     "seconds_per_second": "lower",
@@ -79,7 +81,7 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
 
 ON_FEATURES = (
     "rfid", "rfd", "rfvd", "fid", "fd", "kid", "precision", "recall", "class_accuracy", "fvd", "drift",
-    "wer_codec", "wer_floor", "wer", "cer", "speaker_similarity_real", "speaker_similarity",
+    "wer_codec", "wer_edited", "wer_floor", "wer", "cer", "speaker_similarity_real", "speaker_similarity",
 )  # fmt: skip
 """Metrics that depend on a network that looks at the samples, or listens to them. Their full names end in its name:
 `fid_digits_cnn`, `wer_whisper_tiny_en`. A name that begins with another stands before it.

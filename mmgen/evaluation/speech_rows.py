@@ -14,12 +14,14 @@ from mmgen.cli.options import settings
 from mmgen.cli.progress import progress_bar
 from mmgen.data.build import build_source, open_source
 from mmgen.data.sources import Batch, Samples, Source
+from mmgen.edit import INFILL
 from mmgen.errors import UserError
 from mmgen.evaluation.measuring import SENTENCES, SENTENCES_AT_ONCE, Call, Rows, adaptive, precision_of
 from mmgen.evaluation.recogniser import Recogniser, get_recogniser
 from mmgen.evaluation.reference import Reference
 from mmgen.evaluation.similarity import Resemblyzer
 from mmgen.evaluation.speech import SpeechFigure, require_speech_metrics
+from mmgen.evaluation.speech_edits import EDITS, measure_edits
 from mmgen.evaluation.speech_generator import Listeners, Sentences, measure_recordings, measure_speech
 from mmgen.evaluation.speech_tokenizer import measure_speech_tokenizer
 from mmgen.paradigms import SampleOptions
@@ -82,7 +84,12 @@ class SpeechMeasuring(Call):
                 report = measure_speech(loaded, each, sentences, listeners, options, seed, batch, progress)
             steps = None if adaptive(options) else report.spoken.steps
             how = common | {"seed": seed, "steps": steps, "mode": each, "settings": settings(self.arguments)}
-            rows += _rows(report.figures, reference, how, precision, **said)
+            figures = report.figures
+            if each == INFILL:
+                texts = source.samples("val").texts(torch.arange(len(source.samples("val"))))
+                with progress_bar("editing", EDITS) as progress:
+                    figures += measure_edits(loaded, each, sentences, texts, listeners, options, seed, None, progress)
+            rows += _rows(figures, reference, how, precision, **said)
         return rows, reference
 
     def _source(self, saved: Saved, tokenizer: AudioTokenizer, whole: bool) -> Source:
