@@ -70,7 +70,7 @@ class StepParadigm(Paradigm):
 
     def hide(self, hidden: Tensor, generator: Generator, draws: Draws) -> Tensor:
         """hidden (B, K, Q) bool, and in training all codes of the steps that are forgotten."""
-        if not generator.training or self.forget == 0:
+        if self.forget == 0 or not generator.training:
             return hidden
         return hidden | (draws.uniform("forget", hidden.shape[1]) < self.forget)[..., None]
 

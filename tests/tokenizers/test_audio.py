@@ -387,7 +387,7 @@ def test_bfloat16_autocast_and_weights(head: str) -> None:
         ({"ratios": (3, 0)}, "ratios, channels and width must be at least 1"),
         ({"seconds": 0.0}, "seconds in samples"),
         ({"width": 0}, "width must be at least 1"),
-        ({"blocks": -1}, "units and blocks at least 0"),
+        ({"blocks": -1}, "units, blocks and lookahead at least 0"),
         ({"front": "fft"}, "front must be conv or mel, .* got fft, conv, 1"),
         ({"head": "wavelet"}, "head conv or istft, .* got conv, wavelet, 1"),
         ({"head": "istft", "overlap": 1.5}, r"overlap lie in \(0, 1\]; got conv, istft, 1.5"),
