@@ -37,6 +37,7 @@ class CodebookAutoregressive(StepParadigm):
         pattern: `delay`, `flat`, `parallel` or `coarse_first`, see `mmgen.patterns.Pattern`.
         delays: steps by which each level comes later, for `delay` and `coarse_first`: 0, 1, 2, ... and 0 by default.
         forget: share of the steps that are hidden from the input in training, see `StepParadigm`.
+        mistakes: share of the codes that are random in the input in training, likewise.
         mask: who may see whom; one under which a step sees a later one is refused.
     """
 
@@ -48,9 +49,10 @@ class CodebookAutoregressive(StepParadigm):
         pattern: PatternName = "delay",
         delays: list[int] | None = None,
         forget: float = 0.0,
+        mistakes: float = 0.0,
         mask: str = "causal",
     ) -> None:
-        super().__init__(pattern, delays, forget, mask)
+        super().__init__(pattern, delays, forget, mistakes, mask)
 
     def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
         """Prefix and steps of a whole grid, but for the last one, which nothing follows. Raises UserError as `steps`,
@@ -70,7 +72,7 @@ class CodebookAutoregressive(StepParadigm):
         over = frames == lengths[:, None, None]
         targets = torch.where(over, generator.spec.size, gather(codes, frames))
         hidden = self.hide(((frames < 0) | over)[:, :-1].expand(len(codes), -1, -1), generator, draws)
-        values = gather(codes, frames[:, :-1]).masked_fill(hidden, 0)
+        values = self.spoil(gather(codes, frames[:, :-1]), generator, draws).masked_fill(hidden, 0)
         layout = self.row(generator, tokens.grid, codes.device)
         if tokens.lengths is not None:
             if not pattern.nested:

@@ -40,17 +40,21 @@ class StepParadigm(Paradigm):
         delays: of each level, see `Pattern`.
         forget: share of the steps whose codes are hidden from what comes later, in training alone, so that a network
             learns to read the condition and not to recite what it was trained on (word dropout, Bowman et al. 2016).
+        mistakes: share of the codes that are replaced by random ones in what comes later sees of them, in training
+            alone, so that a network goes on well after mistakes of its own.
         mask: who may see whom; one under which a step sees a later one is refused.
 
     Raises:
-        UserError: a share outside [0, 1], or delays that the pattern does not take.
+        UserError: shares outside [0, 1], or delays that the pattern does not take.
     """
 
-    def __init__(self, pattern: PatternName, delays: list[int] | None, forget: float, mask: str) -> None:
+    def __init__(
+        self, pattern: PatternName, delays: list[int] | None, forget: float, mistakes: float, mask: str
+    ) -> None:
         super().__init__(mask)
-        if not 0 <= forget <= 1:
-            raise UserError(f"forget must be a share of the steps, 0 to 1, got {forget:g}")
-        self.forget = forget
+        if not 0 <= forget <= 1 or not 0 <= mistakes <= 1:
+            raise UserError(f"forget and mistakes are shares from 0 to 1, got {forget:g} and {mistakes:g}")
+        self.forget, self.mistakes = forget, mistakes
         self.pattern, self.delays = pattern, tuple(delays) if delays else None
         Pattern(pattern, len(self.delays or (0,)), self.delays)  # refuses what is wrong for any number of levels
 
@@ -73,6 +77,13 @@ class StepParadigm(Paradigm):
         if self.forget == 0 or not generator.training:
             return hidden
         return hidden | (draws.uniform("forget", hidden.shape[1]) < self.forget)[..., None]
+
+    def spoil(self, codes: Tensor, generator: Generator, draws: Draws) -> Tensor:
+        """codes (B, K, Q), and in training some random ones in their place."""
+        if self.mistakes == 0 or not generator.training:
+            return codes
+        wrong = (draws.uniform("mistakes", *codes.shape[1:]) * generator.spec.size).long()
+        return torch.where(draws.uniform("mistaken", *codes.shape[1:]) < self.mistakes, wrong, codes)
 
     def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
         """Weighted cross-entropy (B,) in nats per token, a token being the codes of all levels."""

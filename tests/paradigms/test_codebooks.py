@@ -262,6 +262,26 @@ def test_steps_are_forgotten_in_training_alone(make: Callable[..., CodebookAutor
                 assert row.hidden.all()
 
 
+@pytest.mark.parametrize("make", [CodebookAutoregressive, partial(SpanInfill, least=1)], ids=["ar", "infill"])
+def test_mistakes_are_seen_in_training_alone_and_never_asked_for(
+    make: Callable[..., CodebookAutoregressive | SpanInfill],
+) -> None:
+    spec = TokenSpec("residual", 16, (40, 1, 1), levels=3)
+    model, x, keys = made(sentinels=3, spec=spec), tokens(spec=spec), draws(6)
+    plain = make().corrupt(x, model, keys)
+    for training in (True, False):
+        model.train(training)
+        row = make(mistakes=0.3).corrupt(x, model, keys)
+        assert torch.equal(row.targets, plain.targets)
+        shown = ~plain.hidden  # type: ignore[operator]
+        share = (row.values != plain.values)[shown].double().mean().item()
+        assert share == pytest.approx(0.3 * 15 / 16 if training else 0, abs=0.03)
+        assert row.values.min() >= 0
+        assert row.values.max() < 16
+    with pytest.raises(UserError, match="forget and mistakes are shares from 0 to 1, got 0 and 2"):
+        make(mistakes=2.0)
+
+
 def test_a_given_length_or_none_leaves_no_end() -> None:
     given = sample(PATTERNS["delay"], made(), lengths=LENGTHS)[-1]
     assert torch.equal(given.lengths, LENGTHS) and (given.tokens < 3).all()
