@@ -36,12 +36,12 @@ clean: ## remove the environment and caches; runs/ stays
 # Two stamps, renewed when pyproject.toml changes. The larger set holds the smaller one, so that it counts for both.
 $(VENV)/.ready-run: pyproject.toml | $(VENV)/.created
 	@echo "mmgen: installing into $(VENV) (PyTorch is large: the first time takes some minutes)"
-	@$(INSTALL) -e '.[data,recogniser,speech,video]'
+	@$(INSTALL) -e '.[data,motion,recogniser,speech,video]'
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml | $(VENV)/.created
 	@echo "mmgen: installing into $(VENV), with what tests and linting need (the first time takes some minutes)"
-	@$(INSTALL) -e '.[codecs,data,dev,docs,eval,recogniser,speech,speech-eval,video]'
+	@$(INSTALL) -e '.[codecs,data,dev,docs,eval,motion,recogniser,serve,speech,speech-eval,video]'
 	@$(INSTALL) --no-deps Resemblyzer
 	@touch $@ $(VENV)/.ready-run
 

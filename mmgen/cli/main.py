@@ -36,6 +36,7 @@ COMMANDS = {
     "list": "list recipes, masks and the parts a recipe may name",
     "demo": "train on digits, written, moving or spoken, sample, make a page of it",
     "gallery": "one page that leads to those of several demos",
+    "serve": "a local page on which a person samples the trained runs",
 }
 
 HELP = """\
