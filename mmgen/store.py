@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mmgen.errors import UserError
 from mmgen.folders import new_folder
 from mmgen.generator import Generator
+from mmgen.members import MemberOf, find_member, require_known, require_no_members
 from mmgen.paradigms import Paradigm
 from mmgen.rebuild import build_generator, build_tokenizer
 from mmgen.recipes import recipes_root
@@ -86,13 +87,14 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 
 
 def _tokenizer(saved: "Saved") -> Tokenizer:
-    tokenizer = build_tokenizer(saved.init_args, f"{saved.path / CONFIG}")
+    tokenizer = build_tokenizer(saved.init_args, saved.where)
     fill(tokenizer, saved.state, saved.weights)
     return tokenizer.eval().requires_grad_(False)
 
 
 def load_generator(path: str | Path) -> Loaded:
-    """The generator of a run folder or an export, with all that sampling needs.
+    """The generator of a run folder or an export, or of RUN/MEMBER for a run of several modalities, with all that
+    sampling needs.
 
     Raises:
         UserError: as `load_tokenizer`, for the generator or for its tokenizer; or the tokenizer is not where it was, or
@@ -101,9 +103,10 @@ def load_generator(path: str | Path) -> Loaded:
     saved = Saved.read(path, "generator")
     spec = TokenSpec.from_dict(saved.record["spec"])
     names, actions = list(saved.record["class_names"]), list(saved.record.get("action_names", []))
-    where = f"{saved.path / CONFIG}"
     text = None if saved.record.get("text") is None else Text.from_dict(saved.record["text"])
-    generator, paradigm = build_generator(saved.init_args, spec, saved.record["classes"], where, len(actions), text)
+    generator, paradigm = build_generator(
+        saved.init_args, spec, saved.record["classes"], saved.where, len(actions), text
+    )
     fill(generator, saved.state, saved.weights)
     source = saved.tokenizer_path()
     tokenizer = None if source is None else load_tokenizer(source)
@@ -183,7 +186,7 @@ class Saved:
     """What a folder holds, read and checked but not yet built.
 
     Args:
-        path: the run or export folder.
+        path: the run or export folder; RUN/MEMBER for a member of a joint run.
         kind: `tokenizer` or `generator`.
         config: the content of its config.yaml.
         weights: the file the weights came from.
@@ -207,6 +210,12 @@ class Saved:
         """The arguments of the module that was trained: the only part of the config that rebuilding reads."""
         return self.config["model"]["init_args"]
 
+    @property
+    def where(self) -> str:
+        """The file of the config, for messages."""
+        member = find_member(self.path)
+        return f"{(self.path if member is None else member.run) / CONFIG}"
+
     @classmethod
     def read(
         cls,
@@ -228,20 +237,22 @@ class Saved:
             return cls._of_diffusers(path, image_size, patch)
         if image_size is not None or patch != 1:
             raise UserError(f"{path} is not a folder of diffusers, so its image_size and patch cannot be chosen")
-        config = _read_config(path)
+        member = find_member(path)
+        config = _read_config(path) if member is None else member.config
         kind = _kind_of(config, path)
         if wanted is not None and kind != wanted:
             commands = {"tokenizer": "`mmgen reconstruct` takes it", "generator": "`mmgen sample` takes it"}
             raise UserError(f"{path} is a {kind}, but a {wanted} is needed here; {commands[kind]}")
         if (path / WEIGHTS).exists():
             return cls._of_export(path, kind, config)
-        return cls._of_run(path, kind, config)
+        return cls._of_run(path, kind, config, member)
 
     @classmethod
-    def _of_run(cls, path: Path, kind: Kind, config: dict[str, Any]) -> "Saved":
-        file = path / CHECKPOINT
+    def _of_run(cls, path: Path, kind: Kind, config: dict[str, Any], member: MemberOf | None) -> "Saved":
+        run = path if member is None else member.run
+        file = run / CHECKPOINT
         if not file.exists():
-            recipe = _recipe_for(path) or path / CONFIG
+            recipe = _recipe_for(run) or run / CONFIG
             raise UserError(f"{path} was never trained (no {CHECKPOINT}); run mmgen fit --config {recipe}")
         try:
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
@@ -257,13 +268,14 @@ class Saved:
             raise UserError(
                 f"checkpoint {file} {what} ({_first_line(error)}); train again, or restore the file"
             ) from None
-        prefix = f"{kind}."
+        prefix = f"{kind}." if member is None else member.prefix
         state = {
             _plain(name).removeprefix(prefix): value
             for name, value in weights.items()
             if _plain(name).startswith(prefix)
         }
         record = dict(checkpoint.get("mmgen") or {})
+        record = record if member is None else record.get("members", {}).get(member.name, {})
         if not state or (kind == "generator" and "spec" not in record):
             raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?")
         return cls(path, kind, config, file, state, step, "current_model_state" in checkpoint, record)
@@ -339,6 +351,7 @@ def _plain(name: str) -> str:
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.exists():
+        require_known(path)
         recipe = _recipe_for(path)
         raise UserError(f"{path} does not exist{f'; run mmgen fit --config {recipe}' if recipe else ''}")
     if not path.is_dir():
@@ -355,6 +368,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _kind_of(config: dict[str, Any], path: Path) -> Kind:
+    require_no_members(config, path)
     model = config.get("model")
     init_args = model.get("init_args") if isinstance(model, dict) else None
     if isinstance(init_args, dict):

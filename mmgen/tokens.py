@@ -12,7 +12,9 @@ from mmgen.errors import UserError, nearest
 Kind = Literal["categorical", "bits", "residual", "continuous"]
 Grid = tuple[int, int, int]
 
-UNITS = {"video": "frames", "audio": "samples"}  # what the time of a modality is counted in, where it has one
+# What the time of a modality is counted in, where it has one.
+UNITS = {"video": "frames", "audio": "samples", "motion": "frames"}
+_FILLED = {"audio": "a sound", "motion": "a motion"}  # those whose last latent is filled up where it has a remainder
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,12 @@ class TokenSpec:
         levels: codebooks a position; above 1 for `residual` only.
         modality: name of the modality, for mixtures.
         rate: tokens per second, None where time is no axis.
-        stride: frames of a video, or samples of a sound, that one latent stands for: n are ceil(n / stride) latents.
-            Where a video does not divide, the remainder comes first, so that a clip of one frame is coded as an image;
-            where a sound does not, it comes last and is filled up with silence.
+        stride: frames of a video or a motion, or samples of a sound, that one latent stands for: n are ceil(n / stride)
+            latents. Where a video does not divide, the remainder comes first, so that a clip of one frame is coded as
+            an image; where a sound or a motion does not, it comes last and is filled up, with silence or by standing
+            still.
         first: frames of the first latent, 1 to `stride`, in clips of this grid; each later latent has `stride`. Of a
-            sound always `stride`.
+            sound or a motion always `stride`.
 
     Raises:
         UserError: an unknown kind, bits that do not fit, an empty grid, or groups of frames that cannot be.
@@ -56,8 +59,9 @@ class TokenSpec:
             raise UserError(f"token grid {self.grid} must be (T, H, W) with every axis at least 1")
         if not 1 <= self.first <= self.stride:
             raise UserError(f"first latent of {self.first} frames: must lie between 1 and the stride of {self.stride}")
-        if self.modality == "audio" and self.first != self.stride:
-            raise UserError(f"first latent of a sound has all {self.stride} samples of the stride, not {self.first}")
+        if self.fills_end and self.first != self.stride:
+            what = f"{_FILLED[self.modality]} has all {self.stride} {self.unit} of the stride"
+            raise UserError(f"first latent of {what}, not {self.first}")
         object.__setattr__(self, "grid", tuple(int(n) for n in self.grid))
 
     @property
@@ -96,6 +100,11 @@ class TokenSpec:
         """What a clip's length is counted in, `frames` or `samples`; None where time is no axis."""
         return UNITS.get(self.modality)
 
+    @property
+    def fills_end(self) -> bool:
+        """Whether the remainder of what is no whole number of latents comes last, as in sounds and motions."""
+        return self.modality in _FILLED
+
     def latents(self, frames: int) -> int:
         """Latents along time of a clip of so many frames or samples, ceil(frames / stride). UserError for none."""
         if frames < 1:
@@ -112,13 +121,14 @@ class TokenSpec:
 
     def with_frames(self, frames: int) -> "TokenSpec":
         """The same spec for clips of so many frames or samples. Raises UserError for none, and for tokens of neither
-        video nor sound.
+        video nor sound nor motion.
         """
         if self.unit is None:
             raise UserError(
-                f"tokens of modality {self.modality!r} have no frames; only the length of video and sound can change"
+                f"tokens of modality {self.modality!r} have no frames; only the length of video, sound and motion can"
+                " change"
             )
-        first = self.stride if self.modality == "audio" else (frames - 1) % self.stride + 1
+        first = self.stride if self.fills_end else (frames - 1) % self.stride + 1
         return replace(self, grid=(self.latents(frames), *self.grid[1:]), first=first)
 
     def to_dict(self) -> dict[str, Any]:

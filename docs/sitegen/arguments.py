@@ -15,23 +15,25 @@ from mkdocs.exceptions import PluginError
 
 from mmgen.backbone import Transformer
 from mmgen.data import DataModule
+from mmgen.data.joint import FACTS, JointData
+from mmgen.lit.joint_module import Member
 from mmgen.losses import Adversarial, Balancer, Discriminator, Perceptual, Spectral
 from mmgen.paradigms import NoiseProcess, Paradigm
 from mmgen.quantizers import Quantizer
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.vocoder import Vocoder
 
-FROM_DATA = ("spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "action_names", "fps", "seed")
+FROM_DATA = (*FACTS, "facts", "seed")
 """What the command line fills in (mmgen/cli/fit.py)."""
 
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
-    "lit": ("What is trained", (LightningModule,)),
+    "lit": ("What is trained", (LightningModule, Member)),
     "paradigms": ("Paradigms and noise processes", (Paradigm, NoiseProcess)),
     "backbone": ("The network", (Transformer,)),
     "tokenizers": ("Tokenizers", (Tokenizer, Vocoder)),
     "quantizers": ("Quantizers", (Quantizer,)),
     "losses": ("Losses of tokenizers", (Perceptual, Spectral, Adversarial, Discriminator, Balancer)),
-    "data": ("Data sets", (DataModule,)),
+    "data": ("Data sets", (DataModule, JointData)),
 }
 """Package -> title, and the bases of the classes in it that a recipe may name."""
 

@@ -39,27 +39,30 @@ def run(
     **sampling: Any,
 ) -> None:
     """Measure a tokenizer on held-out samples, or a generator's samples against held-out ones: images of all classes in
-    turn; clips as the continuation of held-out ones; speech as their sentences said anew.
+    turn; clips as the continuation of held-out ones; speech as their sentences said anew; motions as what is done in
+    them done anew.
 
     Args:
         path: run folder or export of a tokenizer or a generator; or samples.npz, images that anything has drawn, as
             ADM's evaluator takes them (arr_0 uint8 (N, H, W, 3), classes in arr_1).
         mode: way of sampling; by default all that the checkpoint was trained for, one after the other.
-        num: how many samples to draw in each mode: 1000 images, 100 clips or 100 sentences by default. Of a tokenizer
-            of clips or speech: how many held-out ones to measure, all by default.
+        num: how many samples to draw in each mode: 1000 images, 100 clips, sentences or motions by default. Of a
+            tokenizer of clips, speech or motions: how many held-out ones to measure, all by default.
         seed: sample i depends on the seed and on i, and on nothing else.
-        batch: samples at a time, 100 images, 16 clips or 16 sentences by default; changes no figure but the time.
+        batch: samples at a time, 100 images, 16 clips, sentences or motions by default; changes no figure but the time.
         context: of a generator of clips: frames of held-out clips that it is given, to predict what comes next; 0 for
             clips of its own.
         frames: of a generator of clips: how many to predict; by default as many as a clip of training leaves.
         rollout: of a generator of clips: predict on to so many times the length of training, and measure its drift.
-        data: `digits`, `emoji`, `photos`, `moving_digits`, `atari`, `espeak_speech`, `asterisk_prompts`, a YAML file
-            with a `data` section, or a run; by default what the run was trained on.
+        data: `digits`, `emoji`, `photos`, `moving_digits`, `atari`, `espeak_speech`, `asterisk_prompts`, `mocap`, a
+            YAML file with a `data` section, or a run; by default what the run was trained on.
         reference: images of the same form as samples.npz to compare with, in the place of `data`.
         extractor: looks at the samples: digits_cnn (trained on first use, kept in runs/classifier-digits), efflite0
             (EfficientNet-Lite0 of ImageNet), inception (needs `weights`) or pixels. By default digits_cnn for digits,
             and efflite0 for other images. At clips: frames_efflite0 (the default), frames_inception or frames_pixels,
-            the same at every frame, or i3d (needs `weights`), the network of published FVDs.
+            the same at every frame, or i3d (needs `weights`), the network of published FVDs. Motions have no choice:
+            motion_cnn and text_motion_gru are trained on first use, on the data's training split, and kept in
+            runs/classifier-motion and runs/evaluator-motion-text.
         weights: file of Inception's weights, as torch-fidelity has them, or of I3D as TorchScript, as StyleGAN-V has
             it.
         codecs: of a tokenizer: measure JPEG and WebP on the same images too, at the same number of bits.

@@ -8,6 +8,7 @@ command line and in a reference (`${data.init_args.global_batch_size}`), which i
 import logging
 import pkgutil
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmgen.cli.explain import ALLOWED, explain
 from mmgen.cli.run_folder import RunFolder
-from mmgen.data import DataModule
+from mmgen.data.joint import FACTS, JointData
 from mmgen.errors import UserError, nearest
 from mmgen.lit.averaging import EMA
 from mmgen.lit.checkpoints import Checkpoints, RandomState
@@ -55,11 +56,6 @@ NOISE = (  # warnings of Lightning's about what is meant to be so
     ".*LeafSpec.*",
 )
 
-_FACTS = (
-    "spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "action_names", "fps", "text", "sample_rate",
-)  # fmt: skip
-"""What the data module tells the model."""
-
 
 class RecipeCLI(LightningCLI):
     """Builds model, data and trainer from a recipe.
@@ -74,7 +70,7 @@ class RecipeCLI(LightningCLI):
         self.recipes = _recipes(args)
         super().__init__(
             L.LightningModule,
-            DataModule,
+            L.LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             run=False,
@@ -108,8 +104,8 @@ class RecipeCLI(LightningCLI):
         )
         for kind, key in ((EMA, "ema"), (Checkpoints, "checkpoint"), (SampleGrids, "samples")):
             parser.add_lightning_class_args(kind, key)
-        for fact in _FACTS:
-            parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
+        for fact in (*FACTS, "facts"):
+            parser.link_arguments("data", f"model.init_args.{fact}", _teller(fact), apply_on="instantiate")
         for module in ("model", "data"):
             parser.link_arguments("seed_everything", f"{module}.init_args.seed", compute_fn=_number)
 
@@ -218,6 +214,17 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
             RecipeCLI(command, [_found(arg, before) for before, arg in zip(["", *args], args)]).start()
         except MisconfigurationException as error:
             raise UserError(str(error)) from None
+
+
+def _teller(fact: str) -> Callable[[Any], Any]:
+    """What asks the data for a fact; None for one that it does not have: joint data have `facts` alone, other data all
+    else.
+    """
+
+    def tell(data: Any) -> Any:
+        return getattr(data, fact) if isinstance(data, JointData) is (fact == "facts") else None
+
+    return tell
 
 
 def _number(seed: bool | int) -> int:

@@ -1,4 +1,4 @@
-"""`mmgen reconstruct`: what a tokenizer keeps of an image, a video or a sound."""
+"""`mmgen reconstruct`: what a tokenizer keeps of an image, a video, a sound or a motion."""
 
 import math
 from itertools import chain, count
@@ -20,11 +20,12 @@ def run(
 ) -> None:
     """Encode images or videos, decode them again, and write each beside its original (left: original), with the PSNR.
     Of sounds, write what is decoded as WAV, and as PNG the spectrogram of the original above that of the decoded one.
+    Of motions, write the decoded joints as .npy, and as GIF the original (left) beside them.
 
     Args:
-        tokenizer: run folder or export of a tokenizer, of images, of clips or of sounds.
+        tokenizer: run folder or export of a tokenizer, of images, of clips, of sounds or of motions.
         files: images of the size that the tokenizer was trained for; or videos, of which the centre is taken in that
-            size; or sounds of any length, rate and number of channels.
+            size; or sounds of any length, rate and number of channels; or motions of any length, as .npy or BVH.
         out: folder for the results, made and never written over.
         resize: fit images of another size instead of refusing them.
         fps: of videos, how many frames a second are taken; by default the file's own number.
@@ -36,13 +37,15 @@ def run(
     from mmgen.store import load_tokenizer
 
     loaded = load_tokenizer(tokenizer).to(pick_device(device))
-    codes = {"video": "videos", "audio": "sounds"}.get(loaded.spec.modality, "images")
+    codes = {"video": "videos", "audio": "sounds", "motion": "motions"}.get(loaded.spec.modality, "images")
     if codes == "videos":
         _videos(loaded, files, out, fps, frames)
     elif fps is not None or frames is not None:
         raise UserError(f"--fps and --frames are for videos, and tokenizer {tokenizer} codes {codes}; leave them out")
     elif codes == "sounds":
         _sounds(loaded, files, out)
+    elif codes == "motions":
+        _motions(loaded, files, out)
     else:
         _images(loaded, files, out, resize)
 
@@ -117,6 +120,35 @@ def _sounds(loaded: "Tokenizer", files: list[str], out: str) -> None:
         save_png(spectrogram_sheet([sound, decoded], rate, ["original", f"decoded from {amount}"], 1), picture)
         distance = mel_distance_db(sound, decoded, rate)
         print(f"{file}: mel_distance_db {distance:.2f}, {count / rate:.2f} s, {amount} -> {folder / name}, {picture}")
+
+
+def _motions(loaded: "Tokenizer", files: list[str], out: str) -> None:
+    import torch
+
+    from mmgen.cli.motions import open_motion
+    from mmgen.folders import new_folder
+    from mmgen.motion.distance import position_errors
+    from mmgen.motion.drawing import draw_motion
+    from mmgen.motion.features import features_to_joints
+    from mmgen.motion.files import write_npy
+    from mmgen.tokenizers import MotionTokenizer
+    from mmgen.video import write_gif
+
+    assert isinstance(loaded, MotionTokenizer)
+    motions = [open_motion(file, loaded.skeleton, loaded.fps) for file in files]  # all are read before one is written
+    names = unique_names(files, ".npy")
+    folder = new_folder(out)
+    for file, name, motion in zip(files, names, motions, strict=True):
+        frames = motion.shape[1]
+        tokens = loaded.encode(motion[None].to(next(loaded.parameters()).device))
+        decoded = loaded.decode(tokens, frames)[0].float().cpu()
+        pair, moving = features_to_joints(torch.stack([motion, decoded]).mT), folder / f"{Path(name).stem}.gif"
+        write_npy(pair[1], folder / name)
+        write_gif(draw_motion(pair), moving, loaded.fps)
+        errors = position_errors(decoded[None], motion[None])
+        told = ", ".join(f"{metric} {error.item():.1f}" for metric, error in errors.items())
+        amount = loaded.spec.with_frames(frames).amount
+        print(f"{file}: {told}, {frames / loaded.fps:.2f} s, {amount} -> {folder / name}, {moving}")
 
 
 def unique_names(files: list[str], suffix: str) -> list[str]:

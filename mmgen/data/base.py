@@ -1,7 +1,7 @@
 """The data module: a source as Lightning wants it, in an order that neither restarts nor numbers of devices change."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
@@ -21,13 +21,17 @@ from mmgen.text import Text
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokens import Tokens, TokenSpec
 
+if TYPE_CHECKING:
+    from mmgen.motion.skeleton import Skeleton
+
 _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
 
 class DataModule(L.LightningDataModule):
     """Batches of a source: `x` or `tokens` (`mmgen.tokens.Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64;
     `action` (B, T) int64 where clips have actions; of sounds `length` (B,) int64, the samples before the silence that
-    fills them up, and where they have transcripts `text` (B, L) int64.
+    fills them up, of motions the frames before the still pose that does; and where they have transcripts or captions
+    `text` (B, L) int64.
 
     Training reads an endless stream (`mmgen.data.stream`), so the trainer needs `max_steps`. The position of what has
     been trained on, not of what has been loaded ahead, travels in checkpoints: a resumed run goes on with the very next
@@ -93,6 +97,11 @@ class DataModule(L.LightningDataModule):
     def sample_rate(self) -> int | None:
         """Samples a second of a sound, in Hz; None where samples are no sounds."""
         return self.source.sample_rate
+
+    @property
+    def skeleton(self) -> "Skeleton | None":
+        """Of the people whose motions samples are; None where they are none."""
+        return self.source.skeleton
 
     @property
     def text(self) -> Text | None:
@@ -193,8 +202,8 @@ class DataModule(L.LightningDataModule):
         return slot_loader(samples, self.num_workers, slots=slots, size=batch)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Adds `tokens`, on the device: those stored, or x encoded by the frozen tokenizer. Of a sound those count that
-        hold some of its `length`.
+        """Adds `tokens`, on the device: those stored, or x encoded by the frozen tokenizer. Of a sound or a motion
+        those count that hold some of its `length`.
         """
         if "values" in batch:
             assert self.source.spec is not None
@@ -204,7 +213,7 @@ class DataModule(L.LightningDataModule):
             return batch
         x = batch["x"]
         if not self._range_checked:
-            _check_range(x)
+            _check_range(x, bounded=self.skeleton is None)
             self._range_checked = True
         if self.tokenizer is not None:
             if self._tokenizer_device != x.device:
@@ -259,12 +268,16 @@ def _check_fit(trainer: Any) -> None:
 
 
 def _token_lengths(batch: Batch, spec: TokenSpec) -> Tensor | None:
-    """(B,) int64 tokens that a sound's samples reach into; None where samples have one length all."""
+    """(B,) int64 tokens that a sound or a motion reaches into; None where samples have one length all."""
     return (batch["length"] + spec.stride - 1) // spec.stride if "length" in batch else None
 
 
-def _check_range(x: Tensor) -> None:
-    """Raises UserError unless x is float in [-1, 1]."""
+def _check_range(x: Tensor, bounded: bool) -> None:
+    """Raises UserError unless x is float in [-1, 1]; of motions, which are not bounded, unless x is finite."""
+    if not bounded:
+        if not x.is_floating_point() or not x.isfinite().all():
+            raise UserError("motions must be floats and finite, and the first batch is not: look for NaN in the data")
+        return
     low, high = x.min().item(), x.max().item()
     if not x.is_floating_point() or not -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING:
         found = f"{str(x.dtype).removeprefix('torch.')} from {low:g} to {high:g}"

@@ -10,6 +10,7 @@ import yaml
 from mmgen.data import sources
 from mmgen.data.sources import CachedTokensSource, Source
 from mmgen.errors import UserError, nearest
+from mmgen.members import find_member, require_no_members
 
 _KINDS: dict[str, type[Source]] = {
     name.removesuffix("Source"): kind
@@ -53,19 +54,22 @@ def open_source(text: str) -> Source:
 
     Args:
         text: data that needs no argument, by name: `digits`, `emoji`, `photos`, `moving_digits`, `atari`,
-            `espeak_speech` or `asterisk_prompts`; or a YAML file with a `data` section; or a run folder, for the data
-            it was trained on.
+            `espeak_speech`, `asterisk_prompts` or `mocap`; or a YAML file with a `data` section; or a run folder, for
+            the data it was trained on, or RUN/MEMBER of a run of several.
 
     Raises:
         UserError: none of these.
     """
     path = Path(text)
+    if (member := find_member(path)) is not None:
+        return build_source(member.config)
     file = path / "config.yaml" if path.is_dir() else path
     if file.is_file():
         try:
             config = yaml.safe_load(file.read_text())
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
+        require_no_members(config, file.parent)
         return build_source(config if isinstance(config, dict) else {})
     names = {data_word(name): name for name, kind in _KINDS.items() if not _needed(kind)}
     if text not in names:

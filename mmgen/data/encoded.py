@@ -7,7 +7,7 @@ from mmgen.tokens import TokenSpec
 
 
 def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
-    """The tokens of a source's samples. Clips and sounds may be longer or shorter than those the tokenizer was
+    """The tokens of a source's samples. Clips, sounds and motions may be longer or shorter than those the tokenizer was
     trained on.
 
     Args:
@@ -32,6 +32,12 @@ def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
         raise UserError(
             f"tokenizer {path} takes {_rate(rate)}, but the data has {_rate(source.sample_rate)}: set data.sample_rate,"
             " or choose a tokenizer that was trained at that rate"
+        )
+    fps = getattr(tokenizer, "fps", None)
+    if fps is not None and fps != source.fps:
+        raise UserError(
+            f"tokenizer {path} takes motions at {fps:g} frames a second, but the data has {source.fps or 0:g}: set"
+            " data.fps, or choose a tokenizer that was trained at that rate"
         )
     if source.actions and spec.stride > 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Lightning around the plain modules: two thin LightningModules, their optimiser, and the callbacks of a run.
+"""Lightning around the plain modules: thin LightningModules, their optimiser, and the callbacks of a run.
 
 Lightning takes seconds to import, so the modules are imported when they are first named.
 """
@@ -6,7 +6,11 @@ Lightning takes seconds to import, so the modules are imported when they are fir
 from importlib import import_module
 from typing import Any
 
-_MODULES = {"GeneratorModule": "generator_module", "TokenizerModule": "tokenizer_module"}
+_MODULES = {
+    "GeneratorModule": "generator_module",
+    "JointModule": "joint_module",
+    "TokenizerModule": "tokenizer_module",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -95,6 +95,7 @@ class GeneratorModule(L.LightningModule):
         if spec is None:
             raise UserError(
                 "a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data"
+                " (JointData goes with JointModule)"
             )
         self.generator = Generator(
             spec,
@@ -125,15 +126,26 @@ class GeneratorModule(L.LightningModule):
             "sample_rate": sample_rate,
         }
         if compile:
-            for block in backbone.blocks:
-                # In place: the state dict keeps its names. For any number of rows: a mixture's vary at every step.
-                block.compile(dynamic=True)
+            compile_blocks(backbone)
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Each training sample's loss, nats per token, by the mode that it was given to."""
+        draws = Draws(self.seed, batch["sample"], batch["epoch"])
+        given = self.generator.conditioning.drop(batch["label"], self._actions(batch), draws, self._text(batch))
+        return self.paradigm.losses(self.generator, self._tokens(batch), self.generator.conditioning(*given), draws)
+
+    def measures(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Every mode's mean loss over a batch, nats per token, always with the same corruption."""
+        draws, means = Draws(_VALIDATION_SEED, batch["sample"]), {}
+        for mode, paradigm in self.paradigm.modes().items():
+            condition = self.generator.conditioning(batch["label"], self._actions(batch), self._text(batch))
+            losses = paradigm.losses(self.generator, self._tokens(batch), condition, draws)
+            means[mode] = torch.cat(list(losses.values())).mean()
+        return means
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Mean loss over the batch, nats per token."""
-        draws = Draws(self.seed, batch["sample"], batch["epoch"])
-        given = self.generator.conditioning.drop(batch["label"], self._actions(batch), draws, self._text(batch))
-        losses = self.paradigm.losses(self.generator, self._tokens(batch), self.generator.conditioning(*given), draws)
+        losses = self.losses(batch)
         loss = torch.cat(list(losses.values())).mean()
         self.log_dict({f"train/{mode}": each.detach().mean() for mode, each in losses.items()})
         self.log("train/loss", loss.detach(), prog_bar=True)
@@ -148,14 +160,10 @@ class GeneratorModule(L.LightningModule):
         self._measure("test", batch)
 
     def _measure(self, stage: str, batch: dict[str, Any]) -> None:
-        draws, rows = Draws(_VALIDATION_SEED, batch["sample"]), len(batch["sample"])
-        means = []
-        for mode, paradigm in self.paradigm.modes().items():
-            condition = self.generator.conditioning(batch["label"], self._actions(batch), self._text(batch))
-            losses = paradigm.losses(self.generator, self._tokens(batch), condition, draws)
-            means.append(torch.cat(list(losses.values())).mean())
-            self.log(f"{stage}/{mode}", means[-1], batch_size=rows, sync_dist=True)
-        self.log(f"{stage}/loss", torch.stack(means).mean(), batch_size=rows, sync_dist=True, prog_bar=True)
+        means, rows = self.measures(batch), len(batch["sample"])
+        self.log_dict({f"{stage}/{mode}": mean for mode, mean in means.items()}, batch_size=rows, sync_dist=True)
+        loss = torch.stack(list(means.values())).mean()
+        self.log(f"{stage}/loss", loss, batch_size=rows, sync_dist=True, prog_bar=True)
 
     def _actions(self, batch: dict[str, Any]) -> Tensor | None:
         return batch["action"] if self.generator.actions else None
@@ -178,3 +186,11 @@ class GeneratorModule(L.LightningModule):
     def work(self, batch: dict[str, Any]) -> int:
         """Tokens in a batch."""
         return batch["tokens"].values.shape[:2].numel()
+
+
+def compile_blocks(backbone: Transformer) -> None:
+    """Compile a backbone's blocks in place, so that the state dict keeps its names, and for any number of rows, since a
+    mixture's vary at every step.
+    """
+    for block in backbone.blocks:
+        block.compile(dynamic=True)

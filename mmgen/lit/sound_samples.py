@@ -1,20 +1,18 @@
 """Held-out sounds, and what a run makes of them: a tokenizer of each sound, a generator of its text and its voice."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mmgen.conditioning import NO_CLASS
 from mmgen.context import held_out_clips
 from mmgen.data import DataModule
 from mmgen.data.sources import Batch
-from mmgen.draws import Draws
-from mmgen.edit import INFILL
 from mmgen.lit.generator_module import GeneratorModule
+from mmgen.lit.held_out import held_out_batch, made_of
 from mmgen.lit.tokenizer_module import TokenizerModule
-from mmgen.paradigms import Request, SampleOptions
+from mmgen.paradigms import SampleOptions
 from mmgen.spectrogram import spectrogram_sheet
 from mmgen.speech import decode_rows, without_silence
 from mmgen.tokenizers import Tokenizer
@@ -74,34 +72,16 @@ def sound_samples(
         options: of sampling.
     """
     assert isinstance(tokenizer, AudioTokenizer)
-    generator, rate = module.generator, tokenizer.sample_rate
-    held_out = held_out_clips(data.samples("val"), count)
-    batch: Batch = data.on_after_batch_transfer({key: value.to(module.device) for key, value in held_out.items()}, 0)
+    rate, batch = tokenizer.sample_rate, held_out_batch(module, data, count)
     tokens: Tokens = batch["tokens"]
     whole = decode_rows(tokenizer, tokens.values, tokens.lengths)
     truth = [without_silence(sound, rate, tokenizer.spec.stride)[None] for sound in whole]
-    number, told = torch.arange(count, device=module.device), _told(batch, data)
-    request = Request(
-        batch["label"] if generator.classes else torch.full_like(number, NO_CLASS),
-        Draws(0, number),
-        grid=tokens.grid,
-        text=batch["text"] if generator.text is not None else None,
-    )
-    for mode, paradigm in module.paradigm.modes().items():
-        asked = replace(request, known=tokens.values, keep=_outer(tokens)) if mode == INFILL else request
-        *_, last = paradigm.sample(generator, asked, options)
+    told = _told(batch, data)
+    for mode, last in made_of(module, batch, options):
         sounds = decode_rows(tokenizer, last.tokens, last.lengths)
         least = torch.zeros(tokenizer.spec.stride)  # one that ended at once
         made = [without_silence(sound if len(sound) else least, rate, len(least))[None] for sound in sounds]
         yield Heard(mode, told, truth, made, rate)
-
-
-def _outer(tokens: Tokens) -> Tensor:
-    """(B, N) bool: all but the middle third of each row."""
-    rows, count = tokens.values.shape[:2]
-    place = torch.arange(count, device=tokens.values.device)
-    lengths = torch.full((rows, 1), count, device=place.device) if tokens.lengths is None else tokens.lengths[:, None]
-    return (place < lengths // 3) | (place >= 2 * lengths // 3)
 
 
 def _lengths(batch: Batch, count: int) -> list[int]:

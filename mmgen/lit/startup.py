@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from mmgen.data.joint import JointData
 from mmgen.lit.averaging import EMA
+from mmgen.lit.joint_module import JointModule
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,27 @@ def parts(trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Part]:
     """
     averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)
     source = str(trainer.ckpt_path) if trainer.ckpt_path else "from scratch"
-    for name, outer in pl_module.named_children():
-        for part, module in outer.named_children():
-            if any(True for _ in (*module.parameters(), *module.buffers())):
-                yield _part(f"{name}.{part}", module, source, averaged)
+    for name, module in _named(pl_module):
+        if any(True for _ in (*module.parameters(), *module.buffers())):
+            yield _part(name, module, source, averaged)
     for name, (module, origin) in getattr(pl_module, "beside", {}).items():
         yield _part(name, module, origin or source, averaged=False)
-    tokenizer = trainer.datamodule.tokenizer
-    if tokenizer is not None:
-        yield _part("tokenizer", tokenizer, str(trainer.datamodule.tokenizer_path), averaged=False)
+    data = trainer.datamodule
+    for name, each in data.members.items() if isinstance(data, JointData) else [("", data)]:
+        if each.tokenizer is not None:
+            yield _part(f"{name} tokenizer".strip(), each.tokenizer, str(each.tokenizer_path), averaged=False)
+
+
+def _named(pl_module: L.LightningModule) -> Iterator[tuple[str, nn.Module]]:
+    """The parts by name; what the members of a joint run share, once."""
+    if not isinstance(pl_module, JointModule):
+        for name, outer in pl_module.named_children():
+            yield from ((f"{name}.{part}", module) for part, module in outer.named_children())
+        return
+    yield "backbone", pl_module.backbone
+    for name, member in pl_module.parts():
+        own = (each for each in member.generator.named_children() if each[1] is not pl_module.backbone)
+        yield from ((f"{name}.{part}", module) for part, module in own)
 
 
 def _part(name: str, module: nn.Module, source: str, averaged: bool) -> Part:

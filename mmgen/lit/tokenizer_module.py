@@ -9,11 +9,13 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from mmgen.data import DataModule
 from mmgen.errors import UserError
 from mmgen.lit.adversarial import Adversary
 from mmgen.lit.optim import adamw
 from mmgen.losses import Adversarial, Balance, Balancer, Perceptual, Spectral
-from mmgen.tokenizers import Reconstruction, Tokenizer
+from mmgen.motion.distance import position_errors
+from mmgen.tokenizers import MotionTokenizer, Reconstruction, Tokenizer
 
 
 class TokenizerModule(L.LightningModule):
@@ -22,7 +24,7 @@ class TokenizerModule(L.LightningModule):
     recipe names them.
 
     A clip of sound that was padded with silence to its length is reconstructed with that silence, which counts in all
-    losses.
+    losses; so does the standing still that fills up a motion, but not in the errors that are told of it.
 
     Args:
         tokenizer: encoder, quantizer and decoder.
@@ -83,6 +85,12 @@ class TokenizerModule(L.LightningModule):
             weights |= self.adversary.weights
         return weights
 
+    def on_fit_start(self) -> None:
+        """Lets the tokenizer adapt to the data, unless a checkpoint says how it did."""
+        data = self.trainer.datamodule
+        if isinstance(data, DataModule):
+            self.tokenizer.adapt(data.source)
+
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Weighted sum of the errors, of the bottleneck's losses and of the adversarial ones; with a balancer, a scalar
         that has the gradient of them balanced.
@@ -102,8 +110,8 @@ class TokenizerModule(L.LightningModule):
         return torch.stack([balanced, *made.losses.values()]).sum()
 
     def validation_step(self, batch: dict[str, Any], index: int) -> None:
-        """The same losses without the adversarial ones; and, but for sounds, of which it tells nothing, the mean over
-        samples of their peak signal-to-noise ratio.
+        """The same losses without the adversarial ones, and a mean over samples: of motions the errors of the joints,
+        of others the peak signal-to-noise ratio, but for sounds, of which it tells nothing.
         """
         self._measure("val", batch)
 
@@ -126,7 +134,10 @@ class TokenizerModule(L.LightningModule):
         errors, made, target = self._losses(batch["x"])
         parts = errors | made.losses
         figures = parts | {"loss": torch.stack(list(parts.values())).sum()}
-        if self.tokenizer.spec.modality != "audio":
+        if isinstance(self.tokenizer, MotionTokenizer):
+            each = position_errors(self.tokenizer.raw(made.x), batch["x"], batch.get("length"))
+            figures |= {name: error.mean() for name, error in each.items()}
+        elif self.tokenizer.spec.modality != "audio":
             figures["psnr_db"] = psnr_db(made.x, target).mean()
         named = {f"{stage}/{name}": each for name, each in figures.items()}
         self.log_dict(named, batch_size=len(target), sync_dist=True, prog_bar=False)

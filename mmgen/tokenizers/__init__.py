@@ -7,6 +7,7 @@ from mmgen.tokenizers.codec import SEANetCodec
 from mmgen.tokenizers.image import ConvImageTokenizer
 from mmgen.tokenizers.kl import KLImageTokenizer
 from mmgen.tokenizers.mel import MelTokenizer
+from mmgen.tokenizers.motion import MotionTokenizer
 from mmgen.tokenizers.pretrained import DiffusersTokenizer
 from mmgen.tokenizers.pretrained_audio import TransformersCodec
 from mmgen.tokenizers.stream import TokenizerStream
@@ -24,6 +25,7 @@ __all__ = [
     "GriffinLim",
     "KLImageTokenizer",
     "MelTokenizer",
+    "MotionTokenizer",
     "Reconstruction",
     "SEANetCodec",
     "TimedTokenizer",

@@ -51,9 +51,6 @@ class AudioStream(TokenizerStream):
 
     A tokenizer that looks ahead makes the tokens of a chunk when later ones have come, so that a chunk may have fewer
     tokens than its samples, or none; `finish` gives those that wait when no more is to come.
-
-    A chunk has any number of whole tokens. One that is no whole number of them, which silence fills up to encode it and
-    which is cropped when it is decoded, is the last of its direction: what came after it would have another clock.
     """
 
     def __init__(self, tokenizer: AudioTokenizer) -> None:
@@ -82,11 +79,9 @@ class AudioStream(TokenizerStream):
         """The body of `finish`, for so many sounds at once."""
 
     def check_length(self, direction: str, before: int | None, length: int) -> None:
-        stride = self._tokenizer.spec.stride
         if direction == "encodes" and self.finished:
             raise UserError("this stream encodes no more: it is finished")
-        if before is not None and before % stride:
-            raise UserError(f"this stream {direction} no more: it ended with {before} samples, no multiple of {stride}")
+        super().check_length(direction, before, length)
 
 
 def audio_spec(quantizer: Quantizer, samples: int, stride: int, sample_rate: int) -> TokenSpec:

@@ -1,6 +1,7 @@
 """What every tokenizer shares: its contract, and the checks that turn a wrong input into one clear line."""
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from mmgen.errors import UserError
 from mmgen.tokens import Tokens, TokenSpec
 
 if TYPE_CHECKING:
+    from mmgen.data.sources import Source
     from mmgen.tokenizers.stream import TokenizerStream
 
 _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
@@ -24,7 +26,7 @@ class Reconstruction:
     Args:
         x: (B, *sample_shape) reconstruction, not clamped, so that an excess still has a gradient.
         tokens: the codes between.
-        losses: the bottleneck's named scalars, already weighted.
+        losses: the bottleneck's named scalars, and the tokenizer's own, already weighted.
         target: what `x` reconstructs, of its shape, where that is not the samples themselves but what is made of them,
             such as a spectrogram; None for the samples.
     """
@@ -39,10 +41,10 @@ class Tokenizer(nn.Module, ABC):
     """Raw samples in [-1, 1] <-> Tokens.
 
     `decode(encode(x))` has x's shape and lies in [-1, 1]. Both are deterministic and leave the tokenizer as it was, in
-    training mode too: only `forward` trains.
+    training mode too: only `forward` trains. The features of a motion have units of their own, and any finite values.
 
-    Clips of video may have any number of frames and those of sound any number of samples, whatever `sample_shape` and
-    `spec.grid` say: those are of the clips that the tokenizer is trained on. See `TimedTokenizer`.
+    Clips of video and motions may have any number of frames and those of sound any number of samples, whatever
+    `sample_shape` and `spec.grid` say: those are of the clips that the tokenizer is trained on. See `TimedTokenizer`.
     """
 
     spec: TokenSpec
@@ -68,6 +70,13 @@ class Tokenizer(nn.Module, ABC):
         """
         raise UserError(f"{type(self).__name__} names no last layer, so its losses cannot be balanced by gradients")
 
+    def adapt(self, source: "Source") -> None:
+        """Takes from the data what is not learned by gradients, once, before training. As a rule there is nothing.
+
+        Raises:
+            UserError: data that it is not made for.
+        """
+
     def streaming(self) -> "TokenizerStream":
         """A coder of one batch of clips that arrive in chunks. Raises UserError where later frames change earlier
         tokens, or where there are no frames.
@@ -80,28 +89,31 @@ class Tokenizer(nn.Module, ABC):
         if unit is not None:
             wanted[1] = unit
         shape = ", ".join(map(str, wanted))
-        expected = f"{type(self).__name__} expects float samples of shape (batch, {shape}) in [-1, 1]"
+        bounded = self.spec.modality != "motion"
+        kind = "in [-1, 1]" if bounded else "without NaN or infinity"
+        expected = f"{type(self).__name__} expects float samples of shape (batch, {shape}) {kind}"
         if x.ndim != 1 + len(wanted) or any(n not in (m, unit) for n, m in zip(wanted, x.shape[1:], strict=True)):
             raise UserError(f"{expected}, got shape {tuple(x.shape)}")
         if not x.is_floating_point():
-            raise UserError(f"{expected}, got {x.dtype}; for 8-bit data use x / 127.5 - 1")
+            raise UserError(f"{expected}, got {x.dtype}{'; for 8-bit data use x / 127.5 - 1' if bounded else ''}")
         if not x.numel():
             raise UserError(f"{expected}, got {'an empty batch' if not len(x) else f'clips of no {unit}'}")
         low, high = torch.stack(torch.aminmax(x.detach())).tolist()  # one read of the device; NaN comes through
-        if not -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING:
+        limit = 1 + _ROUNDING if bounded else sys.float_info.max
+        if not -limit <= low <= high <= limit:
             raise UserError(f"{expected}, got values from {low:g} to {high:g}")
         return x
 
     def check_tokens(self, tokens: Tokens) -> Tensor:
         """The values of tokens, if their grid and what a position holds are this tokenizer's; clips of any number of
-        latents along time, and residual codes of sound of fewer levels too.
+        latents along time, and residual codes of sound and motion of fewer levels too.
         """
         name, spec, values = type(self).__name__, self.spec, tokens.values
         grid, timed = tuple(tokens.grid), spec.unit is not None
         if grid != tuple(spec.grid) and not (timed and grid[1:] == tuple(spec.grid[1:]) and grid[0] > 0):
             wanted = f"(latents, {spec.grid[1]}, {spec.grid[2]})" if timed else spec.grid
             raise UserError(f"{name} decodes a token grid of {wanted}, got {tokens.grid}")
-        levels = range(1, spec.levels + 1) if spec.modality == "audio" else [spec.levels]
+        levels = range(1, spec.levels + 1) if spec.fills_end else [spec.levels]
         inner = {"residual": [(n,) for n in levels], "continuous": [(spec.size,)]}.get(spec.kind, [()])
         if tuple(values.shape[2:]) not in inner:
             wide = [", ".join(map(str, ("batch", math.prod(grid), *each))) for each in inner]

@@ -20,7 +20,8 @@ class TokenizerStream(ABC):
     several streams may share it. Without gradient. A chunk that is refused leaves the stream as it was.
 
     A video's first chunk may have any number of frames, since its remainder comes first; each later one whole groups.
-    What holds of a sound, `AudioStream` says.
+    A chunk of a sound or a motion that is no whole number of tokens, which is filled up to encode it and cropped when
+    it is decoded, is the last of its direction: what came after it would have another clock.
 
     Args:
         tokenizer: whose spec and checks apply.
@@ -92,8 +93,12 @@ class TokenizerStream(ABC):
             before: frames of the last chunk; None if this is the first.
             length: frames of this one.
         """
-        stride = self._tokenizer.spec.stride
-        if before is not None and length % stride:
+        spec, stride = self._tokenizer.spec, self._tokenizer.spec.stride
+        if spec.fills_end:
+            if before is not None and before % stride:
+                ended = f"it ended with {before} {spec.unit}, no multiple of {stride}"
+                raise UserError(f"this stream {direction} no more: {ended}")
+        elif before is not None and length % stride:
             what = f"multiples of {stride} frames" if direction == "encodes" else f"{stride} frames a latent"
             raise UserError(f"after its first chunk a stream {direction} {what}, got {length} frames")
 

@@ -17,12 +17,15 @@ TOKENIZERS = sorted((ROOT / "tokenizers").glob("*/config.yaml"))
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*/config.yaml"))
 FRAGMENTS = sorted((ROOT / "configs").glob("*/*.yaml"))
 STEP = [
-    "--data.global_batch_size=4",
     "--trainer.max_steps=1",
     "--trainer.val_check_interval=1",
     "--trainer.limit_val_batches=1",
 ]
 SMALL = ["--model.backbone.dim=16", "--model.backbone.heads=2", "--model.backbone.depth=1"]
+
+
+def data_of(recipe):
+    return yaml.safe_load(recipe.read_text())["data"]
 
 
 def name_of(path):
@@ -49,15 +52,14 @@ LIGHTER = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """recipe -> options that put a few fake samples, of the real format, in place of its data."""
+    """data section -> options that put a few fake samples, of the real format, in place of its data."""
     made = {}
 
-    def options(recipe):
-        section = yaml.safe_load(recipe.read_text())["data"]
+    def options(section):
         kind = getattr(mmgen.data, section["class_path"])
         if kind not in made:
             made[kind] = kind.make_fake(tmp_path_factory.mktemp(kind.__name__))
-        here = [f"--data.{name}={value}" for name, value in made[kind].items()]
+        here = [f"--data.{name}={value}" for name, value in ({"global_batch_size": 4} | made[kind]).items()]
         here += [f"--data.{name}=null" for name in section["init_args"] if name.endswith("_list")]
         return here + (["--data.num_workers=0"] if section["init_args"].get("num_workers") else [])
 
@@ -66,11 +68,11 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory, data):
-    """experiment -> a tokenizer that yields what its own one would, as good as untrained."""
+    """data section -> a tokenizer that yields what its own one would, as good as untrained."""
     made = {}
 
-    def folder(recipe):
-        name = yaml.safe_load(recipe.read_text())["data"]["init_args"]["tokenizer"].rpartition("/")[2]
+    def folder(section):
+        name = section["init_args"]["tokenizer"].rpartition("/")[2]
         if name not in made:
             where = tmp_path_factory.mktemp("tokenizers") / name
             made[name] = _autoencoder(where) if name == "imagenet_kl" else _trained(where, data)
@@ -81,7 +83,8 @@ def tokenizer(tmp_path_factory, data):
 
 def _trained(run, data):
     recipe = ROOT / "tokenizers" / run.name / "config.yaml"
-    return fit(run, f"--config={recipe}", *data(recipe), *STEP, *LIGHTER.get(run.name, ["--model.tokenizer.width=8"]))
+    lighter = LIGHTER.get(run.name, ["--model.tokenizer.width=8"])
+    return fit(run, f"--config={recipe}", *data(data_of(recipe)), *STEP, *lighter)
 
 
 def _autoencoder(out):
@@ -119,7 +122,8 @@ def test_a_recipe_dumps(recipe, capsys):
 
 @pytest.mark.parametrize("recipe", TOKENIZERS, ids=name_of)
 def test_a_tokenizer_recipe_trains_and_loads(recipe, data, tmp_path):
-    run = fit(tmp_path / "run", f"--config={recipe}", *data(recipe), *STEP, *LIGHTER.get(recipe.parent.name, []))
+    lighter = LIGHTER.get(recipe.parent.name, [])
+    run = fit(tmp_path / "run", f"--config={recipe}", *data(data_of(recipe)), *STEP, *lighter)
     samples = next(build_source(Saved.read(run).config).samples("val").batches(2))["x"]
     tokenizer = load_tokenizer(run)
     tokens = tokenizer.encode(samples)
@@ -130,16 +134,21 @@ def test_a_tokenizer_recipe_trains_and_loads(recipe, data, tmp_path):
 
 @pytest.mark.parametrize("recipe", EXPERIMENTS, ids=name_of)
 def test_an_experiment_trains_resumes_and_samples_in_every_mode(recipe, data, tokenizer, tmp_path):
-    options = [f"--config={recipe}", *data(recipe), *STEP, *SMALL, f"--data.tokenizer={tokenizer(recipe)}"]
+    sections = data_of(recipe)["init_args"].get("members") or {"": data_of(recipe)}  # of a joint run, each member's
+    options = [f"--config={recipe}", *STEP, *SMALL]
+    for member, section in sections.items():
+        own = [*data(section), f"--data.tokenizer={tokenizer(section)}"]
+        options += [option.replace("--data.", f"--data.members.{member}.") if member else option for option in own]
     run = fit(tmp_path / "run", *options)
     fit(run, *options, "--trainer.max_steps=2", "--ckpt_path=last")
-    loaded = load_generator(run)
-    assert loaded.step == 2
-    said = ["--text=one"] if loaded.generator.text else []
-    for mode in loaded.paradigm.modes():
-        out, common = tmp_path / mode, ["--mode", mode, "--num=1", "--steps=1", "--device=cpu"]
-        assert main(["sample", str(run), *common, *said, "--out", str(out)]) == 0
-        assert (out / ("sheet.png" if loaded.spec.modality == "video" else "grid.png")).is_file()
+    for member in sections:
+        loaded = load_generator(run / member)
+        assert loaded.step == 2
+        said = ["--text=one"] if loaded.generator.text else []
+        for mode in loaded.paradigm.modes():
+            out, common = tmp_path / f"{member}{mode}", ["--mode", mode, "--num=1", "--steps=1", "--device=cpu"]
+            assert main(["sample", str(run / member), *common, *said, "--out", str(out)]) == 0
+            assert (out / ("sheet.png" if loaded.spec.modality == "video" else "grid.png")).is_file()
 
 
 def test_the_digit_generators_share_one_budget():

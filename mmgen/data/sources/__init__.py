@@ -10,7 +10,9 @@ from mmgen.data.sources.base import Batch, Samples, Source, SplitName
 from mmgen.data.sources.digits import DigitsSource
 from mmgen.data.sources.emoji import EmojiSource
 from mmgen.data.sources.espeak_speech import EspeakSpeechSource
+from mmgen.data.sources.humanml3d import HumanML3DSource
 from mmgen.data.sources.image_folder import ImageFolderSource
+from mmgen.data.sources.mocap import MocapSource
 from mmgen.data.sources.moving_digits import MovingDigitsSource
 from mmgen.data.sources.photos import PhotosSource
 from mmgen.data.sources.speech_folder import SpeechFolderSource
@@ -25,7 +27,9 @@ __all__ = [
     "DigitsSource",
     "EmojiSource",
     "EspeakSpeechSource",
+    "HumanML3DSource",
     "ImageFolderSource",
+    "MocapSource",
     "MovingDigitsSource",
     "PhotosSource",
     "Samples",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch.utils.data import Dataset
 from mmgen.errors import UserError
 from mmgen.text import Text
 from mmgen.tokens import TokenSpec
+
+if TYPE_CHECKING:
+    from mmgen.motion.skeleton import Skeleton
 
 Batch = dict[str, Any]
 """Names to tensors whose first axis is the batch."""
@@ -26,7 +29,9 @@ class Samples(Dataset[Batch], ABC):
     A batch holds `x` (b, *sample_shape) float32 in [-1, 1] (or `values`, tokens as stored, where a source is of
     tokens), `label` (b,) int64, and `sample` (b,) int64: the sample's number in the whole data set, which no other
     sample of either split has. Sounds are (1, T) with silence at the end, and have a `length` (b,) int64, the samples
-    before that; those with a transcript have a `text` (b, L) int64 too, as `Source.text` encodes it.
+    before that. Motions are (D, T), features of any range (`mmgen.motion.features`) with a still pose at the end, and
+    have a `length`, the frames before that. Those with a transcript or a caption have a `text` (b, L) int64 too, as
+    `Source.text` encodes it.
     """
 
     @abstractmethod
@@ -48,7 +53,7 @@ class Samples(Dataset[Batch], ABC):
         return self.take(index)
 
     def texts(self, index: Tensor) -> list[str]:
-        """What is said in the samples at index (b,) int64, in words.
+        """What is said or done in the samples at index (b,) int64, in words.
 
         Raises:
             UserError: they have no transcripts.
@@ -78,6 +83,7 @@ class Source(ABC):
         action_names: one name an action; empty when clips are of no world that is acted in.
         sample_rate: samples a second of a sound, in Hz; None where samples are no sounds.
         text: the alphabet and the longest of the texts that batches hold; None where they hold none.
+        skeleton: of the people whose motions samples are; None where they are none.
     """
 
     class_names: list[str]
@@ -88,6 +94,7 @@ class Source(ABC):
     action_names: Sequence[str] = ()
     sample_rate: int | None = None
     text: Text | None = None
+    skeleton: "Skeleton | None" = None
 
     @property
     def actions(self) -> int:
@@ -106,6 +113,15 @@ class Source(ABC):
         Raises:
             UserError: the data is missing or damaged, with the file's name.
         """
+
+    def statistics(self) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation (D,) float32 of a motion's features over the training split, the latter averaged
+        over each group of them (`mmgen.motion.features.feature_slices`); None where samples are no motions.
+
+        Raises:
+            UserError: as `samples`.
+        """
+        return None
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Meta:
         sample_shape: of the raw samples.
         fps: frames a second of the raw clips; None where they are no clips.
         action_names: a name an action; empty where there are none, and then shards hold no column of them.
-        sample_rate: samples a second of a sound; None where samples are no sounds, and then shards hold no lengths.
+        sample_rate: samples a second of a sound; None where samples are no sounds.
         text: of the raw samples; None where they have none, and then shards hold none.
         data: the `data` section of a config that leads to the raw samples; None where there are none.
         tokenizer: path of the run or export that encoded them, relative to the folder; None where there is none.
@@ -80,8 +80,9 @@ class Meta:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of what a shard holds."""
-        held = {"action": self.action_names, "length": self.sample_rate, "text": self.text}
+        """The names of what a shard holds; lengths are held of sounds and of motions."""
+        lengths = self.sample_rate is not None or self.spec.modality == "motion"
+        held = {"action": self.action_names, "length": lengths, "text": self.text}
         return ("values", *(name for name in COLUMNS if held.get(name, True)))
 
     def counts(self) -> dict[str, int]:

@@ -112,7 +112,9 @@ class CachedTokensSource(Source):
             shape = (spec.length, spec.levels) if spec.kind == "residual" else (spec.length,)
             values = draws.uniform("fake tokens", *shape) * spec.alphabet
         columns = {"values": values.to(storage_type(spec)), "label": number % classes, "sample": number}
-        video, frames = spec.modality == "video", spec.frames(spec.grid[0])
+        video, motion, frames = spec.modality == "video", spec.modality == "motion", spec.frames(spec.grid[0])
+        if motion:
+            columns["length"] = torch.full((samples,), frames)
         if actions:
             columns["action"] = (draws.uniform("fake actions", frames) * actions).long()
             columns["action"][:, 0] = NO_ACTION
@@ -120,8 +122,8 @@ class CachedTokensSource(Source):
         meta = Meta(
             spec,
             class_names=[str(label) for label in range(classes)],
-            sample_shape=(1, frames, 28, 28) if video else (1, 28, 28),
-            fps=10.0 if video else None,
+            sample_shape=(1, frames, 28, 28) if video else (263, frames) if motion else (1, 28, 28),
+            fps=10.0 if video else 20.0 if motion else None,
             action_names=[f"action {action}" for action in range(actions)],
         )
         shards = {split: [{name: column[rows] for name, column in columns.items()}] for split, rows in chosen.items()}
