@@ -37,14 +37,19 @@ class Context:
 
 
 def held_out_clips(samples: Samples, count: int) -> Batch:
-    """`count` samples from all over a split, all different ones as far as there are so many; the i-th always the same.
+    """`count` samples from all over a split, as `all_over` chooses them."""
+    return samples.take(all_over(len(samples), count))
+
+
+def all_over(size: int, count: int) -> Tensor:
+    """(count,) int64 numbers of samples from all over a split of so many, all different ones as far as there are so
+    many; the i-th always the same.
 
     Data may be ordered by class, so the steps are wide: about the golden ratio of the split, and without a common
     factor with its size, so that none comes twice before all have come once.
     """
-    size = len(samples)
     step = next(step for step in count_up(round(_GOLDEN * size)) if math.gcd(step, size) == 1)
-    return samples.take(torch.arange(count) * step % size)
+    return torch.arange(count) * step % size
 
 
 def held_out_context(loaded: Loaded, count: int, frames: int) -> Context:

@@ -62,10 +62,28 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "dnsmos": "higher",
     "dnsmos_real": "neither",
     "mpjpe_mm": "lower",
+    "root_mm": "lower",
     "label_accuracy": "higher",
-    "r_precision": "higher",
+    "label_accuracy_real": "neither",
+    "fid_real": "neither",
     "diversity": "neither",
+    "diversity_real": "neither",
+    "multimodality": "neither",
+    "multimodality_real": "neither",
+    "r_precision_1": "higher",
+    "r_precision_2": "higher",
+    "r_precision_3": "higher",
+    "r_precision_1_real": "neither",
+    "r_precision_2_real": "neither",
+    "r_precision_3_real": "neither",
+    "matching_score": "lower",
+    "matching_score_real": "neither",
     "foot_skate": "lower",
+    "foot_skate_real": "neither",
+    "jerk": "neither",
+    "jerk_real": "neither",
+    "inbetween_mm": "lower",
+    "inbetween_linear_mm": "neither",
     "latency_ms": "lower",
     "streaming_error": "lower",
     "real_time_factor": "lower",
@@ -80,8 +98,11 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
 """Every name that a figure may have, in the order of cards, and which way is better."""
 
 ON_FEATURES = (
-    "rfid", "rfd", "rfvd", "fid", "fd", "kid", "precision", "recall", "class_accuracy", "fvd", "drift",
+    "rfid", "rfd", "rfvd", "fid_real", "fid", "fd", "kid", "precision", "recall", "class_accuracy", "fvd", "drift",
     "wer_codec", "wer_edited", "wer_floor", "wer", "cer", "speaker_similarity_real", "speaker_similarity",
+    "label_accuracy_real", "label_accuracy", "diversity_real", "diversity", "multimodality_real", "multimodality",
+    "r_precision_1_real", "r_precision_2_real", "r_precision_3_real", "r_precision_1", "r_precision_2", "r_precision_3",
+    "matching_score_real", "matching_score",
 )  # fmt: skip
 """Metrics that depend on a network that looks at the samples, or listens to them. Their full names end in its name:
 `fid_digits_cnn`, `wer_whisper_tiny_en`. A name that begins with another stands before it.

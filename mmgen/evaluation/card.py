@@ -211,6 +211,8 @@ def _plain(name: str, value: Any) -> str:
         data = f"{value['data']} {value.get('split', '')}".strip()
         if "sample_rate" in value:
             kind, content = f"clips of {value['seconds']:g} s at {value['sample_rate']:,} Hz", "samples"
+        elif "fps" in value:
+            kind, content = f"motions of {value['frames']} frames at {value['fps']:g} a second", "features"
         else:
             kind, content = f"clips of {value['frames']} frames" if "frames" in value else "images", "pixels"
         return f"{value['count']:,} {kind} of {data}, SHA-256 of their {content} {value['sha256']}"

@@ -4,31 +4,22 @@ It never sees a held-out digit while it trains, and nothing of the generators en
 KID, precision and recall compare; its classes tell whether a conditional sample shows what was asked for.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mmgen.data.sources import DigitsSource, Samples
 from mmgen.draws import Draws
-from mmgen.errors import UserError
+from mmgen.evaluation.kept import Kept
 from mmgen.evaluation.lent import seeded, threads
-from mmgen.results import write_json
 
 FOLDER = Path("runs/classifier-digits")
 SHAPE = (1, 28, 28)
-
-_WEIGHTS = "model.safetensors"
-_ABOUT = "classifier.json"
 
 
 @dataclass(frozen=True)
@@ -119,15 +110,13 @@ def digits_classifier(folder: str | Path = FOLDER, progress: bool = True) -> Cla
     Raises:
         UserError: the folder cannot be written to, or the digits are missing.
     """
-    folder, recipe = Path(folder), Recipe()
-    kept = _read(folder, recipe)
-    if kept is not None:
-        return kept
-    try:  # before the work, not after it
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _ABOUT).unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"the classifier's folder {folder} cannot be written: {error.strerror}") from None
+    recipe = Recipe()
+    kept, classifier = Kept(Path(folder), "classifier.json", {"recipe": asdict(recipe)}), Classifier(recipe)
+    about = kept.read(classifier)
+    if about is not None:
+        classifier.accuracy = about["accuracy"]
+        return classifier.eval().requires_grad_(False)
+    kept.prepare()
     digits, started = DigitsSource(), time.perf_counter()
     training, held_out = digits.samples("train"), digits.samples("val")
     if progress:
@@ -138,7 +127,8 @@ def digits_classifier(folder: str | Path = FOLDER, progress: bool = True) -> Cla
     else:
         classifier = train(recipe, training)
     classifier.accuracy = accuracy(classifier, held_out)
-    _write(folder, classifier, len(held_out), time.perf_counter() - started)
+    seconds = round(time.perf_counter() - started, 2)
+    kept.write(classifier, accuracy=classifier.accuracy, held_out=len(held_out), seconds=seconds)
     return classifier
 
 
@@ -195,35 +185,3 @@ def accuracy(classifier: Classifier, samples: Samples) -> float:
 def _convolution(channels_in: int, channels_out: int, stride: int = 1) -> list[nn.Module]:
     convolution = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU()]
-
-
-def _write(folder: Path, classifier: Classifier, held_out: int, seconds: float) -> None:
-    weights = save(classifier.state_dict())
-    about = {
-        "recipe": asdict(classifier.recipe),
-        "accuracy": classifier.accuracy,
-        "held_out": held_out,
-        "seconds": round(seconds, 2),
-        "torch": torch.__version__,
-        "sha256": hashlib.sha256(weights).hexdigest(),
-    }
-    try:
-        (folder / _WEIGHTS).write_bytes(weights)
-    except OSError as error:
-        raise UserError(f"{folder / _WEIGHTS} cannot be written: {error.strerror}") from None
-    write_json(folder / _ABOUT, about)  # last, with the checksum: half a classifier is none
-
-
-def _read(folder: Path, recipe: Recipe) -> Classifier | None:
-    """The kept classifier; None where there is none, a damaged one, or one of another recipe."""
-    try:
-        about: dict[str, Any] = json.loads((folder / _ABOUT).read_text())
-        weights = (folder / _WEIGHTS).read_bytes()
-        if about["recipe"] != asdict(recipe) or about["sha256"] != hashlib.sha256(weights).hexdigest():
-            return None
-        classifier = Classifier(recipe)
-        classifier.load_state_dict(load(weights))
-        classifier.accuracy = float(about["accuracy"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
-        return None
-    return classifier.eval().requires_grad_(False)

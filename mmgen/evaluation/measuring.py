@@ -1,6 +1,7 @@
 """One call of `mmgen evaluate`: its options, what it compares with, and how figures of all kinds become rows."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -9,16 +10,19 @@ from mmgen.errors import UserError
 from mmgen.evaluation.extractors import Extractor
 from mmgen.evaluation.reference import Reference
 from mmgen.paradigms import SampleOptions
-from mmgen.results import base_metric
+from mmgen.results import base_metric, metric_name
 
 Rows = list[tuple[dict[str, Any], dict[str, float]]]
 """Pairs of what some figures have in common (fields of `mmgen.results.Figure`) and their values by base name."""
 
-IMAGES, CLIPS, SENTENCES = 1000, 100, 100
+IMAGES, CLIPS, SENTENCES, MOTIONS = 1000, 100, 100, 100
 """How many samples a mode draws by default: `--num`."""
 
-IMAGES_AT_ONCE, CLIPS_AT_ONCE, SENTENCES_AT_ONCE = 100, 16, 16
+IMAGES_AT_ONCE, CLIPS_AT_ONCE, SENTENCES_AT_ONCE, MOTIONS_AT_ONCE = 100, 16, 16, 16
 """How many are in memory together by default: `--batch`."""
+
+OF_PICTURES = ("npz", "codecs", "reference", "extractor", "weights", "likelihood")
+"""Options that only concern images and clips."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,51 @@ class Call:
         for name in names:
             if self.arguments[name] != self.unset[name]:
                 raise UserError(f"--{name} is {why}; leave it out")
+
+
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """A figure, and what is to be said of it alone.
+
+    Args:
+        metric: base name.
+        value: of it.
+        network: name of the network that looked or listened; None where none did.
+        protocol: what is to be said of this one beside what all have.
+    """
+
+    metric: str
+    value: float
+    network: str | None = None
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Full metric name."""
+        return metric_name(self.metric, self.network)
+
+
+def noted_rows(
+    figures: Sequence[Noted], reference: Reference, common: dict[str, Any], precision: str, of: str, **protocol: Any
+) -> Rows:
+    """A row a figure, each with its own protocol.
+
+    Args:
+        figures: of sounds or motions.
+        reference: the real ones.
+        common: fields of a figure.
+        precision: of the network that made the samples.
+        of: what was measured, such as `float32 sounds`.
+        protocol: what else is to be said of how all were measured.
+    """
+    how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
+    how |= {"dtype": f"{precision} network, {of}"} | protocol
+    about = {"reference": reference.about()}
+    rows: Rows = []
+    for each in figures:
+        network = {} if each.network is None else {"extractor": each.network}
+        rows.append((common | network | {"protocol": how | each.protocol | about}, {each.metric: each.value}))
+    return rows
 
 
 def figure_rows(

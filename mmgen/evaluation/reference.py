@@ -1,13 +1,14 @@
-"""The real images, clips or sounds that others are compared with, and the words by which anybody can tell whether they
-are the same.
+"""The real images, clips, sounds or motions that others are compared with, and the words by which anybody can tell
+whether they are the same.
 """
 
 import hashlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from einops import rearrange
 from torch import Tensor
 
@@ -21,13 +22,14 @@ class Reference(Samples):
     """Samples with their name and the hash of their content, which is taken while they are first read through.
 
     Args:
-        samples: real images, clips or sounds.
+        samples: real images, clips, sounds or motions.
         data: their name; with the split it is what a figure's `data` says.
         split: `val`; empty for a file.
         crop: how they were cut to size.
         shape: of one of them.
         classes: how many they have; 0 where that is unknown or none.
         sample_rate: of sounds, in Hz; None where they are none.
+        motion_fps: frames a second of motions; None where they are none.
     """
 
     def __init__(
@@ -39,17 +41,22 @@ class Reference(Samples):
         shape: tuple[int, ...],
         classes: int = 0,
         sample_rate: int | None = None,
+        motion_fps: float | None = None,
     ) -> None:
         self.samples, self.data, self.split, self.crop = samples, data, split, crop
-        self.sample_shape, self.classes, self.sample_rate = tuple(shape), classes, sample_rate
+        self.sample_shape, self.classes = tuple(shape), classes
+        self.sample_rate, self.motion_fps = sample_rate, motion_fps
         self._hash: str | None = None
 
     @classmethod
     def held_out(cls, source: Source, count: int | None = None) -> "Reference":
         """The held-out samples of a source; the first `count` of them, or all if there are fewer."""
         name, samples = data_name(source), source.samples("val")
-        samples = samples if count is None or count >= len(samples) else _First(samples, count)
-        return cls(samples, name, "val", source.crop, source.sample_shape, source.classes, source.sample_rate)
+        samples = samples if count is None or count >= len(samples) else Chosen(samples, torch.arange(count))
+        motion_fps = None if source.skeleton is None else source.fps
+        return cls(
+            samples, name, "val", source.crop, source.sample_shape, source.classes, source.sample_rate, motion_fps
+        )
 
     @classmethod
     def read(cls, file: str | Path, shape: tuple[int, ...] | None = None) -> "Reference":
@@ -76,7 +83,7 @@ class Reference(Samples):
         if self._hash is not None:
             yield from self.samples.batches(size)
             return
-        content, stored = hashlib.sha256(), to_uint8 if self.sample_rate is None else to_int16
+        content, stored = hashlib.sha256(), self._stored
         for batch in self.samples.batches(size):
             content.update(rearrange(stored(batch["x"]), "n c ... -> n ... c").contiguous().numpy().tobytes())
             yield batch
@@ -85,7 +92,8 @@ class Reference(Samples):
     @property
     def hash(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of all pixels, bytes in the order (N, H, W, C), of clips
-        (N, T, H, W, C); of sounds, of 16-bit samples (N, T), with the silence that fills them up.
+        (N, T, H, W, C); of sounds, of 16-bit samples (N, T), with the silence that fills them up; of motions, of
+        features in thousandths as 32-bit numbers (N, T, D), with the frames that fill them up.
         """
         if self._hash is None:
             for _ in self.batches(100):
@@ -93,38 +101,55 @@ class Reference(Samples):
         assert self._hash is not None
         return self._hash
 
+    @property
+    def _stored(self) -> Callable[[Tensor], Tensor]:
+        """What makes of samples the numbers that a file would keep."""
+        if self.motion_fps is not None:
+            return lambda features: (1000 * features).round().to(torch.int32)
+        return to_uint8 if self.sample_rate is None else to_int16
+
     def about(self) -> dict[str, Any]:
         """What a protocol says of it."""
         split = {"split": self.split} if self.split else {}
         more: dict[str, Any] = {"frames": self.sample_shape[1]} if len(self.sample_shape) == 4 else {}
         if self.sample_rate is not None:
             more = {"seconds": self.sample_shape[1] / self.sample_rate, "sample_rate": self.sample_rate}
+        if self.motion_fps is not None:
+            more = {"frames": self.sample_shape[1], "fps": self.motion_fps}
         return {"data": self.data, **split, "count": len(self), **more, "sha256": self.hash}
 
 
-class _First(Samples):
-    """The first samples of others."""
+class Chosen(Samples):
+    """Some samples of others.
 
-    def __init__(self, samples: Samples, count: int) -> None:
-        self.samples, self.count = samples, count
+    Args:
+        samples: the others.
+        index: (n,) int64, which ones.
+    """
+
+    def __init__(self, samples: Samples, index: Tensor) -> None:
+        self.samples, self.index = samples, index
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.index)
 
     def take(self, index: Tensor) -> Batch:
-        return self.samples.take(index)
+        return self.samples.take(self.index[index])
 
     def texts(self, index: Tensor) -> list[str]:
-        return self.samples.texts(index)
+        return self.samples.texts(self.index[index])
 
 
 def data_name(source: Source) -> str:
     """`digits`, with what differs from the default data."""
     about = source.describe()
-    defaults = inspect.signature(type(source)).parameters
+    parameters = inspect.signature(type(source)).parameters.items()
+    defaults = {
+        name: list(each.default) if isinstance(each.default, tuple) else each.default for name, each in parameters
+    }
     changed = [
         f" {name}={value}"
         for name, value in about.get("init_args", {}).items()
-        if value is not None and not (name in defaults and str(defaults[name].default) == str(value))
+        if value is not None and not (name in defaults and str(defaults[name]) == str(value))
     ]
     return f"{about['class_path'].rsplit('.', 1)[-1].lower()}{''.join(changed)}"

@@ -1,5 +1,6 @@
 """What `mmgen evaluate` measures of a tokenizer, a generator, or a file of samples: figures, each with the words that
-say how it was measured. Of clips: see `mmgen.evaluation.video_rows`; of speech: `mmgen.evaluation.speech_rows`.
+say how it was measured. Of clips: see `mmgen.evaluation.video_rows`; of speech: `mmgen.evaluation.speech_rows`; of
+motions: `mmgen.evaluation.motion_rows`.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from mmgen.evaluation.measuring import (
     figure_rows,
     precision_of,
 )
+from mmgen.evaluation.motion_rows import MotionMeasuring
 from mmgen.evaluation.npz import read_npz, write_npz
 from mmgen.evaluation.reference import Reference
 from mmgen.evaluation.speech_rows import SpeechMeasuring
@@ -39,6 +41,7 @@ from mmgen.sampling import require_tokenizer
 from mmgen.store import Saved, load_generator, load_tokenizer
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.audio import AudioTokenizer
+from mmgen.tokenizers.motion import MotionTokenizer
 
 OF_CLIPS = ("context", "frames", "rollout")
 """Options that only concern clips."""
@@ -50,11 +53,11 @@ OF_SPEECH = ("wer", "recogniser")
 @dataclass(frozen=True)
 class Measuring(Call):
     """One call of the command, on images; what is of clips goes on to `VideoMeasuring`, of speech to
-    `SpeechMeasuring`.
+    `SpeechMeasuring`, of motions to `MotionMeasuring`.
     """
 
     def tokenizer(self, saved: Saved) -> tuple[Rows, Reference]:
-        """What a tokenizer keeps of held-out images, clips, or speech.
+        """What a tokenizer keeps of held-out images, clips, speech, or motions.
 
         Raises:
             UserError: as the parts do, before anything is measured.
@@ -65,6 +68,9 @@ class Measuring(Call):
             self.refuse(f"for clips, and {saved.path} is of speech", *OF_CLIPS)
             return self._speech().tokenizer(saved, tokenizer)
         self.refuse(f"for speech, and {saved.path} is of none", *OF_SPEECH)
+        if isinstance(tokenizer, MotionTokenizer):
+            self.refuse(f"for clips, and {saved.path} is of motions", *OF_CLIPS)
+            return self._motion().tokenizer(saved, tokenizer)
         if _of_clips(tokenizer):
             return self._video().tokenizer(saved, tokenizer)
         self.refuse(f"for generators and for tokenizers of clips, and {saved.path} is neither", "num")
@@ -85,7 +91,8 @@ class Measuring(Call):
         return rows, reference
 
     def generator(self, saved: Saved) -> tuple[Rows, Reference]:
-        """Samples of a generator in each of its modes, or in the chosen one, beside held-out images, clips, or speech.
+        """Samples of a generator in each of its modes, or in the chosen one, beside held-out images, clips, speech, or
+        motions.
 
         Raises:
             UserError: as the parts do, before anything is sampled.
@@ -99,6 +106,9 @@ class Measuring(Call):
             self.refuse(f"for clips, and {saved.path} is of speech", *OF_CLIPS)
             return self._speech().generator(saved, loaded, options)
         self.refuse(f"for speech, and {saved.path} is of none", *OF_SPEECH)
+        if loaded.spec.modality == "motion":
+            self.refuse(f"for clips, and {saved.path} is of motions", *OF_CLIPS)
+            return self._motion().generator(saved, loaded, options)
         if _of_clips(require_tokenizer(loaded)):
             return self._video().generator(saved, loaded, options)
         self.refuse(f"for clips, and {saved.path} is of images", *OF_CLIPS)
@@ -150,6 +160,9 @@ class Measuring(Call):
 
     def _speech(self) -> SpeechMeasuring:
         return SpeechMeasuring(self.arguments, self.unset, self.device)
+
+    def _motion(self) -> MotionMeasuring:
+        return MotionMeasuring(self.arguments, self.unset, self.device)
 
     def _extractor(self, reference: Reference) -> Extractor:
         """The chosen network, or the usual one, and a word on how far it can be trusted."""

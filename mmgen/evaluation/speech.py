@@ -6,7 +6,6 @@ for nothing, and how many count is told.
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from mmgen.audio import resample
 from mmgen.errors import UserError
+from mmgen.evaluation.measuring import Noted
 from mmgen.remember import remember
-from mmgen.results import metric_name
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
 """Sounds as they were made, and as they should be."""
@@ -29,27 +28,8 @@ WORST_PESQ = 1.0
 _MEL_WINDOW, _MEL_BANDS, _MEL_FLOOR = 0.064, 80, 1e-4  # seconds; bands; magnitude below which all is silence
 _MEL = f"L1 of log10 mel magnitudes: {_MEL_BANDS} bands, Hann windows of 64 ms every 16 ms, floor {_MEL_FLOOR:g}"
 
-
-@dataclass(frozen=True, eq=False)
-class SpeechFigure:
-    """A figure of speech.
-
-    Args:
-        metric: base name.
-        value: of it.
-        network: name of the recogniser or the encoder that listened; None where none did.
-        protocol: what is to be said of this one beside what all have.
-    """
-
-    metric: str
-    value: float
-    network: str | None = None
-    protocol: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Full metric name."""
-        return metric_name(self.metric, self.network)
+SpeechFigure = Noted
+"""A figure of speech."""
 
 
 def require_speech_metrics() -> None:

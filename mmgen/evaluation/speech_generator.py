@@ -14,7 +14,8 @@ from mmgen.evaluation.measure import Progress
 from mmgen.evaluation.recogniser import Recogniser
 from mmgen.evaluation.similarity import VoiceJudge, next_of_same, similarities
 from mmgen.evaluation.speech import SpeechFigure
-from mmgen.evaluation.speech_tokenizer import floor, now, real_lengths, recognised
+from mmgen.evaluation.speech_tokenizer import floor, real_lengths, recognised
+from mmgen.evaluation.timing import now
 from mmgen.paradigms import SampleOptions
 from mmgen.speech import CHUNK, Spoken, encoded_texts, require_speech_tokenizer, speak, stream_speech
 from mmgen.store import Loaded

@@ -3,7 +3,6 @@ held-out clips.
 """
 
 import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +12,23 @@ from torch import Tensor
 from mmgen.cli.options import settings
 from mmgen.cli.progress import progress_bar
 from mmgen.data.build import build_source, open_source
-from mmgen.data.sources import Batch, Samples, Source
+from mmgen.data.sources import Samples, Source
 from mmgen.edit import INFILL
 from mmgen.errors import UserError
-from mmgen.evaluation.measuring import SENTENCES, SENTENCES_AT_ONCE, Call, Rows, adaptive, precision_of
+from mmgen.evaluation.measuring import (
+    OF_PICTURES,
+    SENTENCES,
+    SENTENCES_AT_ONCE,
+    Call,
+    Rows,
+    adaptive,
+    noted_rows,
+    precision_of,
+)
 from mmgen.evaluation.recogniser import Recogniser, get_recogniser
-from mmgen.evaluation.reference import Reference
+from mmgen.evaluation.reference import Chosen, Reference
 from mmgen.evaluation.similarity import Resemblyzer
-from mmgen.evaluation.speech import SpeechFigure, require_speech_metrics
+from mmgen.evaluation.speech import require_speech_metrics
 from mmgen.evaluation.speech_edits import EDITS, measure_edits
 from mmgen.evaluation.speech_generator import Listeners, Sentences, measure_recordings, measure_speech
 from mmgen.evaluation.speech_tokenizer import measure_speech_tokenizer
@@ -30,8 +38,7 @@ from mmgen.speech import require_speech_tokenizer
 from mmgen.store import Loaded, Saved
 from mmgen.tokenizers.audio import AudioTokenizer
 
-OF_PICTURES = ("npz", "codecs", "reference", "extractor", "weights", "likelihood")
-"""Options that only concern images and clips."""
+SOUNDS = "float32 sounds"
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class SpeechMeasuring(Call):
         with progress_bar("reconstructing", len(reference)) as progress:
             report = measure_speech_tokenizer(tokenizer, reference, recogniser, batch, progress)
         common = {"samples": len(reference), "seed": None, "steps": None}
-        return _rows(report.figures, reference, common, precision_of(tokenizer)), reference
+        return noted_rows(report.figures, reference, common, precision_of(tokenizer), SOUNDS), reference
 
     def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[Rows, Reference]:
         """Sentences of held-out clips said by a generator in each of its modes, or in the chosen one.
@@ -78,7 +85,8 @@ class SpeechMeasuring(Call):
         listeners.require()
         common: dict[str, Any] = {"samples": len(reference), "seed": None, "steps": None}
         precision, said = precision_of(loaded.generator), {"voices": sentences.voices or "not told"}
-        rows = _rows(measure_recordings(loaded, sentences, listeners, batch), reference, common, precision, **said)
+        recorded = measure_recordings(loaded, sentences, listeners, batch)
+        rows = noted_rows(recorded, reference, common, precision, SOUNDS, **said)
         for each in modes:
             with progress_bar(f"speaking: {each}", len(reference)) as progress:
                 report = measure_speech(loaded, each, sentences, listeners, options, seed, batch, progress)
@@ -89,7 +97,7 @@ class SpeechMeasuring(Call):
                 texts = source.samples("val").texts(torch.arange(len(source.samples("val"))))
                 with progress_bar("editing", EDITS) as progress:
                     figures += measure_edits(loaded, each, sentences, texts, listeners, options, seed, None, progress)
-            rows += _rows(figures, reference, how, precision, **said)
+            rows += noted_rows(figures, reference, how, precision, SOUNDS, **said)
         return rows, reference
 
     def _source(self, saved: Saved, tokenizer: AudioTokenizer, whole: bool) -> Source:
@@ -131,27 +139,6 @@ def changed(source: Source, **arguments: Any) -> Source:
     return build_source({"data": about | {"init_args": now | taken}})
 
 
-class Chosen(Samples):
-    """Some samples of others.
-
-    Args:
-        samples: the others.
-        index: (n,) int64, which ones.
-    """
-
-    def __init__(self, samples: Samples, index: Tensor) -> None:
-        self.samples, self.index = samples, index
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def take(self, index: Tensor) -> Batch:
-        return self.samples.take(self.index[index])
-
-    def texts(self, index: Tensor) -> list[str]:
-        return self.samples.texts(self.index[index])
-
-
 def of_known_voices(samples: Samples, classes: int, count: int) -> Samples:
     """The first `count` samples; of a generator with classes, the first ones whose voice it knows, since it hardly ever
     saw a text without its voice. Raises UserError where there is none.
@@ -167,17 +154,3 @@ def of_known_voices(samples: Samples, classes: int, count: int) -> Samples:
     if not len(index):
         raise UserError("no held-out clip has a voice that the generator was trained on; choose other --data")
     return Chosen(samples, index)
-
-
-def _rows(
-    figures: Sequence[SpeechFigure], reference: Reference, common: dict[str, Any], precision: str, **protocol: Any
-) -> Rows:
-    """A row a figure, each with its own protocol."""
-    how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
-    how |= {"dtype": f"{precision} network, float32 sounds"} | protocol
-    about = {"reference": reference.about()}
-    rows: Rows = []
-    for each in figures:
-        network = {} if each.network is None else {"extractor": each.network}
-        rows.append((common | network | {"protocol": how | each.protocol | about}, {each.metric: each.value}))
-    return rows

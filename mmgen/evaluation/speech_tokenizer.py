@@ -1,6 +1,5 @@
 """Figures of a tokenizer of speech: what it keeps of it, how quickly it works, and how exactly it follows a stream."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,12 +12,9 @@ from mmgen.evaluation.measure import Progress
 from mmgen.evaluation.metrics import code_figures
 from mmgen.evaluation.recogniser import Recogniser
 from mmgen.evaluation.speech import SpeechFigure, pair_figures
+from mmgen.evaluation.timing import TIMED, coding_times
 from mmgen.evaluation.transcripts import NORMALISED, word_errors
-from mmgen.tokenizers.audio import AudioStream, AudioTokenizer
-from mmgen.tokens import Tokens
-
-TIMED = 4
-"""Held-out sounds that are coded alone, and streamed, beside one that warms up."""
+from mmgen.tokenizers.audio import AudioTokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +104,6 @@ def floor(recogniser: Recogniser, real: Sequence[Tensor], said: Sequence[str], s
     return recognised(recogniser, real, said, sample_rate, "wer_floor")[0]
 
 
-@torch.no_grad()
 def timing(tokenizer: AudioTokenizer, sounds: Sequence[Tensor]) -> list[SpeechFigure]:
     """`real_time_factor`, and where the tokenizer streams `latency_ms` and `streaming_error`.
 
@@ -116,62 +111,5 @@ def timing(tokenizer: AudioTokenizer, sounds: Sequence[Tensor]) -> list[SpeechFi
         tokenizer: in evaluation mode.
         sounds: (T,), the first of which warms up, and counts where there is no other.
     """
-    device, rate = next(tokenizer.parameters()).device, tokenizer.sample_rate
-    streams, factors, error, differing, total = _streams(tokenizer), [], 0.0, 0, 0
-    for turn, sound in enumerate(sounds):
-        x = sound[None, None].to(device)
-        started = now(device)
-        tokens = tokenizer.encode(x)
-        whole = tokenizer.decode(tokens, x.shape[2])
-        spent = now(device) - started
-        if turn or len(sounds) == 1:
-            factors.append(spent * rate / x.shape[2])
-            if streams:
-                gap, other = _follow(tokenizer, x, tokens, whole)
-                error, differing, total = max(error, gap), differing + other, total + tokens.values.numel()
-    how = {"real_time_factor": "seconds to encode and decode a second, one sound at a time, median"}
-    figures = [SpeechFigure("real_time_factor", _median(factors), protocol=how)]
-    if streams and tokenizer.latency is not None:
-        algorithmic = {"latency": "of the algorithm, without computing"}
-        exact = {"streaming": "a token at a time against the whole sound, largest difference in [-1, 1]"}
-        if tokenizer.spec.kind != "continuous":
-            exact["tokens_encoded_otherwise"] = f"{differing / total:.2g}"
-        figures.append(SpeechFigure("latency_ms", 1000 * tokenizer.latency / rate, protocol=algorithmic))
-        figures.append(SpeechFigure("streaming_error", error, protocol=exact))
-    return figures
-
-
-def now(device: torch.device) -> float:
-    """Seconds, once everything that was asked of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _follow(tokenizer: AudioTokenizer, x: Tensor, tokens: Tokens, whole: Tensor) -> tuple[float, int]:
-    """The largest difference between a streamed sound and the whole, and how many discrete tokens are encoded
-    otherwise. The same discrete tokens are decoded both ways, since rounding alone may turn one into another;
-    continuous ones go both ways twice.
-    """
-    stride, stream = tokenizer.spec.stride, tokenizer.streaming()
-    assert isinstance(stream, AudioStream)
-    coded = [*(stream.encode(part) for part in x.split(stride, dim=2)), stream.finish()]
-    values = torch.cat([part.values for part in coded], dim=1)
-    discrete = tokenizer.spec.kind != "continuous"
-    parts, samples, sounds = (tokens.values if discrete else values).split(1, dim=1), x.shape[2], []
-    for place, part in enumerate(parts):
-        sounds.append(stream.decode(Tokens(part, (1, 1, 1)), min(stride, samples - place * stride)))
-    gap = (torch.cat(sounds, dim=2) - whole).abs().max().item()
-    return gap, int((values != tokens.values).sum()) if discrete else 0
-
-
-def _streams(tokenizer: AudioTokenizer) -> bool:
-    try:
-        tokenizer.streaming()
-    except UserError:
-        return False
-    return True
-
-
-def _median(values: list[float]) -> float:
-    return torch.tensor(values, dtype=torch.float64).median().item()
+    clips, rate = [sound[None] for sound in sounds], tokenizer.sample_rate
+    return coding_times(tokenizer, clips, rate, tokenizer.latency, "sound", "largest difference in [-1, 1]")

@@ -1,0 +1,119 @@
+"""Walks to measure, slow and fast, straight and turning, with captions; and a run folder of a generator of them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmgen.backbone import Transformer
+from mmgen.data.sources import Batch, Samples, Source, SplitName
+from mmgen.draws import Draws
+from mmgen.generator import Generator
+from mmgen.motion.features import feature_slices, joints_to_features
+from mmgen.motion.skeleton import HUMANML3D
+from mmgen.store import load_tokenizer, weights_hash
+from mmgen.text import Text
+from tests.motion.gait import walk
+from tests.tiny_runs import prefixed, scramble, write_run
+
+FPS, FRAMES = 20.0, 24
+NAMES = ["slow", "fast"]
+TURNS = {"left": 0.6, "ahead": 0.0, "right": -0.6}
+TEXT = Text(" abcdefghijklmnopqrstuvwxyz", 40)
+PARADIGM = {
+    "class_path": "mmgen.paradigms.Mixture",
+    "init_args": {
+        "members": {
+            "ar": {"class_path": "mmgen.paradigms.CodebookAutoregressive", "init_args": {"pattern": "delay"}},
+            "masked": {"class_path": "mmgen.paradigms.MaskedCodebooks", "init_args": {"steps": [2, 1]}},
+        }
+    },
+}
+DATA = {"class_path": "tests.evaluation.motions.Moves"}
+_NARROW: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "rope": [1, 1, 1]}
+
+
+class Moves(Source):
+    """24 walks to learn from and 12 held out; every third is shorter, and stands still at its end."""
+
+    skeleton, fps, sample_shape = HUMANML3D, FPS, (HUMANML3D.features, FRAMES)
+
+    def __init__(self, classes: bool = True, texts: bool = True) -> None:
+        self.class_names, self.text = NAMES if classes else [], TEXT if texts else None
+        self._splits: dict[str, Walks] = {"train": Walks(range(24), self), "val": Walks(range(24, 36), self)}
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        x = self._splits["train"].x
+        mean, std = x.mean((0, 2)), x.std((0, 2))
+        for group in feature_slices(len(std)).values():
+            std[group] = std[group].mean()
+        return mean, std
+
+    def samples(self, split: SplitName) -> Samples:
+        return self._splits[split]
+
+    def describe(self) -> dict[str, Any]:
+        return DATA | {"init_args": {"classes": bool(self.class_names), "texts": self.text is not None}}
+
+
+class Walks(Samples):
+    """Walk i is fast where i is odd, and turns left, right or not at all; no two are alike."""
+
+    def __init__(self, numbers: range, source: Moves) -> None:
+        self.numbers, self.source = torch.tensor(numbers), source
+        uniform = Draws(0, self.numbers).uniform("walk", 2)
+        self.captions, walks = [], []
+        for number, (faster, bend) in zip(numbers, uniform.tolist()):
+            fast, (way, turn) = number % 2, list(TURNS.items())[number // 2 % 3]
+            joints = walk(HUMANML3D, FRAMES + 1, FPS, 0.3 + 0.6 * fast + 0.1 * faster, turn + 0.2 * bend - 0.1)
+            walks.append(joints_to_features(joints).mT)
+            self.captions.append(f"a person walks {way} at a {'brisk' if fast else 'leisurely'} pace")
+        self.length = torch.tensor([FRAMES - 8 * (number % 3 == 2) for number in numbers])
+        self.x = torch.stack(walks)
+        velocities = feature_slices(HUMANML3D.features)["velocities"]
+        for x, length in zip(self.x, self.length.tolist()):
+            x[:, length:] = x[:, length - 1 : length]
+            x[:3, length:] = x[velocities, length:] = 0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, index: Tensor) -> Batch:
+        label = self.numbers[index] % 2 if self.source.classes else torch.full_like(index, -1)
+        batch = {"x": self.x[index], "length": self.length[index], "label": label, "sample": self.numbers[index]}
+        text = self.source.text
+        return batch if text is None else batch | {"text": text.encode_all([self.captions[i] for i in index.tolist()])}
+
+
+def noisy(motion: Tensor, strength: float = 0.03) -> Tensor:
+    """A motion (D, T) whose joints tremble, by so many metres."""
+    noise = Draws(5, torch.arange(1)).normal("noise", *motion.shape)[0].float()
+    positions = feature_slices(len(motion))["positions"]
+    trembling = motion.clone()
+    trembling[positions] += strength * noise[positions]
+    return trembling
+
+
+def motion_run(folder: Path, tokenizer: Path, classes: int = len(NAMES), text: Text | None = TEXT) -> Path:
+    """A generator of one narrow block that moves."""
+    spec = load_tokenizer(tokenizer).spec.with_frames(FRAMES)
+    module = scramble(Generator(spec, Transformer(**_NARROW), classes, positions="none", text=text), 1)
+    init_args = {
+        "backbone": {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
+        "paradigm": PARADIGM,
+        "positions": "none",
+        "lr": 1e-3,
+    }
+    model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
+    record = {
+        "spec": spec.to_dict(),
+        "classes": classes,
+        "class_names": NAMES[:classes],
+        "tokenizer": str(tokenizer),
+        "tokenizer_hash": weights_hash(load_tokenizer(tokenizer)),
+        "action_names": [],
+        "fps": FPS,
+        "text": None if text is None else text.to_dict(),
+    }
+    return write_run(folder, {"model": model, "data": DATA}, prefixed("generator", module), mmgen=record)
