@@ -3,9 +3,9 @@ Borsos et al. 2023; MAGNeT, Ziv et al. 2024).
 """
 
 import copy
+import dataclasses
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import cast
 
 import torch
@@ -29,7 +29,7 @@ from mmgen.paradigms.base import (
     real_positions,
     row_layout,
 )
-from mmgen.paradigms.corruption import hide
+from mmgen.paradigms.corruption import hide, replace
 from mmgen.paradigms.decoding import unmask
 from mmgen.paradigms.schedules import ScheduleName
 from mmgen.remember import remember
@@ -55,6 +55,8 @@ class MaskedCodebooks(Paradigm):
         coarse: how much more often training draws coarse levels, level q of Q in proportion to (Q - q)^coarse. The loss
             is weighted by its inverse, so that its mean stays the same: it is less noisy where more is drawn.
         greedy: levels from this one on take the most probable codes (SoundStorm: 1); None for none.
+        mistakes: share of the visible codes that are random in the input in training alone, so that a network goes on
+            well after mistakes of its own (after MoMask, Guo et al. 2024).
     """
 
     mode = "masked"
@@ -70,6 +72,7 @@ class MaskedCodebooks(Paradigm):
         prompt: float = 0.0,
         coarse: float = 0.0,
         greedy: int | None = None,
+        mistakes: float = 0.0,
     ) -> None:
         super().__init__(mask)
         self.steps = tuple(steps)
@@ -80,12 +83,13 @@ class MaskedCodebooks(Paradigm):
             f"prompt {prompt} must lie in [0, 1]": 0 <= prompt <= 1,
             f"coarse {coarse} must be at least 0": coarse >= 0,
             f"greedy {greedy} must be at least 0": greedy is None or greedy >= 0,
+            f"mistakes {mistakes} must lie in [0, 1]": 0 <= mistakes <= 1,
         }
         for message, fine in checks.items():
             if not fine:
                 raise UserError(message)
         self.schedule, self.span, self.context = schedule, span, context
-        self.prompt, self.coarse, self.greedy = prompt, coarse, greedy
+        self.prompt, self.coarse, self.greedy, self.mistakes = prompt, coarse, greedy, mistakes
         if context is not None:
             self.mask = self.mask & get_mask(f"level_local({context})")
 
@@ -110,7 +114,10 @@ class MaskedCodebooks(Paradigm):
         if self.context is not None:
             layout = layout.expand(len(values)).but(level=level[:, None].expand(-1, layout.length))
         layout = pad(layout, tokens.lengths, generator.prefix_length)
-        return Corrupted(values, hidden, layout, self.mask, values, weights)
+        seen = values
+        if self.mistakes and generator.training:
+            seen = replace(values.flatten(1), generator.spec.size, self.mistakes, "mistakes", draws).view_as(values)
+        return Corrupted(seen, hidden, layout, self.mask, values, weights)
 
     def _unprompted(self, real: Tensor, draws: Draws) -> Tensor:
         """(B, N) bool, the real positions behind a prompt, of which every row keeps one at least."""
@@ -156,7 +163,7 @@ class MaskedCodebooks(Paradigm):
                 steps = options.steps
             decoding = options.decoding
             if self.greedy is not None and level >= self.greedy:
-                decoding = replace(decoding, temperature=0.0)
+                decoding = dataclasses.replace(decoding, temperature=0.0)
             states = unmask(
                 predict, cast(CategoricalHead, spans), spans.join(spans.tiles(canvas.tokens[..., level])),
                 ~spans.any(open_), decoding, self.schedule, steps, request.draws, f"masked/{level}",
