@@ -20,6 +20,13 @@ from mmgen.store import Loaded
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokens import Tokens, TokenSpec
 
+_ELSEWHERE = {
+    "video": ("clips", "rollout.sample_clips"),
+    "audio": ("speech", "speech.speak"),
+    "motion": ("motions", "moving.move"),
+}
+"""Modality -> what it makes, and the function that samples it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
@@ -77,8 +84,9 @@ def sample_images(
     """
     paradigm = pick_mode(loaded, mode)
     tokenizer = require_tokenizer(loaded)
-    if loaded.spec.modality == "video":
-        raise UserError(f"{loaded.path} makes clips, not images: sample it with mmgen.rollout.sample_clips")
+    if loaded.spec.modality in _ELSEWHERE:
+        made, function = _ELSEWHERE[loaded.spec.modality]
+        raise UserError(f"{loaded.path} makes {made}, not images: sample it with mmgen.{function}")
     check_request(loaded, labels, options, batch)
     started, runs, images = time.perf_counter(), [], []
     for rows, request in requests(loaded, labels, seed, first_sample, batch, known, keep):

@@ -12,8 +12,9 @@ _OWN = {
     "images": ("keep", "keep_region", "resize", "animate", "npz"),
     "clips": ("frames", "context", "context_frames", "actions", "fps"),
     "speech": ("text", "prompt", "prompt_text", "seconds"),
+    "motions": ("frames", "text"),
 }
-"""The options that mean something for one kind of sample alone."""
+"""The options that mean something for some kinds of samples alone."""
 
 
 @takes_sampling
@@ -44,7 +45,7 @@ def run(
 ) -> None:
     """Draw samples into a new folder: samples.safetensors (the tokens), record.json; of images grid.png and a PNG each;
     of clips grid.mp4, grid.gif, sheet.png (a row a clip) and an MP4 each; of speech a WAV each, and their spectrograms
-    in grid.png.
+    in grid.png; of motions an NPY of the joints, a BVH, a GIF and an MP4 each, and poses in grid.png.
 
     Args:
         path: run folder or export of a generator.
@@ -52,7 +53,8 @@ def run(
         mode: way of sampling, one that the checkpoint was trained for; needed where it has several.
         class_: class names or numbers, separated by commas, that the samples go round; `none` for no class. By default
             all classes in turn, or those of the held-out clips that are gone on with. Of speech they are voices.
-        num: how many samples; by default 64 images, 8 clips, or of speech as many as texts or named voices.
+        num: how many samples; by default 64 images, 8 clips, of speech as many as texts or named voices, of motions as
+            many as texts or classes.
         seed: sample i depends on the seed and on i, and on nothing else.
         keep: images: file of which a region stays as it is, while the rest is filled in.
         keep_region: images: rows and columns of the token grid that stay, such as 0:4 or 0:4,2:6 or :,0:3; goes with
@@ -61,7 +63,8 @@ def run(
         animate: images: write animation.gif too, with every step on the way.
         npz: images: write samples.npz too, the images and their classes in ADM's form, for its evaluator and
             `mmgen evaluate`.
-        frames: clips: how long; more than the model was trained on is a rollout.
+        frames: clips: how long; more than the model was trained on is a rollout. Motions: how long; by default they end
+            by themselves where the run's do, and are as long as its longest where not.
         context: clips: what every clip begins with, a video file or an image, scaled and cut to fit; or `held_out`, for
             clips of the run's data that it was not trained on, another one for each sample.
         context_frames: clips: how many frames of `context` are given; the fewest possible by default.
@@ -69,8 +72,8 @@ def run(
             as is needed; or a file with one a frame (.json: a list; otherwise one a line); or `recorded`, those of the
             held-out clips.
         fps: clips: frames a second of what is written; those of the data by default.
-        text: speech: what is said, and again for each further text; `@FILE` for a file with one a line. With more
-            samples than texts, they go round.
+        text: speech, motions: what is said or done, and again for each further text; `@FILE` for a file with one a
+            line. With more samples than texts, they go round.
         prompt: speech: recording whose voice every sample goes on in; it is no part of what is written.
         prompt_text: speech: what is said in `prompt`, all of it.
         seconds: speech: how long a sample may be, its prompt included; as long as the clips of training by default.
@@ -88,7 +91,7 @@ def run(
 
     loaded = load_generator(path).to(pick_device(device))
     pick_mode(loaded, mode)
-    made = {"video": "clips", "audio": "speech"}.get(loaded.spec.modality, "images")
+    made = {"video": "clips", "audio": "speech", "motion": "motions"}.get(loaded.spec.modality, "images")
     _require_fitting(arguments, made, path)
     samples = _samples(made)(loaded, arguments)
     folder = new_folder(out or next_free(Path(path) / "samples"))
@@ -128,6 +131,10 @@ def _samples(made: str) -> Any:
         from mmgen.cli.sample_speech import SpeechSamples
 
         return SpeechSamples
+    if made == "motions":
+        from mmgen.cli.sample_motion import MotionSamples
+
+        return MotionSamples
     from mmgen.cli.sample_images import ImageSamples
 
     return ImageSamples
@@ -138,7 +145,8 @@ def _require_fitting(arguments: dict[str, Any], made: str, path: str) -> None:
     from mmgen.errors import UserError
 
     defaults = inspect.signature(run).parameters
-    for kind, names in _OWN.items():
-        for name in names:
-            if kind != made and arguments[name] != defaults[name].default:
-                raise UserError(f"--{name} is for {kind}, and {path} makes {made}: leave it out")
+    others = {name for names in _OWN.values() for name in names} - set(_OWN[made])
+    for name in (name for name in arguments if name in others):
+        if arguments[name] != defaults[name].default:
+            kinds = " and ".join(kind for kind, names in _OWN.items() if name in names)
+            raise UserError(f"--{name} is for {kinds}, and {path} makes {made}: leave it out")

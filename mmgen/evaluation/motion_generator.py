@@ -1,7 +1,6 @@
 """Figures of a generator of motions: what is done in real ones, done anew."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,11 +13,9 @@ from mmgen.evaluation.measuring import Noted
 from mmgen.evaluation.motion_judges import Judges, Wanted, judged
 from mmgen.evaluation.motion_network import frames_of, motions_of
 from mmgen.evaluation.motion_text import captions_of
+from mmgen.moving import Moved, move
 from mmgen.paradigms import SampleOptions
 from mmgen.store import Loaded
-
-if TYPE_CHECKING:
-    from mmgen.moving import Moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +91,7 @@ class MotionReport:
     """
 
     figures: list[Noted]
-    moved: "Moved"
+    moved: Moved
 
     @property
     def values(self) -> dict[str, float]:
@@ -138,8 +135,6 @@ def measure_motions(
     Raises:
         UserError: as `mmgen.moving.move`.
     """
-    from mmgen.moving import move
-
     lengths = None if asked.ends else asked.lengths
     moved = move(
         loaded, mode, asked.labels, asked.texts, options, seed, batch=batch, lengths=lengths, progress=progress

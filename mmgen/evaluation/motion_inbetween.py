@@ -11,6 +11,7 @@ from mmgen.evaluation.measuring import Noted
 from mmgen.evaluation.motion import pose_error_mm
 from mmgen.evaluation.motion_generator import Real
 from mmgen.motion.features import features_to_joints
+from mmgen.moving import move
 from mmgen.paradigms import SampleOptions
 from mmgen.store import Loaded
 from mmgen.tokenizers.motion import MotionTokenizer
@@ -98,8 +99,6 @@ def measure_inbetween(
     Raises:
         UserError: the mode cannot keep what comes after a gap.
     """
-    from mmgen.moving import move
-
     if not len(gaps):
         return []
     tokenizer, held = loaded.tokenizer, gaps.held

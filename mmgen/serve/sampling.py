@@ -10,6 +10,7 @@ from mmgen.errors import UserError
 from mmgen.serve.asked import Asked
 from mmgen.serve.clips import show_clips
 from mmgen.serve.images import show_images
+from mmgen.serve.motions import show_motions
 from mmgen.serve.shown import Shown
 from mmgen.serve.speech import show_speech
 from mmgen.store import Loaded
@@ -41,6 +42,7 @@ MODALITIES = {
     "image": Modality("images", show_images, count=16),
     "video": Modality("clips", show_clips, count=4, frames=True),
     "audio": Modality("speech", show_speech, count=1, classes="voice"),
+    "motion": Modality("motions", show_motions, count=4, frames=True),
 }
 """Modality of a run's tokens -> how they are shown."""
 

@@ -156,5 +156,5 @@ def test_a_run_of_images_takes_no_option_of_clips(
 ) -> None:
     still = generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok"))
     line = refused(still, tmp_path / "out", capsys, "--mode", "ar", *option.split())
-    assert line.startswith(f"mmgen: error: {option.split()[0]} is for clips, and ")
+    assert line.startswith(f"mmgen: error: {option.split()[0]} is for clips")
     assert line.endswith("makes images: leave it out")

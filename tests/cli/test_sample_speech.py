@@ -147,7 +147,7 @@ def test_a_generator_without_texts_makes_sounds(tmp_path: Path, capsys: pytest.C
         ("--text a --prompt NONE --prompt_text b", "NONE does not exist"),
         ("--text abcdefghij --prompt MID --prompt_text abcdefgh", "has 19 characters, and at most 16 are read"),
         ("--text a --seconds 0", "--seconds must be above 0"),
-        ("--text a --frames 3", "--frames is for clips, and"),
+        ("--text a --frames 3", "--frames is for clips and motions, and"),
         ("--text a --keep x.png", "--keep is for images, and"),
     ],
 )
@@ -174,5 +174,5 @@ def test_a_run_of_images_takes_no_option_of_speech(
 ) -> None:
     still = generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok"))
     line = refused(still, tmp_path / "out", capsys, "--mode", "ar", *option.split())
-    assert line.startswith(f"mmgen: error: {option.split()[0]} is for speech, and ")
+    assert line.startswith(f"mmgen: error: {option.split()[0]} is for speech")
     assert line.endswith("makes images: leave it out")

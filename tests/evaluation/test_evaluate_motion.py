@@ -79,7 +79,6 @@ def test_a_tokenizer_s_figures_reach_its_card(runs: Path, card: Path) -> None:
 def test_all_modes_move_and_a_row_s_command_repeats_it(
     runs: Path, walks: Path, card: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("mmgen.moving")
     command = ["evaluate", str(runs / "gen"), *QUICK, "--num", "14", "--card", str(card)]
     assert main(command) == 0
     printed = capsys.readouterr().out
@@ -105,7 +104,6 @@ def test_all_modes_move_and_a_row_s_command_repeats_it(
 
 
 def test_classes_alone_are_asked_for_with_lengths_of_training(runs: Path, card: Path) -> None:
-    pytest.importorskip("mmgen.moving")
     options = ["--mode", "masked", "--num", "6", "--card", str(card)]
     assert main(["evaluate", str(runs / "classes"), *QUICK, *options]) == 0
     rows = {row["metric"]: row for row in rows_of(card)}

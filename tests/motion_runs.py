@@ -1,0 +1,113 @@
+"""Walks as data, and a run folder of a tokenizer of them made by hand, as `mmgen fit` leaves it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmgen.backbone import Transformer
+from mmgen.data.sources import Batch, Samples, Source, SplitName
+from mmgen.generator import Generator
+from mmgen.motion.features import feature_slices, joints_to_features
+from mmgen.motion.skeleton import HUMANML3D, Skeleton, skeleton_of_features
+from mmgen.rebuild import build_tokenizer
+from mmgen.store import load_tokenizer, weights_hash
+from mmgen.tokenizers import MotionTokenizer
+from tests.motion.gait import walk
+from tests.tiny_runs import prefixed, scramble, write_run
+
+RESIDUAL = {"class_path": "mmgen.quantizers.ResidualVQ", "init_args": {"codes": 8, "dim": 4, "levels": 2}}
+CONTINUOUS = {"class_path": "mmgen.quantizers.Gaussian", "init_args": {"dim": 4}}
+PARADIGM = {
+    "class_path": "mmgen.paradigms.Mixture",
+    "init_args": {
+        "members": {
+            "ar": {"class_path": "mmgen.paradigms.CodebookAutoregressive", "init_args": {"pattern": "delay"}},
+            "masked": {"class_path": "mmgen.paradigms.MaskedCodebooks", "init_args": {"steps": [2, 1]}},
+        }
+    },
+}
+_NARROW = {"dim": 16, "depth": 1, "heads": 2, "rope": [1, 1, 1]}
+
+
+class Walks(Source):
+    """Walks that differ by speed and turn; every third is shorter, and stands still at its end."""
+
+    def __init__(
+        self, count: int = 12, frames: int = 16, skeleton: Skeleton = HUMANML3D, fps: float = 20.0, scale: float = 1.0
+    ) -> None:
+        self.skeleton, self.fps, self.class_names = skeleton, fps, ["slow", "fast"]
+        walks = [walk(skeleton, frames + 1, fps, 0.5 + n / count / 2, (n % 5 - 2) / 4) for n in range(count)]
+        self.x = scale * torch.stack([joints_to_features(joints).mT for joints in walks])
+        self.sample_shape = tuple(self.x.shape[1:])
+        self.length = torch.tensor([frames - 5 * (n % 3 == 2) for n in range(count)])
+
+    def statistics(self) -> tuple[Tensor, Tensor] | None:
+        mean, std = self.x.mean((0, 2)), self.x.std((0, 2))
+        for group in feature_slices(len(std)).values():
+            std[group] = std[group].mean()
+        return mean, std
+
+    def samples(self, split: SplitName) -> Samples:
+        return _WalkSamples(self)
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+class _WalkSamples(Samples):
+    def __init__(self, source: Walks) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source.x)
+
+    def take(self, index: Tensor) -> Batch:
+        label = (2 * index >= len(self)).long()
+        return {"x": self.source.x[index], "label": label, "sample": index, "length": self.source.length[index]}
+
+
+def motion_tokenizer_run(
+    folder: Path, quantizer: dict[str, Any] = RESIDUAL, dims: int = HUMANML3D.features, causal: bool = False
+) -> Path:
+    """A tokenizer of walks, 5 tokens a second of two codes each."""
+    sizes = {"frames": 12, "width": 8, "dilations": [3, 1]}
+    tokenizer = {
+        "class_path": "mmgen.tokenizers.MotionTokenizer",
+        "init_args": {"quantizer": quantizer, "dims": dims, "causal": causal, **sizes},
+    }
+    module = scramble(build_tokenizer({"tokenizer": tokenizer}, "tests"))
+    assert isinstance(module, MotionTokenizer)
+    walks = Walks(skeleton=skeleton_of_features(dims))
+    module.adapt(walks)
+    module.train()(walks.x)  # fills the codebooks
+    config = {"class_path": "mmgen.lit.TokenizerModule", "init_args": {"tokenizer": tokenizer, "lr": 1e-3}}
+    return write_run(folder, {"model": config}, prefixed("tokenizer", module))
+
+
+def motion_run(folder: Path, tokenizer: Path, paradigm: dict[str, Any] = PARADIGM, ends: bool = False) -> Path:
+    """A generator of one narrow block that moves in two classes, `calm` and `quick`."""
+    coder = load_tokenizer(tokenizer)
+    module = scramble(Generator(coder.spec, Transformer(**_NARROW), 2, positions="none", ends=ends), 1)
+    init_args = {
+        "backbone": {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
+        "paradigm": paradigm,
+        "positions": "none",
+        "ends": ends,
+        "lr": 1e-3,
+    }
+    model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
+    data = {"class_path": "mmgen.data.Mocap", "init_args": {"frames": 12, "tokenizer": str(tokenizer)}}
+    record = {
+        "spec": coder.spec.to_dict(),
+        "classes": 2,
+        "class_names": ["calm", "quick"],
+        "tokenizer": str(tokenizer),
+        "tokenizer_hash": weights_hash(coder),
+        "action_names": [],
+        "fps": 20.0,
+        "text": None,
+        "sample_rate": None,
+    }
+    return write_run(folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=record)
