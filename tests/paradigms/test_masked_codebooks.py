@@ -432,3 +432,20 @@ def test_spans_join_and_split_codes(size: int) -> None:
     assert joint.shape == (5, -(-7 // size)) and torch.equal(spans.split(joint), values)
     if size == 1:
         assert torch.equal(joint, values)
+
+
+def test_mistakes_are_seen_in_training_alone_and_never_asked_for() -> None:
+    spec = TokenSpec("residual", 16, (40, 1, 1), levels=3, modality="audio", rate=10.0, stride=4, first=4)
+    model, keys = generator(spec), draws(6)
+    x = Tokens(torch.randint(0, 16, (6, 40, 3), generator=torch.Generator().manual_seed(0)), spec.grid)
+    plain = MaskedCodebooks().corrupt(x, model, keys)
+    for training in (True, False):
+        model.train(training)
+        row = MaskedCodebooks(mistakes=0.3).corrupt(x, model, keys)
+        assert torch.equal(row.targets, x.values) and torch.equal(row.hidden, plain.hidden)  # type: ignore[arg-type]
+        assert torch.equal(row.weights, plain.weights)
+        share = (row.values != x.values)[~plain.hidden].double().mean().item()  # type: ignore[operator]
+        assert share == pytest.approx(0.3 * 15 / 16 if training else 0, abs=0.05)
+        assert int(row.values.min()) >= 0 and int(row.values.max()) < 16
+    with pytest.raises(UserError, match=r"mistakes 2\.0 must lie in \[0, 1\]"):
+        MaskedCodebooks(mistakes=2.0)
