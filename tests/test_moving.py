@@ -57,7 +57,9 @@ def test_a_motion_is_the_same_alone_and_in_a_batch(tmp_path: Path, mode: str, ca
 
 
 def test_rows_end_by_themselves_each_at_its_own_place(ending: Loaded) -> None:
-    moved = move(ending, "ar", torch.arange(24) % 2, options=SampleOptions())
+    with torch.no_grad():
+        ending.generator.head.project.weight.mul_(0.1)  # END is one of nine choices that are about as probable
+    moved = move(ending, "ar", torch.arange(24) % 2)
     assert len(set(moved.lengths.tolist())) > 1 and set(moved.lengths.tolist()) <= {4, 8, 12}
 
 

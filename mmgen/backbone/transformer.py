@@ -3,10 +3,11 @@
 Shapes: B rows, N positions, dim channels. Attention is said by a Mask over Layouts alone.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -127,6 +128,19 @@ class Transformer(nn.Module):
         if self.condition is not None:
             nn.init.zeros_(self.condition.weight)
             nn.init.zeros_(self.condition.bias)
+
+    def sibling(self, depth: int) -> "Transformer":
+        """Another transformer with the options of this one, which must be at its initialisation, and weights of its
+        own.
+
+        Args:
+            depth: its number of blocks.
+        """
+        other = copy.deepcopy(self)
+        blocks = [copy.deepcopy(cast(Block, other.blocks[0])) for _ in range(depth)]
+        other.depth, other.blocks, other.rotary = depth, nn.ModuleList(blocks), self.rotary
+        other._initialise(blocks)
+        return other
 
     def new_cache(self, batch: int, capacity: int) -> Cache:
         """An empty cache for `batch` rows of up to `capacity` positions, on this backbone's device and in its

@@ -30,6 +30,10 @@ class ResidualEmbedding(nn.Module):
         first = torch.arange(self.levels, device=values.device) * (self.size + 1)
         return self.table(values + first).sum(-2)
 
+    def level(self, codes: Tensor, level: int) -> Tensor:
+        """The vectors of codes (B, N) int64 of one level -> (B, N, dim); `size` stands for a hidden one."""
+        return self.table(codes + level * (self.size + 1))
+
     def expected(self, probs: Tensor) -> Tensor:
         """The mean embedding under probabilities (B, N, levels, choices) -> (B, N, dim); END, where it is a choice
         behind the codes, counts nothing.

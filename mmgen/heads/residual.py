@@ -1,5 +1,6 @@
 """Softmaxes over several codebooks, one for each level of residual tokens."""
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.heads.categorical import CategoricalHead
@@ -7,7 +8,8 @@ from mmgen.heads.categorical import CategoricalHead
 
 class ResidualHead(CategoricalHead):
     """The codes of all levels of a position, independent of each other given the features (MusicGen, Copet et al. 2023,
-    section 2.3). What is predicted together is up to the paradigm, which may delay deeper levels or hide them.
+    section 2.3). What is predicted together is up to the paradigm, which may delay deeper levels, hide them, or bring
+    features of its own to each.
 
     Args:
         size: codes a level.
@@ -18,6 +20,11 @@ class ResidualHead(CategoricalHead):
 
     def __init__(self, size: int, dim: int, levels: int, ends: bool = False) -> None:
         super().__init__(size + ends, dim, groups=levels)
+
+    def at_level(self, features: Tensor, level: int) -> Tensor:
+        """Logits of one level, whose features these are: (..., dim) -> (..., choices)."""
+        rows = slice(level * self.choices, (level + 1) * self.choices)
+        return F.linear(features, self.project.weight[rows], self.project.bias[rows])
 
     def split(self, values: Tensor) -> Tensor:
         """Tokens (..., levels) int64 are the choices already."""

@@ -119,16 +119,40 @@ class GuidedGenerator:
         """The head's guided prediction in float64: logits (B, outputs, groups, choices), or vectors (B, outputs, C).
         progress (B,) is the committed share of each row; the rest is as in `Generator.forward`.
         """
+        features = self.features(values, layout, mask, hidden, store, outputs, levels, previous)
+        return self.guided(self.generator.head.predict(features), progress)
+
+    def features(
+        self,
+        values: Tensor,
+        layout: Layout,
+        mask: Mask,
+        hidden: Tensor | None = None,
+        store: int | None = None,
+        outputs: int | None = None,
+        levels: Tensor | None = None,
+        previous: Tensor | None = None,
+    ) -> Tensor:
+        """The generator's features (halves B, outputs, dim) of all rows, and under guidance of the same rows without
+        their condition behind them.
+        """
         self._passes[0] += 1
 
         def double(x: Tensor | None) -> Tensor | None:
-            return x if x is None or self.halves == 1 else torch.cat([x, x])
+            return None if x is None else self.double(x)
 
-        features = self.generator(
+        return self.generator(
             double(values), layout.repeat(self.halves), mask, self.condition, double(hidden), self.cache, store,
             outputs, double(levels), double(previous),
         )  # fmt: skip
-        predicted = self.generator.head.predict(features).double()
+
+    def double(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (halves B, ...): what both halves of the batch are given."""
+        return x if self.halves == 1 else torch.cat([x, x])
+
+    def guided(self, predicted: Tensor, progress: Tensor) -> Tensor:
+        """Predictions (halves B, ...) of both halves -> (B, ...) float64."""
+        predicted = predicted.double()
         if self.halves == 1:
             return predicted
         conditional, unconditional = predicted.chunk(2)

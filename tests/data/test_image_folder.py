@@ -312,7 +312,7 @@ def test_what_describes_a_source_leads_back_to_it(root):
     assert again.describe() == source.describe()
     for split in ("train", "val"):
         assert everything(again, split)["x"].equal(everything(source, split)["x"])
-    known = "asterisk_prompts, atari, digits, emoji, espeak_speech, moving_digits, photos, a YAML file"
+    known = "asterisk_prompts, atari, digits, emoji, espeak_speech, mocap, moving_digits, photos, a YAML file"
     with pytest.raises(UserError, match=f"name {known}"):
         open_source("imagefolder")
 

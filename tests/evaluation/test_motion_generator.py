@@ -1,6 +1,5 @@
 """Figures of generated motions, with movers that cheat in known ways."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmgen.errors import UserError
+from mmgen.evaluation import motion_generator, motion_inbetween
 from mmgen.evaluation.motion_classifier import MotionClassifier
 from mmgen.evaluation.motion_classifier import train as train_classifier
 from mmgen.evaluation.motion_generator import Real, measure_motions, measure_real
@@ -72,7 +72,8 @@ def moving(monkeypatch: pytest.MonkeyPatch, real: Real, mover: Mover) -> list[di
         calls.append({"labels": labels, "texts": texts} | more)
         return Moved(mover(real.motions))
 
-    monkeypatch.setitem(sys.modules, "mmgen.moving", SimpleNamespace(move=move))
+    for module in (motion_generator, motion_inbetween):
+        monkeypatch.setattr(module, "move", move)
     return calls
 
 

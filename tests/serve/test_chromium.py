@@ -24,9 +24,9 @@ GRADIO = importlib.util.find_spec("gradio") is not None
 pytestmark = [*MARKS, pytest.mark.skipif(not GRADIO, reason="no gradio here: pip install 'mmgen[serve]'")]
 
 # Writes down every address that the server binds, connects to or looks up; and draws every step, slowly, since tiny
-# models are done before a second picture would be due.
+# models are done before a second picture would be due. Started in the background, it would ignore interruptions.
 PROGRAM = """
-import sys, time
+import signal, sys, time
 log = open(sys.argv[1], "w", buffering=1)
 def note(event, args):
     if event in ("socket.bind", "socket.connect"):
@@ -34,6 +34,7 @@ def note(event, args):
     elif event == "socket.getaddrinfo":
         print(repr((event, args[:2])), file=log)
 sys.addaudithook(note)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from mmgen.cli.main import main
 from mmgen.serve.live import Pace
 Pace.due = lambda pace: time.sleep(0.03) is None
