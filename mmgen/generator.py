@@ -2,6 +2,8 @@
 and served.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +12,8 @@ from mmgen.backbone import Cache, Transformer
 from mmgen.conditioning import Condition, Conditioning, NoiseLevel, Reading
 from mmgen.embeddings import embedding_for
 from mmgen.embeddings.positions import AbsolutePositions, PositionKind
+from mmgen.embeddings.ranks import RankMark
+from mmgen.embeddings.residual import ResidualEmbedding
 from mmgen.errors import UserError
 from mmgen.heads import head_for
 from mmgen.layout import Layout, Role
@@ -37,6 +41,9 @@ class Generator(nn.Module):
         reading: how it reads them, see `Conditioning`.
         ends: rows end by themselves: the head has one more choice, END, where a row is over.
         sentinels: how many spans of a row may stand elsewhere in it, each marked by a vector of its own.
+        ranks: positions whose tokens are to be recovered (`Role.NOISY`) tell by a vector when they will be.
+        level_depth: blocks of a stack for each level of residual tokens after the first, over the backbone, where
+            levels are generated one after the other within a position; 0 for none.
     """
 
     def __init__(
@@ -54,6 +61,8 @@ class Generator(nn.Module):
         reading: Reading = "prefix",
         ends: bool = False,
         sentinels: int = 0,
+        ranks: bool = False,
+        level_depth: int = 0,
     ) -> None:
         super().__init__()
         self.spec, self.classes, self.actions, self.text, self.ends = spec, classes, actions, text, ends
@@ -68,6 +77,8 @@ class Generator(nn.Module):
         self.previous = nn.Linear(backbone.dim, backbone.dim, bias=False) if self_conditioning else None
         if self.previous is not None:
             nn.init.zeros_(self.previous.weight)
+        self.rank = RankMark(backbone.dim) if ranks else None
+        self.stacks = nn.ModuleList(_stacks(spec, backbone, level_depth)) if level_depth else None
 
     @property
     def prefix(self) -> Layout:
@@ -137,15 +148,12 @@ class Generator(nn.Module):
             UserError: when values and layout do not fit each other.
         """
         x = self.embedding(values, hidden)
-        if self.sentinel is not None:
-            own = layout.slice(layout.length - values.shape[1])
-            mark = self.sentinel(own.segment.clamp(0, self.sentinels - 1)).to(x.dtype)
-            x = torch.where((own.role == Role.SENTINEL)[..., None], mark, x)
         prefix = layout.length - values.shape[1]
         if prefix not in (0, self.prefix_length):
             raise UserError(
                 f"a layout of {layout.length} positions fits neither {values.shape[1]} tokens nor those and the prefix"
             )
+        x = self._marked(x, layout.slice(prefix))
         if prefix:
             x = torch.cat([condition.prefix.to(x.dtype), x], dim=1)
         if self.positions is not None:
@@ -161,6 +169,44 @@ class Generator(nn.Module):
         x = self.backbone(x, layout, mask, cond, modulated, cache=cache, store=store)
         return x if outputs is None else x[:, x.shape[1] - outputs :]
 
+    def deeper(
+        self,
+        level: int,
+        features: Tensor,
+        codes: Tensor,
+        layout: Layout,
+        mask: Mask,
+        condition: Condition,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Features of a row's positions for the codes of a level after the first, from those for the level before and
+        the codes that they yield: as in Mogo (Fu et al. 2024), by a stack of blocks for each level.
+
+        Args:
+            level: from 1 on.
+            features: (B, N, dim) for the level before, of the whole row or of what is not yet cached.
+            codes: (B, N) of the level before, where each position predicts one; the codebook's size elsewhere.
+            layout: what the positions are.
+            mask: who may see whom.
+            condition: as in `forward`.
+            cache: keys and values of earlier positions in this level's stack.
+
+        Returns:
+            (B, N, dim).
+        """
+        assert isinstance(self.embedding, ResidualEmbedding) and self.stacks is not None
+        x = features + self.embedding.level(codes, level - 1).to(features.dtype)
+        return cast(Tensor, self.stacks[level - 1](x, layout, mask, condition.vector.to(x.dtype), cache=cache))
+
+    def _marked(self, x: Tensor, own: Layout) -> Tensor:
+        """Embedded tokens, whose layout is `own`, and what marks those that are no plain data."""
+        if self.rank is not None:
+            x = x + torch.where((own.role == Role.NOISY)[..., None], self.rank(own.rank), 0.0).to(x.dtype)
+        if self.sentinel is not None:
+            mark = self.sentinel(own.segment.clamp(0, self.sentinels - 1)).to(x.dtype)
+            x = torch.where((own.role == Role.SENTINEL)[..., None], mark, x)
+        return x
+
     def _level(self, levels: Tensor, prefix: int) -> Tensor:
         if self.noise_level is None:
             raise UserError("this generator takes no noise level: set model.noise_level to true")
@@ -170,6 +216,13 @@ class Generator(nn.Module):
         if self.previous is None:
             raise UserError("this generator takes no earlier prediction: set model.self_conditioning to true")
         return F.pad(self.previous(previous), (0, 0, prefix, 0))
+
+
+def _stacks(spec: TokenSpec, backbone: Transformer, depth: int) -> list[Transformer]:
+    """One a level after the first."""
+    if depth < 1 or spec.kind != "residual":
+        raise UserError(f"level_depth {depth} must be 0, or the blocks of a stack for each level of residual tokens")
+    return [backbone.sibling(depth) for _ in range(spec.levels - 1)]
 
 
 def _needs_level(wanted: bool | None, spec: TokenSpec, backbone: Transformer) -> bool:

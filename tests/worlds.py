@@ -15,9 +15,11 @@ from mmgen.paradigms import (
     CodebookAutoregressive,
     ContinuousBlockDiffusion,
     Flow,
+    Hierarchical,
     Masked,
     MaskedDiffusion,
     Paradigm,
+    Permuted,
     SpanInfill,
 )
 from mmgen.paradigms.steps import StepParadigm
@@ -42,6 +44,8 @@ PARADIGMS: dict[str, Paradigm] = {
     "ddpm-tiles": ContinuousBlockDiffusion(4, DDPM(), tiles=True, steps=3),
     "delay": CodebookAutoregressive(),
     "coarse-first": CodebookAutoregressive("coarse_first"),
+    "hierarchical": Hierarchical(),
+    "permuted": Permuted(),
     "infill": SpanInfill(),
     "infill-closed": SpanInfill("flat", least=0, positions="closed"),
 }
@@ -56,7 +60,7 @@ SPECS = {
 
 def spec_for(paradigm: Paradigm) -> TokenSpec:
     """Tokens that it can generate."""
-    if isinstance(paradigm, StepParadigm):
+    if isinstance(paradigm, StepParadigm | Permuted):
         return SPECS["residual"]
     return SPECS["continuous" if isinstance(paradigm, ContinuousBlockDiffusion) else "bits"]
 
@@ -75,7 +79,7 @@ def ragged(paradigm: Paradigm) -> bool:
     return not getattr(paradigm, "tiles", False)
 
 
-OWN = ("positions", "actions", "text", "reading", "ends", "sentinels")
+OWN = ("positions", "actions", "text", "reading", "ends", "sentinels", "ranks", "level_depth")
 
 
 def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **backbone: object) -> Generator:
@@ -83,6 +87,8 @@ def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **
     own = {name: backbone.pop(name) for name in OWN if name in backbone}
     if spec is not None and spec.kind == "residual":  # whose rows go on behind the last place of a table
         own = {"positions": "spatial", "sentinels": 3} | own
+    if spec is SPECS["residual"]:
+        own = {"ranks": True, "level_depth": 1} | own
     options = {"dim": 32, "depth": 2, "heads": 2, "rope": (1, 1, 1)} | backbone
     with torch.random.fork_rng():
         torch.manual_seed(seed)

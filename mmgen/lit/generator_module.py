@@ -51,6 +51,9 @@ class GeneratorModule(L.LightningModule):
         ends: model where a row ends, for a paradigm whose rows end by themselves. Otherwise the silence behind a sound
             is modelled like all else.
         sentinels: how many spans of a row may stand elsewhere in it, for a paradigm that moves them.
+        ranks: hidden positions tell when they are generated, for a paradigm that settles the order beforehand.
+        level_depth: blocks of a stack for each level of residual tokens after the first, for a paradigm whose levels
+            come one after the other within a position.
         lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
         weight_decay: of linear maps and convolutions.
         betas: of Adam.
@@ -85,6 +88,8 @@ class GeneratorModule(L.LightningModule):
         reading: Reading = "prefix",
         ends: bool = False,
         sentinels: int = 0,
+        ranks: bool = False,
+        level_depth: int = 0,
         lr: float = 1e-3,
         weight_decay: float = 0.05,
         betas: tuple[float, float] = (0.9, 0.98),
@@ -111,6 +116,8 @@ class GeneratorModule(L.LightningModule):
             reading,
             ends,
             sentinels,
+            ranks,
+            level_depth,
         )
         self.paradigm, self.seed = paradigm, seed
         self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps

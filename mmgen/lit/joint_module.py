@@ -35,6 +35,9 @@ class Member:
         reading: how texts are read: `prefix`, in front of the row; `frames`, around the time of each frame; or `both`.
         ends: model where a row ends, for a paradigm whose rows end by themselves.
         sentinels: how many spans of a row may stand elsewhere in it, for a paradigm that moves them.
+        ranks: hidden positions tell when they are generated, for a paradigm that settles the order beforehand.
+        level_depth: blocks of a stack for each level of residual tokens after the first, for a paradigm whose levels
+            come one after the other within a position.
     """
 
     paradigm: Paradigm
@@ -47,6 +50,8 @@ class Member:
     reading: Reading = "prefix"
     ends: bool = False
     sentinels: int = 0
+    ranks: bool = False
+    level_depth: int = 0
 
 
 class JointModule(L.LightningModule):

@@ -8,11 +8,13 @@ from mmgen.paradigms.continuous_block_diffusion import ContinuousBlockDiffusion
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.frame_autoregressive import FrameAutoregressive
 from mmgen.paradigms.guidance import Guidance
+from mmgen.paradigms.hierarchical import Hierarchical
 from mmgen.paradigms.masked import Masked
 from mmgen.paradigms.masked_codebooks import MaskedCodebooks
 from mmgen.paradigms.masked_diffusion import MaskedDiffusion
 from mmgen.paradigms.mixture import Mixture
 from mmgen.paradigms.noise import DDPM, Flow, NoiseProcess
+from mmgen.paradigms.permuted import Permuted
 from mmgen.paradigms.span_infill import SpanInfill
 
 __all__ = [
@@ -25,12 +27,14 @@ __all__ = [
     "Flow",
     "FrameAutoregressive",
     "Guidance",
+    "Hierarchical",
     "Masked",
     "MaskedCodebooks",
     "MaskedDiffusion",
     "Mixture",
     "NoiseProcess",
     "Paradigm",
+    "Permuted",
     "Request",
     "SampleOptions",
     "SpanInfill",

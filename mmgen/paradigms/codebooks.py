@@ -2,8 +2,8 @@
 some levels or of all.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,11 +13,37 @@ from mmgen.generator import Generator
 from mmgen.heads import discrete
 from mmgen.layout import Layout, pad
 from mmgen.paradigms.base import Canvas, Request, SampleOptions, State
+from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.steps import StepParadigm, StepRow, choose, leveled, like, require_places
 from mmgen.patterns import Pattern, PatternName, gather, lay
 from mmgen.remember import remember
 from mmgen.tokens import Grid, Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a pass of the sampler asks: the codes of the step that comes next.
+
+    Attributes:
+        values: (B, S) or (B, S, Q) codes of the steps that the model has not read.
+        hidden: of their shape, bool, those that these steps do not hold.
+        layout: of the steps, the prefix before them in the first pass.
+        progress: (B,) committed share of each row.
+        known: (B, Q) codes of the step that is asked for, as far as they are known.
+        wanted: (B, Q) bool, which of its codes are to be drawn.
+        ending: (B,) bool, where END is a choice; None for a head without END.
+        chance: (B, groups) in [0, 1), to draw with.
+    """
+
+    values: Tensor
+    hidden: Tensor
+    layout: Layout
+    progress: Tensor
+    known: Tensor
+    wanted: Tensor
+    ending: Tensor | None
+    chance: Tensor
 
 
 class CodebookAutoregressive(StepParadigm):
@@ -98,6 +124,7 @@ class CodebookAutoregressive(StepParadigm):
         walk = _Walk(pattern, canvas, ends, grid, generator)
         row = self.row(generator, grid, device)
         model = request.guided(generator, options.guidance, generator.prefix_length + pattern.count(count, ends))
+        answer = self.answer(model, options.decoding)
         yield walk.state(0, 0, model)
         uniform = request.draws.uniform("codebooks/token", count, head.groups)
         number = 0
@@ -105,13 +132,23 @@ class CodebookAutoregressive(StepParadigm):
             frames, wanted = walk.asks(step)
             if not bool(wanted.any()):
                 continue
-            values, hidden, layout = walk.feed(row, step)
-            logits = model(values, layout, self.mask, canvas.progress(), hidden, outputs=1)[:, 0]
             ending = wanted[:, 0] & (frames[:, 0] > 0) & (canvas.lengths is None) if ends else None
             chance = uniform.gather(1, frames.clamp(0, count - 1)[:, None].expand(-1, -1, head.groups))[:, 0]
-            walk.take(step, frames, wanted, choose(head, logits, ending, options.decoding, chance))
+            known = gather(walk.codes, frames[:, None])[:, 0]
+            read = walk.feed(row, step)
+            walk.take(step, frames, wanted, answer(Question(*read, canvas.progress(), known, wanted, ending, chance)))
             number += 1
             yield walk.state(number, step, model)
+
+    def answer(self, model: GuidedGenerator, decoding: Decoding) -> Callable[[Question], Tensor]:
+        """What draws the codes (B, Q) of each step of a batch, in one pass."""
+        head = discrete(model.generator.head, type(self).__name__)
+
+        def draw(question: Question) -> Tensor:
+            read = question.values, question.layout, self.mask, question.progress, question.hidden
+            return choose(head, model(*read, outputs=1)[:, 0], question.ending, decoding, question.chance)
+
+        return draw
 
 
 class _Walk:

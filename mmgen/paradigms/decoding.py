@@ -26,9 +26,9 @@ class Decoding:
     """How tokens are drawn and which of them are committed in a step.
 
     Temperature, top-k and top-p hold in every mode (of continuous tokens the temperature alone). Order, noise, select,
-    threshold and entropy_bound are for the modes `masked` and `block`: `ar` has its order and `diffusion` draws what it
-    reveals. The remasking options are for the mode `diffusion` under absorbing corruption, and stop_entropy for it
-    under uniform corruption; elsewhere they are refused.
+    threshold and entropy_bound are for the modes `masked`, `permuted` and `block`: `ar` has its order and `diffusion`
+    draws what it reveals. The remasking options are for the mode `diffusion` under absorbing corruption, and
+    stop_entropy for it under uniform corruption; elsewhere they are refused.
 
     Args:
         temperature: divides the logits; 0 takes the most probable choice.
@@ -176,6 +176,7 @@ def unmask(
     steps: int,
     draws: Draws,
     name: str,
+    rank: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Reveal the open positions of a row, several a step, until none is left.
 
@@ -189,6 +190,8 @@ def unmask(
         steps: number of steps, for select = count; fewer are used where a row has fewer open positions.
         draws: a stream a row.
         name: key of these draws.
+        rank: (B, N) the order of the positions, for order = random, where it is settled beforehand; each step draws
+            anew by default.
 
     Yields:
         (tokens, committed) after each step.
@@ -203,9 +206,11 @@ def unmask(
         if decoding.select == "count":
             left = remaining(schedule, min(step, steps - 1), steps, size)
             count = (open_.sum(1) - left).clamp_min(1)
-            reveal = top(
-                _score(probs, chosen, decoding, step / max(steps - 1, 1), draws, f"{name}/order/{step}"), open_, count
-            )
+            if decoding.order == "random" and rank is not None:
+                score = -rank.double()
+            else:
+                score = _score(probs, chosen, decoding, step / max(steps - 1, 1), draws, f"{name}/order/{step}")
+            reveal = top(score, open_, count)
         elif decoding.select == "threshold":
             one = top(chosen, open_, torch.ones_like(size))
             reveal = one | (open_ & (chosen.exp() > decoding.threshold))

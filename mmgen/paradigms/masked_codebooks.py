@@ -31,6 +31,7 @@ from mmgen.paradigms.base import (
 )
 from mmgen.paradigms.corruption import hide, replace
 from mmgen.paradigms.decoding import unmask
+from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.schedules import ScheduleName
 from mmgen.remember import remember
 from mmgen.tokens import Grid, Tokens, TokenSpec
@@ -136,13 +137,24 @@ class MaskedCodebooks(Paradigm):
         require_codebooks(generator)
         options.decoding.require_supported(f"mode {self.mode!r}")
         options.require_no_context(self.mode)
-        canvas, spec = Canvas(generator, request), generator.spec
-        model, start = request.guided(generator, options.guidance), generator.prefix_length
+        canvas = Canvas(generator, request)
+        yield canvas.state(0, 0, 0)
+        yield from self.reveal(canvas, request.guided(generator, options.guidance), request, options)
+
+    def reveal(
+        self,
+        canvas: Canvas,
+        model: GuidedGenerator,
+        request: Request,
+        options: SampleOptions,
+        first: int = 0,
+        step: int = 0,
+    ) -> Iterator[State]:
+        """Fill the levels of a canvas from `first` on, whose coarser ones are there, after so many steps."""
+        generator, spec, start = model.generator, model.generator.spec, model.generator.prefix_length
         spans, open_ = Spans(spec, canvas.length, self.span), ~canvas.committed
         depth = torch.arange(spec.levels, device=open_.device)
-        step = 0
-        yield canvas.state(0, 0, 0)
-        for level in range(spec.levels):
+        for level in range(first, spec.levels):
             row = _level_row(generator.prefix, request.whole(generator), open_.device, level)
             row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
 

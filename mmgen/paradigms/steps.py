@@ -88,12 +88,17 @@ class StepParadigm(Paradigm):
     def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
         """Weighted cross-entropy (B,) in nats per token, a token being the codes of all levels."""
         assert isinstance(row, StepRow)
-        head, outputs = discrete(generator.head, type(self).__name__), row.targets.shape[1]
-        features = generator(row.values, row.layout, row.mask, condition, row.hidden, outputs=outputs)
-        logits, choices = without_end(head.logits(features), row.ending), head.split(row.targets)
+        choices = discrete(generator.head, type(self).__name__).split(row.targets)
+        logits = without_end(self.logits(generator, row, condition), row.ending)
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         nats = F.cross_entropy(logits.flatten(0, -2), choices.flatten(), reduction="none").view(choices.shape)
         return (row.weights.to(nats.dtype) * nats).sum((1, 2))
+
+    def logits(self, generator: Generator, row: StepRow, condition: Condition) -> Tensor:
+        """(B, K, groups, choices) of a training row."""
+        outputs = row.targets.shape[1]
+        features = generator(row.values, row.layout, row.mask, condition, row.hidden, outputs=outputs)
+        return discrete(generator.head, type(self).__name__).logits(features)
 
 
 def without_end(logits: Tensor, ending: Tensor | None) -> Tensor:

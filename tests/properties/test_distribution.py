@@ -24,6 +24,7 @@ from mmgen.paradigms import (
     MaskedDiffusion,
     Mixture,
     Paradigm,
+    Permuted,
     Request,
     SampleOptions,
     SpanInfill,
@@ -42,6 +43,7 @@ CASES: dict[str, Paradigm] = {
     "ddpm": ContinuousBlockDiffusion(1, DDPM("x0")),
     "frames": FrameAutoregressive(window=3),
     "infill": SpanInfill(least=0),
+    "permuted": Permuted(mistakes=0, few=0.5),
 }
 EXACT = Decoding(order="random")  # the one order that keeps the model's own distribution, one token a step
 
@@ -82,8 +84,9 @@ def train(world: World, paradigm: Paradigm, steps: int = 600, batch: int = 256) 
         backbone = Transformer(dim=32, depth=2, heads=2, modulation="adaln" if leveled else "none", rope=rope)
         marks = paradigm.most if isinstance(paradigm, SpanInfill) else 0
         model = Generator(
-            world.spec, backbone, classes=0, noise_level=leveled, self_conditioning=leveled, sentinels=marks
-        )
+            world.spec, backbone, classes=0, noise_level=leveled, self_conditioning=leveled, sentinels=marks,
+            ranks=isinstance(paradigm, Permuted),
+        )  # fmt: skip
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     labels = torch.full((batch,), -1)

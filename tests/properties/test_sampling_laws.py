@@ -14,6 +14,7 @@ from mmgen.paradigms import (
     Masked,
     MaskedDiffusion,
     Paradigm,
+    Permuted,
     Request,
     SampleOptions,
 )
@@ -33,7 +34,7 @@ OPTIONS = {
 LABELS = torch.tensor([0, 1, 2, -1, 0])
 CONTINUOUS = {name: each for name, each in PARADIGMS.items() if isinstance(each, ContinuousBlockDiffusion)}
 # Diffusion of a whole row has no cache, and paradigms over codebooks have steps: their own tests say what a pass sees.
-OTHERS = ContinuousBlockDiffusion | MaskedDiffusion | StepParadigm
+OTHERS = ContinuousBlockDiffusion | MaskedDiffusion | Permuted | StepParadigm
 DISCRETE = {name: each for name, each in PARADIGMS.items() if not isinstance(each, OTHERS)}
 paradigms = pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
 options_ = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
