@@ -1,5 +1,6 @@
 """Walks as data, and a run folder of a tokenizer of them made by hand, as `mmgen fit` leaves it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmgen.motion.features import feature_slices, joints_to_features
 from mmgen.motion.skeleton import HUMANML3D, Skeleton, skeleton_of_features
 from mmgen.rebuild import build_tokenizer
 from mmgen.store import load_tokenizer, weights_hash
+from mmgen.text import Text
 from mmgen.tokenizers import MotionTokenizer
 from tests.motion.gait import walk
 from tests.tiny_runs import prefixed, scramble, write_run
@@ -86,10 +88,20 @@ def motion_tokenizer_run(
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
-def motion_run(folder: Path, tokenizer: Path, paradigm: dict[str, Any] = PARADIGM, ends: bool = False) -> Path:
-    """A generator of one narrow block that moves in two classes, `calm` and `quick`."""
+def motion_run(
+    folder: Path,
+    tokenizer: Path,
+    paradigm: dict[str, Any] = PARADIGM,
+    ends: bool = False,
+    class_names: Sequence[str] = ("calm", "quick"),
+    text: Text | None = None,
+    frames: int = 12,
+    data: dict[str, Any] | None = None,
+) -> Path:
+    """A generator of one narrow block that moves."""
     coder = load_tokenizer(tokenizer)
-    module = scramble(Generator(coder.spec, Transformer(**_NARROW), 2, positions="none", ends=ends), 1)
+    spec, classes = coder.spec.with_frames(frames), len(class_names)
+    generator = Generator(spec, Transformer(**_NARROW), classes, positions="none", text=text, ends=ends)
     init_args = {
         "backbone": {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
         "paradigm": paradigm,
@@ -98,16 +110,17 @@ def motion_run(folder: Path, tokenizer: Path, paradigm: dict[str, Any] = PARADIG
         "lr": 1e-3,
     }
     model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
-    data = {"class_path": "mmgen.data.Mocap", "init_args": {"frames": 12, "tokenizer": str(tokenizer)}}
+    mocap = {"class_path": "mmgen.data.Mocap", "init_args": {"frames": frames, "tokenizer": str(tokenizer)}}
     record = {
-        "spec": coder.spec.to_dict(),
-        "classes": 2,
-        "class_names": ["calm", "quick"],
+        "spec": spec.to_dict(),
+        "classes": classes,
+        "class_names": list(class_names),
         "tokenizer": str(tokenizer),
         "tokenizer_hash": weights_hash(coder),
         "action_names": [],
         "fps": 20.0,
-        "text": None,
+        "text": None if text is None else text.to_dict(),
         "sample_rate": None,
     }
-    return write_run(folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=record)
+    state = prefixed("generator", scramble(generator, 1))
+    return write_run(folder, {"model": model, "data": data or mocap}, state, mmgen=record)

@@ -47,14 +47,6 @@ def jerk(joints: Tensor, fps: float) -> float | None:
     return (fps**3 * joints.double().diff(n=3, dim=0).norm(dim=-1).mean()).item()
 
 
-def pose_error_mm(made: Tensor, real: Tensor) -> float:
-    """Mean distance of the joints of two motions (T, J, 3), in millimetres, the roots put upon each other in every
-    frame; 0 for the same poses.
-    """
-    poses = [each.double() - each[:, :1].double() for each in (made, real)]
-    return 1000 * (poses[0] - poses[1]).norm(dim=-1).mean().item()
-
-
 def mean_of(values: Sequence[float | None]) -> float | None:
     """The mean of those that there are; None where there are none."""
     found = [value for value in values if value is not None]

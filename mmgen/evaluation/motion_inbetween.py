@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mmgen.evaluation.measure import Progress
 from mmgen.evaluation.measuring import Noted
-from mmgen.evaluation.motion import pose_error_mm
 from mmgen.evaluation.motion_generator import Real
+from mmgen.motion.distance import pose_errors
 from mmgen.motion.features import features_to_joints
 from mmgen.moving import move
 from mmgen.paradigms import SampleOptions
@@ -56,7 +56,7 @@ class Gaps:
         errors = []
         for row, (motion, real) in enumerate(zip(made, _joints(self.held.motions), strict=True)):
             gap = slice(int(self.start[row]) * self.stride, int(self.stop[row]) * self.stride)
-            errors.append(pose_error_mm(motion[gap], real[gap]))
+            errors.append(pose_errors(motion[gap], real[gap]).mean().item())
         return sum(errors) / len(errors)
 
 

@@ -8,6 +8,14 @@ from mmgen.motion.features import features_to_joints
 _MILLIMETRES = 1000.0
 
 
+def pose_errors(made: Tensor, real: Tensor) -> Tensor:
+    """Mean distance of the joints of every frame, in millimetres, the roots put upon each other: made and real
+    (..., T, J, 3) -> (..., T) float64, 0 for the same poses.
+    """
+    apart = made.double() - real.double()
+    return _MILLIMETRES * (apart - apart[..., :1, :]).norm(dim=-1).mean(-1)
+
+
 def position_errors(made: Tensor, real: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
     """Errors of motions, a number (B,) each, not below 0; the mean over frames of each clip.
 
@@ -23,13 +31,11 @@ def position_errors(made: Tensor, real: Tensor, lengths: Tensor | None = None) -
     Raises:
         UserError: no skeleton has so many features.
     """
-    apart = features_to_joints(made.double().mT) - features_to_joints(real.double().mT)
-    roots = apart[:, :, 0]
-    each = {"mpjpe_mm": (apart - roots[:, :, None]).norm(dim=-1).mean(-1), "root_mm": roots.norm(dim=-1)}
+    joints, others = features_to_joints(made.double().mT), features_to_joints(real.double().mT)
+    roots = _MILLIMETRES * (joints - others)[:, :, 0].norm(dim=-1)
+    each = {"mpjpe_mm": pose_errors(joints, others), "root_mm": roots}
     frames = torch.arange(real.shape[2], device=real.device)
     counts = torch.ones_like(frames, dtype=torch.bool).expand(len(real), -1)
     if lengths is not None:
         counts = frames < lengths[:, None]
-    return {
-        name: _MILLIMETRES * error.where(counts, 0).sum(1) / counts.sum(1).clamp_min(1) for name, error in each.items()
-    }
+    return {name: error.where(counts, 0).sum(1) / counts.sum(1).clamp_min(1) for name, error in each.items()}

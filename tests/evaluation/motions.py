@@ -6,32 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgen.backbone import Transformer
 from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.draws import Draws
-from mmgen.generator import Generator
 from mmgen.motion.features import feature_slices, joints_to_features
 from mmgen.motion.skeleton import HUMANML3D
-from mmgen.store import load_tokenizer, weights_hash
 from mmgen.text import Text
 from tests.motion.gait import walk
-from tests.tiny_runs import prefixed, scramble, write_run
+from tests.motion_runs import motion_run
 
 FPS, FRAMES = 20.0, 24
 NAMES = ["slow", "fast"]
 TURNS = {"left": 0.6, "ahead": 0.0, "right": -0.6}
 TEXT = Text(" abcdefghijklmnopqrstuvwxyz", 40)
-PARADIGM = {
-    "class_path": "mmgen.paradigms.Mixture",
-    "init_args": {
-        "members": {
-            "ar": {"class_path": "mmgen.paradigms.CodebookAutoregressive", "init_args": {"pattern": "delay"}},
-            "masked": {"class_path": "mmgen.paradigms.MaskedCodebooks", "init_args": {"steps": [2, 1]}},
-        }
-    },
-}
 DATA = {"class_path": "tests.evaluation.motions.Moves"}
-_NARROW: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "rope": [1, 1, 1]}
 
 
 class Moves(Source):
@@ -95,25 +82,6 @@ def noisy(motion: Tensor, strength: float = 0.03) -> Tensor:
     return trembling
 
 
-def motion_run(folder: Path, tokenizer: Path, classes: int = len(NAMES), text: Text | None = TEXT) -> Path:
-    """A generator of one narrow block that moves."""
-    spec = load_tokenizer(tokenizer).spec.with_frames(FRAMES)
-    module = scramble(Generator(spec, Transformer(**_NARROW), classes, positions="none", text=text), 1)
-    init_args = {
-        "backbone": {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
-        "paradigm": PARADIGM,
-        "positions": "none",
-        "lr": 1e-3,
-    }
-    model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
-    record = {
-        "spec": spec.to_dict(),
-        "classes": classes,
-        "class_names": NAMES[:classes],
-        "tokenizer": str(tokenizer),
-        "tokenizer_hash": weights_hash(load_tokenizer(tokenizer)),
-        "action_names": [],
-        "fps": FPS,
-        "text": None if text is None else text.to_dict(),
-    }
-    return write_run(folder, {"model": model, "data": DATA}, prefixed("generator", module), mmgen=record)
+def moves_run(folder: Path, tokenizer: Path, classes: int = len(NAMES), text: Text | None = TEXT) -> Path:
+    """A generator of one narrow block that moves as `Moves` do."""
+    return motion_run(folder, tokenizer, class_names=NAMES[:classes], text=text, frames=FRAMES, data=DATA)

@@ -10,7 +10,7 @@ import pytest
 from mmgen.cli.main import main
 from mmgen.evaluation.card import faults
 from tests.evaluation import test_motion_classifier, test_motion_text
-from tests.evaluation.motions import Moves, motion_run
+from tests.evaluation.motions import Moves, moves_run
 from tests.motion_runs import motion_tokenizer_run
 from tests.tiny_runs import tokenizer_run
 
@@ -30,8 +30,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tokenizers of walks, one of them causal, and generators of them: told classes and texts, classes, or nothing."""
     folder = tmp_path_factory.mktemp("runs")
     tokenizer = motion_tokenizer_run(folder / "tokenizer", causal=True)
-    motion_run(folder / "gen", tokenizer)
-    motion_run(folder / "classes", tokenizer, text=None)
+    moves_run(folder / "gen", tokenizer)
+    moves_run(folder / "classes", tokenizer, text=None)
     tokenizer_run(folder / "images")
     return folder
 

@@ -23,7 +23,7 @@ from mmgen.results import METRICS, base_metric
 from mmgen.store import Loaded, load_generator
 from mmgen.text import Text
 from tests.evaluation import test_motion_classifier, test_motion_text
-from tests.evaluation.motions import TEXT, Moves, motion_run, noisy
+from tests.evaluation.motions import TEXT, Moves, moves_run, noisy
 from tests.motion_runs import motion_tokenizer_run
 
 SOURCE = Moves()
@@ -42,7 +42,7 @@ class Moved:
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = tmp_path_factory.mktemp("runs")
-    return load_generator(motion_run(folder / "gen", motion_tokenizer_run(folder / "tokenizer")))
+    return load_generator(moves_run(folder / "gen", motion_tokenizer_run(folder / "tokenizer")))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_trembling_and_doing_something_else_are_noticed(
 def test_what_nobody_asked_for_is_not_judged(
     monkeypatch: pytest.MonkeyPatch, held_out: Real, judges: Judges, tmp_path: Path
 ) -> None:
-    run = motion_run(tmp_path / "gen", motion_tokenizer_run(tmp_path / "tokenizer"), classes=0, text=None)
+    run = moves_run(tmp_path / "gen", motion_tokenizer_run(tmp_path / "tokenizer"), classes=0, text=None)
     alone = load_generator(run)
     real = Real.of(alone, SOURCE, SOURCE.samples("val"))
     assert real.texts is None and real.labels.eq(-1).all() and real.captions is not None
