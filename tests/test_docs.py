@@ -18,6 +18,7 @@ import mmgen.paradigms
 from mmgen.audio import write_wav
 from mmgen.backbone import Transformer
 from mmgen.cli.main import COMMANDS, TRAINING, main
+from mmgen.data.humanml3d import HumanML3D
 from mmgen.data.image_folder import ImageFolder
 from mmgen.data.sources import AtariSource
 from mmgen.data.speech_folder import SpeechFolder
@@ -205,6 +206,7 @@ WALKS = {
     "tutorial": ["fit", "evaluate", "reconstruct", "tokenize", "sample", "compress", "decompress", "export"],
     "video": ["demo", "fit", "evaluate", "reconstruct", "tokenize", "sample", "play", "gallery"],
     "speech": ["demo", "fit", "evaluate", "reconstruct", "tokenize", "sample", "edit"],
+    "motion": ["fit", "evaluate", "reconstruct", "sample"],
 }
 """Page -> the commands that it cannot do without."""
 
@@ -220,6 +222,7 @@ def walk(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Com
     ImageFolder.make_fake(tmp_path / "photos")
     VideoFolder.make_fake(tmp_path / "clips")
     SpeechFolder.make_fake(tmp_path / "recordings")
+    HumanML3D.make_fake(tmp_path / "motions")
     for folder in ("tokenizers", "experiments"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
@@ -268,5 +271,6 @@ def read_before_written(commands: list[Command]) -> Iterator[str]:
         if command == "demo" and written is None:
             written = f"runs/demo-{words[0]}"
         paths = [word for word in words if re.fullmatch(r"\w+[/.][\w/.-]*[a-z]\w*", word)]
-        yield from (path.split("/")[0] for path in paths if path != written and path not in made)
+        known = {path for path in paths if any(f"{path}/".startswith(f"{each}/") for each in made)}
+        yield from (path.split("/")[0] for path in paths if path != written and path not in known)
         made |= {written} if written else set()

@@ -20,7 +20,7 @@ def run(
         tokenizer: run folder or export of a tokenizer.
         out: folder for the tokens, made and never written over.
         data: `digits`, `emoji`, `photos`, `moving_digits`, `atari`, `espeak_speech`, `asterisk_prompts`,
-            a YAML file with a `data` section, or a run; by default what the tokenizer was trained on.
+            `mocap`, a YAML file with a `data` section, or a run; by default what the tokenizer was trained on.
         mirror: store the mirror image of every training image too.
         shard_size: samples a file, at most.
         batch: images encoded at a time, frames of clips, or seconds of sounds.
