@@ -7,6 +7,8 @@ import torch
 
 from mmgen.errors import UserError
 from mmgen.imaging import grid
+from mmgen.motion.drawing import draw_motion
+from mmgen.moving import move
 from mmgen.rollout import sample_clips
 from mmgen.sampling import class_labels, sample_images
 from mmgen.serve.asked import EACH_IN_TURN, MOST_SAMPLES, MOST_TEXT, Asked
@@ -16,7 +18,7 @@ from mmgen.speech import speak
 from mmgen.store import Loaded, load_generator
 from mmgen.tokens import UNITS
 from mmgen.video import tile_clips
-from tests import spoken_runs, tiny_runs
+from tests import motion_runs, spoken_runs, tiny_runs
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
         "audio": spoken_runs.speech_run(folder / "say", codec),
         "ending": spoken_runs.speech_run(
             folder / "ends", codec, {"class_path": "mmgen.paradigms.CodebookAutoregressive"}, ends=True
+        ),
+        "motion": motion_runs.motion_run(
+            folder / "move", motion_runs.motion_tokenizer_run(folder / "mtok", causal=True), ends=True
         ),
     }
     return {name: load_generator(path) for name, path in made.items()}
@@ -94,6 +99,19 @@ def test_speech_grows_to_what_the_command_says(name: str, runs: dict[str, Loaded
     lengths = {len(each.sounds[0]) for each in shown if each.sounds}
     assert name == "ending" or len(lengths) > 2
     assert list(shown[-1].told) == spoken_runs.VOICES
+
+
+@pytest.mark.parametrize("mode", ["ar", "masked"])
+def test_motions_grow_to_what_the_command_makes(mode: str, runs: dict[str, Loaded]) -> None:
+    loaded, asked = runs["motion"], Asked(mode, count=2, seed=5)
+    shown = all_of(loaded, asked)
+    wanted = move(loaded, mode, class_labels([], 2, loaded), options=asked.options, seed=5)
+    longest = max(map(len, wanted.joints))
+    held = [torch.cat([each, each[-1:].expand(longest - len(each), -1, -1)]) for each in wanted.joints]
+    clip, expected = shown[-1].clip, tile_clips(torch.stack([draw_motion(each) for each in held]))
+    assert clip is not None and clip.shape == expected.shape
+    assert (clip - expected).abs().mean() < 1e-2 and shown[-1].fps == 20
+    assert mode == "masked" or any(each.pictures for each in shown[:-1])
 
 
 def test_modes_that_finish_at_the_end_show_their_progress(runs: dict[str, Loaded]) -> None:
