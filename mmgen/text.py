@@ -41,8 +41,9 @@ class Text:
     def timed(
         cls, alphabet: str, characters: int, longest: float, texts: Sequence[str], seconds: Sequence[float]
     ) -> "Text":
-        """With the durations that explain best how long texts take: a least-squares fit of a sum over characters, and
-        a constant, drawn a little towards all characters being equally long.
+        """With the durations that explain best how long texts take: a least-squares fit of a sum over characters,
+        drawn a little towards all characters being equally long. The sum has no constant: that would be time that
+        belongs to no character, and the end of every text would be expected too early by it.
 
         Args:
             alphabet: as above.
@@ -54,9 +55,8 @@ class Text:
         counts = torch.tensor([[text.count(each) for each in alphabet] for text in texts], dtype=torch.float64)
         taken = torch.tensor(seconds, dtype=torch.float64)
         average = float(taken.sum() / counts.sum().clamp_min(1))
-        centred, rest = counts - counts.mean(0), taken - counts.sum(1) * average
-        pull = _PULL * torch.eye(len(alphabet), dtype=torch.float64)
-        fitted = average + torch.linalg.solve(centred.T @ centred + pull, centred.T @ (rest - rest.mean()))
+        pull, rest = _PULL * torch.eye(len(alphabet), dtype=torch.float64), taken - counts.sum(1) * average
+        fitted = average + torch.linalg.solve(counts.T @ counts + pull, counts.T @ rest)
         length = max(characters, math.ceil(longest / _PACE))
         return cls(alphabet, length, _PACE, tuple(round(max(0.0, each), 4) for each in fitted.tolist()))
 

@@ -75,12 +75,16 @@ def test_durations_explain_how_long_texts_take() -> None:
     alphabet, each = "abcd", {"a": 0.3, "b": 0.1, "c": 0.0}
     draw = torch.Generator().manual_seed(0)
     texts = ["".join("abc"[k] for k in torch.randint(3, (n,), generator=draw)) for n in range(3, 60)] * 20
-    seconds = [0.2 + sum(each[character] for character in text) for text in texts]
+    seconds = [sum(each[character] for character in text) for text in texts]
     timed = Text.timed(alphabet, 60, 2.0, texts, seconds)
     assert timed.durations is not None
     assert (timed.length, Text.timed(alphabet, 60, 4.0, texts, seconds).length) == (60, 80)
     assert timed.durations[:3] == pytest.approx((0.3, 0.1, 0.0), abs=2e-3)
     assert timed.durations[3] == pytest.approx(sum(seconds) / sum(map(len, texts)), abs=1e-3)
+    # Where texts take longer than any sum, what is left over belongs to the characters: none is expected too early.
+    timed = Text.timed(alphabet, 60, 2.0, texts, [taken + 0.2 for taken in seconds])
+    expected = sum(map(timed.expected, texts))
+    assert expected == pytest.approx(sum(seconds) + 0.2 * len(texts), rel=0.02)
 
 
 @pytest.mark.parametrize("durations", [(0.1,), (0.1, -0.1)])

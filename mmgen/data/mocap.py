@@ -17,6 +17,7 @@ class Mocap(DataModule):
         speed: the slowest and the fastest that training samples are played, 1 for as recorded.
         clips: training samples that count as one epoch.
         held_out: share of each clip's time that is held out, at its end.
+        mixed: share of the training samples whose limbs come from several clips, as a tokenizer wants.
         global_batch_size: samples behind one optimiser step, over all devices and accumulated batches.
         seed: keys the order of the training samples, and what they show.
         tokenizer: run or export folder of a trained tokenizer, whose tokens batches then hold; None for motions only.
@@ -31,13 +32,14 @@ class Mocap(DataModule):
         speed: tuple[float, float] = (0.85, 1.18),
         clips: int = 4000,
         held_out: float = 0.25,
+        mixed: float = 0.0,
         global_batch_size: int = 16,
         seed: int = 0,
         tokenizer: str | None = None,
         num_workers: int = 0,
         folder: str | None = None,
     ) -> None:
-        source = MocapSource(frames, fps, speed, clips, held_out, folder)
+        source = MocapSource(frames, fps, speed, clips, held_out, mixed, folder)
         super().__init__(source, global_batch_size, seed, tokenizer, num_workers)
 
     @staticmethod

@@ -61,6 +61,12 @@ def to_quaternion(matrices: Tensor) -> Tensor:
     return wxyz * torch.where(wxyz[..., :1] < 0, -1, 1)
 
 
+def turned(quaternions: Tensor, vectors: Tensor) -> Tensor:
+    """Rotations (..., 4) as (w, x, y, z), each after a small turn: the axis (..., 3), as long as its angle in radians."""
+    after = roma.rotvec_to_unitquat(vectors).expand_as(quaternions)
+    return roma.quat_xyzw_to_wxyz(roma.quat_product(roma.quat_wxyz_to_xyzw(quaternions), after))
+
+
 def inverse(parents: Sequence[int], rest: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
     """Offsets (J, 3) and rotations (T, J, 4), float64, with which `forward` gives `joints` (T, J, 3) again.
 

@@ -53,19 +53,30 @@ class Stretch:
 
     Args:
         joints: (N, 22, 3) float32 in metres at even times, the first and the last moment among them.
+        rotations: (N, 22, 4) float32, local quaternions (w, x, y, z) at the same times.
         seconds: that it lasts.
     """
 
     joints: Tensor
+    rotations: Tensor
     seconds: float
 
     def at(self, times: Tensor) -> Tensor:
         """Joints (n, 22, 3) at times (n,), in seconds from its beginning; before and after it stands still."""
+        before, part = self._between(times)
+        return torch.lerp(self.joints[before], self.joints[before + 1], part[:, None, None])
+
+    def turned(self, times: Tensor) -> Tensor:
+        """Local rotations (n, 22, 4) at the same times as joints, (w, x, y, z)."""
+        before, part = self._between(times)
+        return slerp(self.rotations[before], self.rotations[before + 1], part[:, None, None])
+
+    def _between(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """The moment before each time, and how much of the way to the next one has gone."""
         last = len(self.joints) - 1
         place = (times * (last / self.seconds)).clamp(0, last)
         before = place.long().clamp(max=last - 1)
-        part = (place - before).float()[:, None, None]
-        return torch.lerp(self.joints[before], self.joints[before + 1], part)
+        return before, (place - before).float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +115,13 @@ class Clip:
         part = ((times - self.times[before]) / (self.times[after] - self.times[before])).clamp(0, 1)
         root = torch.lerp(self.root[before], self.root[after], part[:, None])
         rotations = slerp(self.rotations[before], self.rotations[after], part[:, None, None])
-        joints = forward(HUMANML3D.parents, _OFFSETS, root, rotations)
-        return Stretch(joints.float(), float(end - begin))
+        joints = posed(root, rotations)
+        return Stretch(joints.float(), rotations.float(), float(end - begin))
+
+
+def posed(root: Tensor, rotations: Tensor) -> Tensor:
+    """Joints (..., 22, 3) of DeepMimic's body, whose root is at (..., 3) and whose local rotations are (..., 22, 4)."""
+    return forward(HUMANML3D.parents, _OFFSETS, root, rotations)
 
 
 def read_clip(path: Path) -> Clip:

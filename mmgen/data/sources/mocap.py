@@ -33,6 +33,8 @@ class MocapSource(Source):
         speed: the slowest and the fastest that training samples are played, 1 for as recorded.
         clips: training samples that count as one epoch.
         held_out: share of each clip's time that is held out, at its end.
+        mixed: share of the training samples whose limbs come from several clips (`mmgen.data.sources.mocap_mixing`),
+            which tokenizers generalise better from; the class says little of them then.
         folder: a folder with clips of the same form, `humanoid3d_*.txt`, in place of the package's.
 
     Raises:
@@ -50,6 +52,7 @@ class MocapSource(Source):
         speed: tuple[float, float] = (0.85, 1.18),
         clips: int = 4000,
         held_out: float = 0.25,
+        mixed: float = 0.0,
         folder: str | Path | None = None,
     ) -> None:
         for name, value, least in (("frames", frames, UNIT), ("clips", clips, 1)):
@@ -61,7 +64,9 @@ class MocapSource(Source):
             raise UserError(f"data.speed must be the slowest and the fastest, around 1, got {list(speed)}")
         if not 0 < held_out < 1:
             raise UserError(f"data.held_out must be a share of each clip, between 0 and 1, got {held_out:g}")
-        self.frames, self.fps, self.count, self.held_out = frames, float(fps), clips, held_out
+        if not 0 <= mixed <= 1:
+            raise UserError(f"data.mixed must be a share of the samples, 0 to 1, got {mixed:g}")
+        self.frames, self.fps, self.count, self.held_out, self.mixed = frames, float(fps), clips, held_out, mixed
         self.speed = (float(speed[0]), float(speed[1]))
         self.folder = None if folder is None else Path(folder)
         self.files = _files(_package() if self.folder is None else self.folder)
@@ -87,7 +92,10 @@ class MocapSource(Source):
     def _splits(self) -> dict[str, Samples]:
         training, held_out = zip(*self._stretches)
         cut = Cut(self.class_names, [action(path) for path in self.files], self.frames, self.fps)
-        return {"train": MocapSamples(cut, training, self.speed, self.count), "val": HeldOutMocap(cut, held_out)}
+        return {
+            "train": MocapSamples(cut, training, self.speed, self.count, self.mixed),
+            "val": HeldOutMocap(cut, held_out),
+        }
 
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
@@ -111,6 +119,7 @@ class MocapSource(Source):
             "speed": list(self.speed),
             "clips": self.count,
             "held_out": self.held_out,
+            "mixed": self.mixed,
             "folder": None if self.folder is None else str(self.folder),
         }
         return {"class_path": "mmgen.data.mocap.Mocap", "init_args": init_args}

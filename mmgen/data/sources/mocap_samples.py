@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmgen.data.sources.base import Batch, Samples
 from mmgen.data.sources.humanoid3d import Stretch
+from mmgen.data.sources.mocap_mixing import PARTS, mixed
 from mmgen.data.sources.motion_samples import padded, whole
 from mmgen.draws import Draws
 from mmgen.motion.features import joints_to_features
@@ -45,10 +46,12 @@ class Cut:
         """The class of each clip."""
         return [self.class_names.index(action) for action in self.actions]
 
-    def window(self, stretch: Stretch, start: float, frames: int, speed: float, mirrored: bool) -> Tensor:
-        """Features (frames, 263) of a window that begins `start` seconds after the stretch."""
-        times = start + torch.arange(frames + 1, dtype=torch.float64) * (speed / self.fps)
-        joints = stretch.at(times)
+    def times(self, start: float, frames: int, speed: float = 1.0) -> Tensor:
+        """Seconds (frames + 1,) of a window: features take one pose more than they have frames."""
+        return start + torch.arange(frames + 1, dtype=torch.float64) * (speed / self.fps)
+
+    def features(self, joints: Tensor, mirrored: bool) -> Tensor:
+        """Features (frames, 263) of joints (frames + 1, 22, 3)."""
         return joints_to_features(HUMANML3D.mirrored(joints) if mirrored else joints)
 
     def batch(self, windows: Sequence[Tensor], labels: Tensor, numbers: Tensor) -> Batch:
@@ -69,10 +72,13 @@ class MocapSamples(Samples):
         stretches: the time of each clip that is trained on.
         speed: the slowest and the fastest.
         count: samples an epoch.
+        mixed: share of them whose limbs come from several clips.
     """
 
-    def __init__(self, cut: Cut, stretches: Sequence[Stretch], speed: tuple[float, float], count: int) -> None:
-        self.cut, self.stretches, self.speed, self.count = cut, stretches, speed, count
+    def __init__(
+        self, cut: Cut, stretches: Sequence[Stretch], speed: tuple[float, float], count: int, mixed: float = 0.0
+    ) -> None:
+        self.cut, self.stretches, self.speed, self.count, self.mixed = cut, stretches, speed, count, mixed
         labels = cut.labels
         self._clips = [
             [place for place, each in enumerate(labels) if each == label] for label in range(len(cut.class_names))
@@ -89,21 +95,42 @@ class MocapSamples(Samples):
 
     def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
         number, labels = 2 * index, self._labels(index)
-        draws = Draws(seed, number, epoch).uniform("window", 4).tolist()
-        windows = [self._window(label, *draw) for label, draw in zip(labels.tolist(), draws)]
+        draws = Draws(seed, number, epoch)
+        whether = draws.uniform("mixed") < self.mixed
+        parts = draws.uniform("parts", PARTS, 3)
+        turns = draws.normal("turns", len(HUMANML3D), 3)
+        windows = []
+        for row, (label, draw) in enumerate(zip(labels.tolist(), draws.uniform("window", 4).tolist())):
+            stretch, times, mirrored = self._window(label, *draw)
+            if whether[row]:
+                joints = mixed(stretch, times, [self._other(times, *part) for part in parts[row].tolist()], turns[row])
+            else:
+                joints = stretch.at(times)
+            windows.append(self.cut.features(joints, mirrored))
         return self.cut.batch(windows, labels, number)
 
     def _labels(self, index: Tensor) -> Tensor:
         """Classes take turns."""
         return index % len(self._clips)
 
-    def _window(self, label: int, clip: float, speed: float, start: float, mirrored: float) -> Tensor:
+    def _window(
+        self, label: int, clip: float, speed: float, start: float, mirrored: float
+    ) -> tuple[Stretch, Tensor, bool]:
+        """Whose motion it shows, when, and whether mirrored."""
         clips = self._clips[label]
         stretch = self.stretches[clips[int(clip * len(clips))]]
         pace = self.speed[0] + (self.speed[1] - self.speed[0]) * speed
         frames = whole(stretch.seconds * self.cut.fps / pace, self.cut.frames)
         room = max(0.0, stretch.seconds - frames * pace / self.cut.fps)
-        return self.cut.window(stretch, start * room, frames, pace, mirrored < 0.5)
+        return stretch, self.cut.times(start * room, frames, pace), mirrored < 0.5
+
+    def _other(self, times: Tensor, whether: float, clip: float, start: float) -> tuple[Stretch, Tensor] | None:
+        """Half of the parts come from another clip, at any time of it, at the same speed."""
+        if whether < 0.5:
+            return None
+        stretch = self.stretches[int(clip * len(self.stretches))]
+        room = max(0.0, stretch.seconds - float(times[-1] - times[0]))
+        return stretch, times - times[0] + start * room
 
 
 class HeldOutMocap(Samples):
@@ -122,7 +149,8 @@ class HeldOutMocap(Samples):
             for first in range(0, whole(stretch.seconds * cut.fps, 2**31), cut.frames):
                 start = first / cut.fps
                 frames = whole((stretch.seconds - start) * cut.fps, cut.frames)
-                self._windows += [cut.window(stretch, start, frames, 1.0, mirrored) for mirrored in (False, True)]
+                joints = stretch.at(cut.times(start, frames))
+                self._windows += [cut.features(joints, mirrored) for mirrored in (False, True)]
                 labels += [label, label]
         self._labels = torch.tensor(labels, dtype=torch.int64)
 
