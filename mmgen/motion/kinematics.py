@@ -62,7 +62,7 @@ def to_quaternion(matrices: Tensor) -> Tensor:
 
 
 def turned(quaternions: Tensor, vectors: Tensor) -> Tensor:
-    """Rotations (..., 4) as (w, x, y, z), each after a small turn: the axis (..., 3), as long as its angle in radians."""
+    """Rotations (..., 4) as (w, x, y, z), each after a turn: its axis (..., 3), as long as the angle in radians."""
     after = roma.rotvec_to_unitquat(vectors).expand_as(quaternions)
     return roma.quat_xyzw_to_wxyz(roma.quat_product(roma.quat_wxyz_to_xyzw(quaternions), after))
 
