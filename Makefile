@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .NOTPARALLEL:
-.PHONY: help demo test lint docs setup clean
+.PHONY: help demo test soak lint docs setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: $(VENV)/.ready-run ## train on real digits, sample in every mode, write ru
 
 test: $(VENV)/.ready-dev ## all tests; ARGS="-k mask" picks some
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS) tests
+
+soak: $(VENV)/.ready-dev ## 20 kills of a run, 25 times the examples of the fuzz tests: takes an hour
+	OMP_NUM_THREADS=1 MMGEN_KILLS=20 MMGEN_FUZZ=25 $(BIN)/python -m pytest -n 2 $(ARGS) tests/soak tests/fuzz
 
 lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -41,7 +44,7 @@ $(VENV)/.ready-run: pyproject.toml | $(VENV)/.created
 
 $(VENV)/.ready-dev: pyproject.toml | $(VENV)/.created
 	@echo "mmgen: installing into $(VENV), with what tests and linting need (the first time takes some minutes)"
-	@$(INSTALL) -e '.[codecs,data,dev,docs,eval,motion,recogniser,serve,speech,speech-eval,video]'
+	@$(INSTALL) -e '.[codecs,data,dev,docs,eval,motion,recogniser,serve,speech,speech-eval,stream,video]'
 	@$(INSTALL) --no-deps Resemblyzer
 	@touch $@ $(VENV)/.ready-run
 

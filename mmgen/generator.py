@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgen.backbone import Cache, Transformer
+from mmgen.backbone import Cache, Packed, Transformer
 from mmgen.conditioning import Condition, Conditioning, NoiseLevel, Reading
 from mmgen.embeddings import embedding_for
 from mmgen.embeddings.positions import AbsolutePositions, PositionKind
@@ -122,6 +122,7 @@ class Generator(nn.Module):
         outputs: int | None = None,
         levels: Tensor | None = None,
         previous: Tensor | None = None,
+        backbone: Packed | None = None,
     ) -> Tensor:
         """Features of the row's last `outputs` positions, for the head.
 
@@ -140,6 +141,7 @@ class Generator(nn.Module):
                 positions (`Role.NOISY`) and nothing modulates the others (ACDiT, Hu et al. 2024); without, the class
                 modulates all.
             previous: (B, M, dim) embedding of an earlier prediction, `embedding.expected(probs)`.
+            backbone: its own one made ready for many passes (`mmgen.backbone.pack`); as it is by default.
 
         Returns:
             (B, outputs, dim).
@@ -166,7 +168,7 @@ class Generator(nn.Module):
         if levels is not None:
             cond = cond[:, None] + self._level(levels, prefix).to(x.dtype)
             modulated = layout.role == Role.NOISY
-        x = self.backbone(x, layout, mask, cond, modulated, cache=cache, store=store)
+        x = (backbone or self.backbone)(x, layout, mask, cond, modulated, cache=cache, store=store)
         return x if outputs is None else x[:, x.shape[1] - outputs :]
 
     def deeper(

@@ -36,7 +36,7 @@ def find_member(path: Path) -> MemberOf | None:
     if (path / _CONFIG).exists():
         return None
     config = _beside(path)
-    return MemberOf(path.parent, path.name, _alone(config, path.name)) if path.name in members_of(config) else None
+    return MemberOf(path.parent, path.name, alone(config, path.name)) if path.name in members_of(config) else None
 
 
 def require_known(path: Path) -> None:
@@ -69,11 +69,25 @@ def _beside(path: Path) -> Any:
         return None
 
 
-def _alone(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """The config that a run of one member would have; its seed is said once there."""
-    joint, data = config["model"]["init_args"], ((config.get("data") or {}).get("init_args") or {}).get("members") or {}
-    shared = {key: value for key, value in joint.items() if key != "members"}
-    own = {key: value for key, value in (joint["members"][name] or {}).items() if key != "weight"}
-    section = dict(data.get(name) or {})
-    section["init_args"] = {key: value for key, value in (section.get("init_args") or {}).items() if key != "seed"}
-    return config | {"model": {"class_path": "mmgen.lit.GeneratorModule", "init_args": shared | own}, "data": section}
+def alone(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """The config that a run of one member would have, on the shared backbone and with data of its own; its seed is said
+    once there. What a config leaves out, as one of several files of a recipe may, stays out.
+    """
+    found = dict(config)
+    if (joint := _joint(config.get("model"), "JointModule")) is not None:
+        own = (joint.get("members") or {}).get(name) or {}
+        arguments = {key: value for key, value in (joint | own).items() if key not in ("members", "weight")}
+        found["model"] = {"class_path": "mmgen.lit.GeneratorModule", "init_args": arguments}
+    if (joint := _joint(config.get("data"), "JointData")) is not None:
+        found["data"] = section = dict((joint.get("members") or {}).get(name) or {})
+        section["init_args"] = {key: value for key, value in (section.get("init_args") or {}).items() if key != "seed"}
+    return found
+
+
+def _joint(section: Any, kind: str) -> dict[str, Any] | None:
+    """The arguments in a section that is of several members; None for any other."""
+    if not isinstance(section, dict):
+        return None
+    arguments = section.get("init_args") or {}
+    named = str(section.get("class_path", "")).rpartition(".")[2]
+    return arguments if named == kind or "members" in arguments else None

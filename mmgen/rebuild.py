@@ -3,11 +3,13 @@
 import importlib.util
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
+from mmgen.allowed import VARIABLE, allowed_in_models, is_within, restrict_imports
 from mmgen.cli.explain import explain
 from mmgen.errors import UserError
 from mmgen.generator import Generator
@@ -55,27 +57,39 @@ def build_generator(
     names = parser.add_class_arguments(Generator, skip={"spec", "classes", "actions", "text"}, instantiate=False)
     parts = _instantiate(parser, {name: init_args[name] for name in ("paradigm", *names) if name in init_args}, where)
     paradigm = parts.pop("paradigm")
-    return Generator(spec=spec, classes=classes, actions=actions, text=text, **parts), paradigm
+    with _one_line(where):
+        return Generator(spec=spec, classes=classes, actions=actions, text=text, **parts), paradigm
 
 
 def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) -> dict[str, Any]:
+    restrict_imports()
     _require_own(arguments, where)
     try:
         parsed = parser.parse_object(arguments)
     except ArgumentError as error:
-        raise UserError(f"{where}: {explain(str(error), parser)}") from None
+        raise UserError(f"{where}: {' '.join(explain(str(error), parser).split())}") from None
     _require_own(parsed.as_dict(), where)  # a short name has become a path now
-    try:
+    with _one_line(where):
         return dict(vars(parser.instantiate(parsed)))
-    except (UserError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: {error}") from None
+
+
+@contextmanager
+def _one_line(where: str) -> Iterator[None]:
+    """A config is data of somebody: whatever its values make a constructor raise becomes a UserError."""
+    try:
+        yield
+    except Exception as error:
+        what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"{where}: {' '.join(what.split())}") from error
 
 
 def _require_own(arguments: dict[str, Any], where: str) -> None:
+    packages = allowed_in_models()
     for path in _import_paths(arguments):
-        if not path.startswith("mmgen."):
+        if not is_within(path, packages):
             raise UserError(
-                f"{where} names {path}: only classes of mmgen are loaded, since importing others could run any code"
+                f"{where} names {path}: only classes of {', '.join(packages)} are loaded, since importing others could"
+                f" run any code ({VARIABLE} adds packages that you trust)"
             )
 
 

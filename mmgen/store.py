@@ -9,9 +9,12 @@ checkpoints are read with `weights_only`, safetensors holds numbers alone, and a
 import copy
 import hashlib
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
@@ -19,22 +22,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mmgen.checkpoint_file import Unsound, find_checkpoint, read_checkpoint
 from mmgen.errors import UserError
 from mmgen.folders import new_folder
 from mmgen.generator import Generator
-from mmgen.members import MemberOf, find_member, require_known, require_no_members
+from mmgen.members import MemberOf, find_member
 from mmgen.paradigms import Paradigm
 from mmgen.rebuild import build_generator, build_tokenizer
-from mmgen.recipes import recipes_root
+from mmgen.run_config import CONFIG, Kind, first_line, kind_of, read_config, recipe_for
 from mmgen.text import Text
 from mmgen.tokenizers import Tokenizer, pretrained, pretrained_audio
 from mmgen.tokens import TokenSpec
 
-Kind = Literal["tokenizer", "generator"]
-
-CONFIG = "config.yaml"
 WEIGHTS = "model.safetensors"
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+logger = logging.getLogger("mmgen.store")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +104,12 @@ def load_generator(path: str | Path) -> Loaded:
             now yields other tokens.
     """
     saved = Saved.read(path, "generator")
-    spec = TokenSpec.from_dict(saved.record["spec"])
-    names, actions = list(saved.record["class_names"]), list(saved.record.get("action_names", []))
-    text = None if saved.record.get("text") is None else Text.from_dict(saved.record["text"])
-    generator, paradigm = build_generator(
-        saved.init_args, spec, saved.record["classes"], saved.where, len(actions), text
-    )
+    with _whole_record(saved):
+        spec = TokenSpec.from_dict(saved.record["spec"])
+        names, actions = list(saved.record["class_names"]), list(saved.record.get("action_names", []))
+        text = None if saved.record.get("text") is None else Text.from_dict(saved.record["text"])
+        classes = int(saved.record["classes"])
+    generator, paradigm = build_generator(saved.init_args, spec, classes, saved.where, len(actions), text)
     fill(generator, saved.state, saved.weights)
     source = saved.tokenizer_path()
     tokenizer = None if source is None else load_tokenizer(source)
@@ -127,6 +130,18 @@ def load_generator(path: str | Path) -> Loaded:
         generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path, actions,
         saved.record.get("fps"), saved.record.get("sample_rate"),
     )  # fmt: skip
+
+
+@contextmanager
+def _whole_record(saved: "Saved") -> Iterator[None]:
+    """What a file tells of the data is data itself: anything that does not fit becomes a UserError."""
+    try:
+        yield
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"{saved.weights} does not tell what its generator was trained on ({type(error).__name__}: {error}); was it"
+            " written by `mmgen fit` or `mmgen export`?"
+        ) from None
 
 
 def save_export(
@@ -238,8 +253,8 @@ class Saved:
         if image_size is not None or patch != 1:
             raise UserError(f"{path} is not a folder of diffusers, so its image_size and patch cannot be chosen")
         member = find_member(path)
-        config = _read_config(path) if member is None else member.config
-        kind = _kind_of(config, path)
+        config = read_config(path) if member is None else member.config
+        kind = kind_of(config, path)
         if wanted is not None and kind != wanted:
             commands = {"tokenizer": "`mmgen reconstruct` takes it", "generator": "`mmgen sample` takes it"}
             raise UserError(f"{path} is a {kind}, but a {wanted} is needed here; {commands[kind]}")
@@ -251,32 +266,31 @@ class Saved:
     def _of_run(cls, path: Path, kind: Kind, config: dict[str, Any], member: MemberOf | None) -> "Saved":
         run = path if member is None else member.run
         file = run / CHECKPOINT
-        if not file.exists():
-            recipe = _recipe_for(run) or run / CONFIG
+        try:
+            file, told = find_checkpoint(file)
+            if told is not None:
+                logger.warning(told)
+            checkpoint = read_checkpoint(file) if file.exists() else None
+        except (Unsound, OSError) as error:
+            raise UserError(f"checkpoint {file} {error}; train again, or restore the file") from None
+        if checkpoint is None:
+            recipe = recipe_for(run) or run / CONFIG
             raise UserError(f"{path} was never trained (no {CHECKPOINT}); run mmgen fit --config {recipe}")
         try:
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
             weights, step = dict(checkpoint["state_dict"]), int(checkpoint["global_step"])
-        except (
-            Exception
-        ) as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS, key and value errors
-            what = (
-                "holds more than weights, which is refused"
-                if "weights_only" in str(error)
-                else "is truncated or corrupt"
-            )
-            raise UserError(
-                f"checkpoint {file} {what} ({_first_line(error)}); train again, or restore the file"
-            ) from None
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?") from None
         prefix = f"{kind}." if member is None else member.prefix
         state = {
             _plain(name).removeprefix(prefix): value
             for name, value in weights.items()
             if _plain(name).startswith(prefix)
         }
-        record = dict(checkpoint.get("mmgen") or {})
-        record = record if member is None else record.get("members", {}).get(member.name, {})
-        if not state or (kind == "generator" and "spec" not in record):
+        record = checkpoint.get("mmgen") or {}
+        if member is not None and isinstance(record, dict):
+            members = record.get("members")
+            record = members.get(member.name) if isinstance(members, dict) else None
+        if not state or not isinstance(record, dict) or (kind == "generator" and "spec" not in record):
             raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?")
         return cls(path, kind, config, file, state, step, "current_model_state" in checkpoint, record)
 
@@ -286,12 +300,13 @@ class Saved:
         try:
             with safe_open(file, framework="pt", device="cpu") as opened:
                 about = json.loads((opened.metadata() or {})["mmgen"])
+                told = int(about["step"]), bool(about["averaged"]), dict(about["record"])
                 state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
         except KeyError:
             raise UserError(f"{file} was not written by `mmgen export`") from None
-        except (SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"{file} is truncated or corrupt ({_first_line(error)}); export again") from None
-        return cls(path, kind, config, file, state, about["step"], about["averaged"], about["record"])
+        except (SafetensorError, OSError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            raise UserError(f"{file} is truncated or corrupt ({first_line(error)}); export again") from None
+        return cls(path, kind, config, file, state, *told)
 
     @classmethod
     def _of_diffusers(cls, path: Path, image_size: int | None, patch: int) -> "Saved":
@@ -347,48 +362,3 @@ def fill(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
 def _plain(name: str) -> str:
     """A state dict name without what torch.compile puts in."""
     return name.replace("_orig_mod.", "")
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        require_known(path)
-        recipe = _recipe_for(path)
-        raise UserError(f"{path} does not exist{f'; run mmgen fit --config {recipe}' if recipe else ''}")
-    if not path.is_dir():
-        raise UserError(f"{path} is a file; name the run or export folder that holds {CONFIG}")
-    try:
-        config = yaml.safe_load((path / CONFIG).read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} holds no {CONFIG}: it is neither a run folder nor an export") from None
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path / CONFIG} cannot be read: {_first_line(error)}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path / CONFIG} is not a config of `mmgen fit`")
-    return config
-
-
-def _kind_of(config: dict[str, Any], path: Path) -> Kind:
-    require_no_members(config, path)
-    model = config.get("model")
-    init_args = model.get("init_args") if isinstance(model, dict) else None
-    if isinstance(init_args, dict):
-        if "paradigm" in init_args:
-            return "generator"
-        if "tokenizer" in init_args:
-            return "tokenizer"
-    raise UserError(f"{path / CONFIG} names neither a tokenizer nor a generator under model.init_args")
-
-
-def _recipe_for(path: Path) -> Path | None:
-    """The recipe that makes the run of this name, as short as can be written from here."""
-    root = recipes_root()
-    for folder in ("tokenizers", "experiments"):
-        config = root / folder / path.name / CONFIG
-        if config.is_file():
-            return config.relative_to(Path.cwd()) if config.is_relative_to(Path.cwd()) else config
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip().rstrip(".:") if lines else type(error).__name__

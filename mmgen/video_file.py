@@ -128,7 +128,9 @@ def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]
         raise UserError(f"{path} is a folder, not a video")
     try:
         # A playlist that calls itself a video must not open addresses; the prefix keeps a colon in a name a name.
-        with av.open(f"file:{os.fspath(path)}", options={"protocol_whitelist": "file"}) as container:
+        # Titles and the like, of which nothing is read here, may be written in any alphabet.
+        name, options = f"file:{os.fspath(path)}", {"protocol_whitelist": "file"}
+        with av.open(name, options=options, metadata_errors="replace") as container:
             cover = av.stream.Disposition.attached_pic  # of a sound file
             streams = [stream for stream in container.streams.video if not stream.disposition & cover]
             if not streams:

@@ -246,7 +246,7 @@ def test_a_run_of_a_recipe_names_the_recipe(tmp_path: Path, monkeypatch: pytest.
     recipe = tmp_path / "tokenizers" / "fine" / "config.yaml"
     recipe.parent.mkdir(parents=True)
     recipe.write_text(yaml.safe_dump({"model": {"init_args": {"tokenizer": TOKENIZER}}}))
-    monkeypatch.setattr("mmgen.store.recipes_root", lambda: tmp_path)
+    monkeypatch.setattr("mmgen.run_config.recipes_root", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
     assert (
         refused(load_tokenizer, Path("runs/fine"))

@@ -1,6 +1,7 @@
 """One transformer for every system; see `transformer.py`."""
 
 from mmgen.backbone.cache import Cache
+from mmgen.backbone.packed import Packed, pack
 from mmgen.backbone.transformer import Transformer
 
-__all__ = ["Cache", "Transformer"]
+__all__ = ["Cache", "Packed", "Transformer", "pack"]

@@ -1,4 +1,4 @@
-"""The one attention call. SDPA or FlexAttention, chosen from the mask, the device and the shape."""
+"""The one attention call: SDPA, whole or by groups, or FlexAttention, as mask, device and shape ask for."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -8,10 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmgen.backbone.grouped import grouped_attention
+from mmgen.backbone.grouped_plan import Plan, plan
 from mmgen.layout import Layout
 from mmgen.mask import Mask
 
 FLEX_FROM = 1024  # keys from which skipping blocks of a mask pays for FlexAttention's fixed costs on a GPU
+CAUSAL_FROM = 1024  # queries from which SDPA's own lower triangle skips anything on a CPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,23 +27,27 @@ class Attend:
         causal: SDPA's own lower triangle.
         dense: (b, 1, Nq, Nk) bool or additive float mask for SDPA.
         block_mask: for FlexAttention.
+        groups: of queries, each with the keys that it looks at, on a CPU.
     """
 
     causal: bool = False
     dense: Tensor | None = None
     block_mask: Any = None
+    groups: Plan | None = None
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q (B, heads, Nq, head_dim), k and v (B, kv_heads, Nk, head_dim) -> as q; kv_heads divides heads."""
         grouped = q.shape[1] != k.shape[1]
         if self.block_mask is not None:
             return _compiled_flex()(q, k, v, block_mask=self.block_mask, enable_gqa=grouped)
+        if self.groups is not None:
+            return grouped_attention(q, k, v, self.groups)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=self.dense, is_causal=self.causal, enable_gqa=grouped)
 
 
 def realise(mask: Mask, queries: Layout, keys: Layout, dtype: torch.dtype) -> Attend:
-    """The cheapest realisation of a mask: SDPA's fast paths, then FlexAttention on a GPU for long rows, then a dense
-    mask.
+    """The cheapest realisation of a mask: SDPA's fast paths, then what skips hidden keys in long rows (FlexAttention on
+    a GPU, groups of queries on a CPU), then a dense mask.
 
     Args:
         mask: who may see whom.
@@ -48,11 +55,15 @@ def realise(mask: Mask, queries: Layout, keys: Layout, dtype: torch.dtype) -> At
         keys: what the key positions are.
         dtype: of the scores, for additive masks.
     """
-    path = mask.fast_path(queries, keys)
-    if path is not None:
+    path, on_cpu = mask.fast_path(queries, keys), queries.rank.device.type == "cpu"
+    if path == "full" or (path == "causal" and not (on_cpu and queries.length < CAUSAL_FROM)):
         return Attend(causal=path == "causal")
     if mask.leak:
         return Attend(dense=mask.bias(queries, keys).to(dtype))
+    if on_cpu and (groups := plan(mask, queries, keys)) is not None:
+        return Attend(groups=groups)
+    if path == "causal":
+        return Attend(causal=True)
     if queries.rank.is_cuda and keys.length >= FLEX_FROM:
         return Attend(block_mask=mask.block_mask(queries, keys))
     return Attend(dense=mask.dense(queries, keys))

@@ -1,5 +1,7 @@
 """A static, preallocated key-value cache that also remembers what its positions are."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -21,8 +23,8 @@ class Cache:
     """
 
     def __init__(self, depth: int, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype) -> None:
-        self._keys = torch.empty(depth, *shape, device=device, dtype=dtype)
-        self._values = torch.empty_like(self._keys)
+        batch, *rest = shape
+        self._stored = torch.empty(depth, 2, batch, *rest, device=device, dtype=dtype)  # keys, then values
         self.capacity = shape[2]
         self.length = 0
         self.layout: Layout | None = None
@@ -43,25 +45,36 @@ class Cache:
         if needed <= self.capacity:
             return
         self.capacity = max(2 * self.capacity, needed)
-        self._keys, self._values = (self._larger(stored) for stored in (self._keys, self._values))
-
-    def _larger(self, stored: Tensor) -> Tensor:
-        larger = stored.new_empty(*stored.shape[:3], self.capacity, stored.shape[4])
-        larger[:, :, :, : self.length] = stored[:, :, :, : self.length]
-        return larger
+        stored, *rest = self._stored.shape[:4], self._stored.shape[5]
+        larger = self._stored.new_empty(*stored, self.capacity, *rest)
+        larger[..., : self.length, :] = self._stored[..., : self.length, :]
+        self._stored = larger
 
     def extend(self, block: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write new keys and values (B, kv_heads, n, head_dim) of a block behind the stored ones; returns views of
         both together.
         """
         stop = self.length + keys.shape[2]
-        self._keys[block, :, :, self.length : stop] = keys
-        self._values[block, :, :, self.length : stop] = values
-        return self._keys[block, :, :, :stop], self._values[block, :, :, :stop]
+        stored = self._stored[block]
+        stored[0, :, :, self.length : stop], stored[1, :, :, self.length : stop] = keys, values
+        return stored[0, :, :, :stop], stored[1, :, :, :stop]
 
-    def store(self, layout: Layout) -> None:
-        """Keep the leading positions, these, of the pass that has just run."""
-        self.layout = self.keys_layout(layout)
+    def room(self, new: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """For each block where so many new keys and values go, (2, B, kv_heads, new, head_dim), and views of all keys
+        and of all values, those included: what `extend` does for a block, for all of them at the cost of one.
+        """
+        stop = self.length + new
+        seen = self._stored[..., :stop, :]
+        return zip(seen[..., self.length :, :].unbind(), seen[:, 0].unbind(), seen[:, 1].unbind(), strict=True)
+
+    def store(self, layout: Layout, whole: Layout | None = None) -> None:
+        """Keep the leading positions, these, of the pass that has just run.
+
+        Args:
+            layout: what they are.
+            whole: what all stored positions are then, where it is known; put together from their parts by default.
+        """
+        self.layout = self.keys_layout(layout) if whole is None else whole
         self.length += layout.length
 
     def keep(self, kept: Tensor) -> None:
@@ -71,6 +84,5 @@ class Cache:
         index = kept.nonzero()[:, 0]
         if self.layout is None or len(index) == self.length:
             return
-        for stored in (self._keys, self._values):
-            stored[:, :, :, : len(index)] = stored[:, :, :, index]
+        self._stored[..., : len(index), :] = self._stored[..., index, :]
         self.layout, self.length = self.layout.take(index), len(index)

@@ -33,14 +33,17 @@ class AdaLN(nn.Module):
             nn.init.zeros_(self.project.weight)
             nn.init.zeros_(self.project.bias)
 
-    def forward(self, cond: Tensor, modulated: Tensor | None) -> tuple[Modulation, Modulation]:
+    def forward(
+        self, cond: Tensor, modulated: Tensor | None, row: Tensor | None = None
+    ) -> tuple[Modulation, Modulation]:
         """cond (B, 1 or N, dim), or (B, 1 or N, 6 dim) when shared; modulated (b, N) bool or None for all. Of the
-        mixer branch and of the MLP branch.
+        mixer branch and of the MLP branch. With row (R, N) int64, position n of row r is modulated by that condition.
 
         Positions that are not modulated get shift 0, scale 0 and gate 1: a plain pre-norm residual (ACDiT's clean
         tokens).
         """
         six = cond + self.offset if self.shared else self.project(F.silu(cond))
+        six = six if row is None else six[:, 0][row]
         mixer, mlp = (Modulation(*half.chunk(3, dim=-1)) for half in six.chunk(2, dim=-1))
         return _only(mixer, modulated), _only(mlp, modulated)
 

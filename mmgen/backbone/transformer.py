@@ -6,6 +6,7 @@ Shapes: B rows, N positions, dim channels. Attention is said by a Mask over Layo
 import copy
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Literal, cast
 
@@ -17,12 +18,15 @@ from torch.utils.checkpoint import checkpoint
 
 from mmgen.backbone.attention import Attend, realise
 from mmgen.backbone.cache import Cache
+from mmgen.backbone.fused import rms_norm, rotate, swiglu
 from mmgen.backbone.modulation import AdaLN, Modulation, modulate
-from mmgen.backbone.positions import PrefixRotation, Rotary, rotate
+from mmgen.backbone.positions import PrefixRotation, Rotary
 from mmgen.backbone.presets import preset
+from mmgen.backbone.unpadded import windows
 from mmgen.errors import UserError
 from mmgen.layout import Layout
 from mmgen.mask import Mask
+from mmgen.remember import passing
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swiglu": F.silu,
@@ -178,21 +182,28 @@ class Transformer(nn.Module):
         Returns:
             (B, N, dim).
         """
+        packed = windows(layout) if cache is None and torch.is_grad_enabled() else None
+        row = None
+        if packed is not None:
+            x, layout = packed.take(x), packed.layout
+            modulated = modulated if modulated is None else packed.take(modulated.expand_as(packed.real))
+            cond, row = (cond, packed.row) if cond is None or cond.dim() == 2 else (packed.take(cond), None)
         keys = layout if cache is None else cache.keys_layout(layout)
-        tables = None if self.rotary is None else self.rotary.tables(layout, x.dtype)
+        with nullcontext() if packed is None else passing():  # the same lengths hardly come again
+            tables = None if self.rotary is None else self.rotary.tables(layout, x.dtype)
+            attention = realise(mask, layout, keys, x.dtype)
         if cond is not None:
             cond = cond[:, None] if cond.dim() == 2 else cond
             cond = cond if self.condition is None else self.condition(F.silu(cond))
-        attention = realise(mask, layout, keys, x.dtype)
         for index, block in enumerate(self.blocks):
             extend = None if cache is None else partial(cache.extend, index)
             if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, attention, tables, cond, modulated, extend, use_reentrant=False)
+                x = checkpoint(block, x, attention, tables, cond, modulated, extend, row, use_reentrant=False)
             else:
-                x = block(x, attention, tables, cond, modulated, extend)
+                x = block(x, attention, tables, cond, modulated, extend, row)
         if cache is not None and store != 0:
             cache.store(layout if store is None else layout.slice(0, store))
-        return self.final_norm(x)
+        return self.final_norm(x if packed is None else packed.restore(x))
 
 
 Tables = tuple[Tensor, Tensor]
@@ -224,11 +235,12 @@ class Block(nn.Module):
         cond: Tensor | None,
         modulated: Tensor | None,
         extend: Callable[..., tuple[Tensor, Tensor]] | None,
+        row: Tensor | None = None,
     ) -> Tensor:
-        """x (B, N, dim) -> (B, N, dim)."""
+        """x (B, N, dim) -> (B, N, dim). With row, cond is that of rows, and row (B, N) int64 says of which."""
         mixer = partial(self.mixer, attention=attention, tables=tables, extend=extend)
         plain = self.adaln is None or cond is None
-        of_mixer, of_mlp = (None, None) if plain else self.adaln(cond, modulated)  # type: ignore[misc]
+        of_mixer, of_mlp = (None, None) if plain else self.adaln(cond, modulated, row)  # type: ignore[misc]
         x = self._branch(x, mixer, self.norm_mixer, of_mixer)
         return self._branch(x, self.mlp, self.norm_mlp, of_mlp)
 
@@ -245,8 +257,9 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., dim) -> as x."""
-        weight = self.weight if self.weight is None else self.weight.to(x.dtype)
-        return F.rms_norm(x, self.normalized_shape, weight, self.eps)
+        if not self.elementwise_affine:
+            return F.rms_norm(x, self.normalized_shape, eps=self.eps)
+        return rms_norm(x, self.weight, cast(float, self.eps))
 
 
 class Attention(nn.Module):
@@ -268,8 +281,9 @@ class Attention(nn.Module):
         extend: Callable[..., tuple[Tensor, Tensor]] | None,
     ) -> Tensor:
         """x (B, N, dim) -> (B, N, dim). Keys are rotated before they are cached, so that a cached key never changes."""
-        qkv = rearrange(self.qkv(x), "b n (h d) -> b h n d", d=self.head_dim)
-        q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        widths = [heads * self.head_dim for heads in (self.heads, self.kv_heads, self.kv_heads)]
+        parts = self.qkv(x).split(widths, dim=-1)
+        q, k, v = (rearrange(part, "b n (h d) -> b h n d", d=self.head_dim) for part in parts)
         if self.norm_q is not None and self.norm_k is not None:
             q, k = self.norm_q(q), self.norm_k(k)
         if tables is not None:
@@ -290,8 +304,9 @@ class HeadNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, heads, N, head_dim)."""
-        normed = F.rms_norm if self.kind == "rms" else F.layer_norm
-        return normed(x, x.shape[-1:], eps=self.eps) * self.gain[:, None].to(x.dtype)
+        if self.kind == "rms":
+            return rms_norm(x, self.gain[:, None], self.eps)
+        return F.layer_norm(x, x.shape[-1:], eps=self.eps) * self.gain[:, None].to(x.dtype)
 
 
 class MLP(nn.Module):
@@ -309,8 +324,7 @@ class MLP(nn.Module):
         h = self.up(x)
         if not self.gated:
             return self.down(self.activation(h))
-        gate, value = h.chunk(2, dim=-1)
-        return self.down(self.activation(gate) * value)
+        return self.down(swiglu(h))
 
 
 def _norm(dim: int, kind: str, eps: float, affine: bool, bias: bool) -> nn.Module:

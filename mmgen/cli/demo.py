@@ -2,21 +2,31 @@
 
 from typing import Literal
 
+MINUTES, MINUTES_FOR_ALL = 10.0, 28.0
 
-def run(what: Literal["image", "video", "speech"] = "image", *, out: str | None = None, minutes: float = 10.0) -> None:
-    """Train tokenizers and generators on digits, written, moving or spoken, sample, measure, and make a page of it.
 
-    The folder then holds index.html, which needs nothing else, metrics.json, and the trained runs. `mmgen gallery`
-    makes a page that leads to several of them.
+def run(
+    what: Literal["image", "video", "speech", "motion", "all"] = "image",
+    *,
+    out: str | None = None,
+    minutes: float | None = None,
+) -> None:
+    """Train tokenizers and generators on digits, written, moving or spoken, or on motions of people; sample, measure,
+    and make a page of it.
 
-    An interrupted demo goes on where it stopped. A finished one in the same folder is moved aside, to OUT-1, OUT-2, ...
+    The folder then holds index.html, which needs nothing else, metrics.json, and the trained runs. `all` does all four
+    one after the other, each in a folder of its own, and makes one page of them; those whose packages are missing are
+    named and left out. `mmgen gallery` makes a page that leads to several demos.
+
+    An interrupted demo goes on where it stopped; of `all`, those that are finished are kept. A finished one in the same
+    folder is moved aside, to OUT-1, OUT-2, ...
 
     Args:
-        what: modality.
+        what: modality, or all of them.
         out: folder for everything that is made: the page, the figures, the trained runs; by default runs/demo for
             images, and runs/demo-WHAT for the others.
-        minutes: how long it should take at most, with the set-up by `make` counted in. On a slow machine the generator
-            gets fewer steps than its recipe says.
+        minutes: how long it should take at most, with the set-up by `make` counted in; by default 10, and 28 for all of
+            them. On a slow machine generators get fewer steps than their recipes say.
     """
     import os
     import time
@@ -24,33 +34,25 @@ def run(what: Literal["image", "video", "speech"] = "image", *, out: str | None 
 
     from rich.console import Console
 
-    from mmgen.demo.folder import DemoFolder
+    from mmgen.demo.every import walk_through_all
     from mmgen.demo.kinds import KINDS
-    from mmgen.demo.stages import Walk, set_up_seconds
+    from mmgen.demo.single import walk_through
+    from mmgen.demo.stages import set_up_seconds
     from mmgen.errors import UserError
-    from mmgen.gallery import render
-    from mmgen.gallery.overview import PAGE, Summary
+    from mmgen.gallery.overview import PAGE
     from mmgen.gallery.page import duration
-    from mmgen.results import write_json
 
-    if minutes <= 0:
-        raise UserError(f"--minutes {minutes:g} must be more than 0")
-    kind, place = KINDS[what], out or ("runs/demo" if what == "image" else f"runs/demo-{what}")
-    console, settings = Console(soft_wrap=True), kind.settings_class()
+    given = (MINUTES_FOR_ALL if what == "all" else MINUTES) if minutes is None else minutes
+    if given <= 0:
+        raise UserError(f"--minutes {given:g} must be more than 0")
+    place = Path(out or ("runs/demo" if what == "image" else f"runs/demo-{what}"))
+    console = Console(soft_wrap=True)
     before = set_up_seconds(os.environ.get("MMGEN_DEMO_STARTED"), time.time())
-    folder, moved = DemoFolder.claim(Path(place), settings.record())
-    if moved is not None:
-        console.print(f"{place} held an earlier demo, which is now in {moved}", highlight=False)
-    earlier = folder.record["seconds"]
-    walk = Walk(kind.stages, time.time() + 60 * minutes - before, before + earlier, console)
-    try:
-        findings = kind(settings, folder, walk).run()
-        with walk.stage("page"):
-            page = findings.page(lambda: walk.gone)
-            (folder.path / PAGE).write_text(render(page), encoding="utf-8")
-            Summary.of(page).write(folder.path)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the same command goes on with {place} where it stopped") from None
-    write_json(folder.path / "metrics.json", findings.figures(walk.gone))
-    folder.complete()
-    console.print(f"\nEverything took {duration(walk.gone)}. Look at [bold]{folder.path / PAGE}[/]", highlight=False)
+    end = time.time() + 60 * given - before
+    if what == "all":
+        seconds = walk_through_all(KINDS, place, end, before, console)
+    else:
+        if why := KINDS[what].lacking():
+            raise UserError(why)
+        seconds = walk_through(KINDS[what], place, end, before, console)
+    console.print(f"\nEverything took {duration(seconds)}. Look at [bold]{place / PAGE}[/]", highlight=False)

@@ -11,7 +11,6 @@ from mmgen.cli.options import all_arguments, takes_sampling
 
 if TYPE_CHECKING:
     from mmgen.results import Figure
-    from mmgen.store import Saved
 
 
 @takes_sampling
@@ -30,6 +29,7 @@ def run(
     weights: str | None = None,
     codecs: bool = False,
     likelihood: bool = False,
+    beside: str | None = None,
     wer: bool = False,
     recogniser: str | None = None,
     npz: str | None = None,
@@ -68,6 +68,8 @@ def run(
         codecs: of a tokenizer: measure JPEG and WebP on the same images too, at the same number of bits.
         likelihood: of a generator: measure bits per dimension of the held-out samples too, in the modes that have a
             likelihood.
+        beside: of a generator: sample nothing, and measure its losses on the held-out tokens beside those of this
+            other run or RUN/MEMBER, in the modes that both have and with the same corruption.
         wer: of a tokenizer of speech: let a recogniser write down what was decoded, too, and count its errors beside
             those at the recordings. Of a generator of speech they are always counted.
         recogniser: folder of a Whisper model, for CTranslate2 or transformers; by default tiny.en of the package
@@ -83,6 +85,7 @@ def run(
     from mmgen.cli.progress import command_line
     from mmgen.errors import UserError
     from mmgen.evaluation.card import update_card, words
+    from mmgen.evaluation.measuring import budget
     from mmgen.evaluation.rows import Measuring
     from mmgen.results import measured, read, write, write_json
     from mmgen.sampling import pick_device
@@ -106,6 +109,8 @@ def run(
     measuring = Measuring(arguments, defaults, str(on))
     if saved is None:
         rows, real = measuring.samples(path)
+    elif beside is not None:
+        rows, real = measuring.beside(saved)
     else:
         rows, real = (measuring.tokenizer if saved.kind == "tokenizer" else measuring.generator)(saved)
     if unbounded := [name for _, values in rows for name, value in values.items() if not math.isfinite(value)]:
@@ -114,7 +119,7 @@ def run(
         "command": command_line("evaluate", run, arguments),
         "data": real.name,
         "seconds": time.perf_counter() - started,
-        "budget": None if saved is None else _budget(saved),
+        "budget": None if saved is None else budget(saved),
         "device": str(on),
         "training_seed": None if saved is None else saved.config.get("seed_everything") or None,
     }
@@ -135,11 +140,6 @@ def _require_writable(folder: Path, what: str) -> None:
 
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{what} {'may not be written to' if folder.is_dir() else 'does not exist'}; choose another")
-
-
-def _budget(saved: "Saved") -> str:
-    size = ((saved.config.get("data") or {}).get("init_args") or {}).get("global_batch_size")
-    return f"{saved.step:,} steps" + (f" x {size} samples" if isinstance(size, int) else "")
 
 
 def _print(figures: "list[Figure]") -> None:

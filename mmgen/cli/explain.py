@@ -8,13 +8,8 @@ from dataclasses import dataclass
 
 from jsonargparse import ArgumentParser
 
+from mmgen.allowed import VARIABLE, allowed_in_recipes, is_within
 from mmgen.errors import nearest
-
-# Where the classes that a recipe names may come from: importing others could run any code.
-ALLOWED = (
-    "mmgen",
-    *(f"lightning.pytorch.{name}" for name in ("callbacks", "loggers", "plugins", "profilers", "strategies")),
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,8 @@ def _unknown_module(spot: Spot, _: str) -> str:
 
 
 def _refused_class(spot: Spot, name: str) -> str:
-    return f"class {name!r} is not allowed{spot.at}: a recipe may only name classes of {', '.join(ALLOWED)}"
+    packages = f"{', '.join(allowed_in_recipes())} ({VARIABLE} adds some)"
+    return f"class {name!r} is not allowed{spot.at}: a recipe may only name classes of {packages}"
 
 
 def _unfit_class(spot: Spot, name: str, base: str) -> str:
@@ -141,6 +137,7 @@ def _parameters(class_path: str) -> Iterable[str]:
 
 def _classes() -> set[str]:
     """Names of the classes that were imported so far and that a recipe may name."""
-    modules = [module for name, module in list(sys.modules.items()) if name.startswith(ALLOWED) and module is not None]
+    packages = allowed_in_recipes()
+    modules = [each for name, each in list(sys.modules.items()) if is_within(name, packages) and each is not None]
     members = [member for module in modules for member in vars(module).items()]
     return {name for name, value in members if inspect.isclass(value) and not name.startswith("_")}

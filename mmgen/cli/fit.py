@@ -16,21 +16,27 @@ from typing import Any, Literal
 import lightning as L
 import torch
 import yaml
-from jsonargparse import ArgumentError, set_parsing_settings
+from jsonargparse import ArgumentError
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf.errors import OmegaConfBaseException
 
-from mmgen.cli.explain import ALLOWED, explain
+from mmgen.allowed import restrict_imports
+from mmgen.cli.alone import HELP, only, require_on_command_line
+from mmgen.cli.explain import explain
 from mmgen.cli.run_folder import RunFolder
 from mmgen.data.joint import FACTS, JointData
 from mmgen.errors import UserError, nearest
 from mmgen.lit.averaging import EMA
-from mmgen.lit.checkpoints import Checkpoints, RandomState
+from mmgen.lit.checkpoints import Checkpoints, RandomState, SealedFiles
 from mmgen.lit.progress import Throughput, progress
+from mmgen.lit.room import Room
 from mmgen.lit.samples import SampleGrids
+from mmgen.lit.sharded_averaging import average_for
+from mmgen.lit.skipping import SkipBadSteps
 from mmgen.lit.startup import StartUp
 from mmgen.recipes import recipes_root
 from mmgen.store import CHECKPOINT
@@ -54,6 +60,7 @@ NOISE = (  # warnings of Lightning's about what is meant to be so
     ".*exists and is not empty.*",
     ".*callbacks used to create the checkpoint.*",
     ".*LeafSpec.*",
+    ".*overrides the configure_model.*",  # to shard it, which then has an average of its own
 )
 
 
@@ -66,8 +73,8 @@ class RecipeCLI(LightningCLI):
     """
 
     def __init__(self, command: Literal["fit", "validate", "test"], args: list[str]) -> None:
-        self.command, self.args = command, args
-        self.recipes = _recipes(args)
+        self.command, self.recipes = command, _recipes(args)
+        self.args = args = only(command, args, self.recipes)
         super().__init__(
             L.LightningModule,
             L.LightningDataModule,
@@ -93,6 +100,8 @@ class RecipeCLI(LightningCLI):
         parser.add_argument(
             "--run", type=str | None, default=None, help="run folder; runs/ and the name of the recipe by default"
         )
+        if self.command == "fit":
+            parser.add_argument("--alone", type=str | None, default=None, metavar="MEMBER", help=HELP)
         checkpoint = (
             "`last` to go on with the run, or a file" if self.command == "fit" else "`last`, of the run, or a file"
         )
@@ -102,7 +111,12 @@ class RecipeCLI(LightningCLI):
         parser.add_argument(
             "--matmul_precision", type=precision, default="highest", help="of float32 products on GPUs: high is TF32"
         )
-        for kind, key in ((EMA, "ema"), (Checkpoints, "checkpoint"), (SampleGrids, "samples")):
+        for kind, key in (
+            (EMA, "ema"),
+            (Checkpoints, "checkpoint"),
+            (SampleGrids, "samples"),
+            (SkipBadSteps, "skip"),
+        ):
             parser.add_lightning_class_args(kind, key)
         for fact in (*FACTS, "facts"):
             parser.link_arguments("data", f"model.init_args.{fact}", _teller(fact), apply_on="instantiate")
@@ -120,6 +134,7 @@ class RecipeCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Checks the run folder before anything costly is built."""
+        require_on_command_line(self.config)
         self.folder = RunFolder.of(self.config.run, self.recipes)
         self.ckpt_path = self.folder.checkpoint(self.config.ckpt_path)
         if self.command == "fit" and self.config.ckpt_path != "last" and rank_zero_only.rank == 0:
@@ -134,12 +149,16 @@ class RecipeCLI(LightningCLI):
         callbacks += [] if options["enable_progress_bar"] is False else [progress()]
         logger: Any = False
         if self.command == "fit":
-            ema, checkpoints, samples = (self._get(self.config_init, key) for key in ("ema", "checkpoint", "samples"))
-            checkpoints.put_into(self.folder.path)
-            samples.put_into(self.folder.path)
+            own = ("ema", "checkpoint", "samples", "skip")
+            ema, checkpoints, samples, skip = (self._get(self.config_init, key) for key in own)
+            for each in (checkpoints, samples, skip):
+                each.put_into(self.folder.path)
+            average = [average_for(options["strategy"], ema)] if ema.decay else []
             # Samples stand before the average, which puts the training weights back at the end of a validation.
-            callbacks += [StartUp(), Throughput(), RandomState(), samples, *([ema] if ema.decay else [])]
-            callbacks += [] if options["enable_checkpointing"] is False else [checkpoints]
+            callbacks += [StartUp(), Throughput(), RandomState(), skip, samples, *average]
+            if options["enable_checkpointing"] is not False:
+                callbacks += [Room(self.folder.path), checkpoints]
+                options["plugins"] = _with_sealed_files(options["plugins"])
             logger = options["logger"]
             if logger is None or logger is True:
                 logs = self.folder.path / "logs"
@@ -150,21 +169,27 @@ class RecipeCLI(LightningCLI):
             raise UserError(f"the trainer does not take these settings: {error}") from None
 
     def instantiate_classes(self) -> None:
-        """Builds everything; a mistake that a part found in its arguments comes out of the parser's wrapping."""
+        """Builds everything. A mistake that a part found in its arguments comes out of the parser's wrapping; so does
+        what a part could not do with them, as a recipe is data that somebody wrote.
+        """
         try:
             super().instantiate_classes()
-        except ValueError as error:
+        except Exception as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, UserError):
                 cause = cause.__cause__ or cause.__context__
-            raise cause or error from None
+            if cause is None:
+                place = ", ".join(map(str, self.recipes)) or "the command line"
+                cause = UserError(f"{place}: what it asks for cannot be built ({type(error).__name__}: {error})")
+            raise cause from error
 
     def start(self) -> None:
         """Run the command. A training that ends before its first step leaves no run folder; it can be started again."""
         writes = self.command == "fit" and not self.trainer.fast_dev_run and rank_zero_only.rank == 0
         if writes:
             config = self.config.clone()
-            del config["run"], config["ckpt_path"]  # a run folder may be moved, and is resumed only when asked for
+            for key in ("run", "ckpt_path", "alone"):  # a run folder may be moved, and is resumed only when asked for
+                del config[key]
             self.folder.open(self.parser.dump(config, skip_unset=False))
         try:
             call = getattr(self.trainer, self.command)
@@ -201,7 +226,7 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
     for option in (arg.partition("=")[0] for arg in args):
         if option.startswith(("--model.", "--data.")) and option.endswith(".seed"):
             raise UserError(f"{option} follows --seed_everything: set that")
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(ALLOWED))
+    restrict_imports()
     for package in PARTS:  # a short class name is found among the classes that were imported
         for module in pkgutil.iter_modules(import_module(f"mmgen.{package}").__path__, f"mmgen.{package}."):
             import_module(module.name)
@@ -225,6 +250,12 @@ def _teller(fact: str) -> Callable[[Any], Any]:
         return getattr(data, fact) if isinstance(data, JointData) is (fact == "facts") else None
 
     return tell
+
+
+def _with_sealed_files(plugins: Any) -> list[Any]:
+    """The plugins that a recipe names, and ours for files, unless one of them is for files."""
+    named = [] if plugins is None else list(plugins) if isinstance(plugins, list | tuple) else [plugins]
+    return named if any(isinstance(each, CheckpointIO) for each in named) else [*named, SealedFiles()]
 
 
 def _number(seed: bool | int) -> int:

@@ -3,7 +3,9 @@
 Only the chosen command's module is imported, so that help and the light commands answer at once.
 """
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from inspect import Parameter, signature
@@ -29,11 +31,14 @@ COMMANDS = {
     "compress": "write images as one small file, under an autoregressive generator",
     "decompress": "turn such a file back into images",
     "tokenize": "write a data set as tokens, once, for quicker training",
+    "shards": "write images as .tar shards, for training that streams them",
     "evaluate": "measure a tokenizer or a generator and record the figures",
     "export": "write a run as safetensors + config, to share or to deploy",
+    "plan": "say what a training run will take: parameters, arithmetic, memory, days",
     "card": "render the tables of figures in the recipes' README files",
     "masks": "draw the attention masks",
     "list": "list recipes, masks and the parts a recipe may name",
+    "bench": "measure speed and memory beside those of other packages",
     "demo": "train on digits, written, moving or spoken, sample, make a page of it",
     "gallery": "one page that leads to those of several demos",
     "serve": "a local page on which a person samples the trained runs",
@@ -68,6 +73,8 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         _dispatch(list(sys.argv[1:] if args is None else args))
     except UserError as error:
+        if os.environ.get("MMGEN_TRACEBACK"):  # for whoever writes a part
+            traceback.print_exc()
         return _fail(str(error))
     except SystemExit as stop:  # --help and --print_config end this way
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -105,7 +112,7 @@ def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> N
     optional = [each.name for each in parameters[:1] if each.default is not each.empty and each.name not in lists]
     if optional and args and not args[0].startswith("-"):  # mmgen masks [NAME]
         args = [f"--{optional[0]}={args[0]}", *args[1:]]
-    flags = [f"--{option}" for option, kind in types.items() if kind is bool]
+    flags = [f"--{option.rstrip('_')}" for option, kind in types.items() if kind is bool]
     parser = ArgumentParser(prog=f"mmgen {name}", description=COMMANDS[name], exit_on_error=False, allow_abbrev=False)
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip={*lists, *repeated})
     for option, default in lists.items():  # FILE FILE ..., where the function takes a list

@@ -1,10 +1,12 @@
 """The folder of a training run: its name, and the config that rebuilds it. Nothing in it is written over."""
 
 import shutil
+import sys
 from pathlib import Path
 
-import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from mmgen.checkpoint_file import Unsound, check_seal, find_checkpoint, read_checkpoint
 from mmgen.errors import UserError
 from mmgen.store import CHECKPOINT, CONFIG
 
@@ -33,20 +35,26 @@ class RunFolder:
         return cls(Path("runs") / (first.absolute().parent.name if first.name == CONFIG else first.stem))
 
     def checkpoint(self, named: str | None) -> Path | None:
-        """The checkpoint that `--ckpt_path` names, `last` being the run's own. UserError if missing or damaged."""
+        """The checkpoint that `--ckpt_path` names, `last` being the run's own, or where that is damaged the one before
+        it, which is told. UserError if it is missing or damaged.
+        """
         if named is None:
             return None
-        path = self.path / CHECKPOINT if named == "last" else Path(named)
-        if not path.is_file():
-            raise UserError(f"there is no checkpoint {path}; start the run without --ckpt_path")
+        path, told = Path(named), None
         try:
-            torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        except (
-            Exception
-        ) as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS and value errors
-            raise UserError(
-                f"checkpoint {path} is truncated or corrupt ({type(error).__name__} on reading it)"
-            ) from None
+            if named == "last":
+                path = self.path / CHECKPOINT
+                path, told = find_checkpoint(path)
+            if not path.exists():
+                raise UserError(f"there is no checkpoint {path}; start the run without --ckpt_path")
+            if named != "last":
+                check_seal(path)
+            if path.is_file():  # not a folder of parts, of which each process reads its own
+                read_checkpoint(path, mmap=True)
+        except (Unsound, OSError) as error:
+            raise UserError(f"checkpoint {path} {error}; restore the file, or start a new run") from None
+        if told is not None and getattr(rank_zero_only, "rank", 0) == 0:
+            print(told, file=sys.stderr)
         return path
 
     def require_free(self) -> None:

@@ -23,6 +23,7 @@ _MODULES = {
     "Photos": "photos",
     "SpeechFolder": "speech_folder",
     "VideoFolder": "video_folder",
+    "WebDataset": "web_dataset",
 }
 
 

@@ -147,6 +147,11 @@ class DataModule(L.LightningDataModule):
         return Split(self.global_batch_size, ranks, 1 if self.trainer is None else self.trainer.accumulate_grad_batches)
 
     @property
+    def stream(self) -> Stream:
+        """The endless order of the training samples."""
+        return Stream(len(self.samples("train")), self.seed)
+
+    @property
     def position(self) -> int:
         """The first position of the stream that has not been trained on."""
         steps = 0 if self.trainer is None else steps_trained(self.trainer)
@@ -183,7 +188,7 @@ class DataModule(L.LightningDataModule):
         if self._restored is not None:
             self._resume(self._restored, len(samples))
             self._restored = None
-        batches = RankBatches(Stream(len(samples), self.seed), self.split, self._rank()[0], lambda: self.position)
+        batches = RankBatches(self.stream, self.split, self._rank()[0], lambda: self.position)
         return slot_loader(samples, self.num_workers, batches=batches, seed=self.seed)
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -5,6 +5,7 @@ Every stage calls what its command calls, and the page says which command that i
 
 from abc import abstractmethod
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import ClassVar
 
 from mmgen.cli.options import sample_options
@@ -15,6 +16,7 @@ from mmgen.demo.findings import Findings
 from mmgen.demo.line import Line
 from mmgen.demo.settings import Settings
 from mmgen.demo.stages import Stage
+from mmgen.gallery.wording import listed
 from mmgen.paradigms import SampleOptions
 from mmgen.store import Loaded, load_generator
 
@@ -29,6 +31,9 @@ class Demo(Line):
     """All of them in order: those that `run` does by itself (`tokenizer`, `tokens`, `calibration`, `generator`), the
     modality's own, and `page`. Their seconds are those of two cores of our reference machine."""
 
+    needs: ClassVar[dict[str, str]] = {}
+    """Packages that it needs beside those that mmgen always brings -> the extra of mmgen that brings each."""
+
     settings_class: ClassVar[Callable[[], Settings]]
     """Makes the settings of the demo that a person asks for."""
 
@@ -42,6 +47,15 @@ class Demo(Line):
         planned = self._calibrate()
         self._fit("generator", self.settings.generator, self._generator_options(planned))
         return self.find(source, load_generator(self._path("generator")), planned)
+
+    @classmethod
+    def lacking(cls) -> str:
+        """What of these is not installed, and how to mend that, in words; empty where nothing is missing."""
+        absent = {package: extra for package, extra in cls.needs.items() if find_spec(package) is None}
+        if not absent:
+            return ""
+        extras = ",".join(dict.fromkeys(absent.values()))
+        return f"the demo needs the package {listed(list(absent))}: pip install 'mmgen[{extras}]'"
 
     @abstractmethod
     def look(self, source: Source) -> None:

@@ -52,6 +52,12 @@ class DemoFolder:
         folder.write()
         return folder, moved
 
+    @staticmethod
+    def finished(path: Path, settings: dict[str, Any]) -> bool:
+        """Whether a demo with these settings is finished there."""
+        record = _read(path)
+        return record is not None and record["complete"] and record["settings"] == settings
+
     def found(self, stage: str) -> dict[str, Any] | None:
         """What a finished stage left; None where it has not been finished."""
         return self.record["stages"].get(stage)

@@ -39,13 +39,16 @@ class Walk:
         gone: seconds of this demo before the walk began.
         console: where to tell.
         clock: seconds, ever rising.
+
+    Attributes:
+        begun: what the clock would have said at the beginning, had there been no pause.
     """
 
     def __init__(
         self, stages: list[Stage], end: float, gone: float, console: Console, clock: Callable[[], float] = time.time
     ) -> None:
         self.stages, self.end, self.console, self.clock = stages, end, console, clock
-        self._begun = clock() - gone
+        self.begun = clock() - gone
         self._expected: dict[str, float] = {}
         self._taken: dict[str, float] = {}
         self._passed: set[str] = set()
@@ -53,7 +56,7 @@ class Walk:
     @property
     def gone(self) -> float:
         """Seconds of this demo so far."""
-        return self.clock() - self._begun
+        return self.clock() - self.begun
 
     @property
     def pace(self) -> float:

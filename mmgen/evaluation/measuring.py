@@ -11,6 +11,7 @@ from mmgen.evaluation.extractors import Extractor
 from mmgen.evaluation.reference import Reference
 from mmgen.paradigms import SampleOptions
 from mmgen.results import base_metric, metric_name
+from mmgen.store import Saved
 
 Rows = list[tuple[dict[str, Any], dict[str, float]]]
 """Pairs of what some figures have in common (fields of `mmgen.results.Figure`) and their values by base name."""
@@ -18,7 +19,7 @@ Rows = list[tuple[dict[str, Any], dict[str, float]]]
 IMAGES, CLIPS, SENTENCES, MOTIONS = 1000, 100, 100, 100
 """How many samples a mode draws by default: `--num`."""
 
-IMAGES_AT_ONCE, CLIPS_AT_ONCE, SENTENCES_AT_ONCE, MOTIONS_AT_ONCE = 100, 16, 16, 16
+IMAGES_AT_ONCE, CLIPS_AT_ONCE, SENTENCES_AT_ONCE, MOTIONS_AT_ONCE, LOSSES_AT_ONCE = 100, 16, 16, 16, 16
 """How many are in memory together by default: `--batch`."""
 
 OF_PICTURES = ("npz", "codecs", "reference", "extractor", "weights", "likelihood")
@@ -127,6 +128,12 @@ def figure_rows(
         rows += [(common | {"extractor": extractor.name, "protocol": how | extractor.protocol | about}, based)]
     plain = {name: value for name, value in figures.items() if name not in looked}
     return [*rows, (common | {"protocol": how | about}, plain)] if plain else rows
+
+
+def budget(saved: Saved) -> str:
+    """What the training of a run has cost, as far as its config says it."""
+    size = ((saved.config.get("data") or {}).get("init_args") or {}).get("global_batch_size")
+    return f"{saved.step:,} steps" + (f" x {size} samples" if isinstance(size, int) else "")
 
 
 def precision_of(module: nn.Module) -> str:

@@ -11,6 +11,7 @@ from mmgen.cli.options import SAMPLING, sample_options, settings
 from mmgen.cli.progress import progress_bar
 from mmgen.data.build import build_source, open_source
 from mmgen.errors import UserError
+from mmgen.evaluation.beside import BesideMeasuring
 from mmgen.evaluation.codecs import PROTOCOL, codec_figures
 from mmgen.evaluation.extractors import Extractor, Judge, get_extractor
 from mmgen.evaluation.likelihood_rows import likelihood_rows, modes_with_likelihood
@@ -25,6 +26,7 @@ from mmgen.evaluation.measure import (
 from mmgen.evaluation.measuring import (
     IMAGES,
     IMAGES_AT_ONCE,
+    OF_PICTURES,
     Call,
     Rows,
     adaptive,
@@ -134,13 +136,26 @@ class Measuring(Call):
         rows += [row for each in likely for row in likelihood_rows(loaded, each, reference, batch)]
         return rows, reference
 
+    def beside(self, saved: Saved) -> tuple[Rows, Reference]:
+        """Held-out losses of a generator and of the one named by `beside`, of any modality.
+
+        Raises:
+            UserError: as the parts do, before anything is measured.
+        """
+        other = Saved.read(self.arguments["beside"], "generator")
+        if saved.kind != "generator":
+            raise UserError(f"--beside compares generators, and {saved.path} is a {saved.kind}; leave it out")
+        taken = ("num", "seed", "data", *OF_PICTURES, *OF_CLIPS, *OF_SPEECH, *SAMPLING)
+        self.refuse("for what is sampled or decoded, and --beside measures losses on the run's own data", *taken)
+        return BesideMeasuring(self.arguments, self.unset, self.device).generators(saved, other)
+
     def samples(self, file: str) -> tuple[Rows, Reference]:
         """Images that something else has drawn, in ADM's form, beside held-out ones.
 
         Raises:
             UserError: as the parts do, before anything is measured.
         """
-        taken = ("mode", "num", "npz", "likelihood", "codecs", *OF_CLIPS, *OF_SPEECH, *SAMPLING)
+        taken = ("mode", "num", "npz", "likelihood", "codecs", "beside", *OF_CLIPS, *OF_SPEECH, *SAMPLING)
         self.refuse(f"for runs, and {file} is a file of samples", *taken)
         reference = self._reference(None, None)
         if len(reference.sample_shape) != 3:

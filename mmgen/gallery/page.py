@@ -72,7 +72,7 @@ class Page:
 def render(page: Page) -> str:
     """The page as a single HTML file: styles, script and images inline, no address of any other place in it."""
     about = {"title": page.title, "lead": page.lead}
-    return str(fill("page.html", page=page, **about, style=inline("page.css"), script=inline("page.js"))) + "\n"
+    return str(fill("page.html", page=page, **about, style=inline("page.css"), script=script())) + "\n"
 
 
 def fill(template: str, **values: Any) -> Markup:
@@ -103,6 +103,11 @@ def _environment() -> Environment:
     return environment
 
 
+def script() -> Markup:
+    """Everything that moves on a page."""
+    return inline("page.js") + inline("people.js")
+
+
 def inline(name: str) -> Markup:
     """A file beside the templates, as it is."""
     return Markup((TEMPLATES / name).read_text())
@@ -127,7 +132,7 @@ def duration(seconds: float) -> str:
 
 def figure(value: float, name: str = "") -> str:
     """A figure in the form that its metric's name calls for: shares in percent unless tiny, others in four digits."""
-    if name.startswith(("class_accuracy", "accuracy", "code_usage", "precision", "recall")):
+    if name.startswith(("class_accuracy", "label_accuracy", "accuracy", "code_usage", "precision", "recall")):
         return f"{100 * value:.1f} %" if value == 0 or abs(value) >= 0.0005 else f"{value:.2g}"
     if name.startswith("seconds"):
         return duration(value)

@@ -4,6 +4,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from mmgen.heads.chunked import chunked_cross_entropy
+
+MANY = 2**25  # logits of a batch, 128 MiB in float32 and thrice that in training, from which on they are made in parts
+
 
 class CategoricalHead(nn.Module):
     """Logits of `groups` independent choices a token, here of one. Zero at initialisation: the loss starts at
@@ -43,7 +47,11 @@ class CategoricalHead(nn.Module):
 
     def nats_by_group(self, features: Tensor, targets: Tensor) -> Tensor:
         """The same of each choice, (..., groups)."""
-        logits, choices = self.logits(features), self.split(targets)
+        choices = self.split(targets)
+        if choices.numel() * self.choices >= MANY:
+            flat, wanted = features.flatten(0, -2), choices.flatten(0, -2)
+            return chunked_cross_entropy(flat, self.project.weight, self.project.bias, wanted).view(choices.shape)
+        logits = self.logits(features)
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         each = F.cross_entropy(logits.flatten(0, -2), choices.flatten(), reduction="none")
         return each.view(choices.shape)

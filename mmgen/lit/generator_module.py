@@ -1,6 +1,5 @@
 """Training of a generator: any paradigm over any backbone, on tokens that the data module brings."""
 
-from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -15,11 +14,12 @@ from mmgen.embeddings.positions import PositionKind
 from mmgen.errors import UserError
 from mmgen.generator import Generator
 from mmgen.lit.optim import adamw
+from mmgen.lit.sharded import is_sharded, shard
+from mmgen.lit.touch import outside_blocks, touch
 from mmgen.paradigms import Paradigm
 from mmgen.text import Text
-from mmgen.tokens import Tokens, TokenSpec
-
-_VALIDATION_SEED = 0  # of every run, so that validation losses compare between runs
+from mmgen.tokens import TokenSpec
+from mmgen.validation import conditions, counted_tokens, validation_losses
 
 
 class GeneratorModule(L.LightningModule):
@@ -119,6 +119,7 @@ class GeneratorModule(L.LightningModule):
             ranks,
             level_depth,
         )
+        self._outside_blocks = outside_blocks(self.generator)
         self.paradigm, self.seed = paradigm, seed
         self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
         self.record = {
@@ -138,23 +139,32 @@ class GeneratorModule(L.LightningModule):
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Each training sample's loss, nats per token, by the mode that it was given to."""
         draws = Draws(self.seed, batch["sample"], batch["epoch"])
-        given = self.generator.conditioning.drop(batch["label"], self._actions(batch), draws, self._text(batch))
-        return self.paradigm.losses(self.generator, self._tokens(batch), self.generator.conditioning(*given), draws)
+        label, actions, text = conditions(self.generator, batch)
+        given = self.generator.conditioning.drop(label, actions, draws, text)
+        tokens, condition = counted_tokens(self.generator, batch), self.generator.conditioning(*given)
+        losses = self.paradigm.losses(self.generator, tokens, condition, draws)
+        if is_sharded(self.generator):
+            # Blocks are gathered by all devices together, so that each has to run them as often as the others: a device
+            # without a sample for one member of a mixture runs that member too, and counts none of it.
+            first = torch.zeros(1, dtype=torch.int64, device=batch["sample"].device)
+            for mode in self.paradigm.modes().keys() - losses.keys():
+                idle = self.paradigm.modes()[mode].losses(
+                    self.generator, tokens.rows(first), condition.rows(first), draws.rows(first)
+                )
+                losses[mode] = torch.cat(list(idle.values()))[:0]
+        nothing = touch(self._outside_blocks)
+        return {mode: each + nothing for mode, each in losses.items()}
 
     def measures(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Every mode's mean loss over a batch, nats per token, always with the same corruption."""
-        draws, means = Draws(_VALIDATION_SEED, batch["sample"]), {}
-        for mode, paradigm in self.paradigm.modes().items():
-            condition = self.generator.conditioning(batch["label"], self._actions(batch), self._text(batch))
-            losses = paradigm.losses(self.generator, self._tokens(batch), condition, draws)
-            means[mode] = torch.cat(list(losses.values())).mean()
-        return means
+        modes = self.paradigm.modes()
+        return {mode: validation_losses(self.generator, modes[mode], batch).mean() for mode in modes}
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Mean loss over the batch, nats per token."""
         losses = self.losses(batch)
         loss = torch.cat(list(losses.values())).mean()
-        self.log_dict({f"train/{mode}": each.detach().mean() for mode, each in losses.items()})
+        self.log_dict({f"train/{mode}": each.detach().mean() for mode, each in losses.items() if len(each)})
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
 
@@ -172,15 +182,9 @@ class GeneratorModule(L.LightningModule):
         loss = torch.stack(list(means.values())).mean()
         self.log(f"{stage}/loss", loss, batch_size=rows, sync_dist=True, prog_bar=True)
 
-    def _actions(self, batch: dict[str, Any]) -> Tensor | None:
-        return batch["action"] if self.generator.actions else None
-
-    def _text(self, batch: dict[str, Any]) -> Tensor | None:
-        return None if self.generator.text is None else batch["text"]
-
-    def _tokens(self, batch: dict[str, Any]) -> Tokens:
-        tokens: Tokens = batch["tokens"]
-        return tokens if self.generator.ends else replace(tokens, lengths=None)
+    def configure_model(self) -> None:
+        """Spreads the weights over the devices, under `mmgen.lit.sharded.FSDP`."""
+        shard(self)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine."""

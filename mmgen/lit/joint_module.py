@@ -15,6 +15,7 @@ from mmgen.embeddings.positions import PositionKind
 from mmgen.errors import UserError, nearest
 from mmgen.lit.generator_module import GeneratorModule, compile_blocks
 from mmgen.lit.optim import adamw
+from mmgen.lit.sharded import shard
 from mmgen.paradigms import Paradigm
 
 
@@ -121,7 +122,7 @@ class JointModule(L.LightningModule):
             losses = member.losses(batch[name])
             mean = torch.cat(list(losses.values())).mean()
             weighted.append(self.shares[name] * mean)
-            self.log_dict({f"train/{name}/{mode}": each.detach().mean() for mode, each in losses.items()})
+            self.log_dict({f"train/{name}/{mode}": each.detach().mean() for mode, each in losses.items() if len(each)})
             self.log(f"train/{name}/loss", mean.detach(), prog_bar=True)
         loss = torch.stack(weighted).sum()
         self.log("train/loss", loss.detach(), prog_bar=True)
@@ -155,6 +156,10 @@ class JointModule(L.LightningModule):
     def _conclude(self, stage: str) -> None:
         means = [self.trainer.callback_metrics[f"{stage}/{name}/loss"] for name in self.members]
         self.log(f"{stage}/loss", torch.stack(means).mean(), sync_dist=True, prog_bar=True)
+
+    def configure_model(self) -> None:
+        """Spreads the weights over the devices, under `mmgen.lit.sharded.FSDP`."""
+        shard(self)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine."""

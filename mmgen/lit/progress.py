@@ -20,11 +20,14 @@ class Counted(Protocol):
 
 
 class Throughput(Callback):
-    """Logs `train/tokens_per_second` (or samples) over all devices, without the time that validation takes."""
+    """Logs `train/tokens_per_second` (or samples) over all devices, without the time that validation takes, and
+    `train/wait_share`, the part of it in [0, 1] that this process waited for batches.
+    """
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock."""
         self._started, self._work, self._away = time.perf_counter(), 0, 0.0
+        self._ended, self._waited = self._started, 0.0
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stops the clock."""
@@ -34,18 +37,26 @@ class Throughput(Callback):
         """Goes on."""
         if not trainer.sanity_checking:
             self._started += time.perf_counter() - self._away
+            self._ended = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """The batch is there: what has passed since the last one is the time that it took to load, or to encode."""
+        self._waited += time.perf_counter() - self._ended
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Counts, and logs once in a logging interval."""
-        counted = cast(Counted, pl_module)
+        counted, self._ended = cast(Counted, pl_module), time.perf_counter()
         self._work += counted.work(batch) * trainer.world_size
         if trainer.fit_loop.epoch_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:
             return
-        now = time.perf_counter()
-        pl_module.log(f"train/{counted.work_unit}_per_second", self._work / (now - self._started), prog_bar=True)
-        self._started, self._work = now, 0
+        passed = self._ended - self._started
+        pl_module.log(f"train/{counted.work_unit}_per_second", self._work / passed, prog_bar=True)
+        pl_module.log("train/wait_share", self._waited / passed)
+        self._started, self._work, self._waited = self._ended, 0, 0.0
 
 
 def progress() -> ProgressBar:

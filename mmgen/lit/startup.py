@@ -13,6 +13,7 @@ from torch import nn
 from mmgen.data.joint import JointData
 from mmgen.lit.averaging import EMA
 from mmgen.lit.joint_module import JointModule
+from mmgen.lit.sharded_averaging import ShardedEMA
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def parts(trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Part]:
     """The parts of a module, down to where they have names of their own; then what trains it, and what the data module
     brings.
     """
-    averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)
+    averaged = any(isinstance(callback, EMA | ShardedEMA) for callback in trainer.callbacks)
     source = str(trainer.ckpt_path) if trainer.ckpt_path else "from scratch"
     for name, module in _named(pl_module):
         if any(True for _ in (*module.parameters(), *module.buffers())):

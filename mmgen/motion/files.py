@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgen.arrays import open_array
 from mmgen.errors import UserError
 from mmgen.motion.bvh import bvh_text, read_bvh
 from mmgen.motion.features import features_to_joints
@@ -81,12 +82,7 @@ def resample_motion(joints: Tensor, before: float, after: float) -> Tensor:
 
 
 def _read_array(path: str | Path) -> Tensor:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
-        raise UserError(f"{path} is not a .npy array, or a damaged one ({_first_line(error)})") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise UserError(f"{path} holds no array of numbers")
+    array = open_array(path)
     known = (HUMANML3D, KIT)
     shapes = [s for skeleton in known for s in (f"(frames, {len(skeleton)}, 3)", f"(frames, {skeleton.features})")]
     ends = [end for skeleton in known for end in ((len(skeleton), 3), (skeleton.features,))]
@@ -112,7 +108,3 @@ def _read_bvh(path: str | Path, fps: float) -> Tensor:
         raise UserError(f"{path} has legs of length {legs:g}")
     usual = HUMANML3D.offsets[[knee, ankle]].norm(dim=-1).sum().item()
     return resample_motion(joints * (units[0] if units else usual / legs), file.fps, fps)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -77,6 +77,8 @@ class Autoregressive(Paradigm):
         row, frame = pad(row, canvas.lengths, start), row.frame[0, start - 1 :].tolist()
         size = math.prod(generator.spec.grid[1:])
         model = request.guided(generator, options.guidance, self.window.capacity(start, count, size), ahead=False)
+        if self.window.width is None:
+            model.follow(self.mask, row)
         yield canvas.state(0, 0, 0)
         uniform = request.draws.uniform("ar/token", count, head.groups)
         prompt = int(canvas.committed.int().cumprod(1).sum(1).min())

@@ -105,7 +105,7 @@ def distribution(logits: Tensor, decoding: Decoding) -> Tensor:
     """Probabilities (..., choices) after temperature, top-k and top-p; float64 in, float64 out."""
     if decoding.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
-    logits = logits / decoding.temperature
+    logits = logits if decoding.temperature == 1 else logits / decoding.temperature
     if decoding.top_k is not None and decoding.top_k < logits.shape[-1]:
         lowest = logits.topk(decoding.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < lowest, -torch.inf)
@@ -118,6 +118,9 @@ def distribution(logits: Tensor, decoding: Decoding) -> Tensor:
     return probs
 
 
+_BELOW_ONE = 1 - 2.0**-53  # the largest float64 below 1
+
+
 def draw(probs: Tensor, uniform: Tensor) -> Tensor:
     """One choice each by inverting the distribution function: probs (..., choices), uniform (...) in [0, 1) -> (...)
     int64.
@@ -125,9 +128,8 @@ def draw(probs: Tensor, uniform: Tensor) -> Tensor:
     In float64, since float32 truncation lowers the effective temperature (Zheng et al. 2024).
     """
     reached = probs.double().cumsum(-1)
-    total = reached[..., -1:]
-    target = torch.minimum(uniform[..., None] * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(reached, target, right=True)[..., 0]
+    below = reached[..., -1:] * _BELOW_ONE  # less than the total after rounding, so that some choice reaches beyond it
+    return torch.searchsorted(reached, uniform[..., None] * below, right=True)[..., 0]
 
 
 def token_margin(probs: Tensor) -> Tensor:

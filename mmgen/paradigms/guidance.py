@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mmgen.backbone import pack
 from mmgen.conditioning import NO_ACTION, NO_CLASS, Condition
 from mmgen.errors import UserError
 from mmgen.generator import Generator
@@ -75,6 +76,7 @@ class GuidedGenerator:
         self.condition = self._condition()
         self.cache = generator.backbone.new_cache(self.halves * len(labels), capacity) if capacity else None
         self._passes = [0]  # shared with views of some rows
+        self._packed = pack(generator.backbone) if isinstance(generator, Generator) else None  # or what stands for one
 
     @property
     def forward_passes(self) -> int:
@@ -88,6 +90,11 @@ class GuidedGenerator:
             return self.generator.conditioning(*(x for x, _ in given))
         both = (None if x is None else torch.cat([x, torch.full_like(x, none)]) for x, none in given)
         return self.generator.conditioning(*both)
+
+    def follow(self, mask: Mask, row: Layout) -> None:
+        """Tell that the passes store this row in the cache, piece by piece from its beginning, under this mask."""
+        if self._packed is not None:
+            self._packed.follow(mask, row.repeat(self.halves))
 
     def steer(self, frame: int, actions: Tensor) -> None:
         """Tell the actions (B,) that lead to a frame, before any pass over it."""
@@ -141,9 +148,10 @@ class GuidedGenerator:
         def double(x: Tensor | None) -> Tensor | None:
             return None if x is None else self.double(x)
 
+        made_ready = {} if self._packed is None else {"backbone": self._packed}
         return self.generator(
             double(values), layout.repeat(self.halves), mask, self.condition, double(hidden), self.cache, store,
-            outputs, double(levels), double(previous),
+            outputs, double(levels), double(previous), **made_ready,
         )  # fmt: skip
 
     def double(self, x: Tensor) -> Tensor:

@@ -76,7 +76,8 @@ class Quantizer(nn.Module, ABC):
             raise UserError(
                 f"{type(self).__name__} quantizes vectors of {self.inputs} numbers, got shape {tuple(z.shape)}"
             )
-        if not z.isfinite().all():  # one such batch would spoil a codebook for good
+        # One such batch would spoil a codebook for good. A sum is quick and shows it, and may be too large by itself.
+        if not z.detach().sum().isfinite() and not z.isfinite().all():
             raise UserError(
                 f"{type(self).__name__} got NaN or infinity: the encoder has diverged, lower lr or clip its gradient"
             )

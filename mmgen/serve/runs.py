@@ -105,7 +105,7 @@ def _configured(folder: Path, depth: int = _DEPTH) -> list[Path]:
 def _config(run: Path) -> Any:
     try:
         return yaml.safe_load((run / CONFIG).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
 
 
@@ -114,11 +114,10 @@ def _why_not(path: Path, run: Path, config: Any) -> str | None:
     if path != run or _has_paradigm(config):
         if (run / WEIGHTS).is_file():
             return None
-        if (run / CHECKPOINT).is_file():
-            whole = zipfile.is_zipfile(run / CHECKPOINT)  # looks for the directory at its end
-            return None if whole else f"checkpoint {run / CHECKPOINT} is truncated or corrupt"
+        if (run / CHECKPOINT).is_file() and zipfile.is_zipfile(run / CHECKPOINT):  # looks for the directory at its end
+            return None
     try:
-        Saved.read(path, "generator")  # which says what is wrong before it reads any weights
+        Saved.read(path, "generator")  # which says what is wrong, or takes the checkpoint before a damaged one
     except UserError as error:
         return str(error)
     return None

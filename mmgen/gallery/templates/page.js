@@ -1,4 +1,5 @@
-// One clock for all films of a row, such as calls of the network. Without this script the films run by CSS alone.
+// One clock for all films and people of a row, such as calls of the network. Without this script the films run by CSS
+// alone, and people stand still.
 for (const row of document.querySelectorAll(".films")) {
   const player = row.parentElement.querySelector(".player");
   const [button, slider, output] = player.children;
@@ -10,8 +11,10 @@ for (const row of document.querySelectorAll(".films")) {
     image: film.querySelector("img"),
     now: film.parentElement.querySelector(".now"),
   }));
+  const move = peopleOf(row);
   const show = (time) => {
     slider.value = time;
+    move(time - first);
     output.textContent = `${unit} ${time} of ${last}`;
     for (const { at, told, image, now } of films) {
       const frame = at.findLastIndex((each) => each <= time);

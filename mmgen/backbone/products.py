@@ -1,0 +1,80 @@
+"""Products of a few rows with a fixed matrix, whose time is that of reading the matrix: it is laid out for that."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FEW = 64  # rows up to which another order of the weights pays for itself in a few passes
+
+
+class Product:
+    """x W' + b of a fixed weight and bias, for any number of rows, without gradients.
+
+    One row reads the weight by columns; a few rows take it in the order of oneDNN's kernels where torch has them; many
+    rows take it as it is. The copies are made when they are first asked for.
+
+    Args:
+        weight: (out, in) float32 or float64, on a CPU. It must not change.
+        bias: (out,) or None.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self.weight, self.bias = weight, bias
+
+    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+        """x (rows, in), contiguous -> out (rows, out), written over."""
+        rows = x.shape[0]
+        if 1 < rows <= FEW and self._packed is not None:
+            return out.copy_(_product(x, self._packed, self.bias, "none", [], ""))
+        weight = self._columns if rows == 1 else self._turned
+        return torch.mm(x, weight, out=out) if self.bias is None else torch.addmm(self.bias, x, weight, out=out)
+
+    def add(self, x: Tensor, to: Tensor) -> Tensor:
+        """to (rows, out) + x W' + b; may write over `to`."""
+        rows = x.shape[0]
+        if 1 < rows <= FEW and self._packed is not None:
+            return _sum(x, to, self._packed, self.bias, "add")
+        to = to if self.bias is None else to.add_(self.bias)
+        return to.addmm_(x, self._columns if rows == 1 else self._turned)
+
+    @cached_property
+    def _turned(self) -> Tensor:
+        """(in, out), a view."""
+        return self.weight.t()
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        return self.weight.t().contiguous()
+
+    @cached_property
+    def _packed(self) -> Tensor | None:
+        """None where torch has no such kernels, or not for this weight."""
+        if not (PACKS and self.weight.dtype == torch.float32 and self.weight.device.type == "cpu"):
+            return None
+        return _reorder(self.weight, 8)
+
+
+_mkldnn: Any = torch.ops.mkldnn
+
+
+def _packs() -> bool:
+    """Whether this torch multiplies with reordered weights; the operations that torch.compile uses for it are tried,
+    since they are no public interface.
+    """
+    weight, x = torch.eye(16), torch.arange(64.0).view(4, 16)
+    try:
+        packed = _mkldnn._reorder_linear_weight(weight, 4)
+        plain = _mkldnn._linear_pointwise.default(x, packed, None, "none", [], "")
+        added = _mkldnn._linear_pointwise.binary(x, x, packed, None, "add")
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+    return torch.equal(plain, x) and torch.equal(added, 2 * x)
+
+
+PACKS = torch.backends.mkldnn.is_available() and _packs()
+"""Whether oneDNN's order of weights can be had."""
+if PACKS:
+    _reorder = _mkldnn._reorder_linear_weight.default
+    _product, _sum = _mkldnn._linear_pointwise.default, _mkldnn._linear_pointwise.binary

@@ -1,0 +1,69 @@
+"""Writing .tar shards as WebDataset lays them out."""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from torch import Tensor
+
+from mmgen.data.sources.base import Samples, Source, SplitName
+from mmgen.data.sources.web_dataset import NAMES
+from mmgen.errors import UserError
+from mmgen.folders import new_folder
+from mmgen.imaging import png_bytes
+
+Counts = dict[str, tuple[int, int]]
+"""Split -> samples and shards."""
+
+
+def write_shards(source: Source, out: Path, per_shard: int) -> Counts:
+    """Write both splits of images as shards, without loss, into a new folder that is complete when it appears.
+
+    Args:
+        source: of images.
+        out: a folder that does not exist yet, or is empty.
+        per_shard: samples a shard.
+
+    Raises:
+        UserError: samples are no images, or `out` holds something, or a sample cannot be read.
+    """
+    if len(source.sample_shape) != 3 or source.sample_shape[0] not in (1, 3):
+        raise UserError(f"shards are of images, and these samples have shape {tuple(source.sample_shape)}")
+    if per_shard < 1:
+        raise UserError(f"--per_shard {per_shard} must be at least 1")
+    out = new_folder(out).resolve()
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    counts: Counts = {}
+    try:
+        for split in get_args(SplitName):
+            shards = write_split(partial / split, _images(source.samples(split)), per_shard)
+            counts[split] = (len(source.samples(split)), shards)
+        if source.class_names:
+            (partial / NAMES).write_text("".join(f"{name}\n" for name in source.class_names), encoding="utf-8")
+        partial.chmod(0o755)
+        partial.replace(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return counts
+
+
+def write_split(folder: Path, images: Iterable[tuple[Tensor, int]], per_shard: int) -> int:
+    """Write images (C, H, W) in [-1, 1] with their labels, negative for none; the number of shards."""
+    try:
+        from webdataset import ShardWriter
+    except ModuleNotFoundError:
+        raise UserError("writing shards needs webdataset: pip install 'mmgen[stream]'") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    with ShardWriter(f"{folder}/%06d.tar", maxcount=per_shard, maxsize=2**40, verbose=0, mtime=0.0) as writer:
+        for number, (image, label) in enumerate(images):
+            sample: dict[str, Any] = {"__key__": f"{number:09d}", "png": png_bytes(image)}
+            writer.write(sample | ({} if label < 0 else {"cls": str(label).encode()}))
+    return sum(1 for _ in folder.glob("*.tar"))
+
+
+def _images(samples: Samples) -> Iterator[tuple[Tensor, int]]:
+    for batch in samples.batches(64):
+        yield from zip(batch["x"], batch["label"].tolist(), strict=True)

@@ -1,0 +1,92 @@
+"""The middle of motions is taken away, and modes that see both sides fill it."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mmgen.data.sources import Samples, Source
+from mmgen.errors import UserError
+from mmgen.evaluation.motion_generator import Real
+from mmgen.evaluation.motion_inbetween import Gaps
+from mmgen.gallery.motion.story import Between
+from mmgen.motion.features import features_to_joints
+from mmgen.moving import move, require_motion_tokenizer
+from mmgen.paradigms import SampleOptions
+from mmgen.store import Loaded
+
+
+def fill_gaps(
+    loaded: Loaded, source: Source, of: str, samples: Samples, shown: int, options: Callable[[str], SampleOptions]
+) -> Between | None:
+    """What straight lines and each mode that can fill gaps make of the same ones; None where no mode can, or where no
+    motion is long enough for a gap.
+
+    Args:
+        loaded: the generator.
+        source: of the motions.
+        of: what they are.
+        samples: the motions.
+        shown: so many of the longest that are kept to be shown, of an action each as far as there are so many.
+        options: mode -> how it is sampled.
+    """
+    gaps = Gaps.of(Real.of(loaded, source, samples), loaded.spec)
+    if not len(gaps):
+        return None
+    filled: dict[str, list[Tensor]] = {}
+    for mode in loaded.paradigm.modes():
+        try:
+            filled[mode] = filled_by(loaded, mode, gaps, options(mode))
+        except UserError:  # it goes from the beginning to the end
+            continue
+    if not filled:
+        return None
+    frames = [(start * gaps.stride, stop * gaps.stride) for start, stop in zip(gaps.start.tolist(), gaps.stop.tolist())]
+    real = [features_to_joints(motion.mT) for motion in gaps.held.motions]
+    straight = [with_straight_lines(joints, *gap) for joints, gap in zip(real, frames)]
+    chosen = unlike(gaps.held.actions.tolist(), gaps.held.lengths.tolist(), shown)
+    names = source.class_names
+    return Between(
+        of=of,
+        labels=[names[int(gaps.held.actions[place])] for place in chosen],
+        real=[real[place] for place in chosen],
+        straight=[straight[place] for place in chosen],
+        filled={mode: [made[place] for place in chosen] for mode, made in filled.items()},
+        gaps=[frames[place] for place in chosen],
+        straight_mm=gaps.error_mm(straight),
+        filled_mm={mode: gaps.error_mm(made) for mode, made in filled.items()},
+        samples=len(gaps),
+        seconds=sum(stop - start for start, stop in frames) / len(frames) / gaps.held.fps,
+    )
+
+
+@torch.no_grad()
+def filled_by(loaded: Loaded, mode: str, gaps: Gaps, options: SampleOptions) -> list[Tensor]:
+    """Joints (T, J, 3) of each motion, its gap filled. Raises UserError for a mode that goes in order."""
+    tokenizer, held = require_motion_tokenizer(loaded), gaps.held
+    known = tokenizer.encode(held.x.to(loaded.generator.device)).values.cpu()
+    moved = move(
+        loaded, mode, held.labels, held.texts, options, lengths=held.lengths, known=known,
+        keep=gaps.keep(known.shape[1]),
+    )  # fmt: skip
+    return moved.joints
+
+
+def with_straight_lines(joints: Tensor, start: int, stop: int) -> Tensor:
+    """Joints (T, J, 3) that go straight and evenly from the frame before the gap to the one behind it.
+
+    Args:
+        joints: as they were.
+        start: the gap's first frame, not that of the motion.
+        stop: the frame behind the gap.
+    """
+    before, after = start - 1, stop
+    way = torch.linspace(0, 1, after - before + 1).to(joints)[:, None, None]
+    return torch.cat([joints[:before], torch.lerp(joints[before], joints[after], way), joints[after + 1 :]])
+
+
+def unlike(actions: list[int], lengths: list[int], count: int) -> list[int]:
+    """Places of the longest motions, of an action each as far as there are so many."""
+    longest = sorted(range(len(actions)), key=lambda place: -lengths[place])
+    first = [place for at, place in enumerate(longest) if actions[place] not in {actions[o] for o in longest[:at]}]
+    return (first + [place for place in longest if place not in first])[:count]
