@@ -68,12 +68,22 @@ def linear(gaps: Gaps) -> list[Noted]:
         return []
     made = []
     for joints, start, stop in zip(_joints(gaps.held.motions), gaps.start.tolist(), gaps.stop.tolist()):
-        before, after = start * gaps.stride - 1, stop * gaps.stride
-        way = rearrange(torch.linspace(0, 1, after - before + 1).to(joints), "t -> t 1 1")
-        made.append(joints.clone())
-        made[-1][before : after + 1] = torch.lerp(joints[before], joints[after], way)
+        made.append(with_straight_lines(joints, start * gaps.stride, stop * gaps.stride))
     how = {"inbetween": _WORDS.format(count=len(gaps))}
     return [Noted("inbetween_linear_mm", gaps.error_mm(made), protocol=how)]
+
+
+def with_straight_lines(joints: Tensor, start: int, stop: int) -> Tensor:
+    """Joints (T, J, 3) that go straight and evenly from the frame before the gap to the one behind it.
+
+    Args:
+        joints: as they were.
+        start: the gap's first frame, not that of the motion.
+        stop: the frame behind the gap.
+    """
+    before, after = start - 1, stop
+    way = rearrange(torch.linspace(0, 1, after - before + 1).to(joints), "t -> t 1 1")
+    return torch.cat([joints[:before], torch.lerp(joints[before], joints[after], way), joints[after + 1 :]])
 
 
 def measure_inbetween(

@@ -8,7 +8,7 @@ from torch import Tensor
 from mmgen.data.sources import Samples, Source
 from mmgen.errors import UserError
 from mmgen.evaluation.motion_generator import Real
-from mmgen.evaluation.motion_inbetween import Gaps
+from mmgen.evaluation.motion_inbetween import Gaps, with_straight_lines
 from mmgen.gallery.motion.story import Between
 from mmgen.motion.features import features_to_joints
 from mmgen.moving import move, require_motion_tokenizer
@@ -70,19 +70,6 @@ def filled_by(loaded: Loaded, mode: str, gaps: Gaps, options: SampleOptions) -> 
         keep=gaps.keep(known.shape[1]),
     )  # fmt: skip
     return moved.joints
-
-
-def with_straight_lines(joints: Tensor, start: int, stop: int) -> Tensor:
-    """Joints (T, J, 3) that go straight and evenly from the frame before the gap to the one behind it.
-
-    Args:
-        joints: as they were.
-        start: the gap's first frame, not that of the motion.
-        stop: the frame behind the gap.
-    """
-    before, after = start - 1, stop
-    way = torch.linspace(0, 1, after - before + 1).to(joints)[:, None, None]
-    return torch.cat([joints[:before], torch.lerp(joints[before], joints[after], way), joints[after + 1 :]])
 
 
 def unlike(actions: list[int], lengths: list[int], count: int) -> list[int]:
