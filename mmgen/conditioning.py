@@ -15,7 +15,7 @@ from mmgen.text import NO_SYMBOL, Text
 
 NO_CLASS = -1  # the label of an unconditional row
 NO_ACTION = -1  # of a frame to which no known action has led
-_NEAR = 9  # places of a text that a frame sees
+_NEAR = 0.2  # seconds of a text that a frame sees on either side
 
 Reading = Literal["prefix", "frames", "both"]
 
@@ -93,7 +93,8 @@ class Conditioning(nn.Module):
             if reading != "prefix":
                 if rate is None:
                     raise UserError(f"reading {reading!r} needs tokens with a rate in time")
-                self.near = nn.Conv1d(dim, dim, _NEAR, padding=_NEAR // 2)
+                near = math.ceil(_NEAR / text.pace)
+                self.near = nn.Conv1d(dim, dim, 2 * near + 1, padding=near)
                 count = math.ceil(text.length * text.pace * rate)
                 where = ((torch.arange(count) + 0.5) / (text.pace * rate)).long().clamp_max(text.length - 1)
                 self.register_buffer("where", where, persistent=False)  # (F,) the place of each frame

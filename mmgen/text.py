@@ -3,17 +3,21 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate, repeat
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmgen.errors import UserError
 
 NO_SYMBOL = -1  # between characters, and after the end of a text
-_PACE = 0.05  # seconds a place of a timed text
+_PACE = 0.025  # seconds a place of a timed text: room for the shortest sounds
 _PULL = 1.0  # towards the average: of a character that is seen in one text of the fit, half of what it differs
 _SHOWN = 60  # characters of a text that a message repeats
+
+Heard = Sequence[tuple[int, float]]  # characters, and the second at which each is heard
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,15 @@ class Text:
             alphabet: as above.
             characters: of the longest text.
             longest: seconds that a text may take; the row has places for both.
-            texts: of the alphabet's characters.
+            texts: of the alphabet's characters, whole ones or words of them.
             seconds: that each takes.
         """
         counts = torch.tensor([[text.count(each) for each in alphabet] for text in texts], dtype=torch.float64)
         taken = torch.tensor(seconds, dtype=torch.float64)
         average = float(taken.sum() / counts.sum().clamp_min(1))
-        pull, rest = _PULL * torch.eye(len(alphabet), dtype=torch.float64), taken - counts.sum(1) * average
-        fitted = average + torch.linalg.solve(counts.T @ counts + pull, counts.T @ rest)
+        fitted = _not_negative_fit(counts, taken, average)
         length = max(characters, math.ceil(longest / _PACE))
-        return cls(alphabet, length, _PACE, tuple(round(max(0.0, each), 4) for each in fitted.tolist()))
+        return cls(alphabet, length, _PACE, tuple(round(each, 4) for each in fitted.tolist()))
 
     def __post_init__(self) -> None:
         if not self.alphabet or len(set(self.alphabet)) < len(self.alphabet):
@@ -77,8 +80,13 @@ class Text:
         text = " ".join(text.split())
         return text if any(character.isupper() for character in self.alphabet) else text.lower()
 
-    def encode(self, text: str) -> Tensor:
+    def encode(self, text: str, heard: Heard | None = None) -> Tensor:
         """(length,) int64 in [-1, len(alphabet)), `NO_SYMBOL` where no character is.
+
+        Args:
+            text: of known characters.
+            heard: characters of the normal text whose second is known, among them its first and the one behind its
+                last, in order; those between are expected by their durations. None to expect all.
 
         Raises:
             UserError: it is empty, too long, or has characters that the alphabet lacks.
@@ -97,7 +105,7 @@ class Text:
                 f"text {shown} has {len(normal)} characters, and at most {self.length} are read: shorten it"
             )
         symbols = torch.full((self.length,), NO_SYMBOL, dtype=torch.int64)
-        symbols[self._places(normal)] = torch.tensor([self.alphabet.index(character) for character in normal])
+        symbols[self._places(normal, heard)] = torch.tensor([self.alphabet.index(character) for character in normal])
         return symbols
 
     def expected(self, text: str) -> float:
@@ -106,21 +114,25 @@ class Text:
             return len(self.normal(text)) * self.pace
         return sum(self.durations[self.alphabet.index(character)] for character in self.normal(text))
 
-    def _places(self, normal: str) -> list[int]:
+    def _places(self, normal: str, heard: Heard | None) -> list[int]:
         """Of each character, in order: none shares one, and all lie in the row."""
         if self.durations is None:
             return list(range(len(normal)))
+        begins = list(accumulate((self.durations[self.alphabet.index(each)] for each in normal), initial=0.0))
+        if heard is not None:
+            expected, known = zip(*((begins[place], second) for place, second in heard), strict=True)
+            begins = np.interp(begins, expected, known).tolist()
         places: list[int] = []
-        start, free = 0.0, 0  # seconds before a character, and the first place that none has
-        for number, character in enumerate(normal):
+        free = 0  # the first place that none has
+        for number, start in enumerate(begins[:-1]):
             room = self.length - (len(normal) - number)  # the last place that leaves one for each that follows
             places.append(min(max(free, round(start / self.pace)), room))
-            start, free = start + self.durations[self.alphabet.index(character)], places[-1] + 1
+            free = places[-1] + 1
         return places
 
-    def encode_all(self, texts: Iterable[str]) -> Tensor:
+    def encode_all(self, texts: Iterable[str], heard: Iterable[Heard] | None = None) -> Tensor:
         """(B, length) int64, as `encode` gives each."""
-        rows = [self.encode(text) for text in texts]
+        rows = [self.encode(*each) for each in zip(texts, repeat(None) if heard is None else heard)]
         return torch.stack(rows) if rows else torch.empty(0, self.length, dtype=torch.int64)
 
     def decode(self, symbols: Tensor) -> str:
@@ -136,3 +148,21 @@ class Text:
         """Inverse of `to_dict`."""
         durations = plain.get("durations")
         return cls(**plain | {"durations": None if durations is None else tuple(durations)})
+
+
+def _not_negative_fit(counts: Tensor, taken: Tensor, average: float) -> Tensor:
+    """What each of (n, k) things is worth, none less than 0, so that counts @ worth is near to taken (n,).
+
+    Least squares with a pull towards the average. A thing that would be negative is worth nothing, and the others are
+    fitted anew without it: were they not, every sum would come out too large.
+    """
+    free = torch.ones(counts.shape[1], dtype=torch.bool)
+    worth = torch.zeros(counts.shape[1], dtype=counts.dtype)
+    while True:
+        some, pull = counts[:, free], _PULL * torch.eye(int(free.sum()), dtype=counts.dtype)
+        rest = taken - some.sum(1) * average
+        worth[free] = average + torch.linalg.solve(some.T @ some + pull, some.T @ rest)
+        if (worth[free] >= 0).all():
+            return worth
+        free &= worth >= 0
+        worth[~free] = 0.0

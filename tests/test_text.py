@@ -70,6 +70,16 @@ def test_characters_stand_where_their_sound_is_to_be_expected() -> None:
     assert Text.from_dict(json.loads(json.dumps(text.to_dict()))) == text
 
 
+def test_words_that_were_heard_stand_where_they_were_and_their_characters_between() -> None:
+    text = Text("ab ", 12, 0.5, (1.0, 0.5, 0.0))
+    assert text.encode("ab ba").tolist() == [0, -1, 1, 2, 1, 0] + 6 * [-1]  # at 0, 1, 1.5, 1.5 and 2 s
+    heard = [(0, 0.0), (3, 3.0), (5, 4.5)]  # the first word takes twice as long as expected
+    assert text.encode("ab ba", heard).tolist() == [0, -1, -1, -1, 1, -1, 2, 1, 0] + 3 * [-1]
+    assert text.encode_all(["ab ba", "a"], [heard, [(0, 1.0), (1, 2.0)]])[1].tolist() == [-1, -1, 0] + 9 * [-1]
+    untimed = Text("ab ", 12, 0.5)
+    assert torch.equal(untimed.encode("ab ba", heard), untimed.encode("ab ba"))
+
+
 def test_durations_explain_how_long_texts_take() -> None:
     """Against texts that take exactly a sum over characters; what is never seen is as long as the average."""
     alphabet, each = "abcd", {"a": 0.3, "b": 0.1, "c": 0.0}
@@ -78,13 +88,24 @@ def test_durations_explain_how_long_texts_take() -> None:
     seconds = [sum(each[character] for character in text) for text in texts]
     timed = Text.timed(alphabet, 60, 2.0, texts, seconds)
     assert timed.durations is not None
-    assert (timed.length, Text.timed(alphabet, 60, 4.0, texts, seconds).length) == (60, 80)
+    assert (timed.length, Text.timed(alphabet, 60, 1.0, texts, seconds).length) == (80, 60)
     assert timed.durations[:3] == pytest.approx((0.3, 0.1, 0.0), abs=2e-3)
     assert timed.durations[3] == pytest.approx(sum(seconds) / sum(map(len, texts)), abs=1e-3)
     # Where texts take longer than any sum, what is left over belongs to the characters: none is expected too early.
     timed = Text.timed(alphabet, 60, 2.0, texts, [taken + 0.2 for taken in seconds])
     expected = sum(map(timed.expected, texts))
     assert expected == pytest.approx(sum(seconds) + 0.2 * len(texts), rel=0.02)
+
+
+def test_what_would_take_less_than_no_time_makes_nothing_else_longer() -> None:
+    """A blank that shortens its neighbours takes nothing, and sums over texts are right on average all the same."""
+    draw = torch.Generator().manual_seed(0)
+    texts = ["".join("ab "[k] for k in torch.randint(3, (n,), generator=draw)) for n in range(3, 60)] * 20
+    seconds = [0.3 * text.count("a") + 0.2 * text.count("b") - 0.1 * text.count(" ") for text in texts]
+    timed = Text.timed("ab ", 60, 2.0, texts, seconds)
+    assert timed.durations is not None
+    assert timed.durations[2] == 0
+    assert sum(map(timed.expected, texts)) == pytest.approx(sum(seconds), rel=0.01)
 
 
 @pytest.mark.parametrize("durations", [(0.1,), (0.1, -0.1)])

@@ -22,6 +22,7 @@ class EspeakSpeech(DataModule):
         clips: to train on.
         held_out: clips of the val split.
         transcript: what the model reads, the words as `text` or their `phonemes`.
+        timing: whether its characters stand where they are `expected` or, in training, where they are `spoken`.
         crop: train on random stretches of so many seconds, without text, as a tokenizer wants; null for whole clips.
         recording_seed: keys what is said and how.
         cache: folder to keep recordings in; null for the user's cache.
@@ -43,6 +44,7 @@ class EspeakSpeech(DataModule):
         clips: int = 3000,
         held_out: int = 200,
         transcript: Literal["text", "phonemes"] = "text",
+        timing: Literal["expected", "spoken"] = "expected",
         crop: float | None = None,
         recording_seed: int = 0,
         cache: str | None = None,
@@ -52,8 +54,8 @@ class EspeakSpeech(DataModule):
         num_workers: int = 0,
     ) -> None:
         source = EspeakSpeechSource(
-            sentences, voices, held_out_voices, rate, pitch, seconds, sample_rate, clips, held_out, transcript, crop,
-            recording_seed, cache,
+            sentences, voices, held_out_voices, rate, pitch, seconds, sample_rate, clips, held_out, transcript, timing,
+            crop, recording_seed, cache,
         )  # fmt: skip
         super().__init__(source, global_batch_size, seed, tokenizer, num_workers)
 

@@ -83,7 +83,7 @@ def test_a_batch_is_sound_silence_and_text(cache: Path) -> None:
     assert (source.sample_rate, source.sample_shape, batch["x"].dtype) == (16000, (1, 64000), torch.float32)
     assert batch["x"].shape == (5, 1, 64000)
     assert source.text is not None
-    assert (source.text.alphabet, source.text.length) == (ALPHABET, max(longest("mixed"), 80))
+    assert (source.text.alphabet, source.text.length) == (ALPHABET, max(longest("mixed"), 160))
     assert source.text.durations is not None
     for x, length, text, words in zip(batch["x"], batch["length"], batch["text"], said, strict=True):
         assert not x[:, length:].any()
@@ -103,7 +103,7 @@ def test_no_held_out_sentence_is_trained_on_and_no_held_out_voice_either(
 
     def silent(self: Espeak, text: str, voice: str, rate: int, pitch: int) -> Spoken:
         heard.add((rate, pitch))
-        return Spoken(torch.zeros(500, dtype=torch.int16).numpy(), "a")
+        return Spoken(torch.zeros(500, dtype=torch.int16).numpy(), "a", [(0, 0.0)])
 
     heard: set[tuple[int, int]] = set()
     monkeypatch.setattr(Espeak, "speak", silent)
@@ -155,6 +155,28 @@ def test_phonemes_in_place_of_words(cache: Path) -> None:
     assert spoken == source.samples("train").recording.phonemes  # type: ignore[attr-defined]
     assert set("".join(spoken)) <= set(IPA)
     assert "ˈ" in spoken[0]
+
+
+def test_words_stand_where_the_synthesiser_speaks_them(cache: Path) -> None:
+    """Where it says so, the sound of a digit begins: before that there is a pause, and after it there is none."""
+    arguments = FEW | {"clips": 20, "sentences": "digits", "cache": str(cache)}
+    spoken = EspeakSpeechSource(**arguments, timing="spoken")
+    samples, text = spoken.samples("train"), spoken.text
+    assert text is not None
+    batch = samples.take(torch.arange(20))
+    offsets = []
+    for row, sound, said in zip(batch["text"], batch["x"][:, 0], samples.texts(torch.arange(20)), strict=True):
+        assert text.decode(row) == said
+        places = (row != NO_SYMBOL).nonzero()[:, 0]
+        loud = sound.unfold(0, 160, 160).square().mean(1).sqrt() > 0.01  # of 10 ms
+        onsets = [k * 0.01 for k in range(10, len(loud)) if loud[k] and not loud[k - 10 : k].any()]
+        commas = [place for place, character in enumerate(said) if character == ","]
+        begins = [float(places[comma + 2]) * text.pace for comma in commas]
+        offsets += [min(abs(begin - onset) for onset in onsets) for begin in begins]
+    assert sorted(offsets)[len(offsets) // 2] < 0.04
+    expected = EspeakSpeechSource(**arguments).samples("train").take(torch.arange(20))
+    assert torch.equal(batch["x"], expected["x"])
+    assert not torch.equal(batch["text"], expected["text"])
 
 
 def test_every_default_voice_speaks_phonemes_of_the_alphabet() -> None:
@@ -260,6 +282,8 @@ def test_what_describes_a_source_leads_back_to_it(cache: Path) -> None:
     [
         ({"sentences": "digit"}, "data.sentences 'digit' is not one of digits, words, mixed; did you mean 'digits'"),
         ({"transcript": "words"}, "data.transcript must be 'text' or 'phonemes'"),
+        ({"timing": "exact"}, "data.timing must be 'expected' or 'spoken'"),
+        ({"timing": "spoken", "transcript": "phonemes"}, "set data.transcript to 'text'"),
         ({"clips": 0}, "data.clips must be at least 1"),
         ({"held_out": 0}, "data.held_out must be at least 1"),
         ({"rate": 20}, "data.rate must be 80 to 450 words a minute, got 20"),

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,25 @@ _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: no sound card, no thread
 _UTF8 = 1
 _IPA = 2
 _RATE, _PITCH = 1, 3  # espeakRATE, espeakPITCH
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+_LAST, _WORD = 0, 1  # espeakEVENT_LIST_TERMINATED, espeakEVENT_WORD
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT: something that happens at a moment of the sound."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # of a character, from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # ms
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 _LOCK = threading.Lock()
 
 
@@ -35,10 +54,13 @@ class Spoken(NamedTuple):
     Attributes:
         samples: (n,) int16 at `SAMPLE_RATE`.
         phonemes: in the International Phonetic Alphabet, a blank between words, a stress mark before a vowel.
+        words: of each word that is told apart, the character of the text at which it begins, and the second; words
+            that are drawn together, such as `in the`, may be one.
     """
 
     samples: np.ndarray
     phonemes: str
+    words: list[tuple[int, float]]
 
 
 class Espeak:
@@ -70,10 +92,16 @@ class Espeak:
             library.espeak_SetParameter(_RATE, rate, 0)
             library.espeak_SetParameter(_PITCH, pitch, 0)
             parts: list[np.ndarray] = []
+            words: list[tuple[int, float]] = []
 
-            def take(wave: "ctypes._Pointer[ctypes.c_short]", count: int, events: int) -> int:
-                if wave and count > 0:
-                    parts.append(np.ctypeslib.as_array(wave, (count,)).copy())
+            def take(wave: "ctypes._Pointer[ctypes.c_short]", length: int, events: "ctypes._Pointer[_Event]") -> int:
+                if wave and length > 0:
+                    parts.append(np.ctypeslib.as_array(wave, (length,)).copy())
+                for place in count():
+                    if events[place].type == _LAST:
+                        return 0
+                    if events[place].type == _WORD:
+                        words.append((events[place].text_position - 1, events[place].audio_position / 1000))
                 return 0
 
             callback = _CALLBACK(take)  # held here for as long as the library may call it
@@ -83,7 +111,7 @@ class Espeak:
             library.espeak_Synchronize()
             if not parts:
                 raise UserError(f"espeak-ng says nothing for {text!r} in voice {voice!r}")
-            return Spoken(np.concatenate(parts), _phonemes(library, encoded))
+            return Spoken(np.concatenate(parts), _phonemes(library, encoded), words)
 
     @contextmanager
     def _loaded(self) -> Iterator[ctypes.CDLL]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmgen.audio import resample, to_int16
 from mmgen.conditioning import NO_CLASS
+from mmgen.data.sources.alignment import from_end_to_end, words_apart
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
 from mmgen.data.sources.espeak import SAMPLE_RATE, Espeak, espeak, espeak_version
 from mmgen.data.sources.recording import Recording, Take, cache_folder, cached
@@ -51,6 +52,8 @@ class EspeakSpeechSource(Source):
         held_out: clips of the val split.
         transcript: what `text` of a batch holds: the words as `text`, or their `phonemes`, in the International
             Phonetic Alphabet with stress marks, as this voice speaks them.
+        timing: where the characters of a text stand: where they are `expected`, by how long each takes on average, as
+            at sampling; or, while training, where the synthesiser says that their words are `spoken`.
         crop: train on random stretches of so many seconds, without text, as a tokenizer wants; None for whole clips.
         recording_seed: keys what is said and how; another number is another recording of the same size.
         cache: folder to keep recordings in; None for `$XDG_CACHE_HOME/mmgen/espeak`.
@@ -75,6 +78,7 @@ class EspeakSpeechSource(Source):
         clips: int = 3000,
         held_out: int = 200,
         transcript: Literal["text", "phonemes"] = "text",
+        timing: Literal["expected", "spoken"] = "expected",
         crop: float | None = None,
         recording_seed: int = 0,
         cache: str | Path | None = None,
@@ -84,6 +88,10 @@ class EspeakSpeechSource(Source):
             raise UserError(f"data.sentences {sentences!r} is not one of {', '.join(KINDS)}{nearest(sentences, KINDS)}")
         if transcript not in ("text", "phonemes"):
             raise UserError(f"data.transcript must be 'text' or 'phonemes', got {transcript!r}")
+        if timing not in ("expected", "spoken"):
+            raise UserError(f"data.timing must be 'expected' or 'spoken', got {timing!r}")
+        if (timing, transcript) == ("spoken", "phonemes"):
+            raise UserError("data.timing 'spoken' is known for words: set data.transcript to 'text'")
         for name, value in {"clips": clips, "held_out": held_out}.items():
             if value < 1:
                 raise UserError(f"data.{name} must be at least 1, got {value}")
@@ -98,7 +106,7 @@ class EspeakSpeechSource(Source):
             raise UserError(f"data.voices needs at least one, and none twice in it or data.held_out_voices: {everyone}")
         self.cropped = crop is not None
         self.sample_shape = (1, clip_samples(seconds, crop, sample_rate))
-        self.sample_rate, self.transcript = sample_rate, transcript
+        self.sample_rate, self.transcript, self.timing = sample_rate, transcript, timing
         self.counts = {"train": clips, "val": held_out}
         self.folder = cache_folder() / "espeak" if cache is None else Path(cache)
         self._longest = {"text": longest(sentences), "phonemes": math.ceil(1.5 * longest(sentences))}
@@ -113,6 +121,7 @@ class EspeakSpeechSource(Source):
             "clips": clips,
             "held_out": held_out,
             "transcript": transcript,
+            "timing": timing,
             "crop": crop,
             "recording_seed": recording_seed,
             "cache": None if cache is None else str(cache),
@@ -129,6 +138,8 @@ class EspeakSpeechSource(Source):
         paced = self._recording("train", min(self.counts["train"], _PACED))
         seconds = (paced.lengths / self.sample_rate).tolist()
         alphabet, read = (ALPHABET, paced.said) if self.transcript == "text" else (IPA, paced.phonemes)
+        if self.timing == "spoken":
+            read, seconds = words_apart(read, paced.words, seconds)
         return Text.timed(alphabet, self._longest[self.transcript], self.seconds, read, seconds)
 
     def samples(self, split: SplitName) -> Samples:
@@ -139,7 +150,7 @@ class EspeakSpeechSource(Source):
 
     def _recording(self, split: SplitName, count: int) -> Recording:
         settings = {
-            "format": 2,  # of the grammar too: what it says is kept under it
+            "format": 3,  # of the grammar too: what it says is kept under it
             "espeak": espeak_version(),
             "split": split,
             "count": count,
@@ -173,13 +184,13 @@ class EspeakSpeechSource(Source):
             said = sentence(self.kind, numbers)
             if self.is_held_out(said) != (split == "val"):
                 continue
-            samples, phonemes = speaker.speak(said, name, *how)
+            samples, phonemes, words = speaker.speak(said, name, *how)
             unknown = set(phonemes) - set(IPA)
             if unknown:
                 raise UserError(f"voice {name!r} speaks no English: its phonemes {sorted(unknown)} are unknown here")
             sound = resample(torch.from_numpy(samples).float() / 32768, SAMPLE_RATE, self.sample_rate)
             if len(sound) <= self.seconds * self.sample_rate and len(phonemes) <= self._longest["phonemes"]:
-                return Take(to_int16(sound).numpy(), number, name, said, phonemes)
+                return Take(to_int16(sound).numpy(), number, name, said, phonemes, words)
             spoken += 1
             if spoken == _SPOKEN:
                 break
@@ -218,7 +229,11 @@ class SpokenSamples(Samples):
         self.symbols: Tensor | None = None
         if source.text is not None:
             written = recording.said if source.transcript == "text" else recording.phonemes
-            self.symbols = source.text.encode_all(written)
+            heard = None
+            if source.timing == "spoken":
+                seconds = (recording.lengths / source.sample_rate).tolist()
+                heard = map(from_end_to_end, written, recording.words, seconds)
+            self.symbols = source.text.encode_all(written, heard)
 
     def __len__(self) -> int:
         return len(self.recording)

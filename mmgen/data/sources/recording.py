@@ -33,6 +33,7 @@ class Take(NamedTuple):
         voice: name of the voice.
         said: the sentence.
         phonemes: of it.
+        words: the character of the sentence at which a word begins, and its second.
     """
 
     samples: np.ndarray
@@ -40,6 +41,7 @@ class Take(NamedTuple):
     voice: str
     said: str
     phonemes: str
+    words: list[tuple[int, float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,7 @@ class Recording:
         voices: the name of each one's voice.
         said: each one's sentence.
         phonemes: of it.
+        words: of each, [character, second] pairs of where words begin.
     """
 
     sound: np.ndarray
@@ -61,6 +64,7 @@ class Recording:
     voices: list[str]
     said: list[str]
     phonemes: list[str]
+    words: list[list[tuple[int, float]]]
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -143,9 +147,9 @@ def _read(place: Path, settings: dict[str, Any]) -> Recording:
     with (place / _SOUND).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != index["sha256"]:
             raise ValueError("the checksum of its sound differs")
-    lengths, numbers, voices, said, phonemes = (list(column) for column in zip(*index["clips"], strict=True))
+    lengths, numbers, voices, said, phonemes, words = (list(column) for column in zip(*index["clips"], strict=True))
     sound = np.memmap(place / _SOUND, dtype="<i2", mode="r")
     ends = torch.tensor(lengths).cumsum(0)
     if int(ends[-1]) != len(sound):
         raise ValueError("its index speaks of another length")
-    return Recording(sound, ends, torch.tensor(numbers), voices, said, phonemes)
+    return Recording(sound, ends, torch.tensor(numbers), voices, said, phonemes, words)
