@@ -93,6 +93,7 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "first_audio_ms": "lower",
     "edit_outside": "lower",
     "forward_passes": "lower",
+    "tokens_per_forward": "higher",
     "seconds_per_sample": "lower",
     "seconds_per_second": "lower",
     "tokens_per_second": "higher",

@@ -13,7 +13,7 @@ from mmgen.context import HELD_OUT, Context, file_context, held_out_context, is_
 from mmgen.errors import UserError
 from mmgen.imaging import comfortable, enlarge, save_png
 from mmgen.rollout import check_actions, check_context, clip_spec, sample_clips
-from mmgen.sampling import check_count, check_request, class_labels, require_tokenizer
+from mmgen.sampling import check_count, check_request, class_labels, require_tokenizer, tokens_per_forward
 from mmgen.store import Loaded
 from mmgen.video import contact_sheet, mp4_bytes, tile_clips, write_gif, write_mp4
 
@@ -106,6 +106,7 @@ class ClipSamples:
             "fps": self.fps,
             "steps": sampled.steps,
             "forward_passes": sampled.forward_passes,
+            "tokens_per_forward": round(tokens_per_forward(sampled), 4),
             "seconds": round(sampled.seconds, 3),
             "seconds_per_sample": round(sampled.seconds / self.count, 5),
             "seconds_per_frame": round(sampled.seconds_per_frame, 5),

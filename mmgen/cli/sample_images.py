@@ -10,7 +10,15 @@ from mmgen.cli.progress import progress_bar
 from mmgen.errors import UserError
 from mmgen.evaluation.npz import write_npz
 from mmgen.imaging import comfortable, enlarge, grid, read_image, save_animation, save_png, to_uint8
-from mmgen.sampling import check_request, class_labels, region, require_tokenizer, sample_images, state_images
+from mmgen.sampling import (
+    check_request,
+    class_labels,
+    region,
+    require_tokenizer,
+    sample_images,
+    state_images,
+    tokens_per_forward,
+)
 from mmgen.store import Loaded
 
 
@@ -78,6 +86,7 @@ class ImageSamples:
             "samples": self.count,
             "steps": sampled.steps,
             "forward_passes": sampled.forward_passes,
+            "tokens_per_forward": round(tokens_per_forward(sampled), 4),
             "seconds": round(sampled.seconds, 3),
             "seconds_per_sample": round(sampled.seconds / self.count, 5),
         }

@@ -14,7 +14,7 @@ from mmgen.imaging import save_png
 from mmgen.motion.drawing import draw_motion, motion_sheet
 from mmgen.motion.files import write_bvh, write_npy
 from mmgen.moving import move, require_motion_tokenizer
-from mmgen.sampling import check_count, check_request, class_labels, pick_mode
+from mmgen.sampling import check_count, check_request, class_labels, pick_mode, tokens_per_forward
 from mmgen.speech import encoded_texts
 from mmgen.store import Loaded
 from mmgen.video import mp4_bytes, write_gif, write_mp4
@@ -97,6 +97,7 @@ class MotionSamples:
             "frames": moved.lengths.tolist(),
             "steps": moved.steps,
             "forward_passes": moved.forward_passes,
+            "tokens_per_forward": round(tokens_per_forward(moved), 4),
             "seconds": round(moved.seconds, 3),
             "seconds_per_sample": round(moved.seconds / self.count, 5),
             "real_time_factor": round(moved.seconds / moved.moved_seconds, 5),

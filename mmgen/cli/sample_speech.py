@@ -11,7 +11,7 @@ from mmgen.cli.progress import progress_bar
 from mmgen.cli.sounds import open_sound, read_texts
 from mmgen.errors import UserError
 from mmgen.imaging import save_png
-from mmgen.sampling import check_count, check_request, class_labels, pick_mode
+from mmgen.sampling import check_count, check_request, class_labels, pick_mode, tokens_per_forward
 from mmgen.spectrogram import spectrogram_sheet
 from mmgen.speech import Prompt, encoded_texts, require_speech_tokenizer, speak, speech_spec
 from mmgen.store import Loaded
@@ -116,6 +116,7 @@ class SpeechSamples:
             "prompt_seconds": None if self.prompt is None else round(self.prompt.sound.shape[-1] / rate, 3),
             "steps": spoken.steps,
             "forward_passes": spoken.forward_passes,
+            "tokens_per_forward": round(tokens_per_forward(spoken), 4),
             "seconds": round(spoken.seconds, 3),
             "seconds_per_sample": round(spoken.seconds / self.count, 5),
             "real_time_factor": round(spoken.seconds / spoken.spoken_seconds, 5),

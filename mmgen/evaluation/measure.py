@@ -21,7 +21,7 @@ from mmgen.evaluation.metrics import (
 from mmgen.imaging import to_uint8
 from mmgen.paradigms import SampleOptions
 from mmgen.results import metric_name
-from mmgen.sampling import Sampled, check_request, class_labels, pick_mode, sample_images
+from mmgen.sampling import Sampled, check_request, class_labels, pick_mode, sample_images, tokens_per_forward
 from mmgen.store import Loaded
 from mmgen.tokenizers import Tokenizer
 
@@ -144,7 +144,11 @@ def measure_mode(
     sampled = sample_images(loaded, mode, labels, options, seed, batch=batch, progress=progress)
     pixels = to_uint8(sampled.images)
     figures, judged = compare(real, pixels, labels, extractor, loaded.generator.classes, seed, batch)
-    figures |= {"forward_passes": float(sampled.forward_passes), "seconds_per_sample": sampled.seconds / num}
+    figures |= {
+        "forward_passes": float(sampled.forward_passes),
+        "tokens_per_forward": tokens_per_forward(sampled),
+        "seconds_per_sample": sampled.seconds / num,
+    }
     return ModeReport(mode, figures, sampled, labels, judged)
 
 

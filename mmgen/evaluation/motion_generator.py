@@ -15,6 +15,7 @@ from mmgen.evaluation.motion_network import frames_of, motions_of
 from mmgen.evaluation.motion_text import captions_of
 from mmgen.moving import Moved, move
 from mmgen.paradigms import SampleOptions
+from mmgen.sampling import tokens_per_forward
 from mmgen.store import Loaded
 
 
@@ -147,6 +148,7 @@ def measure_motions(
     how = {"seconds_per_second": f"wall clock a second of motion, {min(batch, len(asked))} at a time"}
     figures += [
         Noted("forward_passes", float(moved.forward_passes)),
+        Noted("tokens_per_forward", tokens_per_forward(moved)),
         Noted("seconds_per_second", moved.seconds / seconds, protocol=how),
     ]
     return MotionReport(figures, moved)

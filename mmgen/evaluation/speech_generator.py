@@ -17,6 +17,7 @@ from mmgen.evaluation.speech import SpeechFigure
 from mmgen.evaluation.speech_tokenizer import floor, real_lengths, recognised
 from mmgen.evaluation.timing import now
 from mmgen.paradigms import SampleOptions
+from mmgen.sampling import tokens_per_forward
 from mmgen.speech import CHUNK, Spoken, encoded_texts, require_speech_tokenizer, speak, stream_speech
 from mmgen.store import Loaded
 from mmgen.tokenizers.audio import AudioTokenizer
@@ -152,6 +153,7 @@ def measure_speech(
     how = {"seconds_per_second": f"wall clock a second of speech, {min(batch, len(sentences.read))} at a time"}
     figures += [
         SpeechFigure("forward_passes", float(spoken.forward_passes)),
+        SpeechFigure("tokens_per_forward", tokens_per_forward(spoken)),
         SpeechFigure("seconds_per_second", spoken.seconds / spoken.spoken_seconds, protocol=how),
     ]
     first = first_audio(loaded, mode, sentences, options, seed)

@@ -26,6 +26,7 @@ from mmgen.evaluation.video import (
 from mmgen.imaging import to_uint8
 from mmgen.paradigms import SampleOptions
 from mmgen.rollout import SampledClips, clip_spec, sample_clips, stream_clips
+from mmgen.sampling import tokens_per_forward
 from mmgen.store import Loaded
 
 PREDICTION = {"psnr": f"mean over frames and clips, a frame at most {CAP:.1f} dB (rounding to bytes)"}
@@ -176,6 +177,7 @@ def measure_predictions(
         figures.append(measure_drift(seen.frames[:, known:], real.frames, extractor.image, truth, known))
     figures += [
         ClipFigure("forward_passes", float(sampled.forward_passes)),
+        ClipFigure("tokens_per_forward", tokens_per_forward(sampled)),
         ClipFigure("seconds_per_sample", sampled.seconds / len(made)),
     ]
     return ClipReport(figures, made, sampled.steps)

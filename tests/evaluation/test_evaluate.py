@@ -89,7 +89,15 @@ def test_all_modes_are_measured_and_a_re_run_replaces_its_rows(
     command = ["evaluate", str(runs / "gen"), *QUICK, "--cfg", "2", "--card", str(card)]
     assert main(command) == 0
     first = rows_of(card)
-    names = ["fid_pixels", "kid_pixels", "precision_pixels", "recall_pixels", "forward_passes", "seconds_per_sample"]
+    names = [
+        "fid_pixels",
+        "kid_pixels",
+        "precision_pixels",
+        "recall_pixels",
+        "forward_passes",
+        "tokens_per_forward",
+        "seconds_per_sample",
+    ]
     assert [(row["mode"], row["metric"]) for row in first] == [
         (mode, name) for mode in ("ar", "masked", "block") for name in names
     ]

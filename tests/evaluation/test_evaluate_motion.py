@@ -22,7 +22,7 @@ REAL = [
     "multimodality_real_motion_cnn", "r_precision_1_real_text_motion_gru", "r_precision_2_real_text_motion_gru",
     "r_precision_3_real_text_motion_gru", "matching_score_real_text_motion_gru", "foot_skate_real", "jerk_real",
 ]  # fmt: skip
-OF_MODES = [*[name.replace("_real", "") for name in REAL], "forward_passes", "seconds_per_second"]
+OF_MODES = [*[name.replace("_real", "") for name in REAL], "forward_passes", "tokens_per_forward", "seconds_per_second"]
 
 
 @pytest.fixture(scope="module")

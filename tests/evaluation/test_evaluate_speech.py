@@ -105,7 +105,15 @@ def test_all_modes_speak_and_a_row_s_command_repeats_it(runs: Path, card: Path) 
         "wer_floor_parrot", "wer_codec_parrot", "speaker_similarity_real_ears", "dnsmos_real"
     ]  # fmt: skip
     assert all(row["seed"] is None and row["steps"] is None for row in recorded)
-    names = ["wer_parrot", "cer_parrot", "speaker_similarity_ears", "dnsmos", "forward_passes", "seconds_per_second"]
+    names = [
+        "wer_parrot",
+        "cer_parrot",
+        "speaker_similarity_ears",
+        "dnsmos",
+        "forward_passes",
+        "tokens_per_forward",
+        "seconds_per_second",
+    ]
     spoken = [(row["mode"], row["metric"]) for row in first if "mode" in row]
     assert spoken == [("ar", name) for name in [*names, "first_audio_ms"]] + [("masked", name) for name in names]
     for row in first:

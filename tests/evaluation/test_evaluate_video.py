@@ -89,7 +89,15 @@ def test_a_tokenizer_s_figures_reach_its_card(runs: Path, card: Path, capsys: py
 def test_predictions_of_all_modes_are_measured_and_a_row_s_command_repeats_it(runs: Path, card: Path) -> None:
     assert main(["evaluate", str(runs / "gen"), *AHEAD, "--temperature", "0", "--card", str(card)]) == 0
     first = rows_of(card)
-    names = ["psnr_db", "ssim", "next_frame_gain_db", "fvd_frames_pixels", "forward_passes", "seconds_per_sample"]
+    names = [
+        "psnr_db",
+        "ssim",
+        "next_frame_gain_db",
+        "fvd_frames_pixels",
+        "forward_passes",
+        "tokens_per_forward",
+        "seconds_per_sample",
+    ]
     assert [(row["mode"], row["metric"]) for row in first] == [(mode, name) for mode in MODES for name in names]
     for row in first:
         assert (row["settings"], row["samples"], row["seed"]) == ("context 1, temperature 0.0", 4, 0)
@@ -130,7 +138,12 @@ def test_a_shorter_prediction_and_none_at_all(runs: Path, card: Path) -> None:
     (psnr,) = [row for row in rows if row["metric"] == "psnr_db"]
     assert len(psnr["protocol"]["per_frame"]) == 1 and psnr["settings"] == "context 2, frames 1"
     free = [row for row in rows if row.get("settings") == "context 0"]
-    assert [row["metric"] for row in free] == ["fvd_frames_pixels", "forward_passes", "seconds_per_sample"]
+    assert [row["metric"] for row in free] == [
+        "fvd_frames_pixels",
+        "forward_passes",
+        "tokens_per_forward",
+        "seconds_per_sample",
+    ]
 
 
 def test_where_there_are_no_longer_clips_a_rollout_shows_its_drift_alone(
@@ -139,7 +152,12 @@ def test_where_there_are_no_longer_clips_a_rollout_shows_its_drift_alone(
     monkeypatch.setattr("mmgen.evaluation.video_rows.longer", lambda source, frames: source)
     command = ["evaluate", str(runs / "gen"), *AHEAD, "--mode", "ar", "--card", str(card)]
     assert main([*command, "--rollout", "3"]) == 0
-    assert [row["metric"] for row in rows_of(card)] == ["drift_pixels", "forward_passes", "seconds_per_sample"]
+    assert [row["metric"] for row in rows_of(card)] == [
+        "drift_pixels",
+        "forward_passes",
+        "tokens_per_forward",
+        "seconds_per_sample",
+    ]
     assert main([*command, "--frames", "7"]) == 2
     assert "clips of 4 frames and no longer ones, and 8 are needed" in capsys.readouterr().err
     assert main([*command, "--rollout", "3", "--context", "5"]) == 2

@@ -145,7 +145,7 @@ def test_a_mode_s_figures_are_those_of_its_samples(loaded: Loaded, mode: str) ->
     real = real_features(judge, images(12, 8), batch=5)
     report = measure_mode(loaded, mode, real, judge, num=10, options=options, seed=3, batch=4)
     names = {f"{name}_mean" for name in ("class_accuracy", "fd", "kid", "precision", "recall")}
-    assert set(report.figures) == names | {"forward_passes", "seconds_per_sample"}
+    assert set(report.figures) == names | {"forward_passes", "tokens_per_forward", "seconds_per_sample"}
     assert report.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
     again = sample_images(loaded, mode, report.labels, options, seed=3)  # by seed and number, whatever the batch
     assert torch.equal(report.sampled.images, again.images)

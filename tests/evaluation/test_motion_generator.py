@@ -1,7 +1,7 @@
 """Figures of generated motions, with movers that cheat in known ways."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +36,7 @@ class Moved:
     features: list[Tensor]
     steps: int = 7
     forward_passes: int = 21
+    tokens: Tensor = field(default_factory=lambda: torch.zeros(1, 42))
     seconds: float = 3.0
 
 
@@ -93,14 +94,15 @@ def test_the_motions_themselves_score_as_they_do(
     assert list(found) == [
         "label_accuracy_motion_cnn", "fid_motion_cnn", "diversity_motion_cnn", "multimodality_motion_cnn",
         "r_precision_1_text_motion_gru", "r_precision_2_text_motion_gru", "r_precision_3_text_motion_gru",
-        "matching_score_text_motion_gru", "foot_skate", "jerk", "forward_passes", "seconds_per_second",
+        "matching_score_text_motion_gru", "foot_skate", "jerk", "forward_passes", "tokens_per_forward",
+        "seconds_per_second",
     ]  # fmt: skip
     for name, value in real.items():
         assert found[name.replace("_real", "")] == pytest.approx(value, abs=1e-9)
     assert found["fid_motion_cnn"] == pytest.approx(0, abs=1e-6)
     assert found["label_accuracy_motion_cnn"] >= 0.9
     assert found["multimodality_motion_cnn"] < found["diversity_motion_cnn"]
-    assert found["forward_passes"] == 21
+    assert (found["forward_passes"], found["tokens_per_forward"]) == (21, 2)
     assert found["seconds_per_second"] == pytest.approx(3.0 / (held_out.lengths.sum().item() / 20))
     (call,) = calls
     assert torch.equal(call["labels"], held_out.actions) and call["texts"] == held_out.captions
@@ -151,7 +153,7 @@ def test_what_nobody_asked_for_is_not_judged(
     with_texts = measured(monkeypatch, alone, real, Judges(None, judges.texts), lambda motions: motions)
     assert "fid_text_motion_gru" in with_texts  # without classes the other network compares
     with_none = measured(monkeypatch, alone, real, Judges(None, None), lambda motions: motions)
-    assert list(with_none) == ["foot_skate", "jerk", "forward_passes", "seconds_per_second"]
+    assert list(with_none) == ["foot_skate", "jerk", "forward_passes", "tokens_per_forward", "seconds_per_second"]
 
 
 def spec() -> Any:

@@ -61,7 +61,7 @@ def measured(
     def speak(_: Any, mode: str, texts: list[str], labels: Tensor, *args: Any, **how: Any) -> Spoken:
         assert texts == wanted.read and labels is wanted.labels
         sounds = speaker(wanted.sounds)
-        return Spoken(sounds, RATE, torch.zeros(1), torch.zeros(1), steps=7, forward_passes=21, seconds=4.0)
+        return Spoken(sounds, RATE, torch.zeros(1, 42), torch.zeros(1), steps=7, forward_passes=21, seconds=4.0)
 
     monkeypatch.setattr("mmgen.evaluation.speech_generator.speak", speak)
     monkeypatch.setattr("mmgen.evaluation.speech_generator.first_audio", lambda *_: None)
@@ -71,10 +71,11 @@ def measured(
 def test_the_recordings_themselves_score_perfectly(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
     found = measured(monkeypatch, loaded, sentences(), lambda real: real)
     assert list(found) == [
-        "wer_parrot", "cer_parrot", "speaker_similarity_ears", "forward_passes", "seconds_per_second"
+        "wer_parrot", "cer_parrot", "speaker_similarity_ears", "forward_passes", "tokens_per_forward",
+        "seconds_per_second",
     ]  # fmt: skip
     assert (found["wer_parrot"], found["cer_parrot"], found["speaker_similarity_ears"]) == (0, 0, 1)
-    assert found["forward_passes"] == 21
+    assert (found["forward_passes"], found["tokens_per_forward"]) == (21, 2)
     assert found["seconds_per_second"] == pytest.approx(4.0 / (4 * 20 * STRIDE / RATE))
 
 

@@ -42,7 +42,7 @@ def measured(
         assert calls[-1][0] is calls[0][0] and calls[-1][1] == calls[0][1]  # under other actions, all else the same
         clips = sampler(real, actions)
         clips = torch.cat([torch.zeros_like(clips[:, :, : wanted.context]), clips[:, :, wanted.context :]], dim=2)
-        return SampledClips(clips, torch.zeros(1), None, wanted.context, 7, 21, 3.0, 0.1)  # type: ignore[arg-type]
+        return SampledClips(clips, torch.zeros(1, 42), None, wanted.context, 7, 21, 3.0, 0.1)  # type: ignore[arg-type]
 
     monkeypatch.setattr("mmgen.evaluation.video_generator.sample_clips", sample_clips)
     return measure_predictions(None, "ar", wanted, extractor, **options)  # type: ignore[arg-type]
@@ -123,14 +123,14 @@ def test_action_gain_is_what_wrong_actions_cost(monkeypatch: pytest.MonkeyPatch,
 
 def test_without_the_truth_only_drift_is_known(monkeypatch: pytest.MonkeyPatch, extractor: FrameFeatures) -> None:
     report = measured(monkeypatch, extractor, task(have=6), lambda real, _: real, drift=True)
-    assert set(report.values) == {"drift_pixels", "forward_passes", "seconds_per_sample"}
+    assert set(report.values) == {"drift_pixels", "forward_passes", "tokens_per_forward", "seconds_per_sample"}
     drift = next(each for each in report.figures if each.metric == "drift")
     assert "per_window_real" not in drift.protocol
 
 
 def test_without_a_context_only_sets_are_compared(monkeypatch: pytest.MonkeyPatch, extractor: FrameFeatures) -> None:
     report = measured(monkeypatch, extractor, task(context=0), lambda real, _: real.flip(0))
-    assert set(report.values) == {"fvd_frames_pixels", "forward_passes", "seconds_per_sample"}
+    assert set(report.values) == {"fvd_frames_pixels", "forward_passes", "tokens_per_forward", "seconds_per_sample"}
     assert report.values["fvd_frames_pixels"] == pytest.approx(0, abs=1e-6)  # whatever the order
 
 
