@@ -53,7 +53,8 @@ class Packed:
 
     def __init__(self, transformer: Transformer) -> None:
         self.of = transformer
-        self.blocks = [PackedBlock(cast(Block, block)) for block in transformer.blocks]
+        turns = transformer.rotary is not None
+        self.blocks = [PackedBlock(cast(Block, block), turns) for block in transformer.blocks]
         final = transformer.final_norm
         self._final = self._rms if isinstance(final, RMSNorm) else final
         if isinstance(final, RMSNorm):

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from mmgen.backbone.attention import Attend
 from mmgen.backbone.modulation import Modulation
 from mmgen.backbone.products import Product
-from mmgen.backbone.row import Turn
 from mmgen.backbone.transformer import Block, RMSNorm, Transformer
 
 Room = tuple[Tensor, Tensor, Tensor]
@@ -34,8 +33,10 @@ class Place:
         self.flat, self.wide = (rows, dim), (batch, dim) if length == 1 else (batch, length, dim)
         self.qkv = weight.new_empty(rows, (heads + 2 * kv) * transformer.head_dim)
         parts = self.qkv.view(batch, length, heads + 2 * kv, transformer.head_dim)
-        self.qk, self.turned = parts[:, :, : heads + kv], weight.new_empty(batch, length, heads + kv, *parts.shape[3:])
-        self.qk_halves, self.turned_halves = self.qk.chunk(2, dim=-1), self.turned.chunk(2, dim=-1)
+        self.qk, self.normed = parts[:, :, : heads + kv], weight.new_empty(batch, length, heads + kv, *parts.shape[3:])
+        if transformer.rotary is not None:
+            pairs = (torch.view_as_complex(x.unflatten(-1, (-1, 2))) for x in (self.qk, self.normed))
+            self.qk_pairs, self.normed_pairs = pairs
         self.q, self.k, self.v = (each.transpose(1, 2) for each in parts.split([heads, kv, kv], dim=2))
         self.kv = rearrange(parts[:, :, heads:], "b n (kv h) d -> kv b h n d", kv=2)
         self.up = weight.new_empty(rows, block.mlp.up.out_features)
@@ -68,36 +69,48 @@ class Normalise:
     """
 
     def __init__(self, size: int, eps: float, like: Tensor) -> None:
-        self.least = like.new_tensor(math.sqrt(size * eps))
+        self.smallest = math.sqrt(size * eps)
+        self.least = like.new_tensor(self.smallest)
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """x (..., n), anew or into `out`."""
         return torch.div(x, torch.hypot(torch.linalg.vector_norm(x, 2, -1, True), self.least), out=out)
 
+    def factor(self, x: Tensor) -> float:
+        """What a single vector x (1, n), on a CPU, is multiplied by."""
+        return 1 / math.hypot(torch.linalg.vector_norm(x).item(), self.smallest)
+
 
 class PackedBlock:
     """A block with its weights laid out anew.
 
+    The channels of queries and keys that turn together lie side by side, as the parts of a complex number: attention
+    does not see their order, and turning is one product.
+
     Args:
         block: in evaluation mode, with norms before its branches.
+        turns: whether queries and keys do.
     """
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, turns: bool) -> None:
         mixer, mlp = block.mixer, block.mlp
         self.adaln, self.activation = block.adaln, mlp.activation
         self.norms = block.norm_mixer, block.norm_mlp
         folds = block.adaln is None  # a modulation comes between the norm and the product
         scales = [_scale(norm, mixer.out.weight) for norm in self.norms]
         self.scales = [None if folds else scale for scale in scales]
-        self.qkv, self.up = (
-            _product(linear, scale if folds else None)
-            for linear, scale in zip((mixer.qkv, mlp.up), scales, strict=True)
-        )
+        order = torch.arange(mixer.head_dim, device=mixer.out.weight.device)
+        order = rearrange(order, "(pair half) -> (half pair)", pair=2) if turns else order
+        turned = (mixer.heads + mixer.kv_heads) * mixer.head_dim
+        channels = torch.arange(mixer.qkv.out_features, device=order.device)
+        channels[:turned] = rearrange(channels[:turned], "(h d) -> h d", d=mixer.head_dim)[:, order].flatten()
+        of_mixer, of_mlp = scales if folds else (None, None)
+        self.qkv, self.up = _product(mixer.qkv, of_mixer, channels), _product(mlp.up, of_mlp)
         self.out, self.down = _product(mixer.out), _product(mlp.down)
         self.norm_mixer, self.norm_mlp = (_norm(norm, mixer.out.weight) for norm in self.norms)
         self.gain, self.norm_heads = None, None
         if mixer.norm_q is not None and mixer.norm_k is not None:
-            gain = torch.cat([mixer.norm_q.gain, mixer.norm_k.gain]).detach()
+            gain = torch.cat([mixer.norm_q.gain, mixer.norm_k.gain]).detach()[..., order]
             self.gain, self.eps = gain, mixer.norm_q.eps
             if mixer.norm_q.kind == "rms":
                 self.gain = gain * math.sqrt(mixer.head_dim)
@@ -111,11 +124,11 @@ class PackedBlock:
         return Steering(*(_steered(modulation, scale) for modulation, scale in pairs))
 
     def __call__(
-        self, stream: Tensor, place: Place, attention: Attend, turn: Turn | None, steering: Steering, room: Room | None
+        self, stream: Tensor, place: Place, attention: Attend, turn: Tensor | None, steering: Steering, room: Room | None
     ) -> Tensor:
         """stream (rows, dim) -> the same; may write over it. `room` is that of the cache for this block."""
         of_mixer, of_mlp = steering
-        self.qkv(_modulated(self.norm_mixer(stream), of_mixer, place), place.qkv)
+        _into(self.qkv, self.norm_mixer, stream, of_mixer, place, place.qkv)
         self._turn(place, turn)
         keys, values = place.k, place.v
         if room is not None:
@@ -123,26 +136,20 @@ class PackedBlock:
             target.copy_(place.kv)
         mixed = attention(place.q, keys, values).transpose(1, 2).reshape(place.flat)
         stream = _joined(stream, mixed, self.out, of_mixer[2], place)
-        self.up(_modulated(self.norm_mlp(stream), of_mlp, place), place.up)
+        _into(self.up, self.norm_mlp, stream, of_mlp, place, place.up)
         return _joined(stream, self._activated(place), self.down, of_mlp[2], place)
 
-    def _turn(self, place: Place, turn: Turn | None) -> None:
+    def _turn(self, place: Place, turn: Tensor | None) -> None:
         """Queries and keys, normalised and rotated where they stand."""
-        qk, turned = place.qk, place.turned
+        qk, normed = place.qk, place.normed
         if self.gain is not None:
             if self.norm_heads is not None:
-                self.norm_heads(qk, out=turned)
+                self.norm_heads(qk, out=normed)
             else:
-                turned.copy_(F.layer_norm(qk, qk.shape[-1:], eps=self.eps))
-            torch.mul(turned, self.gain, out=qk if turn is None else turned)
-        elif turn is not None:
-            turned.copy_(qk)
+                normed.copy_(F.layer_norm(qk, qk.shape[-1:], eps=self.eps))
+            torch.mul(normed, self.gain, out=qk if turn is None else normed)
         if turn is not None:
-            cos, sin = turn
-            torch.mul(turned, cos, out=qk)
-            (first, second), (of_first, of_second) = place.qk_halves, place.turned_halves
-            first.addcmul_(of_second, sin, value=-1)
-            second.addcmul_(of_first, sin)
+            torch.mul(place.qk_pairs if self.gain is None else place.normed_pairs, turn, out=place.qk_pairs)
 
     def _activated(self, place: Place) -> Tensor:
         if place.gated is None:
@@ -150,6 +157,24 @@ class PackedBlock:
         gate, value = place.gated
         torch.ops.aten.silu.out(gate, out=place.inner)
         return place.inner.mul_(value)
+
+
+def _into(
+    product: Product, norm: Callable[[Tensor], Tensor], stream: Tensor, steered: Steered, place: Place, out: Tensor
+) -> None:
+    """The product of the stream behind its norm and modulation. Of a single vector, RMSNorm is one number, which other
+    operations take in.
+    """
+    if len(stream) > 1 or not isinstance(norm, Normalise):
+        product(_modulated(norm(stream), steered, place), out)
+        return
+    factor, (shift, scale, _) = norm.factor(stream), steered
+    if scale is None:
+        product.of_row(stream, factor, out)
+    elif shift is None:
+        product.of_row(stream * scale, factor, out)
+    else:
+        product(torch.addcmul(shift, stream.view(place.wide), scale, value=factor).view(place.flat), out)
 
 
 def _modulated(h: Tensor, steered: Steered, place: Place) -> Tensor:
@@ -186,7 +211,10 @@ def _norm(norm: nn.Module, like: Tensor) -> Callable[[Tensor], Tensor]:
     return Normalise(len(like), cast(float, norm.eps), like) if isinstance(norm, RMSNorm) else norm
 
 
-def _product(linear: nn.Linear, scale: Tensor | None = None) -> Product:
-    """Of a linear map, behind a scale of its inputs."""
+def _product(linear: nn.Linear, scale: Tensor | None = None, order: Tensor | None = None) -> Product:
+    """Of a linear map, behind a scale of its inputs, its outputs in another order."""
     weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
-    return Product(weight if scale is None else weight * scale, bias)
+    weight = weight if scale is None else weight * scale
+    if order is not None:
+        weight, bias = weight[order], None if bias is None else bias[order]
+    return Product(weight, bias)

@@ -26,10 +26,18 @@ class Product:
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """x (rows, in), contiguous -> out (rows, out), written over."""
         rows = x.shape[0]
-        if 1 < rows <= FEW and self._packed is not None:
+        if rows == 1:
+            return self.of_row(x, 1.0, out)
+        if rows <= FEW and self._packed is not None:
             return out.copy_(_product(x, self._packed, self.bias, "none", [], ""))
-        weight = self._columns if rows == 1 else self._turned
+        weight = self._turned
         return torch.mm(x, weight, out=out) if self.bias is None else torch.addmm(self.bias, x, weight, out=out)
+
+    def of_row(self, x: Tensor, factor: float, out: Tensor) -> Tensor:
+        """factor x W' + b of one row (1, in) -> out (1, out), written over; the factor costs nothing."""
+        if self.bias is None:
+            return torch.addmm(out, x, self._columns, beta=0, alpha=factor, out=out)
+        return torch.addmm(self.bias, x, self._columns, alpha=factor, out=out)
 
     def add(self, x: Tensor, to: Tensor) -> Tensor:
         """to (rows, out) + x W' + b; may write over `to`."""

@@ -8,7 +8,6 @@ from mmgen.backbone.transformer import Transformer
 from mmgen.layout import Layout
 from mmgen.mask import Mask
 
-Turn = tuple[Tensor, Tensor]
 _ALL, _CAUSAL = Attend(), Attend(causal=True)
 
 
@@ -30,17 +29,17 @@ class Row:
         plain = torch.zeros_like(causal[0]) if mask.leak else (self._sees == causal).all(3).all(1).all(0)
         self._plain: list[bool] = plain.tolist()
 
-    def piece(self, start: int, stop: int) -> tuple[Attend, Turn | None]:
-        """Attention of the positions start to stop among all before stop, and their tables."""
-        turn = None if self._turn is None else (self._turn[0][:, start:stop], self._turn[1][:, start:stop])
+    def piece(self, start: int, stop: int) -> tuple[Attend, Tensor | None]:
+        """Attention of the positions start to stop among all before stop, and how they turn."""
+        turn = None if self._turn is None else self._turn[:, start:stop]
         if all(self._plain[start:stop]) and (start == 0 or stop == start + 1):
             return _ALL if stop == start + 1 else _CAUSAL, turn
         return Attend(dense=self._sees[:, :, start:stop, :stop]), turn
 
 
-def turning(transformer: Transformer, layout: Layout, dtype: torch.dtype) -> Turn | None:
-    """Cosines (b, N, 1, head_dim) and the sines (b, N, 1, head_dim / 2) of both halves; None where nothing turns."""
+def turning(transformer: Transformer, layout: Layout, dtype: torch.dtype) -> Tensor | None:
+    """(b, N, 1, head_dim / 2) complex numbers of length 1, by which pairs of numbers are turned; None where none is."""
     if transformer.rotary is None:
         return None
-    cos, sin = (table.transpose(1, 2) for table in transformer.rotary.tables(layout, dtype))
-    return cos, sin[..., : sin.shape[-1] // 2]
+    cos, sin = (table.transpose(1, 2).chunk(2, dim=-1)[0] for table in transformer.rotary.tables(layout, dtype))
+    return torch.complex(cos.contiguous(), sin.contiguous())
