@@ -124,7 +124,13 @@ class PackedBlock:
         return Steering(*(_steered(modulation, scale) for modulation, scale in pairs))
 
     def __call__(
-        self, stream: Tensor, place: Place, attention: Attend, turn: Tensor | None, steering: Steering, room: Room | None
+        self,
+        stream: Tensor,
+        place: Place,
+        attention: Attend,
+        turn: Tensor | None,
+        steering: Steering,
+        room: Room | None,
     ) -> Tensor:
         """stream (rows, dim) -> the same; may write over it. `room` is that of the cache for this block."""
         of_mixer, of_mlp = steering
