@@ -16,6 +16,7 @@ from mmgen.text import NO_SYMBOL, Text
 NO_CLASS = -1  # the label of an unconditional row
 NO_ACTION = -1  # of a frame to which no known action has led
 _NEAR = 0.2  # seconds of a text that a frame sees on either side
+_WORD = 0.3  # seconds
 
 Reading = Literal["prefix", "frames", "both"]
 
@@ -121,9 +122,25 @@ class Conditioning(nn.Module):
         said = None if text is None else torch.where(dropped[:, None], NO_SYMBOL, text)
         return torch.where(dropped, NO_CLASS, labels), kept, said
 
-    def forward(self, labels: Tensor, actions: Tensor | None = None, text: Tensor | None = None) -> Condition:
-        """labels (B,) int64 in [-1, classes), actions (B, F) int64 in [-1, actions), text (B, L) int64 characters; -1
-        is none.
+    def off(self, draws: Draws) -> Tensor | None:
+        """Places of a text by which each frame misses its own while training, (B, F) int64: as if every word of about
+        `_WORD` seconds were off by `Text.spread`. None where texts stand as they do at sampling.
+        """
+        if self.text is None or self.near is None or not self.text.spread:
+            return None
+        words = math.ceil(self.text.length * self.text.pace / _WORD) + 1
+        misses = draws.normal("text timing", words) * self.text.spread / self.text.pace
+        return F.interpolate(misses[:, None], len(self.where), mode="linear", align_corners=True)[:, 0].round().long()
+
+    def forward(
+        self,
+        labels: Tensor,
+        actions: Tensor | None = None,
+        text: Tensor | None = None,
+        off: Tensor | None = None,
+    ) -> Condition:
+        """labels (B,) int64 in [-1, classes), actions (B, F) int64 in [-1, actions), text (B, L) int64 characters, -1
+        is none; off (B, F) int64 places by which each frame misses those of the text that are its own.
 
         Raises:
             UserError: actions or a text for a model that knows none.
@@ -140,7 +157,10 @@ class Conditioning(nn.Module):
                 head = torch.cat([head, symbols + self.place.weight], dim=1)
             if self.near is not None:
                 near = rearrange(self.near(rearrange(symbols, "b l d -> b d l")), "b d l -> b l d")
-                return Condition(head, self.vector(index), near[:, self.where])
+                where = self.where.expand(len(near), -1)
+                where = where if off is None else (where + off).clamp(0, self.text.length - 1)
+                frames = near.gather(1, where[..., None].expand(-1, -1, near.shape[2]))
+                return Condition(head, self.vector(index), frames)
         if actions is None:
             return Condition(head, self.vector(index))
         if self.frame is None:

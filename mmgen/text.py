@@ -30,16 +30,19 @@ class Text:
         pace: seconds of sound a place; English is spoken at about 14 characters a second.
         durations: seconds of each character of the alphabet, by which a character stands where its sound is to be
             expected, with empty places between them; None for one character a place.
+        spread: seconds by which a word that is expected is off, where those of training stand where they were heard:
+            a model trusts their places no more than that.
 
     Raises:
-        UserError: no characters, one twice or white space other than a blank, no length or pace, or durations that are
-            not one a character, or negative.
+        UserError: no characters, one twice or white space other than a blank, no length or pace, durations that are
+            not one a character, or negative, or a negative spread.
     """
 
     alphabet: str
     length: int
     pace: float = 0.07
     durations: tuple[float, ...] | None = None
+    spread: float = 0.0
 
     @classmethod
     def timed(
@@ -74,6 +77,8 @@ class Text:
         if durations is not None and (len(durations) != len(self.alphabet) or min(durations) < 0):
             count = len(self.alphabet)
             raise UserError(f"an alphabet of {count} has as many durations, none negative, got {durations}")
+        if not self.spread >= 0:
+            raise UserError(f"the spread of a text is at least 0 seconds, got {self.spread:g}")
 
     def normal(self, text: str) -> str:
         """A text as it is encoded: white space is one blank, none at the ends; lower case unless capitals are known."""

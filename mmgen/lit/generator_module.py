@@ -140,8 +140,9 @@ class GeneratorModule(L.LightningModule):
         """Each training sample's loss, nats per token, by the mode that it was given to."""
         draws = Draws(self.seed, batch["sample"], batch["epoch"])
         label, actions, text = conditions(self.generator, batch)
-        given = self.generator.conditioning.drop(label, actions, draws, text)
-        tokens, condition = counted_tokens(self.generator, batch), self.generator.conditioning(*given)
+        conditioning = self.generator.conditioning
+        condition = conditioning(*conditioning.drop(label, actions, draws, text), conditioning.off(draws))
+        tokens = counted_tokens(self.generator, batch)
         losses = self.paradigm.losses(self.generator, tokens, condition, draws)
         if is_sharded(self.generator):
             # Blocks are gathered by all devices together, so that each has to run them as often as the others: a device
