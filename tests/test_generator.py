@@ -239,8 +239,30 @@ def test_a_sentinel_stands_in_the_place_of_a_token() -> None:
     assert (found - model(values, second, mask, condition)).abs().max() > 1e-3
 
 
+def test_training_reads_a_text_as_far_off_as_it_will_be() -> None:
+    """As if its words stood elsewhere: off by their spread, those that are near to each other together."""
+    text = Text("ab ", 100, pace=0.02, spread=0.06)
+    model = generator(replace(RESIDUAL, rate=25.0), text=text, reading="frames", positions="none", rope=(1, 0, 0))
+    off = model.conditioning.off(draws(3000))
+    assert off is not None and off.shape == (3000, 50)
+    assert 2.0 < float(off[:, 0].double().std()) < 4.0  # 0.06 s are 3 places
+    near, far = (torch.corrcoef(off[:, [0, frame]].double().T)[0, 1] for frame in (1, 30))
+    assert near > 0.9 and abs(far) < 0.1
+    symbols = text.encode_all(["ab" * 30])
+    later = torch.cat([torch.full((1, 3), NO_SYMBOL), symbols[:, :-3]], dim=1)
+    labels, three = torch.tensor([0]), torch.full((1, 50), -3)
+    frames, moved = (
+        model.conditioning(labels, None, symbols, three).frames,
+        model.conditioning(labels, None, later).frames,
+    )
+    assert frames is not None and moved is not None
+    torch.testing.assert_close(frames[:, 10:40], moved[:, 10:40])
+    untold = generator(replace(RESIDUAL, rate=25.0), text=Text("ab ", 100, pace=0.02), reading="frames")
+    assert untold.conditioning.off(draws(3)) is None
+
+
 def test_a_text_is_read_around_the_time_of_a_frame() -> None:
-    """Places are 0.1 s, tokens 0.04 s: a frame sees four places to each side of its own, and later ones none."""
+    """Places are 0.1 s, tokens 0.04 s: a frame sees two places to each side of its own, and later ones none."""
     spec = replace(RESIDUAL, rate=25.0)
     model = generator(spec, text=Text("ab ", 20, pace=0.1), reading="frames", positions="none", rope=(1, 0, 0))
     assert model.prefix_length == 1
@@ -253,7 +275,7 @@ def test_a_text_is_read_around_the_time_of_a_frame() -> None:
     assert frames is not None and others is not None
     assert frames.shape[:2] == (1, 50)
     place = ((torch.arange(50) + 0.5) * 0.4).long()
-    assert torch.equal((frames != others).any(-1)[0], (place - 7).abs() <= 4)
+    assert torch.equal((frames != others).any(-1)[0], (place - 7).abs() <= 2)
     condition = model.conditioning(torch.tensor([0]), None, symbols)
     layout = prefix(1) + grid_layout((60, 1, 1))
     added = condition.at(layout)

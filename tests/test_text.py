@@ -108,6 +108,11 @@ def test_what_would_take_less_than_no_time_makes_nothing_else_longer() -> None:
     assert sum(map(timed.expected, texts)) == pytest.approx(sum(seconds), rel=0.01)
 
 
+def test_a_spread_is_not_negative() -> None:
+    with pytest.raises(UserError, match=r"spread of a text is at least 0 seconds, got -0\.1"):
+        Text("ab", 3, 0.1, spread=-0.1)
+
+
 @pytest.mark.parametrize("durations", [(0.1,), (0.1, -0.1)])
 def test_durations_are_one_a_character(durations: tuple[float, ...]) -> None:
     with pytest.raises(UserError, match="has as many durations, none negative"):

@@ -174,6 +174,7 @@ def test_words_stand_where_the_synthesiser_speaks_them(cache: Path) -> None:
         begins = [float(places[comma + 2]) * text.pace for comma in commas]
         offsets += [min(abs(begin - onset) for onset in onsets) for begin in begins]
     assert sorted(offsets)[len(offsets) // 2] < 0.04
+    assert 0 < text.spread < 0.2
     expected = EspeakSpeechSource(**arguments).samples("train").take(torch.arange(20))
     assert torch.equal(batch["x"], expected["x"])
     assert not torch.equal(batch["text"], expected["text"])
