@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmgen.cli.options import all_arguments, takes_sampling
 
@@ -41,6 +41,7 @@ def run(
     seconds: float | None = None,
     batch: int | None = None,
     device: str = "auto",
+    precision: Literal["float32", "bfloat16", "int8"] = "float32",
     **sampling: Any,
 ) -> None:
     """Draw samples into a new folder: samples.safetensors (the tokens), record.json; of images grid.png and a PNG each;
@@ -79,17 +80,20 @@ def run(
         seconds: speech: how long a sample may be, its prompt included; as long as the clips of training by default.
         batch: samples at a time, by default 64 images, 16 clips or 16 texts; does not change them.
         device: cpu, cuda, or auto.
+        precision: of the backbone; `int8` is weights of 8 bits, which need torchao, and all else in bfloat16.
     """
     arguments = all_arguments(dict(locals()))
 
     import torch
 
+    from mmgen.backbone.precision import lower
     from mmgen.cli.progress import command_line
     from mmgen.folders import new_folder, next_free
     from mmgen.sampling import pick_device, pick_mode
     from mmgen.store import load_generator
 
     loaded = load_generator(path).to(pick_device(device))
+    lower(loaded.generator.backbone, precision)
     pick_mode(loaded, mode)
     made = {"video": "clips", "audio": "speech", "motion": "motions"}.get(loaded.spec.modality, "images")
     _require_fitting(arguments, made, path)
@@ -112,6 +116,7 @@ def run(
         "together": samples.options.together,
         "trained_steps": loaded.step,
         "device": str(loaded.generator.device),
+        "precision": precision,
         "torch": torch.__version__,
     }
     (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")

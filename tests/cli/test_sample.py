@@ -138,3 +138,10 @@ def test_an_interrupted_sampling_leaves_nothing(run: Path, tmp_path: Path) -> No
     ]  # refused by the paradigm, late
     assert main(["sample", str(run), "--out", str(tmp_path / "out"), *options]) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_in_lower_precision_it_draws_all_the_same(run: Path, tmp_path: Path) -> None:
+    found = sample(run, tmp_path / "out", *["--mode", "ar", "--num", "2", "--precision", "bfloat16"])
+    full = sample(run, tmp_path / "full", *["--mode", "ar", "--num", "2"])
+    assert found["tokens"].shape == full["tokens"].shape
+    assert json.loads((tmp_path / "out" / "record.json").read_text())["precision"] == "bfloat16"
