@@ -11,10 +11,9 @@ from mmgen.evaluation.measuring import Noted
 from mmgen.evaluation.motion_generator import Real
 from mmgen.motion.distance import pose_errors
 from mmgen.motion.features import features_to_joints
-from mmgen.moving import move
+from mmgen.moving import move, require_motion_tokenizer
 from mmgen.paradigms import SampleOptions
 from mmgen.store import Loaded
-from mmgen.tokenizers.motion import MotionTokenizer
 from mmgen.tokens import TokenSpec
 
 _WORDS = "joints in the middle third, roots put upon each other in every frame, mean over {count} motions"
@@ -95,12 +94,31 @@ def measure_inbetween(
     batch: int = 16,
     progress: Progress | None = None,
 ) -> list[Noted]:
-    """`inbetween_mm` of a mode that fills gaps. Nothing where no motion is long enough.
+    """`inbetween_mm` of a mode that fills gaps; arguments and errors as of `filled`. Nothing where no motion is long
+    enough.
+    """
+    if not len(gaps):
+        return []
+    made = filled(loaded, mode, gaps, options, seed, batch, progress)
+    return [Noted("inbetween_mm", gaps.error_mm(made), protocol={"inbetween": _WORDS.format(count=len(gaps))})]
+
+
+@torch.no_grad()
+def filled(
+    loaded: Loaded,
+    mode: str,
+    gaps: Gaps,
+    options: SampleOptions | None = None,
+    seed: int = 0,
+    batch: int = 16,
+    progress: Progress | None = None,
+) -> list[Tensor]:
+    """Joints (T, J, 3) of each motion, its gap made anew.
 
     Args:
         loaded: whose generator fills.
         mode: one of its modes.
-        gaps: in held-out motions.
+        gaps: in held-out motions, of which there are some.
         options: of sampling.
         seed: with a motion's number, the key of its randomness.
         batch: motions at a time; changes nothing.
@@ -109,19 +127,14 @@ def measure_inbetween(
     Raises:
         UserError: the mode cannot keep what comes after a gap.
     """
-    if not len(gaps):
-        return []
-    tokenizer, held = loaded.tokenizer, gaps.held
-    assert isinstance(tokenizer, MotionTokenizer)  # it was asked for motions before
+    tokenizer, held = require_motion_tokenizer(loaded), gaps.held
     device = next(tokenizer.parameters()).device
-    with torch.no_grad():
-        known = torch.cat([tokenizer.encode(x.to(device)).values.cpu() for x in held.x.split(batch)])
+    known = torch.cat([tokenizer.encode(x.to(device)).values.cpu() for x in held.x.split(batch)])
     moved = move(
         loaded, mode, held.labels, held.texts, options, seed, batch=batch, lengths=held.lengths, known=known,
         keep=gaps.keep(known.shape[1]), progress=progress,
     )  # fmt: skip
-    made = _joints([motion.float().cpu() for motion in moved.features])
-    return [Noted("inbetween_mm", gaps.error_mm(made), protocol={"inbetween": _WORDS.format(count=len(gaps))})]
+    return _joints([motion.float().cpu() for motion in moved.features])
 
 
 def _joints(motions: list[Tensor]) -> list[Tensor]:

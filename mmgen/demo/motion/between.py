@@ -2,16 +2,14 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from mmgen.data.sources import Samples, Source
 from mmgen.errors import UserError
 from mmgen.evaluation.motion_generator import Real
-from mmgen.evaluation.motion_inbetween import Gaps, with_straight_lines
+from mmgen.evaluation.motion_inbetween import Gaps, filled, with_straight_lines
 from mmgen.gallery.motion.story import Between
 from mmgen.motion.features import features_to_joints
-from mmgen.moving import move, require_motion_tokenizer
 from mmgen.paradigms import SampleOptions
 from mmgen.store import Loaded
 
@@ -33,13 +31,13 @@ def fill_gaps(
     gaps = Gaps.of(Real.of(loaded, source, samples), loaded.spec)
     if not len(gaps):
         return None
-    filled: dict[str, list[Tensor]] = {}
+    made: dict[str, list[Tensor]] = {}
     for mode in loaded.paradigm.modes():
         try:
-            filled[mode] = filled_by(loaded, mode, gaps, options(mode))
+            made[mode] = filled(loaded, mode, gaps, options(mode))
         except UserError:  # it goes from the beginning to the end
             continue
-    if not filled:
+    if not made:
         return None
     frames = [(start * gaps.stride, stop * gaps.stride) for start, stop in zip(gaps.start.tolist(), gaps.stop.tolist())]
     real = [features_to_joints(motion.mT) for motion in gaps.held.motions]
@@ -51,25 +49,13 @@ def fill_gaps(
         labels=[names[int(gaps.held.actions[place])] for place in chosen],
         real=[real[place] for place in chosen],
         straight=[straight[place] for place in chosen],
-        filled={mode: [made[place] for place in chosen] for mode, made in filled.items()},
+        filled={mode: [joints[place] for place in chosen] for mode, joints in made.items()},
         gaps=[frames[place] for place in chosen],
         straight_mm=gaps.error_mm(straight),
-        filled_mm={mode: gaps.error_mm(made) for mode, made in filled.items()},
+        filled_mm={mode: gaps.error_mm(joints) for mode, joints in made.items()},
         samples=len(gaps),
         seconds=sum(stop - start for start, stop in frames) / len(frames) / gaps.held.fps,
     )
-
-
-@torch.no_grad()
-def filled_by(loaded: Loaded, mode: str, gaps: Gaps, options: SampleOptions) -> list[Tensor]:
-    """Joints (T, J, 3) of each motion, its gap filled. Raises UserError for a mode that goes in order."""
-    tokenizer, held = require_motion_tokenizer(loaded), gaps.held
-    known = tokenizer.encode(held.x.to(loaded.generator.device)).values.cpu()
-    moved = move(
-        loaded, mode, held.labels, held.texts, options, lengths=held.lengths, known=known,
-        keep=gaps.keep(known.shape[1]),
-    )  # fmt: skip
-    return moved.joints
 
 
 def unlike(actions: list[int], lengths: list[int], count: int) -> list[int]:
