@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate, repeat
 from typing import Any
 
@@ -15,6 +15,7 @@ from mmgen.errors import UserError
 NO_SYMBOL = -1  # between characters, and after the end of a text
 _PACE = 0.025  # seconds a place of a timed text: room for the shortest sounds
 _PULL = 1.0  # towards the average: of a character that is seen in one text of the fit, half of what it differs
+_LEAST = 5e-5  # seconds that are worth writing down
 _SHOWN = 60  # characters of a text that a message repeats
 
 Heard = Sequence[tuple[int, float]]  # characters, and the second at which each is heard
@@ -30,6 +31,8 @@ class Text:
         pace: seconds of sound a place; English is spoken at about 14 characters a second.
         durations: seconds of each character of the alphabet, by which a character stands where its sound is to be
             expected, with empty places between them; None for one character a place.
+        pairs: seconds that a character takes longer, or less long below 0, behind another one (`th`: an h behind a t),
+            a blank before the first; those that are not named take as long as ever.
         spread: seconds by which a word that is expected is off, where those of training stand where they were heard:
             a model trusts their places no more than that.
 
@@ -42,15 +45,23 @@ class Text:
     length: int
     pace: float = 0.07
     durations: tuple[float, ...] | None = None
+    pairs: dict[str, float] = field(default_factory=dict)
     spread: float = 0.0
 
     @classmethod
     def timed(
-        cls, alphabet: str, characters: int, longest: float, texts: Sequence[str], seconds: Sequence[float]
+        cls,
+        alphabet: str,
+        characters: int,
+        longest: float,
+        texts: Sequence[str],
+        seconds: Sequence[float],
+        heard: bool = False,
     ) -> "Text":
         """With the durations that explain best how long texts take: a least-squares fit of a sum over characters,
-        drawn a little towards all characters being equally long. The sum has no constant: that would be time that
-        belongs to no character, and the end of every text would be expected too early by it.
+        drawn a little towards all characters being equally long, and of what that leaves, one over pairs of neighbours,
+        drawn a little to 0. The sum has no constant: that would be time that belongs to no character, and the end of
+        every text would be expected too early by it.
 
         Args:
             alphabet: as above.
@@ -58,13 +69,30 @@ class Text:
             longest: seconds that a text may take; the row has places for both.
             texts: of the alphabet's characters, whole ones or words of them.
             seconds: that each takes.
+            heard: these are the words of texts that stand, in training, where they were heard.
         """
         counts = torch.tensor([[text.count(each) for each in alphabet] for text in texts], dtype=torch.float64)
         taken = torch.tensor(seconds, dtype=torch.float64)
         average = float(taken.sum() / counts.sum().clamp_min(1))
         fitted = _not_negative_fit(counts, taken, average)
-        length = max(characters, math.ceil(longest / _PACE))
-        return cls(alphabet, length, _PACE, tuple(round(each, 4) for each in fitted.tolist()))
+        names = sorted({pair for text in texts for pair in _neighbours(text)})
+        column = {pair: place for place, pair in enumerate(names)}
+        found = torch.zeros(len(texts), len(names), dtype=torch.float64)
+        for row, text in enumerate(texts):
+            for pair in _neighbours(text):
+                found[row, column[pair]] += 1
+        pull = _PULL * torch.eye(len(names), dtype=torch.float64)
+        rest = taken - counts @ fitted
+        more = torch.linalg.solve(found.T @ found + pull, found.T @ rest)
+        spread = float((rest - found @ more).square().mean().sqrt()) if heard else 0.0
+        return cls(
+            alphabet,
+            max(characters, math.ceil(longest / _PACE)),
+            _PACE,
+            tuple(round(each, 4) for each in fitted.tolist()),
+            {pair: round(each, 4) for pair, each in zip(names, more.tolist()) if abs(each) >= _LEAST},
+            round(spread, 4),
+        )
 
     def __post_init__(self) -> None:
         if not self.alphabet or len(set(self.alphabet)) < len(self.alphabet):
@@ -77,6 +105,8 @@ class Text:
         if durations is not None and (len(durations) != len(self.alphabet) or min(durations) < 0):
             count = len(self.alphabet)
             raise UserError(f"an alphabet of {count} has as many durations, none negative, got {durations}")
+        if not all(len(pair) == 2 and set(pair) <= {" ", *self.alphabet} for pair in self.pairs):
+            raise UserError(f"pairs of a text are two characters of its alphabet each, got {list(self.pairs)}")
         if not self.spread >= 0:
             raise UserError(f"the spread of a text is at least 0 seconds, got {self.spread:g}")
 
@@ -117,13 +147,20 @@ class Text:
         """Seconds that a text takes, of known characters."""
         if self.durations is None:
             return len(self.normal(text)) * self.pace
-        return sum(self.durations[self.alphabet.index(character)] for character in self.normal(text))
+        return max(0.0, sum(self._takes(self.normal(text))))
+
+    def _takes(self, normal: str) -> list[float]:
+        """Seconds of each character; perhaps below 0 for one that shortens its neighbour."""
+        assert self.durations is not None
+        behind = (self.pairs.get(pair, 0.0) for pair in _neighbours(normal))
+        own = (self.durations[self.alphabet.index(character)] for character in normal)
+        return [more + each for more, each in zip(behind, own, strict=True)]
 
     def _places(self, normal: str, heard: Heard | None) -> list[int]:
         """Of each character, in order: none shares one, and all lie in the row."""
         if self.durations is None:
             return list(range(len(normal)))
-        begins = list(accumulate((self.durations[self.alphabet.index(each)] for each in normal), initial=0.0))
+        begins = list(accumulate(self._takes(normal), initial=0.0))
         if heard is not None:
             expected, known = zip(*((begins[place], second) for place, second in heard), strict=True)
             begins = np.interp(begins, expected, known).tolist()
@@ -153,6 +190,11 @@ class Text:
         """Inverse of `to_dict`."""
         durations = plain.get("durations")
         return cls(**plain | {"durations": None if durations is None else tuple(durations)})
+
+
+def _neighbours(text: str) -> list[str]:
+    """Each character with the one before it, a blank before the first."""
+    return [before + character for before, character in zip(" " + text, text)]
 
 
 def _not_negative_fit(counts: Tensor, taken: Tensor, average: float) -> Tensor:

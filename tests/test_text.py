@@ -100,12 +100,26 @@ def test_durations_explain_how_long_texts_take() -> None:
 def test_what_would_take_less_than_no_time_makes_nothing_else_longer() -> None:
     """A blank that shortens its neighbours takes nothing, and sums over texts are right on average all the same."""
     draw = torch.Generator().manual_seed(0)
-    texts = ["".join("ab "[k] for k in torch.randint(3, (n,), generator=draw)) for n in range(3, 60)] * 20
+    texts = [" ".join("ab"[k] for k in torch.randint(2, (n,), generator=draw)) for n in range(3, 30)] * 20
     seconds = [0.3 * text.count("a") + 0.2 * text.count("b") - 0.1 * text.count(" ") for text in texts]
     timed = Text.timed("ab ", 60, 2.0, texts, seconds)
     assert timed.durations is not None
     assert timed.durations[2] == 0
     assert sum(map(timed.expected, texts)) == pytest.approx(sum(seconds), rel=0.01)
+
+
+def test_a_character_takes_longer_behind_some_than_behind_others() -> None:
+    """Against words of which two of the same characters differ; what is left over is the spread."""
+    draw = torch.Generator().manual_seed(0)
+    words = ["".join("abc"[k] for k in torch.randint(3, (n,), generator=draw)) for n in range(2, 9) for _ in range(60)]
+    seconds = [0.1 * len(word) + 0.2 * word.count("ab") - 0.05 * word.startswith("c") for word in words]
+    noise = (0.03 * torch.randn(len(words), generator=draw)).tolist()
+    timed = Text.timed("abc ", 60, 2.0, words, [one + other for one, other in zip(seconds, noise, strict=True)], True)
+    assert [timed.expected(word) for word in ("ab", "ba", "cab")] == pytest.approx([0.4, 0.2, 0.45], abs=0.02)
+    assert timed.spread == pytest.approx(0.03, rel=0.2)
+    assert Text.from_dict(json.loads(json.dumps(timed.to_dict()))) == timed
+    with pytest.raises(UserError, match="pairs of a text are two characters"):
+        Text("ab", 3, 0.1, (0.1, 0.1), {"ax": 0.1})
 
 
 def test_a_spread_is_not_negative() -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -139,12 +138,10 @@ class EspeakSpeechSource(Source):
         paced = self._recording("train", min(self.counts["train"], _PACED))
         seconds = (paced.lengths / self.sample_rate).tolist()
         alphabet, read = (ALPHABET, paced.said) if self.transcript == "text" else (IPA, paced.phonemes)
-        if self.timing == "expected":
-            return Text.timed(alphabet, self._longest[self.transcript], self.seconds, read, seconds)
-        read, seconds = words_apart(read, paced.words, seconds)
-        text = Text.timed(alphabet, self._longest[self.transcript], self.seconds, read, seconds)
-        misses = [text.expected(word) - taken for word, taken in zip(read, seconds, strict=True)]
-        return replace(text, spread=round(sum(miss**2 for miss in misses) / len(misses), 8) ** 0.5)
+        heard = self.timing == "spoken"
+        if heard:
+            read, seconds = words_apart(read, paced.words, seconds)
+        return Text.timed(alphabet, self._longest[self.transcript], self.seconds, read, seconds, heard)
 
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
