@@ -15,6 +15,7 @@ from mmgen.errors import UserError
 NO_SYMBOL = -1  # between characters, and after the end of a text
 _PACE = 0.025  # seconds a place of a timed text: room for the shortest sounds
 _PULL = 1.0  # towards the average: of a character that is seen in one text of the fit, half of what it differs
+_PAIR = 0.03  # seconds that one neighbour or another makes, typically
 _LEAST = 5e-5  # seconds that are worth writing down
 _SHOWN = 60  # characters of a text that a message repeats
 
@@ -81,9 +82,9 @@ class Text:
         for row, text in enumerate(texts):
             for pair in _neighbours(text):
                 found[row, column[pair]] += 1
-        pull = _PULL * torch.eye(len(names), dtype=torch.float64)
         rest = taken - counts @ fitted
-        more = torch.linalg.solve(found.T @ found + pull, found.T @ rest)
+        pull = _PULL + float(rest.square().mean()) / _PAIR**2  # the less texts keep to their durations, the more
+        more = torch.linalg.solve(found.T @ found + pull * torch.eye(len(names), dtype=torch.float64), found.T @ rest)
         spread = float((rest - found @ more).square().mean().sqrt()) if heard else 0.0
         return cls(
             alphabet,
