@@ -7,7 +7,6 @@ on (seed, i) and its own label alone, so that neither the batch size nor the num
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from einops import rearrange
@@ -108,22 +107,16 @@ def sample_images(
     )
 
 
-class Counted(Protocol):
-    """What sampling made, with what it took: images, clips, speech or motions."""
-
-    @property
-    def tokens(self) -> Tensor: ...
-
-    @property
-    def forward_passes(self) -> int: ...
-
-
-def tokens_per_forward(made: Counted) -> float:
+def tokens_per_forward(tokens: float | Tensor, passes: int) -> float:
     """Tokens of a row for each forward pass of the backbone: 1 for token after token, more where several come at once,
     less where a token takes several steps of a diffusion. A residual token is one, whatever its levels; tokens that
     were given count too.
+
+    Args:
+        tokens: of a row; or of each, (B,), until their ends.
+        passes: one after the other.
     """
-    return made.tokens.shape[1] / made.forward_passes
+    return float(torch.as_tensor(tokens).double().mean()) / passes
 
 
 def requests(

@@ -86,7 +86,7 @@ class ImageSamples:
             "samples": self.count,
             "steps": sampled.steps,
             "forward_passes": sampled.forward_passes,
-            "tokens_per_forward": round(tokens_per_forward(sampled), 4),
+            "tokens_per_forward": round(tokens_per_forward(sampled.tokens.shape[1], sampled.forward_passes), 4),
             "seconds": round(sampled.seconds, 3),
             "seconds_per_sample": round(sampled.seconds / self.count, 5),
         }

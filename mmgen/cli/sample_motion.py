@@ -97,7 +97,9 @@ class MotionSamples:
             "frames": moved.lengths.tolist(),
             "steps": moved.steps,
             "forward_passes": moved.forward_passes,
-            "tokens_per_forward": round(tokens_per_forward(moved), 4),
+            "tokens_per_forward": round(
+                tokens_per_forward(moved.lengths / self.loaded.spec.stride, moved.forward_passes), 4
+            ),
             "seconds": round(moved.seconds, 3),
             "seconds_per_sample": round(moved.seconds / self.count, 5),
             "real_time_factor": round(moved.seconds / moved.moved_seconds, 5),

@@ -116,7 +116,7 @@ class SpeechSamples:
             "prompt_seconds": None if self.prompt is None else round(self.prompt.sound.shape[-1] / rate, 3),
             "steps": spoken.steps,
             "forward_passes": spoken.forward_passes,
-            "tokens_per_forward": round(tokens_per_forward(spoken), 4),
+            "tokens_per_forward": round(tokens_per_forward(spoken.lengths, spoken.forward_passes), 4),
             "seconds": round(spoken.seconds, 3),
             "seconds_per_sample": round(spoken.seconds / self.count, 5),
             "real_time_factor": round(spoken.seconds / spoken.spoken_seconds, 5),

@@ -146,7 +146,7 @@ def measure_mode(
     figures, judged = compare(real, pixels, labels, extractor, loaded.generator.classes, seed, batch)
     figures |= {
         "forward_passes": float(sampled.forward_passes),
-        "tokens_per_forward": tokens_per_forward(sampled),
+        "tokens_per_forward": tokens_per_forward(sampled.tokens.shape[1], sampled.forward_passes),
         "seconds_per_sample": sampled.seconds / num,
     }
     return ModeReport(mode, figures, sampled, labels, judged)

@@ -148,7 +148,7 @@ def measure_motions(
     how = {"seconds_per_second": f"wall clock a second of motion, {min(batch, len(asked))} at a time"}
     figures += [
         Noted("forward_passes", float(moved.forward_passes)),
-        Noted("tokens_per_forward", tokens_per_forward(moved)),
+        Noted("tokens_per_forward", tokens_per_forward(moved.lengths / loaded.spec.stride, moved.forward_passes)),
         Noted("seconds_per_second", moved.seconds / seconds, protocol=how),
     ]
     return MotionReport(figures, moved)

@@ -153,7 +153,7 @@ def measure_speech(
     how = {"seconds_per_second": f"wall clock a second of speech, {min(batch, len(sentences.read))} at a time"}
     figures += [
         SpeechFigure("forward_passes", float(spoken.forward_passes)),
-        SpeechFigure("tokens_per_forward", tokens_per_forward(spoken)),
+        SpeechFigure("tokens_per_forward", tokens_per_forward(spoken.lengths, spoken.forward_passes)),
         SpeechFigure("seconds_per_second", spoken.seconds / spoken.spoken_seconds, protocol=how),
     ]
     first = first_audio(loaded, mode, sentences, options, seed)

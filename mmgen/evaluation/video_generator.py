@@ -177,7 +177,7 @@ def measure_predictions(
         figures.append(measure_drift(seen.frames[:, known:], real.frames, extractor.image, truth, known))
     figures += [
         ClipFigure("forward_passes", float(sampled.forward_passes)),
-        ClipFigure("tokens_per_forward", tokens_per_forward(sampled)),
+        ClipFigure("tokens_per_forward", tokens_per_forward(sampled.tokens.shape[1], sampled.forward_passes)),
         ClipFigure("seconds_per_sample", sampled.seconds / len(made)),
     ]
     return ClipReport(figures, made, sampled.steps)

@@ -36,7 +36,7 @@ class Moved:
     features: list[Tensor]
     steps: int = 7
     forward_passes: int = 21
-    tokens: Tensor = field(default_factory=lambda: torch.zeros(1, 42))
+    lengths: Tensor = field(default_factory=lambda: torch.tensor([160, 176]))
     seconds: float = 3.0
 
 

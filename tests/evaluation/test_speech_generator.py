@@ -61,7 +61,7 @@ def measured(
     def speak(_: Any, mode: str, texts: list[str], labels: Tensor, *args: Any, **how: Any) -> Spoken:
         assert texts == wanted.read and labels is wanted.labels
         sounds = speaker(wanted.sounds)
-        return Spoken(sounds, RATE, torch.zeros(1, 42), torch.zeros(1), steps=7, forward_passes=21, seconds=4.0)
+        return Spoken(sounds, RATE, torch.zeros(1), torch.tensor([40, 44]), steps=7, forward_passes=21, seconds=4.0)
 
     monkeypatch.setattr("mmgen.evaluation.speech_generator.speak", speak)
     monkeypatch.setattr("mmgen.evaluation.speech_generator.first_audio", lambda *_: None)
