@@ -17,6 +17,7 @@ _PACE = 0.025  # seconds a place of a timed text: room for the shortest sounds
 _PULL = 1.0  # towards the average: of a character that is seen in one text of the fit, half of what it differs
 _PAIR = 0.03  # seconds that one neighbour or another makes, typically
 _LEAST = 5e-5  # seconds that are worth writing down
+_ENOUGH = 4000  # texts that tell how long characters take
 _SHOWN = 60  # characters of a text that a message repeats
 
 Heard = Sequence[tuple[int, float]]  # characters, and the second at which each is heard
@@ -72,16 +73,13 @@ class Text:
             seconds: that each takes.
             heard: these are the words of texts that stand, in training, where they were heard.
         """
+        step = max(1, math.ceil(len(texts) / _ENOUGH))
+        texts, seconds = texts[::step], seconds[::step]
         counts = torch.tensor([[text.count(each) for each in alphabet] for text in texts], dtype=torch.float64)
         taken = torch.tensor(seconds, dtype=torch.float64)
         average = float(taken.sum() / counts.sum().clamp_min(1))
         fitted = _not_negative_fit(counts, taken, average)
-        names = sorted({pair for text in texts for pair in _neighbours(text)})
-        column = {pair: place for place, pair in enumerate(names)}
-        found = torch.zeros(len(texts), len(names), dtype=torch.float64)
-        for row, text in enumerate(texts):
-            for pair in _neighbours(text):
-                found[row, column[pair]] += 1
+        names, found = _count_neighbours(texts)
         rest = taken - counts @ fitted
         pull = _PULL + float(rest.square().mean()) / _PAIR**2  # the less texts keep to their durations, the more
         more = torch.linalg.solve(found.T @ found + pull * torch.eye(len(names), dtype=torch.float64), found.T @ rest)
@@ -196,6 +194,16 @@ class Text:
 def _neighbours(text: str) -> list[str]:
     """Each character with the one before it, a blank before the first."""
     return [before + character for before, character in zip(" " + text, text)]
+
+
+def _count_neighbours(texts: Sequence[str]) -> tuple[list[str], Tensor]:
+    """All pairs of neighbours, and how often each text has each, (n, pairs) float64."""
+    pairs = [(row, pair) for row, text in enumerate(texts) for pair in _neighbours(text)]
+    names = sorted({pair for _, pair in pairs})
+    column = {pair: place for place, pair in enumerate(names)}
+    rows, columns = torch.tensor([(row, column[pair]) for row, pair in pairs]).view(-1, 2).unbind(1)
+    found = torch.zeros(len(texts), len(names), dtype=torch.float64)
+    return names, found.index_put_((rows, columns), torch.ones(len(rows), dtype=torch.float64), accumulate=True)
 
 
 def _not_negative_fit(counts: Tensor, taken: Tensor, average: float) -> Tensor:
