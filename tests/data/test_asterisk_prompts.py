@@ -19,11 +19,11 @@ def test_prompts_with_transcripts(tmp_path: Path) -> None:
     assert (len(train), len(val)) == (18, 2)
     assert (source.sample_rate, source.sample_shape, source.classes) == (16000, (1, 16000), 0)
     assert source.text is not None
-    assert (source.text.alphabet, source.text.length) == (ALPHABET, len("press three, please."))
+    assert (source.text.alphabet, source.text.length) == (ALPHABET, 40)
     assert val.texts(torch.arange(2)) == ["press zero, please.", "press one, please."]
     batch = train.take(torch.arange(18))
     assert {name: tuple(value.shape) for name, value in batch.items()} == {
-        "x": (18, 1, 16000), "length": (18,), "label": (18,), "sample": (18,), "text": (18, 20),
+        "x": (18, 1, 16000), "length": (18,), "label": (18,), "sample": (18,), "text": (18, 40),
     }  # fmt: skip
     assert batch["length"].min() >= 8000  # resampled: 4000 samples at 8 kHz and more
 

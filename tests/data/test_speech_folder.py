@@ -18,7 +18,7 @@ from mmgen.text import Text
 SMALL: dict[str, Any] = {"seconds": 1.0, "sample_rate": 8000, "held_out": 2}
 
 
-def reads(text: Text | None, alphabet: str, length: int = 20) -> bool:
+def reads(text: Text | None, alphabet: str, length: int = 40) -> bool:
     """Whether a text has this alphabet and so many places, by default those of a second, and knows durations."""
     assert text is not None
     return (text.alphabet, text.length, text.durations is not None) == (alphabet, length, True)
@@ -178,7 +178,7 @@ def test_what_is_not_given_is_told_by_the_transcripts_of_usable_files(tmp_path: 
     write(tmp_path / "b.wav", said="abc  d")
     write(tmp_path / "long.wav", 3.0, said="an unusable transcript")
     assert reads(SpeechFolderSource(tmp_path, **SMALL).text, " abcd")
-    assert reads(SpeechFolderSource(tmp_path, **SMALL, max_text=30).text, " abcd", 30)
+    assert reads(SpeechFolderSource(tmp_path, **SMALL, max_text=60).text, " abcd", 60)
     assert reads(SpeechFolderSource(tmp_path, **SMALL, alphabet="Ab").text, "Ab")
     assert SpeechFolderSource(tmp_path, **SMALL, check=False).text == Text(" abcdeilnprstu", 22)
 
@@ -263,7 +263,7 @@ def test_settings_out_of_range_are_refused(tmp_path: Path, changes: dict[str, An
 
 def test_what_describes_a_source_leads_back_to_it(tmp_path: Path) -> None:
     fake = SpeechFolderSource.make_fake(tmp_path, samples=6)
-    source = SpeechFolderSource(**fake, held_out=3, held_out_by="speakers", max_text=30)
+    source = SpeechFolderSource(**fake, held_out=3, held_out_by="speakers", max_text=60)
     again = build_source({"data": source.describe()})
     assert again.describe() == source.describe()
     assert again.samples("train").take(torch.tensor([1]))["x"].equal(everything(source, "train")["x"][1:2])
@@ -275,6 +275,6 @@ def test_a_data_module_tells_and_loads(tmp_path: Path) -> None:
     assert reads(data.text, " .abchmu")
     batch = next(iter(data.train_dataloader()))
     assert {name: tuple(value.shape) for name, value in batch.items()} == {
-        "x": (4, 1, 16000), "length": (4,), "text": (4, 20), "label": (4,), "sample": (4,), "epoch": (4,),
+        "x": (4, 1, 16000), "length": (4,), "text": (4, 40), "label": (4,), "sample": (4,), "epoch": (4,),
     }  # fmt: skip
     write_wav(batch["x"][0], tmp_path / "heard.wav", 16000)
