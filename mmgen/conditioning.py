@@ -68,6 +68,8 @@ class Conditioning(nn.Module):
             tell when. `both`.
     """
 
+    where: Tensor
+
     def __init__(
         self,
         classes: int,
