@@ -20,6 +20,17 @@ from mmgen.errors import UserError
 from mmgen.imaging import to_pil
 
 
+def checked_sides(image_size: int | tuple[int, int], channels: int, held_out: int) -> tuple[int, int]:
+    """Height and width of samples. Raises UserError for sizes, channels or a held-out share that cannot be."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if min(height, width) < 1 or channels not in (1, 3) or held_out < 2:
+        raise UserError(
+            "data.image_size must be at least 1, data.channels 1 or 3, data.held_out at least 2, got"
+            f" {image_size}, {channels} and {held_out}"
+        )
+    return height, width
+
+
 class ImageFolderSource(Source):
     """Images in `root/train/CLASS/*` and `root/val/CLASS/*`, or in `root/CLASS/*`, or `root/*` without classes.
 
@@ -57,12 +68,7 @@ class ImageFolderSource(Source):
         buckets: list[tuple[int, int]] | None = None,
         check: bool = True,
     ) -> None:
-        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if min(height, width) < 1 or channels not in (1, 3) or held_out < 2:
-            raise UserError(
-                "data.image_size must be at least 1, data.channels 1 or 3, data.held_out at least 2, got"
-                f" {image_size}, {channels} and {held_out}"
-            )
+        height, width = checked_sides(image_size, channels, held_out)
         self.buckets = None if buckets is None else Buckets(tuple((tall, wide) for tall, wide in buckets))
         if self.buckets is not None and ((height, width) not in self.buckets.shapes or not check):
             raise UserError("data.buckets must hold data.image_size, and needs data.check to know the images' shapes")

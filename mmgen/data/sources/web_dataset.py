@@ -14,6 +14,7 @@ from torch import Tensor
 from mmgen.conditioning import NO_CLASS
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
 from mmgen.data.sources.folder_samples import Augment, FolderSamples
+from mmgen.data.sources.image_folder import checked_sides
 from mmgen.data.sources.listing import Listing
 from mmgen.data.sources.tar_index import TarIndex, index_folder
 from mmgen.draws import Draws
@@ -142,12 +143,7 @@ class WebDatasetSource(Source):
         names: str | Path | None = None,
         bad_shards: Literal["refuse", "skip"] = "refuse",
     ) -> None:
-        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if min(height, width) < 1 or channels not in (1, 3) or held_out < 2:
-            raise UserError(
-                "data.image_size must be at least 1, data.channels 1 or 3, data.held_out at least 2, got"
-                f" {image_size}, {channels} and {held_out}"
-            )
+        height, width = checked_sides(image_size, channels, held_out)
         self._arguments = {
             "root": str(root),
             "image_size": image_size if isinstance(image_size, int) else list(image_size),
