@@ -40,7 +40,7 @@ class Text:
 
     Raises:
         UserError: no characters, one twice or white space other than a blank, no length or pace, durations that are
-            not one a character, or negative, or a negative spread.
+            not one a character, or negative, pairs of what is no character, or a negative spread.
     """
 
     alphabet: str
