@@ -30,7 +30,8 @@ class Place:
     def __init__(self, transformer: Transformer, batch: int, length: int) -> None:
         block, weight = cast(Block, transformer.blocks[0]), next(transformer.parameters())
         rows, heads, kv, dim = batch * length, transformer.heads, transformer.kv_heads, transformer.dim
-        self.flat, self.wide = (rows, dim), (batch, dim) if length == 1 else (batch, length, dim)
+        self.single = length == 1
+        self.flat, self.wide = (rows, dim), (batch, dim) if self.single else (batch, length, dim)
         self.qkv = weight.new_empty(rows, (heads + 2 * kv) * transformer.head_dim)
         parts = self.qkv.view(batch, length, heads + 2 * kv, transformer.head_dim)
         self.qk, self.normed = parts[:, :, : heads + kv], weight.new_empty(batch, length, heads + kv, *parts.shape[3:])
@@ -41,7 +42,6 @@ class Place:
         self.kv = rearrange(parts[:, :, heads:], "b n (kv h) d -> kv b h n d", kv=2)
         self.up = weight.new_empty(rows, block.mlp.up.out_features)
         self.gated = self.up.chunk(2, dim=-1) if block.mlp.gated else None
-        self.inner = weight.new_empty(rows, block.mlp.down.in_features)
         self.branch = weight.new_empty(rows, dim)
 
 
@@ -78,7 +78,7 @@ class Normalise:
 
     def factor(self, x: Tensor) -> float:
         """What a single vector x (1, n), on a CPU, is multiplied by."""
-        return 1 / math.hypot(torch.linalg.vector_norm(x).item(), self.smallest)
+        return 1 / math.sqrt(torch.dot(x[0], x[0]).item() + self.smallest**2)
 
 
 class PackedBlock:
@@ -140,8 +140,9 @@ class PackedBlock:
         if room is not None:
             target, keys, values = room
             target.copy_(place.kv)
-        mixed = attention(place.q, keys, values).transpose(1, 2).reshape(place.flat)
-        stream = _joined(stream, mixed, self.out, of_mixer[2], place)
+        mixed = attention(place.q, keys, values)
+        mixed = mixed if place.single else mixed.transpose(1, 2)
+        stream = _joined(stream, mixed.reshape(place.flat), self.out, of_mixer[2], place)
         _into(self.up, self.norm_mlp, stream, of_mlp, place, place.up)
         return _joined(stream, self._activated(place), self.down, of_mlp[2], place)
 
@@ -161,8 +162,7 @@ class PackedBlock:
         if place.gated is None:
             return self.activation(place.up)
         gate, value = place.gated
-        torch.ops.aten.silu.out(gate, out=place.inner)
-        return place.inner.mul_(value)
+        return F.silu(gate).mul_(value)
 
 
 def _into(

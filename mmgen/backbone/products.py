@@ -1,10 +1,11 @@
 """Products of a few rows with a fixed matrix, whose time is that of reading the matrix: it is laid out for that."""
 
+import copy
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FEW = 64  # rows up to which another order of the weights pays for itself in a few passes
 
@@ -62,6 +63,38 @@ class Product:
         if not (PACKS and self.weight.dtype == torch.float32 and self.weight.device.type == "cpu"):
             return None
         return _reorder(self.weight, 8)
+
+
+class PackedLinear(nn.Module):
+    """A linear map as it is now, for passes without gradients.
+
+    Args:
+        linear: as `Product` takes its weight.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
+        self._product = Product(self.weight, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in) -> (..., out)."""
+        out = x.new_empty(*x.shape[:-1], len(self.weight))
+        self._product(x.reshape(-1, x.shape[-1]), out.view(-1, len(self.weight)))
+        return out
+
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+def with_packed_linears(module: AnyModule) -> AnyModule:
+    """The module with its own linear maps packed, for one sampling call; all else is shared with it."""
+    other = copy.copy(module)
+    plain = {name: each for name, each in module.named_children() if type(each) is nn.Linear}
+    hooked = {name for name, each in plain.items() if each._forward_hooks or each._forward_pre_hooks}
+    packed = {name: PackedLinear(each) for name, each in plain.items() if name not in hooked}
+    other._modules = module._modules | packed
+    return other
 
 
 _mkldnn: Any = torch.ops.mkldnn

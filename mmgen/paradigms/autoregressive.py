@@ -93,9 +93,8 @@ class Autoregressive(Paradigm):
                 model.cache.keep(self.window.kept(model.cache.layout, max(0, position - 1) // size))
             values = canvas.tokens[:, max(0, done - start) : position]
             done = start + position
-            progress = canvas.progress()
             with self.window.passing():
-                logits = model(values, here, self.mask, progress, outputs=1)[:, 0]
+                logits = model(values, here, self.mask, canvas.progress, outputs=1)[:, 0]
             if position < prompt:
                 continue
             drawn = head.join(draw(distribution(logits, options.decoding), uniform[:, position]))

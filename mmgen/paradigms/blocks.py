@@ -275,9 +275,8 @@ class Passes:
             levels = torch.cat([_levels(each) for each in contexts], dim=1)
         self.finished, self.waiting = None, []
         values, stored = torch.cat([each.values for each in contexts], dim=1), layout.length - outputs
-        progress = self.canvas.progress()
         with self.window.passing():
-            return self.model(values, layout, self.mask, progress, hidden, stored, outputs, levels)
+            return self.model(values, layout, self.mask, self.canvas.progress, hidden, stored, outputs, levels)
 
 
 def _or_none_hidden(context: Context) -> Tensor:

@@ -113,9 +113,9 @@ class FrameAutoregressive(Paradigm):
             if model.cache is not None and model.cache.layout is not None:
                 model.cache.keep(self.window.kept(model.cache.layout, frame))
             hidden = None if frame else _first(values[:, :count], size)
-            queries, progress = row.slice(done, stop), canvas.progress()
+            queries = row.slice(done, stop)
             with self.window.passing():
-                logits = model(values[:, :count], queries, self.mask, progress, hidden, outputs=count)
+                logits = model(values[:, :count], queries, self.mask, canvas.progress, hidden, outputs=count)
             done = stop
             drawn = head.join(draw(distribution(logits, options.decoding), uniform[:, here]))
             canvas.tokens[:, here] = torch.where(canvas.committed[:, here], canvas.tokens[:, here], drawn)

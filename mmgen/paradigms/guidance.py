@@ -1,6 +1,7 @@
 """Classifier-free guidance: one convention, its schedules, and the doubled batch that it costs."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgen.backbone import pack
+from mmgen.backbone.products import with_packed_linears
 from mmgen.conditioning import NO_ACTION, NO_CLASS, Condition
 from mmgen.errors import UserError
 from mmgen.generator import Generator
@@ -77,6 +79,7 @@ class GuidedGenerator:
         self.cache = generator.backbone.new_cache(self.halves * len(labels), capacity) if capacity else None
         self._passes = [0]  # shared with views of some rows
         self._packed = pack(generator.backbone) if isinstance(generator, Generator) else None  # or what stands for one
+        self._head = generator.head if self._packed is None else with_packed_linears(generator.head)
 
     @property
     def forward_passes(self) -> int:
@@ -116,7 +119,7 @@ class GuidedGenerator:
         values: Tensor,
         layout: Layout,
         mask: Mask,
-        progress: Tensor,
+        progress: Tensor | Callable[[], Tensor],
         hidden: Tensor | None = None,
         store: int | None = None,
         outputs: int | None = None,
@@ -124,10 +127,10 @@ class GuidedGenerator:
         previous: Tensor | None = None,
     ) -> Tensor:
         """The head's guided prediction in float64: logits (B, outputs, groups, choices), or vectors (B, outputs, C).
-        progress (B,) is the committed share of each row; the rest is as in `Generator.forward`.
+        progress (B,) is the committed share of each row, or what tells it; the rest is as in `Generator.forward`.
         """
         features = self.features(values, layout, mask, hidden, store, outputs, levels, previous)
-        return self.guided(self.generator.head.predict(features), progress)
+        return self.guided(self._head.predict(features), progress)
 
     def features(
         self,
@@ -158,11 +161,12 @@ class GuidedGenerator:
         """(B, ...) -> (halves B, ...): what both halves of the batch are given."""
         return x if self.halves == 1 else torch.cat([x, x])
 
-    def guided(self, predicted: Tensor, progress: Tensor) -> Tensor:
-        """Predictions (halves B, ...) of both halves -> (B, ...) float64."""
+    def guided(self, predicted: Tensor, progress: Tensor | Callable[[], Tensor]) -> Tensor:
+        """Predictions (halves B, ...) of both halves -> (B, ...) float64. Without guidance nobody asks for progress."""
         predicted = predicted.double()
         if self.halves == 1:
             return predicted
         conditional, unconditional = predicted.chunk(2)
+        progress = progress if isinstance(progress, Tensor) else progress()
         scale = self.guidance.at(progress.double()).view(-1, *[1] * (conditional.dim() - 1))
         return guide(conditional, unconditional, scale)

@@ -69,7 +69,7 @@ class Masked(Paradigm):
         yield canvas.state(0, 0, 0)
 
         def predict(tokens: Tensor, committed: Tensor) -> Tensor:
-            return model(tokens, row, self.mask, canvas.progress(), hidden=~committed, outputs=canvas.length)
+            return model(tokens, row, self.mask, canvas.progress, hidden=~committed, outputs=canvas.length)
 
         states = unmask(
             predict, discrete(generator.head, type(self).__name__), canvas.tokens, canvas.committed, options.decoding,
