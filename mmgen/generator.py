@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgen.backbone import Cache, Packed, Transformer
+from mmgen.backbone import Cache, Compiled, Packed, Transformer
 from mmgen.conditioning import Condition, Conditioning, NoiseLevel, Reading
 from mmgen.embeddings import embedding_for
 from mmgen.embeddings.positions import AbsolutePositions, PositionKind
@@ -122,7 +122,7 @@ class Generator(nn.Module):
         outputs: int | None = None,
         levels: Tensor | None = None,
         previous: Tensor | None = None,
-        backbone: Packed | None = None,
+        backbone: Packed | Compiled | None = None,
     ) -> Tensor:
         """Features of the row's last `outputs` positions, for the head.
 
@@ -180,6 +180,7 @@ class Generator(nn.Module):
         mask: Mask,
         condition: Condition,
         cache: Cache | None = None,
+        stack: Packed | Compiled | None = None,
     ) -> Tensor:
         """Features of a row's positions for the codes of a level after the first, from those for the level before and
         the codes that they yield: as in Mogo (Fu et al. 2024), by a stack of blocks for each level.
@@ -192,13 +193,15 @@ class Generator(nn.Module):
             mask: who may see whom.
             condition: as in `forward`.
             cache: keys and values of earlier positions in this level's stack.
+            stack: that of the level made ready for many passes; as it is by default.
 
         Returns:
             (B, N, dim).
         """
         assert isinstance(self.embedding, ResidualEmbedding) and self.stacks is not None
         x = features + self.embedding.level(codes, level - 1).to(features.dtype)
-        return cast(Tensor, self.stacks[level - 1](x, layout, mask, condition.vector.to(x.dtype), cache=cache))
+        run = stack or self.stacks[level - 1]
+        return cast(Tensor, run(x, layout, mask, condition.vector.to(x.dtype), cache=cache))
 
     def _marked(self, x: Tensor, own: Layout) -> Tensor:
         """Embedded tokens, whose layout is `own`, and what marks those that are no plain data."""

@@ -29,6 +29,11 @@ class Cache:
         self.length = 0
         self.layout: Layout | None = None
 
+    @property
+    def whole(self) -> Tensor:
+        """(depth, 2, B, kv_heads, capacity, head_dim), keys and values of all places, stored or not."""
+        return self._stored
+
     def keys_layout(self, new: Layout) -> Layout:
         """Layout of all keys a pass sees: the stored positions, then the new ones."""
         if self.length + new.length > self.capacity:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmgen.backbone.attention import realise
 from mmgen.backbone.cache import Cache
+from mmgen.backbone.compiled import Compiled
 from mmgen.backbone.packed_block import Normalise, PackedBlock, Place, Steering
 from mmgen.backbone.row import Row, turning
 from mmgen.backbone.transformer import Block, RMSNorm, Transformer
@@ -23,12 +24,15 @@ from mmgen.layout import Layout
 from mmgen.mask import Mask
 
 
-def pack(transformer: Transformer) -> "Packed | None":
+def pack(transformer: Transformer) -> "Packed | Compiled | None":
     """The backbone made ready, where that is the same function: on a CPU, without gradients, in evaluation mode, all in
-    float32 or all in float64, with norms before the branches, and neither compiled nor hooked. None elsewhere.
+    float32 or all in float64, with norms before the branches, and neither compiled nor hooked. None elsewhere. Where
+    its passes were asked to be compiled (`compile_passes`), they are.
 
     It holds copies of the weights as they are now: make a new one for each sampling call.
     """
+    if transformer.compiled is not None and not (torch.is_grad_enabled() or transformer.training):
+        return cast(Compiled, transformer.compiled)
     dtypes = {p.dtype for p in transformer.parameters()}
     fits = (
         type(transformer) is Transformer

@@ -116,6 +116,7 @@ class Transformer(nn.Module):
         ]
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = make_norm(self.dim, affine=True) if final_norm else nn.Identity()
+        self.compiled: object = None  # what runs its passes while it samples: see `mmgen.backbone.compiled`
         self._initialise(blocks)
 
     def _initialise(self, blocks: "list[Block]") -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmgen.backbone import compile_passes
 from mmgen.backbone.products import Product
 from mmgen.backbone.transformer import Block
 from mmgen.bench.benchmark import Conditions, Result, register, result
@@ -42,6 +43,9 @@ def decode(conditions: Conditions) -> Iterator[Result]:
     llama, wrapper = transformers_llama(ours), x_transformer(ours)
     check(ours, lambda tokens: llama(tokens).logits, "transformers")
     check(ours, wrapper.net, "x-transformers")
+    compiled = conditions.device.type == "cuda"
+    if compiled:
+        compile_passes(ours.backbone)
     limits = machine(conditions.device, torch.float32, conditions.tiny)
     for batch in (8, 1):
         start = torch.zeros(batch, 1, dtype=torch.int64, device=conditions.device)
@@ -58,6 +62,7 @@ def decode(conditions: Conditions) -> Iterator[Result]:
         measured = compare(contenders, conditions.runs, conditions.device)
         better = min((name for name in contenders if name.startswith("transformers")), key=measured.median)
         settings = {"shape": shape, "batch": batch, "tokens": length, "values": size, "dtype": "float32"}
+        settings |= {"compiled": compiled}
         seconds = measured.median("ours")
         more = {"ms_a_step": 1e3 * seconds / length, "parameters": float(parameters(ours))}
         more |= limits.shares(*needed(ours, batch), seconds)

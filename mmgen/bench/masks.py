@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from mmgen.backbone.attention import realise
 from mmgen.bench.benchmark import Conditions, Result, register, result
-from mmgen.bench.timing import compare
+from mmgen.bench.timing import LEAST, compare
 from mmgen.layout import Layout, clean, grid_layout, noisy, prefix
 from mmgen.masks import get_mask
 
@@ -62,6 +62,6 @@ def masks(conditions: Conditions) -> Iterator[Result]:
                 "all to all": partial(F.scaled_dot_product_attention, q, k, v),
                 "dense mask": partial(F.scaled_dot_product_attention, q, k, v, attn_mask=sees),
             }
-            measured = compare(contenders, conditions.runs, conditions.device, least=0.05)
+            measured = compare(contenders, conditions.runs, conditions.device, least=0.05 if conditions.tiny else LEAST)
             more = {"visible_share": float(sees.double().mean()), "dense_mask_ms": 1e3 * measured.median("dense mask")}
             yield result(conditions, f"masks/{name}/{length}", measured, "all to all", settings=settings, more=more)

@@ -38,9 +38,9 @@ def train_step(conditions: Conditions) -> Iterator[Result]:
     _check(ours, tokens, lambda seen: llama(seen).logits, llama.get_input_embeddings())
     _check(ours, tokens, wrapper.net, wrapper.net.token_emb.emb)
     contenders: dict[str, Callable[[], object]] = {
-        "ours": _step(ours, lambda: _loss(ours, tokens)),
-        "x-transformers": _step(wrapper, lambda: wrapper(tokens)),
-        "transformers": _step(llama, lambda: llama(seen, labels=seen, shift_labels=asked).loss),
+        "ours": training_step(ours, lambda: _loss(ours, tokens)),
+        "x-transformers": training_step(wrapper, lambda: wrapper(tokens)),
+        "transformers": training_step(llama, lambda: llama(seen, labels=seen, shift_labels=asked).loss),
         "products alone": _products(ours, rows * length),
     }
     measured = compare(contenders, conditions.runs, conditions.device)
@@ -61,7 +61,8 @@ def _loss(ours: Generator, tokens: Tensor) -> Tensor:
     return losses.mean()
 
 
-def _step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+def training_step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    """Forward, backward and AdamW, with our groups of parameters and the fused kernel."""
     model.train()
     optimiser = torch.optim.AdamW(decay_groups(model, 0.05), lr=1e-6, fused=fused_where_it_can(model))
 

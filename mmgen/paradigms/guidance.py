@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mmgen.backbone import pack
+from mmgen.backbone import Packed, pack
 from mmgen.backbone.products import with_packed_linears
 from mmgen.conditioning import NO_ACTION, NO_CLASS, Condition
 from mmgen.errors import UserError
@@ -79,7 +79,7 @@ class GuidedGenerator:
         self.cache = generator.backbone.new_cache(self.halves * len(labels), capacity) if capacity else None
         self._passes = [0]  # shared with views of some rows
         self._packed = pack(generator.backbone) if isinstance(generator, Generator) else None  # or what stands for one
-        self._head = generator.head if self._packed is None else with_packed_linears(generator.head)
+        self._head = with_packed_linears(generator.head) if isinstance(self._packed, Packed) else generator.head
 
     @property
     def forward_passes(self) -> int:

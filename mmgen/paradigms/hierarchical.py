@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.backbone import Transformer
+from mmgen.backbone import Transformer, pack
 from mmgen.conditioning import Condition
 from mmgen.errors import UserError
 from mmgen.generator import Generator
@@ -74,7 +74,8 @@ class Hierarchical(CodebookAutoregressive):
         generator = model.generator
         assert model.cache is not None and generator.stacks is not None
         shape = len(model.condition.vector), model.cache.capacity
-        caches = [cast(Transformer, stack).new_cache(*shape) for stack in generator.stacks]
+        stacks = [cast(Transformer, stack) for stack in generator.stacks]
+        caches, ready = [stack.new_cache(*shape) for stack in stacks], [pack(stack) for stack in stacks]
 
         def draw(question: Question) -> Tensor:
             layout, drawn = question.layout.repeat(model.halves), question.known.clone()
@@ -82,8 +83,10 @@ class Hierarchical(CodebookAutoregressive):
             for level in range(generator.spec.levels):
                 if level:
                     codes = _asked(generator, question.values, question.hidden, drawn[:, None], layout.length)
-                    before, cache = model.double(codes[..., level - 1]), caches[level - 1]
-                    features = generator.deeper(level, features, before, layout, self.mask, model.condition, cache)
+                    before = model.double(codes[..., level - 1])
+                    features = generator.deeper(
+                        level, features, before, layout, self.mask, model.condition, caches[level - 1], ready[level - 1]
+                    )
                 logits = model.guided(_head(generator).at_level(features[:, -1], level), question.progress)
                 ending = question.ending if level == 0 or question.ending is None else torch.zeros_like(question.ending)
                 chance = question.chance[:, level : level + 1]

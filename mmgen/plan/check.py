@@ -43,7 +43,7 @@ def measure(generator: Generator, paradigm: Paradigm, rows: int = ROWS, precisio
     generator = generator.to(dtype)
     tokens, draws = random_tokens(generator.spec, rows), Draws(0, torch.arange(rows))
     optimizer = torch.optim.AdamW(generator.parameters())
-    counter = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
+    counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
     with counter, torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         with saved_bytes(generator) as saved:
             losses = paradigm.losses(generator, tokens, random_condition(generator, rows), draws)
@@ -111,7 +111,7 @@ def _backward(grad: torch.Size, query: torch.Size, key: torch.Size, value: torch
 
 
 # The counter does not know the kernels of a CPU.
-_CPU_ATTENTION = {
+CPU_ATTENTION = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _forward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _backward,
 }

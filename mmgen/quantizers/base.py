@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.distributed as dist
@@ -103,7 +103,17 @@ class Quantizer(nn.Module, ABC):
 
 def straight_through(z: Tensor, codes: Tensor) -> Tensor:
     """Exactly `codes`, bit for bit, with gradient 1 to z (Bengio et al. 2013). `z + (codes - z)` would round."""
-    return codes.detach() + (z - z.detach())
+    return _StraightThrough.apply(z, codes.detach())
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, codes: Tensor) -> Tensor:
+        return codes.view_as(codes)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 def world() -> tuple[int, int]:

@@ -163,6 +163,18 @@ def test_gradient_is_straight_through_to_the_sphere() -> None:
     torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.parametrize("length", [1.0, 1e-11, 1e-13, 0.0])
+def test_the_sphere_is_that_of_torch(length: float) -> None:
+    """Also below the length from which it divides by the length itself, and twice differentiated above."""
+    z, weight = (length * vectors(5, 4).double()).requires_grad_(), vectors(5, 4, seed=1).double()
+    found, expected = BSQ(4).place(z), F.normalize(z, dim=-1)
+    assert torch.equal(found, expected)
+    (got,), (wanted,) = (torch.autograd.grad((each * weight).sum(), z) for each in (found, expected))
+    torch.testing.assert_close(got, wanted)
+    if length == 1.0:
+        assert torch.autograd.gradcheck(BSQ(4).place, z) and torch.autograd.gradgradcheck(BSQ(4).place, z)
+
+
 @pytest.mark.parametrize("group", [1, 2, 4])
 @pytest.mark.parametrize(
     "z",

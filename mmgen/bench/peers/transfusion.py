@@ -1,0 +1,33 @@
+"""A flow model of transfusion-pytorch, that of one modality without text."""
+
+from typing import Any
+
+import torch
+
+from mmgen.tokens import TokenSpec
+
+
+def transfusion(spec: TokenSpec, shape: tuple[int, int, int], device: torch.device) -> Any:
+    """`transfusion_pytorch.Transfusion` of these continuous tokens, of a width, blocks and heads, without the links
+    between distant blocks and the gates that mmgen's backbone has not. Its attention caps its scores and is no call of
+    SDPA, and it reads the outputs of all earlier blocks: that is the package's own.
+    """
+    from transfusion_pytorch import Transfusion
+
+    dim, depth, heads = shape
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Transfusion(
+            num_text_tokens=1,
+            dim_latent=spec.size,
+            modality_default_shape=tuple(spec.grid[1:]),
+            transformer={
+                "dim": dim,
+                "depth": depth,
+                "heads": heads,
+                "dim_head": dim // heads,
+                "unet_skips": False,
+                "attn_kwargs": {"gate_values": False},
+            },
+        )
+    return model.to(device)
