@@ -8,9 +8,8 @@ from mmgen.tokens import TokenSpec
 
 
 def transfusion(spec: TokenSpec, shape: tuple[int, int, int], device: torch.device) -> Any:
-    """`transfusion_pytorch.Transfusion` of these continuous tokens, of a width, blocks and heads, without the links
-    between distant blocks and the gates that mmgen's backbone has not. Its attention caps its scores and is no call of
-    SDPA, and it reads the outputs of all earlier blocks: that is the package's own.
+    """`transfusion_pytorch.Transfusion` of these continuous tokens, of a width, blocks and heads, and all else as the
+    package has it by default: scores that are capped, gated values, links between distant blocks.
     """
     from transfusion_pytorch import Transfusion
 
@@ -21,13 +20,6 @@ def transfusion(spec: TokenSpec, shape: tuple[int, int, int], device: torch.devi
             num_text_tokens=1,
             dim_latent=spec.size,
             modality_default_shape=tuple(spec.grid[1:]),
-            transformer={
-                "dim": dim,
-                "depth": depth,
-                "heads": heads,
-                "dim_head": dim // heads,
-                "unet_skips": False,
-                "attn_kwargs": {"gate_values": False},
-            },
+            transformer={"dim": dim, "depth": depth, "heads": heads, "dim_head": dim // heads},
         )
     return model.to(device)
