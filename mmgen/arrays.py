@@ -21,10 +21,17 @@ def open_array(path: str | Path) -> np.ndarray:
         UserError: no such file, a damaged one, one that is shorter than it says, or one that holds other things.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = _load(path)
     except _DAMAGED as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise UserError(f"{path} is no array, or a damaged one ({lines[0].rstrip('.')})") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise UserError(f"{path} holds no array of numbers")
     return array
+
+
+def _load(path: str | Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except SystemError:  # CPython 3.11's parser, where it was entered again from within (gh-106905): no fault of a file
+        return np.load(path, mmap_mode="r", allow_pickle=False)
