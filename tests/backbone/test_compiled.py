@@ -2,18 +2,19 @@
 
 import copy
 import shutil
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from mmgen.backbone import Compiled, Transformer, compile_passes, pack
+from mmgen.backbone import Compiled, Packed, Transformer, compile_passes, pack
 from mmgen.backbone.precision import lower
 from mmgen.generator import Generator
 from mmgen.layout import clean, grid_layout, noisy, pad
 from mmgen.masks import get_mask
 from mmgen.paradigms import Guidance, Request, SampleOptions
-from tests.backbone.test_packed import LAYOUT, OPTIONS, backbone, inputs
+from tests.backbone.test_packed import LAYOUT, OPTIONS, backbone, inputs, packed
 from tests.worlds import PARADIGMS, SPECS, draws, generator
 
 options_ = pytest.mark.parametrize("options", [{"norm_order": "post"}, *OPTIONS.values()], ids=["post", *OPTIONS])
@@ -61,10 +62,11 @@ def test_rows_of_several_lengths() -> None:
     torch.testing.assert_close(torch.cat(pieces, dim=1), model(x, layout, mask, cond), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("ready", [packed, compiled])
 @torch.no_grad()
-def test_modulated_positions_and_those_that_are_not_stored() -> None:
+def test_modulated_positions_and_those_that_are_not_stored(ready: Callable[[Transformer], Packed | Compiled]) -> None:
     model, mask, layout = backbone(torch.float64), get_mask("skip_causal"), grid_layout((1, 3, 3), 3)
-    made, (x, cond) = compiled(model), inputs(torch.float64)
+    made, (x, cond) = ready(model), inputs(torch.float64)
     some = torch.tensor([[False] * 3 + [True] * 3])
     caches = model.new_cache(3, 9), model.new_cache(3, 9)
     row = clean(layout.slice(0, 3)) + noisy(layout.slice(3, 6))

@@ -7,7 +7,7 @@ import torch
 
 from mmgen.backbone import Packed, Transformer, pack
 from mmgen.backbone.products import PACKS, Product
-from mmgen.layout import clean, grid_layout, noisy, pad, prefix
+from mmgen.layout import grid_layout, pad, prefix
 from mmgen.masks import get_mask
 from mmgen.paradigms import Autoregressive, Guidance, Request, SampleOptions
 from tests.worlds import draws, generator
@@ -88,22 +88,6 @@ def test_rows_of_several_lengths_are_followed() -> None:
     cache = model.new_cache(3, 10)
     pieces = [made(x[:, i : i + 1], layout.slice(i, i + 1), mask, cond, cache=cache) for i in range(10)]
     torch.testing.assert_close(torch.cat(pieces, dim=1), model(x, layout, mask, cond), rtol=1e-12, atol=1e-12)
-
-
-@torch.no_grad()
-def test_modulated_positions_and_those_that_are_not_stored() -> None:
-    model, mask, layout = backbone(torch.float64), get_mask("skip_causal"), grid_layout((1, 3, 3), 3)
-    made, (x, cond) = packed(model), inputs(torch.float64)
-    some = torch.tensor([[False] * 3 + [True] * 3])
-    caches = model.new_cache(3, 9), model.new_cache(3, 9)
-    row = clean(layout.slice(0, 3)) + noisy(layout.slice(3, 6))
-    for _ in range(2):
-        ours, plain = (
-            each(x[:, :6], row, mask, cond, some, cache=cache, store=3) for each, cache in zip((made, model), caches)
-        )
-        torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
-        row, some = noisy(layout.slice(3, 9)), torch.ones(1, 6, dtype=torch.bool)
-    assert caches[0].length == caches[1].length == 6
 
 
 @torch.no_grad()

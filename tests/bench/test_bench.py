@@ -98,7 +98,7 @@ def test_what_needs_a_package_is_skipped_and_says_so(
     assert main(["bench", "--list"]) == 0
 
 
-@pytest.mark.parametrize("name", ["block", "bsq", "decode", "masked", "masks"])
+@pytest.mark.parametrize("name", ["block", "bsq", "decode", "flow_step", "masked", "masks"])
 def test_both_sides_do_the_same_and_the_json_says_all(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With the smallest sizes: whatever a benchmark asserts about both sides is asserted here."""
     if missing := catalogue()[name].missing():
