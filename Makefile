@@ -19,7 +19,7 @@ demo: $(VENV)/.ready-run ## train on real digits, sample in every mode, write ru
 test: $(VENV)/.ready-dev ## all tests; ARGS="-k mask" picks some
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS) tests
 
-soak: $(VENV)/.ready-dev ## 20 kills of a run, 25 times the examples of the fuzz tests: takes an hour
+soak: $(VENV)/.ready-dev ## 20 kills of a run, 25 times the examples of the fuzz tests: takes about ten minutes
 	OMP_NUM_THREADS=1 MMGEN_KILLS=20 MMGEN_FUZZ=25 $(BIN)/python -m pytest -n 2 $(ARGS) tests/soak tests/fuzz
 
 lint: $(VENV)/.ready-dev ## ruff and mypy

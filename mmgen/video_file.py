@@ -135,6 +135,8 @@ def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]
             streams = [stream for stream in container.streams.video if not stream.disposition & cover]
             if not streams:
                 raise UserError(f"{path} has no video stream")
+            if streams[0].codec_context is None:  # whatever the stubs of PyAV say
+                raise UserError(f"{path} is of a codec for which there is no decoder here, or damaged")
             streams[0].codec_context.thread_count = 1  # loading has processes for that
             yield container, streams[0]
     except PermissionError:

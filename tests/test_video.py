@@ -173,6 +173,8 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
     sound(tmp_path / "sound.mp4")
     no_frames(tmp_path / "none.mp4")
     no_frames(tmp_path / "none.avi")
+    known = write_numbered(tmp_path / "known.mp4", [0.0, 0.1]).read_bytes()
+    (tmp_path / "codec.mp4").write_bytes(b"zzz9".join(known.rsplit(b"avc1", 1)))
     for name, message in (
         ("text.mp4", "is not a video, or a damaged or truncated one"),
         ("empty.mp4", "is not a video, or a damaged or truncated one"),
@@ -181,6 +183,7 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
         ("sound.mp4", "has no video stream"),
         ("none.mp4", "has no video stream"),
         ("none.avi", "has no frame"),
+        ("codec.mp4", "is of a codec for which there is no decoder here, or damaged"),
         ("missing.mp4", "does not exist"),
         (".", "is a folder, not a video"),
     ):
