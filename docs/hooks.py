@@ -16,7 +16,7 @@ from sitegen import arguments, commands, masks, recipes
 from sitegen.formulas import formula
 from sitegen.links import Carried, rewrite
 
-from mmgen.errors import UserError
+from mmgen.core.errors import UserError
 
 MARKERS: dict[str, Callable[[str, str], str]] = {
     "mask": masks.picture,

@@ -7,20 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgen.backbone import Transformer
+from mmgen.core.characters import Text
 from mmgen.data.sources import Batch, Samples, Source, SplitName
-from mmgen.generator import Generator
-from mmgen.motion.features import feature_slices, joints_to_features
-from mmgen.motion.skeleton import HUMANML3D, Skeleton, skeleton_of_features
-from mmgen.rebuild import build_tokenizer
-from mmgen.store import load_tokenizer, weights_hash
-from mmgen.text import Text
-from mmgen.tokenizers import MotionTokenizer
-from tests.motion.gait import walk
+from mmgen.modalities.motion.features import feature_slices, joints_to_features
+from mmgen.modalities.motion.skeleton import HUMANML3D, Skeleton, skeleton_of_features
+from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
+from mmgen.model.backbone import Transformer
+from mmgen.model.generator import Generator
+from mmgen.store.rebuild import build_tokenizer
+from mmgen.store.store import load_tokenizer, weights_hash
+from tests.modalities.motion.gait import walk
 from tests.tiny_runs import prefixed, scramble, write_run
 
-RESIDUAL = {"class_path": "mmgen.quantizers.ResidualVQ", "init_args": {"codes": 8, "dim": 4, "levels": 2}}
-CONTINUOUS = {"class_path": "mmgen.quantizers.Gaussian", "init_args": {"dim": 4}}
+RESIDUAL = {"class_path": "mmgen.tokenizers.quantizers.ResidualVQ", "init_args": {"codes": 8, "dim": 4, "levels": 2}}
+CONTINUOUS = {"class_path": "mmgen.tokenizers.quantizers.Gaussian", "init_args": {"dim": 4}}
 PARADIGM = {
     "class_path": "mmgen.paradigms.Mixture",
     "init_args": {
@@ -76,7 +76,7 @@ def motion_tokenizer_run(
     """A tokenizer of walks, 5 tokens a second of two codes each."""
     sizes = {"frames": 12, "width": 8, "dilations": [3, 1]}
     tokenizer = {
-        "class_path": "mmgen.tokenizers.MotionTokenizer",
+        "class_path": "mmgen.modalities.motion.tokenizers.motion.MotionTokenizer",
         "init_args": {"quantizer": quantizer, "dims": dims, "causal": causal, **sizes},
     }
     module = scramble(build_tokenizer({"tokenizer": tokenizer}, "tests"))
@@ -84,7 +84,7 @@ def motion_tokenizer_run(
     walks = Walks(skeleton=skeleton_of_features(dims))
     module.adapt(walks)
     module.train()(walks.x)  # fills the codebooks
-    config = {"class_path": "mmgen.lit.TokenizerModule", "init_args": {"tokenizer": tokenizer, "lr": 1e-3}}
+    config = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": tokenizer, "lr": 1e-3}}
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
@@ -103,14 +103,17 @@ def motion_run(
     spec, classes = coder.spec.with_frames(frames), len(class_names)
     generator = Generator(spec, Transformer(**_NARROW), classes, positions="none", text=text, ends=ends)
     init_args = {
-        "backbone": {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
+        "backbone": {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
         "paradigm": paradigm,
         "positions": "none",
         "ends": ends,
         "lr": 1e-3,
     }
-    model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
-    mocap = {"class_path": "mmgen.data.Mocap", "init_args": {"frames": frames, "tokenizer": str(tokenizer)}}
+    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
+    mocap = {
+        "class_path": "mmgen.modalities.motion.data.mocap.Mocap",
+        "init_args": {"frames": frames, "tokenizer": str(tokenizer)},
+    }
     record = {
         "spec": spec.to_dict(),
         "classes": classes,

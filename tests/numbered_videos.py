@@ -8,7 +8,7 @@ import av
 import numpy as np
 from torch import Tensor
 
-from mmgen.imaging import to_uint8
+from mmgen.media.images import to_uint8
 
 MOST = 60  # frames that can be told apart
 _STEP, _DARKEST = 4, 8

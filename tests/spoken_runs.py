@@ -6,19 +6,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmgen.backbone import Transformer
-from mmgen.generator import Generator
-from mmgen.rebuild import build_tokenizer
-from mmgen.store import load_tokenizer, weights_hash
-from mmgen.text import Text
+from mmgen.core.characters import Text
+from mmgen.model.backbone import Transformer
+from mmgen.model.generator import Generator
+from mmgen.store.rebuild import build_tokenizer
+from mmgen.store.store import load_tokenizer, weights_hash
 from tests.tiny_runs import prefixed, scramble, write_run
 
 RATE, STRIDE, SECONDS = 1600, 40, 0.6
 TOKENS = round(RATE * SECONDS) // STRIDE
 VOICES = ["ada", "bob"]
 TEXT = Text(" abcdefghij", 16)
-QUANTIZER = {"class_path": "mmgen.quantizers.ResidualVQ", "init_args": {"codes": 8, "dim": 4, "levels": 2}}
-CONTINUOUS = {"class_path": "mmgen.quantizers.Gaussian", "init_args": {"dim": 4}}
+QUANTIZER = {"class_path": "mmgen.tokenizers.quantizers.ResidualVQ", "init_args": {"codes": 8, "dim": 4, "levels": 2}}
+CONTINUOUS = {"class_path": "mmgen.tokenizers.quantizers.Gaussian", "init_args": {"dim": 4}}
 SPAN_INFILL = {"class_path": "mmgen.paradigms.SpanInfill", "init_args": {"most": 1}}
 PARADIGM = {
     "class_path": "mmgen.paradigms.Mixture",
@@ -40,7 +40,7 @@ _NARROW = {"dim": 16, "depth": 1, "heads": 2, "rope": [1, 1, 1]}
 def codec_run(folder: Path, quantizer: dict[str, Any] = QUANTIZER) -> Path:
     """A codec of sounds of 0.6 s at 1600 Hz, 24 tokens of two codes each, that streams."""
     tokenizer = {
-        "class_path": "mmgen.tokenizers.SEANetCodec",
+        "class_path": "mmgen.modalities.speech.tokenizers.codec.SEANetCodec",
         "init_args": {
             "quantizer": quantizer,
             "sample_rate": RATE,
@@ -55,7 +55,7 @@ def codec_run(folder: Path, quantizer: dict[str, Any] = QUANTIZER) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module.train()(torch.rand(4, 1, 2 * STRIDE * TOKENS) - 0.5)  # fills the codebooks
-    config = {"class_path": "mmgen.lit.TokenizerModule", "init_args": {"tokenizer": tokenizer, "lr": 1e-3}}
+    config = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": tokenizer, "lr": 1e-3}}
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
@@ -72,15 +72,18 @@ def speech_run(
     codec = load_tokenizer(tokenizer)
     module = speaker(codec.spec, classes, text, ends)
     init_args = {
-        "backbone": {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
+        "backbone": {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
         "paradigm": paradigm,
         "positions": "none",
         "ends": ends,
         "sentinels": 1,
         "lr": 1e-3,
     }
-    model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
-    data = data or {"class_path": "mmgen.data.EspeakSpeech", "init_args": {"tokenizer": str(tokenizer)}}
+    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
+    data = data or {
+        "class_path": "mmgen.modalities.speech.data.espeak_speech.EspeakSpeech",
+        "init_args": {"tokenizer": str(tokenizer)},
+    }
     record = {
         "spec": codec.spec.to_dict(),
         "classes": classes,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmgen.evaluation.card import KINDS, card_folders, faults
-from mmgen.recipes import recipes_root
+from mmgen.store.recipes import recipes_root
 
 
 @pytest.mark.parametrize("folder", card_folders(), ids=lambda folder: f"{folder.parent.name}/{folder.name}")

@@ -15,18 +15,18 @@ import pytest
 import torch
 
 import mmgen.paradigms
-from mmgen.audio import write_wav
-from mmgen.backbone import Transformer
-from mmgen.cli.main import COMMANDS, TRAINING, main
-from mmgen.data.humanml3d import HumanML3D
-from mmgen.data.image_folder import ImageFolder
-from mmgen.data.sources import AtariSource
-from mmgen.data.speech_folder import SpeechFolder
-from mmgen.data.video_folder import VideoFolder
-from mmgen.masks import CATALOGUE
+from mmgen.apps.cli.main import COMMANDS, TRAINING, main
+from mmgen.core.characters import Text
+from mmgen.core.masks import CATALOGUE
+from mmgen.media.audio import write_wav
+from mmgen.modalities.image.data.image_folder import ImageFolder
+from mmgen.modalities.motion.data.humanml3d import HumanML3D
+from mmgen.modalities.speech.data.speech_folder import SpeechFolder
+from mmgen.modalities.video.data.video_folder import VideoFolder
+from mmgen.modalities.video.sources.atari import AtariSource
+from mmgen.model.backbone import Transformer
 from mmgen.paradigms import Paradigm
-from mmgen.quantizers import BSQ
-from mmgen.text import Text
+from mmgen.tokenizers.quantizers import BSQ
 from tests import spoken_runs, tiny_runs
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def test_the_example_of_the_video_walk_steers_a_run(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     tokenizer = tiny_runs.video_tokenizer_run(Path("runs/atari_bsq"))
     told = {"frames": 4, "size": 32, "channels": 1, "clips": 2, "held_out": 2}
-    data = {"class_path": "mmgen.data.Atari", "init_args": {"tokenizer": str(tokenizer), **told}}
+    data = {"class_path": "mmgen.modalities.video.data.atari.Atari", "init_args": {"tokenizer": str(tokenizer), **told}}
     paradigm = {"class_path": "mmgen.paradigms.FrameAutoregressive", "init_args": {"window": 2}}
     names = AtariSource(**told).action_names
     tiny_runs.generator_run(Path("runs/atari_boxing"), tokenizer, 0, paradigm, names, 15.0, "spatial", data)
@@ -246,7 +246,7 @@ def test_the_commands_of_a_walk_are_understood(
         if command in TRAINING:
             assert main([command, *words, "--print_config"]) == 0, capsys.readouterr().err
             continue
-        module = import_module(f"mmgen.cli.{command}")
+        module = import_module(f"mmgen.apps.cli.{command}")
 
         @functools.wraps(module.run)
         def note(*args: Any, _command: str = command, **given: Any) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.cli.main import COMMANDS
-from mmgen.recipes import recipes_root
+from mmgen.apps.cli.main import COMMANDS
+from mmgen.store.recipes import recipes_root
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -178,7 +178,7 @@ def test_paradigms_draw_only_from_keyed_streams() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=" ".join)
 def test_light_commands_import_no_heavy_library(arguments: list[str]) -> None:
     program = (
-        "import sys\nfrom mmgen.cli.main import main\n"
+        "import sys\nfrom mmgen.apps.cli.main import main\n"
         f"try: code = main({arguments!r})\nexcept SystemExit as stop: code = stop.code\n"
         "heavy = {'lightning', 'pytorch_lightning', 'diffusers', 'torchmetrics'} & set(sys.modules)\n"
         "sys.exit(f'imported {sorted(heavy)}' if heavy else code)"

@@ -8,20 +8,20 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from mmgen.backbone import Transformer
-from mmgen.data.sources import MovingDigitsSource
-from mmgen.embeddings.positions import PositionKind
-from mmgen.generator import Generator
-from mmgen.quantizers import BSQ
-from mmgen.rebuild import build_tokenizer
-from mmgen.store import load_tokenizer, weights_hash
-from mmgen.tokenizers import ConvImageTokenizer
+from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
+from mmgen.modalities.video.sources.moving_digits import MovingDigitsSource
+from mmgen.model.backbone import Transformer
+from mmgen.model.embeddings.positions import PositionKind
+from mmgen.model.generator import Generator
+from mmgen.store.rebuild import build_tokenizer
+from mmgen.store.store import load_tokenizer, weights_hash
+from mmgen.tokenizers.quantizers import BSQ
 
 CLASS_NAMES = ["zero", "one", "two"]
 TOKENIZER = {
-    "class_path": "mmgen.tokenizers.ConvImageTokenizer",
+    "class_path": "mmgen.modalities.image.tokenizers.conv.ConvImageTokenizer",
     "init_args": {
-        "quantizer": {"class_path": "mmgen.quantizers.BSQ", "init_args": {"bits": 4}},
+        "quantizer": {"class_path": "mmgen.tokenizers.quantizers.BSQ", "init_args": {"bits": 4}},
         "image_size": 8,
         "channels": 1,
         "width": 8,
@@ -42,13 +42,13 @@ MIXTURE = {
 
 _NARROW = {"dim": 16, "depth": 1, "heads": 2}
 _FRAMES = {
-    "class_path": "mmgen.backbone.Transformer",
+    "class_path": "mmgen.model.backbone.Transformer",
     "init_args": {"size": "tiny", **_NARROW, "modulation": "none", "rope": [1, 1, 1]},
 }
 VIDEO_TOKENIZER = {
     "class_path": "mmgen.tokenizers.ViTTokenizer",
     "init_args": {
-        "quantizer": {"class_path": "mmgen.quantizers.BSQ", "init_args": {"bits": 4}},
+        "quantizer": {"class_path": "mmgen.tokenizers.quantizers.BSQ", "init_args": {"bits": 4}},
         "encoder": _FRAMES,
         "decoder": _FRAMES,
         "image_size": 32,
@@ -82,14 +82,14 @@ def scramble(module: nn.Module, seed: int = 0) -> nn.Module:
 def tokenizer_run(folder: Path, seed: int = 0) -> Path:
     """A tokenizer of 8x8 grey images, 4x4 tokens of 4 bits."""
     module = scramble(ConvImageTokenizer(BSQ(4), image_size=8, channels=1, width=8, downsample=2), seed)
-    config = {"class_path": "mmgen.lit.TokenizerModule", "init_args": {"tokenizer": TOKENIZER, "lr": 1e-3}}
+    config = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": TOKENIZER, "lr": 1e-3}}
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
 def video_tokenizer_run(folder: Path, seed: int = 0) -> Path:
     """A tokenizer of grey clips of four 32x32 frames, 2x2 tokens of 4 bits each, that streams."""
     module = scramble(build_tokenizer({"tokenizer": VIDEO_TOKENIZER}, "tests"), seed)
-    config = {"class_path": "mmgen.lit.TokenizerModule", "init_args": {"tokenizer": VIDEO_TOKENIZER, "lr": 1e-3}}
+    config = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": VIDEO_TOKENIZER, "lr": 1e-3}}
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
@@ -99,7 +99,7 @@ def video_run(
     """A generator of clips of any length, whose data are single moving digits made of noise images, without actions."""
     digits = MovingDigitsSource.make_fake(folder.parent / "digits")
     init_args = {"frames": 4, "digits": 1, "size": 32, "tokenizer": str(tokenizer), **digits}
-    data = {"class_path": "mmgen.data.MovingDigits", "init_args": init_args}
+    data = {"class_path": "mmgen.modalities.video.data.moving_digits.MovingDigits", "init_args": init_args}
     return generator_run(folder, tokenizer, classes, paradigm, ACTION_NAMES[:actions], 10.0, "spatial", data)
 
 
@@ -118,7 +118,7 @@ def generator_run(
     spec = load_tokenizer(tokenizer).spec if tokenizer else ConvImageTokenizer(BSQ(4), 8, 1, 8, 2).spec
     module = Generator(spec, Transformer(**_NARROW), classes, positions=positions, actions=len(action_names))
     scramble(module, 1)
-    backbone = {"class_path": "mmgen.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}}
+    backbone = {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}}
     init_args = {
         "backbone": backbone,
         "paradigm": paradigm,
@@ -127,8 +127,8 @@ def generator_run(
         "lr": 1e-3,
     }
     source = str(tokenizer) if tokenizer else None
-    data = data or {"class_path": "mmgen.data.Digits", "init_args": {"tokenizer": source}}
-    model = {"class_path": "mmgen.lit.GeneratorModule", "init_args": init_args}
+    data = data or {"class_path": "mmgen.modalities.image.data.digits.Digits", "init_args": {"tokenizer": source}}
+    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
     record = {
         "spec": spec.to_dict(),
         "classes": classes,

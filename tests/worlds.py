@@ -5,9 +5,10 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from mmgen.backbone import Transformer
-from mmgen.draws import Draws
-from mmgen.generator import Generator
+from mmgen.core.draws import Draws
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
+from mmgen.model.generator import Generator
 from mmgen.paradigms import (
     DDPM,
     Autoregressive,
@@ -22,8 +23,7 @@ from mmgen.paradigms import (
     Permuted,
     SpanInfill,
 )
-from mmgen.paradigms.steps import StepParadigm
-from mmgen.tokens import Tokens, TokenSpec
+from mmgen.paradigms.autoregressive.steps import StepParadigm
 
 GRID = (1, 3, 3)
 

@@ -13,18 +13,18 @@ import docstring_parser
 from lightning import LightningModule
 from mkdocs.exceptions import PluginError
 
-from mmgen.backbone import Transformer
 from mmgen.data import DataModule
 from mmgen.data.joint import FACTS, JointData
-from mmgen.lit.joint_module import Member
-from mmgen.losses import Adversarial, Balancer, Discriminator, Perceptual, Spectral
+from mmgen.modalities.speech.tokenizers.vocoder import Vocoder
+from mmgen.model.backbone import Transformer
 from mmgen.paradigms import NoiseProcess, Paradigm
-from mmgen.quantizers import Quantizer
 from mmgen.tokenizers import Tokenizer
-from mmgen.tokenizers.vocoder import Vocoder
+from mmgen.tokenizers.losses import Adversarial, Balancer, Discriminator, Perceptual, Spectral
+from mmgen.tokenizers.quantizers import Quantizer
+from mmgen.training.joint_module import Member
 
 FROM_DATA = (*FACTS, "facts", "seed")
-"""What the command line fills in (mmgen/cli/fit.py)."""
+"""What the command line fills in (mmgen/apps/cli/fit.py)."""
 
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "lit": ("What is trained", (LightningModule, Member)),

@@ -1,7 +1,7 @@
 """Links of documents: to other pages of the site where it has them, plain code where they name source files.
 
-Documents are written to be read in the repository too, where `../mmgen/masks.py` is a file beside them. The site has no
-sources, and the repository no address that could be known here.
+Documents are written to be read in the repository too, where `../mmgen/core/masks.py` is a file beside them. The
+site has no sources, and the repository no address that could be known here.
 """
 
 import os

@@ -6,9 +6,9 @@ import io
 from collections.abc import Iterator
 from textwrap import dedent
 
-import mmgen.masks
-from mmgen.masks import CATALOGUE, Family, example, get_mask
-from mmgen.picture import mask_image
+import mmgen.core.masks
+from mmgen.core.masks import CATALOGUE, Family, example, get_mask
+from mmgen.media.mask_picture import mask_image
 from sitegen.links import relative
 
 
@@ -51,13 +51,13 @@ def _path(name: str) -> str:
 
 
 def _functions() -> dict[str, ast.FunctionDef]:
-    tree = ast.parse(inspect.getsource(mmgen.masks))
+    tree = ast.parse(inspect.getsource(mmgen.core.masks))
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def _predicate(function: ast.FunctionDef) -> str:
     """The function without its decorator and docstring, as it stands in the file."""
-    lines = inspect.getsource(mmgen.masks).splitlines()
+    lines = inspect.getsource(mmgen.core.masks).splitlines()
     head = lines[function.lineno - 1 : function.body[0].lineno - 1]
     body = lines[function.body[1].lineno - 1 : function.end_lineno]
     return dedent("\n".join([*head, *body]))

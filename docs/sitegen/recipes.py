@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mmgen.cli.list import PRINTERS
+from mmgen.apps.cli.list import PRINTERS
 from sitegen.arguments import plain
 from sitegen.links import ROOT, relative
 

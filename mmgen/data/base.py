@@ -10,25 +10,25 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.loader import slot_loader
 from mmgen.data.progress import align_batches, steps_trained
 from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.data.stream import RankBatches, Split, Stream, shares
-from mmgen.errors import UserError
-from mmgen.store import load_tokenizer, weights_hash
-from mmgen.text import Text
+from mmgen.store.store import load_tokenizer, weights_hash
 from mmgen.tokenizers import Tokenizer
-from mmgen.tokens import Tokens, TokenSpec
 
 if TYPE_CHECKING:
-    from mmgen.motion.skeleton import Skeleton
+    from mmgen.modalities.motion.skeleton import Skeleton
 
 _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
 
 class DataModule(L.LightningDataModule):
-    """Batches of a source: `x` or `tokens` (`mmgen.tokens.Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64;
+    """Batches of a source: `x` or `tokens` (`Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64;
     `action` (B, T) int64 where clips have actions; of sounds `length` (B,) int64, the samples before the silence that
     fills them up, of motions the frames before the still pose that does; and where they have transcripts or captions
     `text` (B, L) int64.

@@ -7,16 +7,22 @@ from typing import Any
 
 import yaml
 
-from mmgen.data import sources
+from mmgen.core.errors import UserError, nearest
+from mmgen.core.modality import import_parts
 from mmgen.data.sources import CachedTokensSource, Source
-from mmgen.errors import UserError, nearest
-from mmgen.members import find_member, require_no_members
+from mmgen.store.members import find_member, require_no_members
 
-_KINDS: dict[str, type[Source]] = {
-    name.removesuffix("Source"): kind
-    for name, kind in vars(sources).items()
-    if name.endswith("Source") and kind is not Source
-}
+
+def _kinds() -> dict[str, type[Source]]:
+    """Name of a data class -> its source, of every modality."""
+    import_parts("sources")
+    found, rest = {}, [Source]
+    while rest:
+        kind = rest.pop()
+        rest += kind.__subclasses__()
+        if kind.__name__.endswith("Source") and kind is not Source and not inspect.isabstract(kind):
+            found[kind.__name__.removesuffix("Source")] = kind
+    return found
 
 
 def build_source(config: dict[str, Any]) -> Source:
@@ -34,9 +40,10 @@ def build_source(config: dict[str, Any]) -> Source:
     if not isinstance(data, dict) or not isinstance(data.get("class_path"), str):
         raise UserError("the config has no data.class_path, so the data of the run is unknown")
     package, _, name = data["class_path"].rpartition(".")
-    if name not in _KINDS or not f"{package}.".startswith(("mmgen.data.", ".")):
-        raise UserError(f"data class {data['class_path']} has no source in mmgen.data.sources{nearest(name, _KINDS)}")
-    kind = _KINDS[name]
+    kinds = _kinds()
+    if name not in kinds or not f"{package}.".startswith(("mmgen.", ".")):
+        raise UserError(f"data class {data['class_path']} has no source{nearest(name, kinds)}")
+    kind = kinds[name]
     accepted = inspect.signature(kind).parameters
     try:
         source = kind(**{key: value for key, value in (data.get("init_args") or {}).items() if key in accepted})
@@ -71,7 +78,7 @@ def open_source(text: str) -> Source:
             raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
         require_no_members(config, file.parent)
         return build_source(config if isinstance(config, dict) else {})
-    names = {data_word(name): name for name, kind in _KINDS.items() if not _needed(kind)}
+    names = {data_word(name): name for name, kind in _kinds().items() if not _needed(kind)}
     if text not in names:
         known = f"{', '.join(names)}, a YAML file with a data section, or a run"
         raise UserError(f"there is no data {text!r}: name {known}{nearest(text, names)}")

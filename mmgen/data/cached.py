@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from mmgen.core.errors import UserError
 from mmgen.data.base import DataModule
 from mmgen.data.sources import CachedTokensSource
-from mmgen.errors import UserError
-from mmgen.store import weights_hash
+from mmgen.store.store import weights_hash
 from mmgen.tokenizers import Tokenizer
 
 

@@ -1,9 +1,9 @@
 """What a tokenizer makes of a source."""
 
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
 from mmgen.data.sources import Source
-from mmgen.errors import UserError
 from mmgen.tokenizers import Tokenizer
-from mmgen.tokens import TokenSpec
 
 
 def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:

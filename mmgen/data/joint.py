@@ -6,9 +6,9 @@ import lightning as L
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader
 
+from mmgen.core.errors import UserError
 from mmgen.data.base import DataModule
 from mmgen.data.sources import Batch
-from mmgen.errors import UserError
 
 FACTS = (
     "spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "action_names", "fps", "text", "sample_rate",

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Batch, Samples
 from mmgen.data.stream import Slot
-from mmgen.errors import UserError
 
 
 class LoadingError(UserError):

@@ -6,8 +6,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from mmgen.core.draws import Draws
 from mmgen.data.stream import Stream
-from mmgen.draws import Draws
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from mmgen.draws import Draws
-from mmgen.errors import UserError
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
 
 Slot = tuple[int, int]
 """(epoch, index in the split): what the stream holds at one position."""

@@ -7,12 +7,12 @@ from typing import get_args
 
 import torch
 
+from mmgen.core.errors import UserError
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.sources import Samples, Source, SplitName
 from mmgen.data.sources.images import MirroredSamples
 from mmgen.data.sources.shards import COLUMNS, Columns, Meta, storage_type, write_folder
-from mmgen.errors import UserError
-from mmgen.store import weights_hash
+from mmgen.store.store import weights_hash
 from mmgen.tokenizers import Tokenizer
 
 

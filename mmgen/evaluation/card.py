@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mmgen.errors import UserError
+from mmgen.core.errors import UserError
 from mmgen.evaluation.curves import FILE, LISTS, drawing
-from mmgen.recipes import recipes_root
-from mmgen.results import METRICS, RESULTS, Figure, base_metric, read
+from mmgen.store.recipes import recipes_root
+from mmgen.store.results import METRICS, RESULTS, Figure, base_metric, read
 
 KINDS = ("tokenizers", "experiments")
 README = "README.md"

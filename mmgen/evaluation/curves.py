@@ -6,7 +6,7 @@ It is text, and the same figures give the same bytes, so that `mmgen card --chec
 from dataclasses import dataclass
 from html import escape
 
-from mmgen.results import Figure
+from mmgen.store.results import Figure
 
 FILE = "curves.svg"
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.errors import UserError, nearest
-from mmgen.imaging import to_uint8
+from mmgen.core.errors import UserError, nearest
+from mmgen.media.images import to_uint8
 
 
 class Extractor(Protocol):
@@ -22,7 +22,7 @@ class Extractor(Protocol):
 
     Attributes:
         name: stands in the name of every figure.
-        distance: name of the Fréchet distance of its features, one of `mmgen.results.METRICS`: `fid`, or `fd` where
+        distance: name of the Fréchet distance of its features, one of `METRICS`: `fid`, or `fd` where
             it is no FID that a paper would quote.
         num_features: length of a feature vector.
         protocol: what the protocol of a figure says of it: how it resizes images, which weights it has.
@@ -88,7 +88,7 @@ class Wanted:
 
 
 def _digits_cnn(wanted: Wanted) -> Extractor:
-    from mmgen.evaluation.classifier import FOLDER, SHAPE, digits_classifier
+    from mmgen.modalities.image.evaluation.classifier import FOLDER, SHAPE, digits_classifier
 
     if wanted.shape != SHAPE:
         raise UserError(
@@ -104,14 +104,14 @@ def _pixels(wanted: Wanted) -> Extractor:
 
 
 def _efflite0(wanted: Wanted) -> Extractor:
-    from mmgen.evaluation.efflite import efflite0
+    from mmgen.tokenizers.losses.efflite import efflite0
 
     _require_image("efflite0", wanted.shape)
     return efflite0(wanted.device)
 
 
 def _inception(wanted: Wanted) -> Extractor:
-    from mmgen.evaluation.inception import WEIGHTS, Inception
+    from mmgen.modalities.image.evaluation.inception import WEIGHTS, Inception
 
     _require_image("inception", wanted.shape)
     if wanted.weights is None:
@@ -132,7 +132,7 @@ It raises UserError, before anything is trained, where it cannot look at such sa
 
 def default_extractor(shape: tuple[int, ...]) -> str:
     """The extractor of samples of that shape where nobody chose one: the digits' own, or that of natural images."""
-    from mmgen.evaluation.classifier import SHAPE
+    from mmgen.modalities.image.evaluation.classifier import SHAPE
 
     return "digits_cnn" if tuple(shape) == SHAPE else "efflite0"
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
 from mmgen.data.sources import Samples
-from mmgen.draws import Draws
-from mmgen.errors import UserError
-from mmgen.sampling import pick_mode, require_tokenizer
-from mmgen.store import Loaded
+from mmgen.sampling.samples import pick_mode, require_tokenizer
+from mmgen.store.store import Loaded
 
 
 def measure_likelihood(
@@ -32,7 +32,7 @@ def measure_likelihood(
     A model with classes is given each sample's class: its figure is the conditional one, of the tokens given the class.
 
     Args:
-        loaded: from `mmgen.store.load_generator`; everything runs on the device its generator is on.
+        loaded: from `mmgen.store.store.load_generator`; everything runs on the device its generator is on.
         mode: one of `loaded.paradigm.modes()`; may be None where there is only one.
         samples: held-out images with their labels.
         batch: samples at a time; changes no figure.

@@ -1,11 +1,11 @@
 """Likelihoods of held-out samples as rows: bits per value of the raw sample, and per image or frame."""
 
-from mmgen.cli.progress import progress_bar
-from mmgen.errors import UserError
+from mmgen.core.errors import UserError
+from mmgen.core.progress import progress_bar
+from mmgen.evaluation.command import Rows, figure_rows, precision_of
 from mmgen.evaluation.likelihood import measure_likelihood
-from mmgen.evaluation.measuring import Rows, figure_rows, precision_of
 from mmgen.evaluation.reference import Reference
-from mmgen.store import Loaded
+from mmgen.store.store import Loaded
 
 DRAWS = 8
 """Corruptions a sample, over which a bound on its likelihood is averaged."""

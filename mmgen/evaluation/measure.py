@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmgen.core.errors import UserError
 from mmgen.data.sources import Samples
-from mmgen.errors import UserError
 from mmgen.evaluation.extractors import Extractor, Judge, as_floats, extract
 from mmgen.evaluation.metrics import (
     NEIGHBOURS,
@@ -18,11 +18,11 @@ from mmgen.evaluation.metrics import (
     kid,
     precision_recall,
 )
-from mmgen.imaging import to_uint8
+from mmgen.media.images import to_uint8
 from mmgen.paradigms import SampleOptions
-from mmgen.results import metric_name
-from mmgen.sampling import Sampled, check_request, class_labels, pick_mode, sample_images, tokens_per_forward
-from mmgen.store import Loaded
+from mmgen.sampling.samples import Sampled, check_request, class_labels, pick_mode, sample_images, tokens_per_forward
+from mmgen.store.results import metric_name
+from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
 
 Progress = Callable[[float], None]
@@ -125,7 +125,7 @@ def measure_mode(
     """Draw samples of all classes in turn and compare them with real ones.
 
     Args:
-        loaded: from `mmgen.store.load_generator`; it runs on the device it is on.
+        loaded: from `mmgen.store.store.load_generator`; it runs on the device it is on.
         mode: one of `loaded.paradigm.modes()`.
         real: (M, F) features of held-out images, from `real_features`.
         extractor: which made them. A `Judge` of as many classes as the generator's tells whether samples show theirs.
@@ -136,7 +136,7 @@ def measure_mode(
         progress: called with the number of samples that are done.
 
     Raises:
-        UserError: as `mmgen.sampling.sample_images`, and for too few samples to compare.
+        UserError: as `mmgen.sampling.samples.sample_images`, and for too few samples to compare.
     """
     options = options or SampleOptions()
     labels = check_mode(loaded, mode, num, options, batch)

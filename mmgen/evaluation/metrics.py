@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from mmgen.errors import UserError
-from mmgen.evaluation.lent import seeded
-from mmgen.tokens import TokenSpec
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
+from mmgen.evaluation.torch_state import seeded
 
 NEIGHBOURS = 3
 """k of precision and recall, as published."""

@@ -12,10 +12,10 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from mmgen.audio import to_int16
 from mmgen.data.sources import Batch, Samples, Source
-from mmgen.evaluation.npz import read_npz
-from mmgen.imaging import to_uint8
+from mmgen.media.audio import to_int16
+from mmgen.media.images import to_uint8
+from mmgen.modalities.image.evaluation.npz import read_npz
 
 
 class Reference(Samples):
@@ -60,7 +60,7 @@ class Reference(Samples):
 
     @classmethod
     def read(cls, file: str | Path, shape: tuple[int, ...] | None = None) -> "Reference":
-        """A file such as ADM's reference batches. Raises UserError as `mmgen.evaluation.npz.read_npz` does."""
+        """A file such as ADM's reference batches. Raises UserError as `read_npz` does."""
         samples = read_npz(file, shape)
         found = tuple(samples.pixels.shape[1:])
         return cls(samples, Path(file).name, "", "as the file has them", found, int(samples.labels.max()) + 1)

@@ -1,29 +1,16 @@
 """What `mmgen evaluate` measures of a tokenizer, a generator, or a file of samples: figures, each with the words that
-say how it was measured. Of clips: see `mmgen.evaluation.video_rows`; of speech: `mmgen.evaluation.speech_rows`; of
-motions: `mmgen.evaluation.motion_rows`.
+say how it was measured. Of clips: see `evaluation.rows`; of speech: `evaluation.rows`; of
+motions: `mmgen.modalities.motion.evaluation.rows`.
 """
 
 from dataclasses import dataclass
 
 import torch
 
-from mmgen.cli.options import SAMPLING, sample_options, settings
-from mmgen.cli.progress import progress_bar
+from mmgen.core.errors import UserError
+from mmgen.core.progress import progress_bar
 from mmgen.data.build import build_source, open_source
-from mmgen.errors import UserError
-from mmgen.evaluation.beside import BesideMeasuring
-from mmgen.evaluation.codecs import PROTOCOL, codec_figures
-from mmgen.evaluation.extractors import Extractor, Judge, get_extractor
-from mmgen.evaluation.likelihood_rows import likelihood_rows, modes_with_likelihood
-from mmgen.evaluation.measure import (
-    check_mode,
-    check_shapes,
-    compare,
-    measure_mode,
-    measure_tokenizer,
-    real_features,
-)
-from mmgen.evaluation.measuring import (
+from mmgen.evaluation.command import (
     IMAGES,
     IMAGES_AT_ONCE,
     OF_PICTURES,
@@ -33,17 +20,23 @@ from mmgen.evaluation.measuring import (
     figure_rows,
     precision_of,
 )
-from mmgen.evaluation.motion_rows import MotionMeasuring
-from mmgen.evaluation.npz import read_npz, write_npz
+from mmgen.evaluation.comparison import BesideMeasuring
+from mmgen.evaluation.extractors import Extractor, Judge, get_extractor
+from mmgen.evaluation.likelihood_rows import likelihood_rows, modes_with_likelihood
+from mmgen.evaluation.measure import check_mode, check_shapes, compare, measure_mode, measure_tokenizer, real_features
 from mmgen.evaluation.reference import Reference
-from mmgen.evaluation.speech_rows import SpeechMeasuring
-from mmgen.evaluation.video_rows import VideoMeasuring
-from mmgen.imaging import to_uint8
-from mmgen.sampling import require_tokenizer
-from mmgen.store import Saved, load_generator, load_tokenizer
+from mmgen.media.images import to_uint8
+from mmgen.modalities.image.evaluation.image_codecs import PROTOCOL, codec_figures
+from mmgen.modalities.image.evaluation.npz import read_npz, write_npz
+from mmgen.modalities.motion.evaluation.rows import MotionMeasuring
+from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
+from mmgen.modalities.speech.evaluation.rows import SpeechMeasuring
+from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
+from mmgen.modalities.video.evaluation.rows import VideoMeasuring
+from mmgen.sampling.options import SAMPLING, sample_options, settings
+from mmgen.sampling.samples import require_tokenizer
+from mmgen.store.store import Saved, load_generator, load_tokenizer
 from mmgen.tokenizers import Tokenizer
-from mmgen.tokenizers.audio import AudioTokenizer
-from mmgen.tokenizers.motion import MotionTokenizer
 
 OF_CLIPS = ("context", "frames", "rollout")
 """Options that only concern clips."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmgen.errors import UserError
-from mmgen.evaluation.measuring import Noted
-from mmgen.tokenizers.audio import AudioStream, AudioTokenizer
-from mmgen.tokenizers.motion import MotionTokenizer
-from mmgen.tokens import Tokens
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens
+from mmgen.evaluation.command import Noted
+from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
+from mmgen.modalities.speech.tokenizers.audio import AudioStream, AudioTokenizer
 
 Timed = AudioTokenizer | MotionTokenizer
 

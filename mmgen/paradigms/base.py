@@ -10,18 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.conditioning import NO_ACTION, Condition
-from mmgen.draws import Draws
-from mmgen.errors import UserError
-from mmgen.generator import Generator
-from mmgen.heads import discrete
-from mmgen.layout import Layout, grid_layout
-from mmgen.mask import Mask
-from mmgen.masks import get_mask
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout, grid_layout
+from mmgen.core.mask import Mask
+from mmgen.core.masks import get_mask
+from mmgen.core.shape_cache import remember
+from mmgen.core.tokens import Grid, Tokens
+from mmgen.model.conditioning import NO_ACTION, Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import discrete
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import Guidance, GuidedGenerator
-from mmgen.remember import remember
-from mmgen.tokens import Grid, Tokens
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmgen.draws import Draws
+from mmgen.core.draws import Draws
 from mmgen.paradigms.schedules import ScheduleName, hidden_count
 
 

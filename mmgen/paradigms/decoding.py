@@ -11,9 +11,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mmgen.draws import Draws
-from mmgen.errors import UserError
-from mmgen.heads import CategoricalHead
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.model.heads import CategoricalHead
 from mmgen.paradigms.schedules import ScheduleName, remaining
 
 Order = Literal["confidence", "margin", "entropy", "random"]

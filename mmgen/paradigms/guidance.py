@@ -8,14 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mmgen.backbone import Packed, pack
-from mmgen.backbone.products import with_packed_linears
-from mmgen.conditioning import NO_ACTION, NO_CLASS, Condition
-from mmgen.errors import UserError
-from mmgen.generator import Generator
-from mmgen.layout import Layout
-from mmgen.mask import Mask
-from mmgen.text import NO_SYMBOL
+from mmgen.core.characters import NO_SYMBOL
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout
+from mmgen.core.mask import Mask
+from mmgen.model.backbone import Packed, pack
+from mmgen.model.backbone.cpu.products import with_packed_linears
+from mmgen.model.conditioning import NO_ACTION, NO_CLASS, Condition
+from mmgen.model.generator import Generator
 
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mmgen.conditioning import Condition
-from mmgen.draws import Draws
-from mmgen.errors import UserError
-from mmgen.generator import Generator
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State
-from mmgen.tokens import Tokens
 
 
 class Mixture(Paradigm):

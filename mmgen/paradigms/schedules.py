@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mmgen.errors import UserError, nearest
+from mmgen.core.errors import UserError, nearest
 
 ScheduleName = Literal["linear", "cosine", "arccos"]
 

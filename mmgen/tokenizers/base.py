@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mmgen.errors import UserError
-from mmgen.tokens import Tokens, TokenSpec
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens, TokenSpec
 
 if TYPE_CHECKING:
     from mmgen.data.sources import Source

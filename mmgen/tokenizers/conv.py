@@ -8,7 +8,7 @@ import math
 
 from torch import Tensor, nn
 
-from mmgen.errors import UserError
+from mmgen.core.errors import UserError
 
 
 def conv_encoder(channels: int, width: int, strides: list[int], blocks: int, out: int) -> nn.Sequential:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmgen.backbone import Cache, Transformer
-from mmgen.layout import Layout, grid_layout
-from mmgen.masks import block_causal
-from mmgen.remember import passing
-from mmgen.tokens import Grid
-from mmgen.window import Window
+from mmgen.core.layout import Layout, grid_layout
+from mmgen.core.masks import block_causal
+from mmgen.core.shape_cache import passing
+from mmgen.core.tokens import Grid
+from mmgen.core.window import Window
+from mmgen.model.backbone import Cache, Transformer
 
 Run = Callable[[Tensor, Grid], Tensor]  # (B, T h w, dim) and (T, h, w) -> (B, T h w, dim)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mmgen.errors import UserError
-from mmgen.tokens import Tokens
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens
 
 if TYPE_CHECKING:
     from mmgen.tokenizers.timed import TimedTokenizer

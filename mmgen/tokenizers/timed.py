@@ -1,8 +1,8 @@
 """What tokenizers of clips share, of pictures or of sound: their length is the clip's, not the tokenizer's."""
 
-from mmgen.errors import UserError
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens
 from mmgen.tokenizers.base import Tokenizer
-from mmgen.tokens import Tokens
 
 
 class TimedTokenizer(Tokenizer):

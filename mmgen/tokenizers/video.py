@@ -4,8 +4,8 @@ from abc import abstractmethod
 
 from torch import Tensor
 
+from mmgen.core.tokens import Tokens
 from mmgen.tokenizers.timed import TimedTokenizer
-from mmgen.tokens import Tokens
 
 
 class VideoTokenizer(TimedTokenizer):

@@ -6,16 +6,16 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from mmgen.backbone import Transformer
-from mmgen.backbone.modulation import AdaLN
-from mmgen.errors import UserError
-from mmgen.quantizers import Quantizer
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Grid, Tokens, TokenSpec
+from mmgen.core.window import Window
+from mmgen.model.backbone import Transformer
+from mmgen.model.backbone.modulation import AdaLN
 from mmgen.tokenizers.base import Reconstruction
 from mmgen.tokenizers.frames import Arriving, Run, at_once
+from mmgen.tokenizers.quantizers import Quantizer
 from mmgen.tokenizers.stream import TokenizerStream
 from mmgen.tokenizers.video import VideoTokenizer
-from mmgen.tokens import Grid, Tokens, TokenSpec
-from mmgen.window import Window
 
 
 class ViTTokenizer(VideoTokenizer):

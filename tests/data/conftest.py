@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.tokenizers import Reconstruction, Tokenizer
-from mmgen.tokens import Tokens, TokenSpec
 
 
 @pytest.fixture(scope="session", autouse=True)

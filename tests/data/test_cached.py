@@ -9,16 +9,17 @@ import torch
 import yaml
 
 from mmgen import data as package
-from mmgen.cli.main import main
-from mmgen.data import CachedTokens, Digits, sources
+from mmgen.apps.cli.main import main
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
+from mmgen.data import CachedTokens, sources
 from mmgen.data.build import build_source, open_source
 from mmgen.data.sources import CachedTokensSource, DigitsSource
 from mmgen.data.tokenize import write_shards
-from mmgen.errors import UserError
-from mmgen.quantizers import BSQ
-from mmgen.store import load_tokenizer, weights_hash
-from mmgen.tokenizers import ConvImageTokenizer
-from mmgen.tokens import TokenSpec
+from mmgen.modalities.image.data.digits import Digits
+from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
+from mmgen.store.store import load_tokenizer, weights_hash
+from mmgen.tokenizers.quantizers import BSQ
 from tests.data.training import QUIET
 from tests.tiny_runs import TOKENIZER, prefixed, scramble, write_run
 
@@ -190,14 +191,19 @@ def test_fakes_of_every_kind_survive_the_disk(tmp_path, spec):
 
 def test_the_source_of_a_run_is_rebuilt_from_its_config(written, source):
     digits = {
-        "class_path": "mmgen.data.digits.Digits",
+        "class_path": "mmgen.modalities.image.data.digits.Digits",
         "init_args": {"folder": str(source.folder), "tokenizer": "runs/x"},
     }
     cached = {
         "class_path": "mmgen.data.cached.CachedTokens",
         "init_args": {"path": str(written), "global_batch_size": 4},
     }
-    for data in (digits, cached, source.describe(), digits | {"class_path": "mmgen.data.Digits"}):
+    for data in (
+        digits,
+        cached,
+        source.describe(),
+        digits | {"class_path": "mmgen.modalities.image.data.digits.Digits"},
+    ):
         built = build_source({"data": data, "model": {}})
         assert isinstance(built, DigitsSource)  # the raw samples, of cached tokens too
         assert built.samples("val")[2]["x"].equal(source.samples("val")[2]["x"])
@@ -228,7 +234,9 @@ def test_a_config_without_usable_data_is_told(config, message):
 
 
 def test_data_is_named_by_name_file_or_run(tmp_path, source):
-    config = {"data": {"class_path": "mmgen.data.digits.Digits", "init_args": {"folder": str(source.folder)}}}
+    config = {
+        "data": {"class_path": "mmgen.modalities.image.data.digits.Digits", "init_args": {"folder": str(source.folder)}}
+    }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     for text in (str(tmp_path), str(tmp_path / "config.yaml")):
         assert open_source(text).folder == source.folder
@@ -244,7 +252,7 @@ def test_the_command_writes_what_the_tokenizer_encodes(tmp_path, source, capsys)
     init_args = TOKENIZER["init_args"] | {"image_size": 28, "downsample": 4}
     tokenizer = scramble(ConvImageTokenizer(BSQ(4), image_size=28, channels=1, width=8, downsample=4))
     model = {
-        "class_path": "mmgen.lit.TokenizerModule",
+        "class_path": "mmgen.training.TokenizerModule",
         "init_args": {"tokenizer": TOKENIZER | {"init_args": init_args}},
     }
     config = {"model": model, "data": source.describe()}

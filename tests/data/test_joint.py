@@ -5,10 +5,11 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from mmgen.data import CachedTokens, Digits, JointData
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
+from mmgen.data import CachedTokens, JointData
 from mmgen.data.sources import CachedTokensSource, DigitsSource
-from mmgen.errors import UserError
-from mmgen.tokens import TokenSpec
+from mmgen.modalities.image.data.digits import Digits
 from tests.data.training import QUIET
 
 STEPS = 8

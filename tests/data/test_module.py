@@ -8,9 +8,10 @@ import lightning as L
 import pytest
 import torch
 
-from mmgen.data import DataModule, Digits
+from mmgen.core.errors import UserError
+from mmgen.data import DataModule
 from mmgen.data.sources import DigitsSource, Samples, Source
-from mmgen.errors import UserError
+from mmgen.modalities.image.data.digits import Digits
 from tests.data.training import QUIET
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from mmgen.data import Digits
+from mmgen.core.errors import UserError
 from mmgen.data.sources import DigitsSource
-from mmgen.errors import UserError
+from mmgen.modalities.image.data.digits import Digits
 from tests.data.training import QUIET
 
 STEPS, GLOBAL = 10, 12  # 80 training samples: an epoch ends within step 7

@@ -5,10 +5,10 @@ from itertools import islice
 import pytest
 import torch
 
+from mmgen.core.errors import UserError
 from mmgen.data.loader import slot_loader
 from mmgen.data.sources import DigitsSource
 from mmgen.data.stream import RankBatches, Split, Stream, shares
-from mmgen.errors import UserError
 
 SPLITS = [(1, 1), (1, 3), (2, 1), (2, 3), (4, 1), (3, 4), (12, 1)]
 SIZE = 12

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmgen.draws import Draws
+from mmgen.core.draws import Draws
 
 
 def normal(count: int, *shape: int, seed: int = 0) -> Tensor:

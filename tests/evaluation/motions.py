@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmgen.core.characters import Text
+from mmgen.core.draws import Draws
 from mmgen.data.sources import Batch, Samples, Source, SplitName
-from mmgen.draws import Draws
-from mmgen.motion.features import feature_slices, joints_to_features
-from mmgen.motion.skeleton import HUMANML3D
-from mmgen.text import Text
-from tests.motion.gait import walk
+from mmgen.modalities.motion.features import feature_slices, joints_to_features
+from mmgen.modalities.motion.skeleton import HUMANML3D
+from tests.modalities.motion.gait import walk
 from tests.motion_runs import motion_run
 
 FPS, FRAMES = 20.0, 24

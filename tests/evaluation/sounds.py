@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmgen.core.draws import Draws
 from mmgen.data.sources import Batch, Samples
-from mmgen.draws import Draws
 
 RATE = 8000
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from mmgen.cli.main import main
-from mmgen.errors import UserError
+from mmgen.apps.cli.main import main
+from mmgen.core.errors import UserError
 from mmgen.evaluation.card import BEGIN, END, README, faults, number, rendered, typed_figures, update_card
-from mmgen.results import append, read
+from mmgen.store.results import append, read
 
 HOW: dict[str, Any] = dict(data="digits val", samples=1000, seed=0, seconds=61.2, extractor="digits_cnn")
 PROSE = "# A recipe\n\nWhat it is.\n"

@@ -4,10 +4,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mmgen.cli.main import main
+from mmgen.apps.cli.main import main
 from mmgen.evaluation.card import README, faults, update_card
 from mmgen.evaluation.curves import FILE, drawing
-from mmgen.results import append, read
+from mmgen.store.results import append, read
 
 HOW: dict[str, Any] = dict(data="clips val", samples=8, seed=0, steps=4, seconds=1.0, command="mmgen evaluate runs/x")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.sources.images import ImageSamples
-from mmgen.errors import UserError
 from mmgen.evaluation.likelihood import measure_likelihood
 from mmgen.paradigms import Autoregressive, BlockDiffusion, Hierarchical, MaskedDiffusion, Paradigm, Permuted
-from mmgen.store import Loaded
+from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
-from mmgen.tokens import Tokens, TokenSpec
 from tests.worlds import GRID, PARADIGMS, SPECS, World, generator
 
 UNIFORM = MaskedDiffusion(corruption="uniform")

@@ -6,17 +6,17 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.sources.images import ImageSamples
-from mmgen.draws import Draws
-from mmgen.errors import UserError
 from mmgen.evaluation.extractors import Pixels
 from mmgen.evaluation.measure import check_mode, measure_mode, measure_tokenizer, real_features
-from mmgen.imaging import to_uint8
+from mmgen.media.images import to_uint8
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
-from mmgen.sampling import sample_images
-from mmgen.store import Loaded, load_generator
+from mmgen.sampling.samples import sample_images
+from mmgen.store.store import Loaded, load_generator
 from mmgen.tokenizers import Tokenizer
-from mmgen.tokens import Tokens, TokenSpec
 from tests.tiny_runs import generator_run, tokenizer_run
 
 MODES = ["ar", "masked", "block"]

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.draws import Draws
-from mmgen.errors import UserError
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
 from mmgen.evaluation.metrics import Reconstruction, class_accuracy, code_figures, fid, kid, precision_recall
-from mmgen.tokens import TokenSpec
 
 
 def normal(count: int, *shape: int, seed: int = 0) -> Tensor:

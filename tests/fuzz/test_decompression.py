@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgen.compression import compress, decompress
-from mmgen.compression.container import _FIXED, LARGEST, LARGEST_BATCH, Container, parse, read_container
-from mmgen.errors import UserError
-from mmgen.store import Loaded, load_generator
+from mmgen.core.errors import UserError
+from mmgen.store.store import Loaded, load_generator
+from mmgen.tools.compression import compress, decompress
+from mmgen.tools.compression.container import _FIXED, LARGEST, LARGEST_BATCH, Container, parse, read_container
 from tests.fuzz.mutation import fuzz, mutated, refused
 from tests.tiny_runs import AR, generator_run, tokenizer_run
 
@@ -91,8 +91,8 @@ def test_the_largest_claims_take_little_memory(run: Path, whole: bytes, tmp_path
     (tmp_path / "claims.mmg").write_bytes(claims.to_bytes())
     assert (tmp_path / "claims.mmg").stat().st_size < _FIXED.size + 100
     code = (
-        "import resource, sys, time; from mmgen.compression import decompress, read_container;"
-        "from mmgen.errors import UserError; from mmgen.store import load_generator\n"
+        "import resource, sys, time; from mmgen.tools.compression import decompress, read_container;"
+        "from mmgen.core.errors import UserError; from mmgen.store.store import load_generator\n"
         "class Enough(Exception): pass\n"
         "def progress(done):\n"
         "    if time.monotonic() - began > 2: raise Enough\n"

@@ -13,17 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmgen.audio import read_audio, wav_bytes
-from mmgen.audio import read_header as read_sound_header
-from mmgen.checkpoint_file import Unsound, check_seal, find_checkpoint, read_checkpoint, write_checkpoint
-from mmgen.data.sources import CachedTokensSource, ImageFolderSource, SpeechFolderSource, VideoFolderSource
-from mmgen.data.sources.motion_folder import read_captions, read_features
-from mmgen.errors import UserError
-from mmgen.motion.bvh import bvh_text
-from mmgen.motion.files import read_motion, write_npy
-from mmgen.motion.skeleton import HUMANML3D
-from mmgen.store import load_generator, load_tokenizer, save_export
-from mmgen.tokens import TokenSpec
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
+from mmgen.data.sources import CachedTokensSource
+from mmgen.media.audio import read_audio, wav_bytes
+from mmgen.media.audio import read_header as read_sound_header
+from mmgen.modalities.image.sources.image_folder import ImageFolderSource
+from mmgen.modalities.motion.bvh import bvh_text
+from mmgen.modalities.motion.files import read_motion, write_npy
+from mmgen.modalities.motion.skeleton import HUMANML3D
+from mmgen.modalities.motion.sources.motion_folder import read_captions, read_features
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolderSource
+from mmgen.modalities.video.sources.video_folder import VideoFolderSource
+from mmgen.store.checkpoint_file import Unsound, check_seal, find_checkpoint, read_checkpoint, write_checkpoint
+from mmgen.store.store import load_generator, load_tokenizer, save_export
 from tests.fuzz.mutation import PLAIN, fuzz, mutated, mutated_tree, refused
 from tests.tiny_runs import generator_run, tokenizer_run
 

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgen.cli.main import main
+from mmgen.apps.cli.main import main
 from tests.fuzz.mutation import fuzz, mutated, mutated_tree
-from tests.lit.fits import QUICK, TOKENIZER, fake, fit
+from tests.training.fits import QUICK, TOKENIZER, fake, fit
 
 NAMES = ("tokenizers/digits_vq", "experiments/digits_mixture")
 RECIPES = {name: Path(name, "config.yaml").read_text() for name in NAMES}

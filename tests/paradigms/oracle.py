@@ -5,12 +5,12 @@ import itertools
 import torch
 from torch import Tensor
 
-from mmgen.conditioning import Condition
-from mmgen.heads import CategoricalHead
-from mmgen.layout import prefix
-from mmgen.paradigms.absorbing import Move
+from mmgen.core.layout import prefix
+from mmgen.model.conditioning import Condition
+from mmgen.model.heads import CategoricalHead
+from mmgen.paradigms.diffusion.absorbing import Move
+from mmgen.paradigms.diffusion.uniform import reverse
 from mmgen.paradigms.schedules import NoiseSchedule
-from mmgen.paradigms.uniform import reverse
 from tests.worlds import World
 
 

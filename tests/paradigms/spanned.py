@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmgen.generator import Generator
-from mmgen.paradigms.spans import Spans
-from mmgen.paradigms.steps import StepRow
-from mmgen.tokens import Tokens, TokenSpec
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.generator import Generator
+from mmgen.paradigms.autoregressive.steps import StepRow
+from mmgen.paradigms.infilling.spans import Spans
 from tests.worlds import generator
 
 SPEC = TokenSpec("residual", 3, (9, 1, 1), levels=2)

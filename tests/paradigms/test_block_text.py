@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmgen.backbone import Transformer
-from mmgen.conditioning import Condition
-from mmgen.generator import Generator
-from mmgen.layout import Role
+from mmgen.core.characters import Text
+from mmgen.core.layout import Role
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
 from mmgen.paradigms import ContinuousBlockDiffusion, Flow, Guidance, Request, SampleOptions
-from mmgen.text import Text
-from mmgen.tokens import Tokens, TokenSpec
 from tests.worlds import draws
 
 SPEC = TokenSpec("continuous", 3, (25, 1, 1), modality="audio", rate=10.0, stride=4, first=4)

@@ -9,8 +9,10 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from mmgen.errors import UserError
-from mmgen.generator import Generator
+from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.generator import Generator
 from mmgen.paradigms import (
     Autoregressive,
     CodebookAutoregressive,
@@ -19,9 +21,7 @@ from mmgen.paradigms import (
     Request,
     SampleOptions,
     SpanInfill,
-)  # fmt: skip
-from mmgen.text import Text
-from mmgen.tokens import Tokens, TokenSpec
+)
 from tests.worlds import draws, generator
 
 SPEC = TokenSpec("residual", 3, (5, 1, 1), levels=3)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from mmgen.draws import Draws
-from mmgen.errors import UserError
-from mmgen.heads import BitsHead, CategoricalHead
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.model.heads import BitsHead, CategoricalHead
 from mmgen.paradigms import Decoding
 from mmgen.paradigms.decoding import distribution, draw, token_entropy, token_margin, top, unmask, within_entropy_bound
 from mmgen.paradigms.guidance import Guidance, guide

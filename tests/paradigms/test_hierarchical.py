@@ -8,10 +8,12 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from mmgen.backbone import Transformer
-from mmgen.draws import Draws
-from mmgen.errors import UserError
-from mmgen.generator import Generator
+from mmgen.core.characters import Text
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
+from mmgen.model.generator import Generator
 from mmgen.paradigms import (
     CodebookAutoregressive,
     Decoding,
@@ -22,8 +24,6 @@ from mmgen.paradigms import (
     SampleOptions,
     State,
 )
-from mmgen.text import Text
-from mmgen.tokens import Tokens, TokenSpec
 from tests.worlds import World, draws, generator
 
 SPEC = TokenSpec("residual", 3, (5, 1, 1), levels=3)

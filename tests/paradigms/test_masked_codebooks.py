@@ -7,16 +7,16 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor, nn
 
-from mmgen.backbone import Transformer
-from mmgen.conditioning import Condition
-from mmgen.errors import UserError
-from mmgen.generator import Generator
-from mmgen.heads import CategoricalHead
-from mmgen.layout import prefix
+from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
+from mmgen.core.layout import prefix
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import CategoricalHead
 from mmgen.paradigms import Decoding, Guidance, Masked, MaskedCodebooks, Mixture, Request, SampleOptions
-from mmgen.paradigms.masked_codebooks import Spans
-from mmgen.text import Text
-from mmgen.tokens import Tokens, TokenSpec
+from mmgen.paradigms.masked.codebooks import Spans
 from tests.worlds import World, draws, generator
 
 FRAMES, LEVELS = 2, 2

@@ -9,18 +9,18 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor, nn
 
-from mmgen.backbone import Transformer
-from mmgen.errors import UserError
-from mmgen.generator import Generator
-from mmgen.heads.bits import BitsHead
-from mmgen.layout import Role
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Role
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
+from mmgen.model.generator import Generator
+from mmgen.model.heads.bits import BitsHead
 from mmgen.paradigms import Decoding, Guidance, MaskedDiffusion, Request, SampleOptions
-from mmgen.paradigms.absorbing import Absorbing, move
 from mmgen.paradigms.base import Corrupted
-from mmgen.paradigms.discrete_noise import LEAST_SHARE
+from mmgen.paradigms.diffusion.absorbing import Absorbing, move
+from mmgen.paradigms.diffusion.corruption import LEAST_SHARE
+from mmgen.paradigms.diffusion.uniform import divergence, reverse
 from mmgen.paradigms.schedules import NoiseSchedule, hidden_share
-from mmgen.paradigms.uniform import divergence, reverse
-from mmgen.tokens import Tokens, TokenSpec
 from tests.paradigms.oracle import Oracle, absorbing_law, uniform_law
 from tests.worlds import GRID, World, draws, generator, tokens_for
 

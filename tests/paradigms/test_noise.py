@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
-from mmgen.errors import UserError
+from mmgen.core.errors import UserError
 from mmgen.paradigms import DDPM, ContinuousBlockDiffusion, Flow, NoiseProcess
 
 SOURCE = torch.Generator().manual_seed(0)

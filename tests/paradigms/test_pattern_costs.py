@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmgen.conditioning import Condition
-from mmgen.heads import ResidualHead
-from mmgen.layout import prefix
+from mmgen.core.layout import prefix
+from mmgen.core.patterns import Pattern
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.conditioning import Condition
+from mmgen.model.heads import ResidualHead
 from mmgen.paradigms import CodebookAutoregressive
-from mmgen.patterns import Pattern
-from mmgen.tokens import Tokens, TokenSpec
 from tests.worlds import draws
 
 

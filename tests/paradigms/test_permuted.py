@@ -8,12 +8,12 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from mmgen.errors import UserError
-from mmgen.generator import Generator
-from mmgen.heads import CategoricalHead
-from mmgen.layout import Role
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Role
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.generator import Generator
+from mmgen.model.heads import CategoricalHead
 from mmgen.paradigms import Decoding, Guidance, Masked, Mixture, Permuted, Request, SampleOptions, State
-from mmgen.tokens import Tokens, TokenSpec
 from tests.paradigms.oracle import Oracle
 from tests.paradigms.test_masked_codebooks import CodeOracle, CodeWorld
 from tests.worlds import World, draws, generator

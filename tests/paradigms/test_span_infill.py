@@ -8,26 +8,14 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from mmgen.errors import UserError
-from mmgen.generator import Generator
+from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.generator import Generator
 from mmgen.paradigms import Decoding, Guidance, Request, SampleOptions, SpanInfill
-from mmgen.paradigms.filling import Filling
-from mmgen.paradigms.spans import Spans
-from mmgen.text import Text
-from mmgen.tokens import Tokens, TokenSpec
-from tests.paradigms.spanned import (
-    LABELS,
-    LENGTHS,
-    PLACINGS,
-    SPANS,
-    SPEC,
-    kept,
-    made,
-    names,
-    outputs,
-    placings,
-    tokens,
-)
+from mmgen.paradigms.infilling.filling import Filling
+from mmgen.paradigms.infilling.spans import Spans
+from tests.paradigms.spanned import LABELS, LENGTHS, PLACINGS, SPANS, SPEC, kept, made, names, outputs, placings, tokens
 from tests.worlds import draws, generator
 
 PLAIN = SampleOptions()
@@ -70,7 +58,7 @@ def fillings(monkeypatch: pytest.MonkeyPatch) -> list[Filling]:
             super().__init__(*given)  # type: ignore[arg-type]
             made.append(self)
 
-    monkeypatch.setattr("mmgen.paradigms.span_infill.Filling", Noted)
+    monkeypatch.setattr("mmgen.paradigms.infilling.span_infill.Filling", Noted)
     return made
 
 

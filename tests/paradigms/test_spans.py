@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmgen.layout import Role
+from mmgen.core.layout import Role
+from mmgen.core.patterns import Pattern
+from mmgen.core.tokens import Tokens
 from mmgen.paradigms import CodebookAutoregressive, SpanInfill
-from mmgen.paradigms.spans import Spans, draw_spans, holes
-from mmgen.patterns import Pattern
-from mmgen.tokens import Tokens
+from mmgen.paradigms.infilling.spans import Spans, draw_spans, holes
 from tests.paradigms.spanned import LABELS, LENGTHS, SPANS, kept, made, names, outputs, placings, tokens
 from tests.worlds import draws
 

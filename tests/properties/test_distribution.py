@@ -8,10 +8,11 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from mmgen.backbone import Transformer
-from mmgen.draws import Draws
-from mmgen.errors import UserError
-from mmgen.generator import Generator
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens
+from mmgen.model.backbone import Transformer
+from mmgen.model.generator import Generator
 from mmgen.paradigms import (
     DDPM,
     Autoregressive,
@@ -29,7 +30,6 @@ from mmgen.paradigms import (
     SampleOptions,
     SpanInfill,
 )
-from mmgen.tokens import Tokens
 from tests.worlds import VectorWorld, World
 
 CASES: dict[str, Paradigm] = {

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from mmgen.backbone.attention import realise
-from mmgen.layout import Layout, Role, clean, grid_layout, noisy, pack, pad, prefix
-from mmgen.mask import Mask
-from mmgen.masks import CATALOGUE, example, get_mask
+from mmgen.core.layout import Layout, Role, clean, grid_layout, noisy, pack, pad, prefix
+from mmgen.core.mask import Mask
+from mmgen.core.masks import CATALOGUE, example, get_mask
+from mmgen.model.backbone.attention import realise
 
 HEADS, WIDTH = 2, 8
 

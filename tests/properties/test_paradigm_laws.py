@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mmgen.errors import UserError
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens
 from mmgen.paradigms import (
     DDPM,
     Autoregressive,
@@ -15,7 +16,6 @@ from mmgen.paradigms import (
     Paradigm,
 )
 from mmgen.paradigms.corruption import hide
-from mmgen.tokens import Tokens
 from tests.worlds import GRID, PARADIGMS, World, draws, generator, ragged, spec_for, tokens_for
 
 LABELS = torch.tensor([0, 1, 2, -1])
@@ -123,8 +123,8 @@ def test_one_block_is_masked_generation() -> None:
 @pytest.mark.parametrize("process", [Flow(), DDPM()], ids=["flow", "ddpm"])
 def test_one_continuous_block_is_a_diffusion_transformer(process) -> None:
     """Law 4: no clean copy, every token sees every other, and one noise level for all."""
-    from mmgen.layout import grid_layout, noisy, prefix
-    from mmgen.masks import get_mask
+    from mmgen.core.layout import grid_layout, noisy, prefix
+    from mmgen.core.masks import get_mask
 
     paradigm = ContinuousBlockDiffusion(9, process)
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
@@ -142,7 +142,7 @@ def test_one_continuous_block_is_a_diffusion_transformer(process) -> None:
 @pytest.mark.parametrize("size", range(1, 10))
 def test_any_block_size_gives_each_block_alone(size: int) -> None:
     """Law 4 between its ends: every block's error from a short row of its own, clean blocks before it and itself."""
-    from mmgen.layout import clean, grid_layout, noisy, prefix
+    from mmgen.core.layout import clean, grid_layout, noisy, prefix
 
     paradigm = ContinuousBlockDiffusion(size, Flow())
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
@@ -167,7 +167,7 @@ def test_any_block_size_gives_each_block_alone(size: int) -> None:
 @pytest.mark.parametrize("size", range(1, 10))
 def test_any_block_size_predicts_hidden_tokens_from_earlier_blocks_and_the_rest_of_their_own(size: int) -> None:
     """Law 4 between its ends, for discrete tokens: every block from a short row of its own."""
-    from mmgen.layout import clean, grid_layout, noisy, prefix
+    from mmgen.core.layout import clean, grid_layout, noisy, prefix
 
     model, x, paradigm = generator(), tokens(), BlockDiffusion(size)
     layout, condition = grid_layout(GRID, size), model.conditioning(LABELS)
@@ -187,8 +187,8 @@ def test_any_block_size_predicts_hidden_tokens_from_earlier_blocks_and_the_rest_
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
 def test_revealing_one_token_a_step_in_a_fixed_order_is_a_factorisation(order: list[int]) -> None:
     """Law 4: as an autoregressive model's, the probabilities of all sequences then sum to one; any other is a bound."""
-    from mmgen.layout import grid_layout, prefix
-    from mmgen.masks import get_mask
+    from mmgen.core.layout import grid_layout, prefix
+    from mmgen.core.masks import get_mask
 
     world = World()
     model, count = generator(world.spec, classes=0), len(world.states)
@@ -203,7 +203,7 @@ def test_revealing_one_token_a_step_in_a_fixed_order_is_a_factorisation(order: l
 
 def test_blocks_of_one_token_give_the_autoregressive_likelihood() -> None:
     """Law 4: the sum over positions of -log p(token | earlier ones), from a short row a position."""
-    from mmgen.layout import clean, grid_layout, noisy, prefix
+    from mmgen.core.layout import clean, grid_layout, noisy, prefix
 
     model, x, paradigm = generator(), tokens(), BlockDiffusion(1)
     condition, layout = model.conditioning(LABELS), grid_layout(GRID, 1)
@@ -262,7 +262,7 @@ def test_a_mask_that_cannot_be_right_is_refused_with_the_reason(make, reason: st
 @pytest.mark.parametrize("size", [1, 2, 4, 9])
 def test_the_last_clean_block_is_read_by_nobody(size: int) -> None:
     """The row leaves it out; with it, not one feature of the corrupted copy changes."""
-    from mmgen.layout import clean, grid_layout, noisy, prefix
+    from mmgen.core.layout import clean, grid_layout, noisy, prefix
 
     model, x, paradigm = generator(), tokens(), BlockDiffusion(size)
     row = paradigm.corrupt(x, model, draws(4))

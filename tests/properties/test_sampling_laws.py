@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmgen.errors import UserError
-from mmgen.layout import grid_layout, prefix
+from mmgen.core.errors import UserError
+from mmgen.core.layout import grid_layout, prefix
 from mmgen.paradigms import (
     Autoregressive,
     BlockDiffusion,
@@ -18,7 +18,7 @@ from mmgen.paradigms import (
     Request,
     SampleOptions,
 )
-from mmgen.paradigms.steps import StepParadigm
+from mmgen.paradigms.autoregressive.steps import StepParadigm
 from tests.worlds import GRID, PARADIGMS, draws, generator, ragged, spec_for, tokens_for
 
 OPTIONS = {

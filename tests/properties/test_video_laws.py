@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmgen.backbone import Cache
-from mmgen.errors import UserError
-from mmgen.generator import Generator
-from mmgen.layout import Layout, Role, noisy
-from mmgen.mask import Mask
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout, Role, noisy
+from mmgen.core.mask import Mask
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Cache
+from mmgen.model.generator import Generator
 from mmgen.paradigms import (
     DDPM,
     Autoregressive,
@@ -29,8 +30,7 @@ from mmgen.paradigms import (
     Request,
     SampleOptions,
 )
-from mmgen.paradigms.blocks import Blockwise
-from mmgen.tokens import Tokens, TokenSpec
+from mmgen.paradigms.blocks.blockwise import Blockwise
 from tests.worlds import draws, generator
 
 GRID = (4, 1, 2)  # what generators are trained on: 4 frames of 2 tokens

@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 import mmgen.data
-from mmgen.cli.main import main
+from mmgen.apps.cli.main import main
 from mmgen.data.build import build_source
-from mmgen.recipes import recipes_root
-from mmgen.store import Saved, load_generator, load_tokenizer
-from tests.lit.fits import fit
+from mmgen.store.recipes import recipes_root
+from mmgen.store.store import Saved, load_generator, load_tokenizer
+from tests.training.fits import fit
 
 ROOT = recipes_root()
 TOKENIZERS = sorted((ROOT / "tokenizers").glob("*/config.yaml"))

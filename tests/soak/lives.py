@@ -51,8 +51,8 @@ class Lives:
 
 def serve(log: str) -> None:
     """Answer requests until there are no more."""
-    import mmgen.cli.fit  # noqa: F401  # what takes long
-    from mmgen.cli.main import main
+    import mmgen.apps.cli.fit  # noqa: F401  # what takes long
+    from mmgen.apps.cli.main import main
 
     for line in sys.stdin:
         child = os.fork()

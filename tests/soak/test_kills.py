@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmgen.checkpoint_file import check_seal, find_checkpoint, one_before, read_checkpoint
-from tests.lit.fits import QUICK, fake
-from tests.lit.test_resume import VQ, same
+from mmgen.store.checkpoint_file import check_seal, find_checkpoint, one_before, read_checkpoint
 from tests.soak.lives import Lives
+from tests.training.fits import QUICK, fake
+from tests.training.test_resume import VQ, same
 
 KILLS = int(os.environ.get("MMGEN_KILLS", "2"))
 SEED = int(os.environ.get("MMGEN_SOAK_SEED", random.SystemRandom().randrange(10**6)))

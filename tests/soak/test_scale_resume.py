@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import mmgen
-from mmgen.checkpoint_file import read_checkpoint
-from tests.lit.fits import TOKENIZER, checkpoint, fake, fit
-from tests.lit.split_runs import DOUBLE, OPTIONS, SHARDED, assert_same, command, launch
-from tests.lit.splits import Killed, dying
+from mmgen.store.checkpoint_file import read_checkpoint
+from tests.training.fits import TOKENIZER, checkpoint, fake, fit
+from tests.training.split_runs import DOUBLE, OPTIONS, SHARDED, assert_same, command, launch
+from tests.training.splits import Killed, dying
 
 pytestmark = pytest.mark.skipif("MMGEN_KILLS" not in os.environ, reason="takes minutes: make soak runs it")
 
@@ -76,7 +76,7 @@ def test_one_task_of_slurm(alone: Path, data: list[str], tmp_path: Path) -> None
     recipe = ["--config=configs/trainer/slurm.yaml", "--trainer.num_nodes=1", "--trainer.devices=1"]
     words = command(tmp_path / "run", *data, *recipe, *DOUBLE)
     done = subprocess.run(
-        [sys.executable, "-c", "from mmgen.cli.main import entry; entry()", *words],
+        [sys.executable, "-c", "from mmgen.apps.cli.main import entry; entry()", *words],
         env=environment,
         cwd=root,
         timeout=600,

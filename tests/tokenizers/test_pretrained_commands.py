@@ -8,14 +8,14 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from mmgen.cli.main import main
+from mmgen.apps.cli.main import main
+from mmgen.core.errors import UserError
 from mmgen.data.sources import CachedTokensSource, DigitsSource
-from mmgen.errors import UserError
-from mmgen.store import load_generator, load_tokenizer, save_export, weights_hash
-from mmgen.tokenizers.pretrained import WEIGHTS
-from tests.lit.fits import fake, fit
+from mmgen.modalities.image.tokenizers.pretrained import WEIGHTS
+from mmgen.store.store import load_generator, load_tokenizer, save_export, weights_hash
+from tests.modalities.image.tokenizers.test_pretrained import change, folder, images
 from tests.tiny_runs import generator_run, tokenizer_run
-from tests.tokenizers.test_pretrained import change, folder, images
+from tests.training.fits import fake, fit
 
 
 def test_a_folder_of_diffusers_is_a_tokenizer_and_becomes_an_export(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_digits_become_its_codes_and_a_generator_trains_on_them(tmp_path: Path) 
 
 
 def test_images_are_reconstructed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from mmgen.imaging import save_png, to_uint8
+    from mmgen.media.images import save_png, to_uint8
 
     save_png(to_uint8(images(1)[0]), tmp_path / "x.png")
     source, out = str(folder(tmp_path / "vae")), tmp_path / "out"

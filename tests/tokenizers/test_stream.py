@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mmgen.errors import UserError
-from mmgen.layout import Layout
-from mmgen.quantizers import BSQ, Gaussian
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout
+from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.tokenizers import Reconstruction, TokenizerStream, VideoTokenizer, ViTTokenizer
+from mmgen.tokenizers.quantizers import BSQ, Gaussian
 from mmgen.tokenizers.vit import ViTStream
-from mmgen.tokens import Tokens, TokenSpec
 from tests.tokenizers.test_vit import small, uniform
 
 CHUNKS = st.lists(st.integers(1, 7), min_size=1, max_size=6)

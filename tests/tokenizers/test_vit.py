@@ -8,12 +8,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-import mmgen.backbone.attention
-from mmgen.backbone import Transformer
-from mmgen.errors import UserError
-from mmgen.quantizers import BSQ, VQ, Gaussian, Quantizer, ResidualVQ
+import mmgen.model.backbone.attention
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
 from mmgen.tokenizers import ViTTokenizer
-from mmgen.tokens import Tokens, TokenSpec
+from mmgen.tokenizers.quantizers import BSQ, VQ, Gaussian, Quantizer, ResidualVQ
 
 QUANTIZERS = pytest.mark.parametrize(
     "make",
@@ -191,7 +191,7 @@ def test_a_window_of_all_frames_is_no_window() -> None:
 
 
 def test_an_image_needs_no_mask_and_a_clip_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    masks, attention = [], mmgen.backbone.attention.F.scaled_dot_product_attention
+    masks, attention = [], mmgen.model.backbone.attention.F.scaled_dot_product_attention
 
     def spy(*args: Tensor, attn_mask: Tensor | None, is_causal: bool, **options: Any) -> Tensor:
         masks.append(attn_mask)
@@ -199,7 +199,7 @@ def test_an_image_needs_no_mask_and_a_clip_does(monkeypatch: pytest.MonkeyPatch)
         return attention(*args, attn_mask=attn_mask, is_causal=is_causal, **options)
 
     image, clip = small(), small(frames=3)
-    monkeypatch.setattr(mmgen.backbone.attention.F, "scaled_dot_product_attention", spy)
+    monkeypatch.setattr(mmgen.model.backbone.attention.F, "scaled_dot_product_attention", spy)
     image(samples(1, image))
     assert masks == [None] * 3  # two blocks of the encoder, one of the decoder
     masks.clear()

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmgen.errors import UserError
-from mmgen.text import Text
-from mmgen.tokens import TokenSpec
+from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
 
 if TYPE_CHECKING:
-    from mmgen.motion.skeleton import Skeleton
+    from mmgen.modalities.motion.skeleton import Skeleton
 
 Batch = dict[str, Any]
 """Names to tensors whose first axis is the batch."""
@@ -29,7 +29,7 @@ class Samples(Dataset[Batch], ABC):
     A batch holds `x` (b, *sample_shape) float32 in [-1, 1] (or `values`, tokens as stored, where a source is of
     tokens), `label` (b,) int64, and `sample` (b,) int64: the sample's number in the whole data set, which no other
     sample of either split has. Sounds are (1, T) with silence at the end, and have a `length` (b,) int64, the samples
-    before that. Motions are (D, T), features of any range (`mmgen.motion.features`) with a still pose at the end, and
+    before that. Motions are (D, T), features of any range (`motion.features`) with a still pose at the end, and
     have a `length`, the frames before that. Those with a transcript or a caption have a `text` (b, L) int64 too, as
     `Source.text` encodes it.
     """
@@ -48,7 +48,7 @@ class Samples(Dataset[Batch], ABC):
             index: (b,) int64.
             epoch: (b,) int64, the pass over the data in which each is seen.
             seed: of the run. With a sample's number and its epoch it is the key of all that is random
-                (`mmgen.draws`), so that neither batches nor workers nor processes change an image.
+                (`mmgen.core.draws`), so that neither batches nor workers nor processes change an image.
         """
         return self.take(index)
 
@@ -116,7 +116,7 @@ class Source(ABC):
 
     def statistics(self) -> tuple[Tensor, Tensor] | None:
         """Mean and standard deviation (D,) float32 of a motion's features over the training split, the latter averaged
-        over each group of them (`mmgen.motion.features.feature_slices`); None where samples are no motions.
+        over each group of them (`mmgen.modalities.motion.features.feature_slices`); None where samples are no motions.
 
         Raises:
             UserError: as `samples`.

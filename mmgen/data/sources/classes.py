@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmgen.conditioning import NO_CLASS
+from mmgen.core.errors import UserError
 from mmgen.data.sources.scan import Kind, files, folders, notice
-from mmgen.errors import UserError
+from mmgen.model.conditioning import NO_CLASS
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
 from mmgen.data.sources.images import ImageSamples
-from mmgen.draws import Draws
-from mmgen.errors import UserError
 
 _FILE = "digits.npz"
 _SIDE = 28
@@ -43,7 +43,7 @@ class DigitsSource(Source):
 
     def describe(self) -> dict[str, Any]:
         folder = None if self.folder is None else str(self.folder)
-        return {"class_path": "mmgen.data.digits.Digits", "init_args": {"folder": folder}}
+        return {"class_path": "mmgen.modalities.image.data.digits.Digits", "init_args": {"folder": folder}}
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:

@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Batch, Samples
 from mmgen.data.sources.listing import Listing
 from mmgen.data.sources.scan import IMAGES, notice
-from mmgen.draws import Draws
-from mmgen.errors import UserError
-from mmgen.imaging import crop, open_image
+from mmgen.media.images import crop, open_image
 
 T = TypeVar("T")
 Augment = Literal["crop", "flip", "none"]

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgen.conditioning import NO_CLASS
+from mmgen.core.errors import UserError
 from mmgen.data.sources.classes import Classes
 from mmgen.data.sources.scan import files, notice
-from mmgen.errors import UserError
+from mmgen.model.conditioning import NO_CLASS
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgen.core.errors import UserError
 from mmgen.data.sources.scan import notice
-from mmgen.errors import UserError
 
 _SOUND, _INDEX = "sound.pcm", "index.json"
 

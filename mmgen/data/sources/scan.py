@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
-from mmgen.errors import UserError
-from mmgen.imaging import open_image
+from mmgen.core.errors import UserError
+from mmgen.media.images import open_image
 
 T = TypeVar("T")
 
@@ -140,7 +140,7 @@ def scan(root: Path, names: Sequence[str], channels: int) -> list[Header | None]
     Args:
         root: the folder.
         names: paths relative to it.
-        channels: 1 or 3, as `mmgen.imaging.open_image` is asked for.
+        channels: 1 or 3, as `mmgen.media.images.open_image` is asked for.
     """
     headers = skim(root, names, partial(_header, channels=channels))
     conversions = (change for header in headers if header is not None for change in header.conversions)

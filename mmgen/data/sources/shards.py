@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
 from mmgen.data.sources.base import SplitName
-from mmgen.errors import UserError
-from mmgen.folders import new_folder
-from mmgen.text import Text
-from mmgen.tokens import TokenSpec
+from mmgen.media.folders import new_folder
 
 META = "meta.json"
 _FORMAT = 1
@@ -67,7 +67,7 @@ class Meta:
         text: of the raw samples; None where they have none, and then shards hold none.
         data: the `data` section of a config that leads to the raw samples; None where there are none.
         tokenizer: path of the run or export that encoded them, relative to the folder; None where there is none.
-        tokenizer_hash: `mmgen.store.weights_hash` of its weights.
+        tokenizer_hash: `mmgen.store.store.weights_hash` of its weights.
         shards: the files, in order.
     """
 

@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mmgen.conditioning import NO_CLASS
+from mmgen.core.errors import UserError
 from mmgen.data.sources.scan import IMAGES, notice
-from mmgen.errors import UserError
+from mmgen.model.conditioning import NO_CLASS
 
 INDEX = ".mmgen-index.safetensors"
 _BLOCK = 512  # bytes of a tar's block; two of zeros end it

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 from torch import Tensor
 
+from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Samples, Source, SplitName
-from mmgen.data.sources.web_dataset import NAMES
-from mmgen.errors import UserError
-from mmgen.folders import new_folder
-from mmgen.imaging import png_bytes
+from mmgen.media.folders import new_folder
+from mmgen.media.images import png_bytes
+from mmgen.modalities.image.sources.web_dataset import NAMES
 
 Counts = dict[str, tuple[int, int]]
 """Split -> samples and shards."""

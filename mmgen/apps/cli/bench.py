@@ -1,0 +1,54 @@
+"""`mmgen bench`: our speed and memory beside those of other packages, and beside what the machine could do."""
+
+import json
+import sys
+
+
+def run(
+    name: str | None = None,
+    list_: bool = False,
+    json_: bool = False,
+    runs: int = 7,
+    device: str = "cpu",
+    threads: int | None = None,
+    tiny: bool = False,
+) -> None:
+    """Run one benchmark, or all of them.
+
+    Args:
+        name: of the benchmark; all of them by default.
+        list_: name the benchmarks and run none.
+        json_: one JSON object a line, as in `mmgen.tools.bench.Result`, instead of a table.
+        runs: rounds that count; a figure is a median over them, so that fewer than 7 say little.
+        device: cpu, cuda or auto.
+        threads: of a CPU; as many as torch takes by default.
+        tiny: the smallest sizes, to see that all runs; such figures say nothing.
+    """
+    import torch
+
+    from mmgen.core.errors import UserError
+    from mmgen.sampling.samples import pick_device
+    from mmgen.tools.bench.benchmark import Conditions, catalogue, find
+    from mmgen.tools.bench.report import heading, lines
+
+    chosen = catalogue() if name is None else {name: find(name)}
+    if list_:
+        width = max(map(len, chosen))
+        for each in chosen.values():
+            needs = "".join(f" (needs {package})" for package in each.missing())
+            print(f"{each.name:<{width}}  {each.sentence}{needs}")
+        return
+    if runs < 1 or (threads is not None and threads < 1):
+        raise UserError(f"--runs {runs} and --threads {threads} must be at least 1")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    conditions = Conditions(pick_device(device), 1 if tiny else runs, tiny)
+    for each in chosen.values():
+        if missing := each.missing():
+            note = f"{each.name}: skipped, it needs {', '.join(missing)}: pip install 'mmgen[bench]'"
+            print(note, file=sys.stderr if json_ else sys.stdout, flush=True)
+            continue
+        if not json_:
+            print(heading(each, conditions), flush=True)
+        for result in each.run(conditions):
+            print(json.dumps(result.to_dict()) if json_ else lines(result), flush=True)

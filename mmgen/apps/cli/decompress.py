@@ -1,0 +1,50 @@
+"""`mmgen decompress`: what `mmgen compress` wrote, as images again."""
+
+from pathlib import Path
+
+
+def run(path: str, file: str, *, out: str, tokens: str | None = None, device: str = "auto") -> None:
+    """Write the images of a compressed file as PNG, numbered in the order in which they were compressed.
+
+    Args:
+        path: run folder or export of the generator that compressed them.
+        file: what `mmgen compress` wrote.
+        out: folder for the images, made and never written over.
+        tokens: safetensors file for the tokens, bit for bit those that were compressed, and the classes; made and never
+            written over.
+        device: cpu, cuda, or auto.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    from mmgen.core.errors import UserError
+    from mmgen.core.progress import progress_bar
+    from mmgen.core.tokens import Tokens
+    from mmgen.media.folders import new_folder
+    from mmgen.media.images import save_png
+    from mmgen.sampling.samples import pick_device, require_tokenizer
+    from mmgen.store.store import load_generator
+    from mmgen.tools.compression import decompress, read_container
+
+    if tokens is not None and Path(tokens).exists():
+        raise UserError(f"--tokens {tokens} exists, and nothing is overwritten; choose another")
+    if tokens is not None and not Path(tokens).absolute().parent.is_dir():
+        raise UserError(f"the folder of --tokens {tokens} does not exist; make it, or choose another")
+    container = read_container(file)
+    loaded = load_generator(path).to(pick_device(device))
+    tokenizer = require_tokenizer(loaded)
+    folder = new_folder(out)
+    try:
+        with progress_bar("decompressing", container.images) as progress:
+            values, labels = decompress(loaded, container, file, progress)
+    except BaseException:  # refused, or interrupted: leave nothing behind
+        folder.rmdir()
+        raise
+    for number, row in enumerate(values):
+        with torch.no_grad():
+            image = tokenizer.decode(Tokens(row[None].to(loaded.generator.device), loaded.spec.grid))[0]
+        save_png(image.float().cpu(), folder / f"{number:0{len(str(len(values) - 1))}d}.png")
+    if tokens is not None:
+        save_file({"tokens": values, "labels": labels}, tokens)
+        print(f"{len(values)} images of {values.shape[1]} tokens -> {tokens}")
+    print(f"{len(values)} images -> {folder}")

@@ -1,0 +1,32 @@
+"""`mmgen export`: a run as a folder to share."""
+
+
+def run(
+    path: str, out: str | None = None, image_size: int | None = None, patch: int = 1, levels: int | None = None
+) -> None:
+    """Write config.yaml, model.safetensors and a generator's tokenizer/ into a new folder that needs nothing else.
+
+    Every command that takes a run takes the export too, and `mmgen fit --config OUT/config.yaml` trains the same recipe
+    again. The weights are those that sampling uses: the average over training (EMA) where the run kept one.
+
+    The folder of an autoencoder that diffusers' save_pretrained wrote, or of a codec of sound that transformers' did,
+    becomes an export of a tokenizer. Commands take such a folder as it is, too, where the size of its images and one
+    token a latent are right, or all levels of its codes.
+
+    Args:
+        path: run folder of a tokenizer or a generator, or a folder of diffusers or transformers.
+        out: folder for the export, made and never written over; exports/ and the name of the run by default.
+        image_size: height and width that the autoencoder of diffusers shall take; by default what its config says.
+        patch: its latents a token in each direction.
+        levels: how many levels of codes to take of the codec of transformers, the coarsest first; by default all.
+    """
+    from pathlib import Path
+
+    from mmgen.store.store import save_export
+
+    exported = save_export(path, out or Path("exports") / Path(path).resolve().name, image_size, patch, levels)
+    numbers = sum(value.numel() for value in exported.state.values())
+    which = "the average over training (EMA)" if exported.averaged else "as trained (the run kept no average)"
+    print(f"{exported.kind} of {path} after {exported.step} steps: {numbers:,} numbers, {which}")
+    again = f"; trains again with: mmgen fit --config {exported.path / 'config.yaml'}" if exported.step else ""
+    print(f"written to {exported.path}{again}")

@@ -1,0 +1,289 @@
+"""`mmgen fit`, `validate` and `test`: Lightning's CLI over recipes.
+
+Every argument of every part can be set in a recipe or on the command line, and is described by its own docstring:
+`mmgen fit --model.help GeneratorModule`. The parser knows no subcommand, so that a key is the same in a recipe, on the
+command line and in a reference (`${data.init_args.global_batch_size}`), which is resolved over all files and options.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+import yaml
+from jsonargparse import ArgumentError
+from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf.errors import OmegaConfBaseException
+
+from mmgen.apps.cli.only_member import HELP, only, require_on_command_line
+from mmgen.apps.cli.run_folder import RunFolder
+from mmgen.core.errors import UserError, nearest
+from mmgen.core.modality import import_all, import_parts
+from mmgen.data.joint import FACTS, JointData
+from mmgen.store.allowed_imports import restrict_imports
+from mmgen.store.config_errors import explain
+from mmgen.store.recipes import recipes_root
+from mmgen.store.store import CHECKPOINT
+from mmgen.training.averaging import EMA
+from mmgen.training.checkpoints import Checkpoints, RandomState, SealedFiles
+from mmgen.training.disk_space import Room
+from mmgen.training.previews import SampleGrids
+from mmgen.training.progress import Throughput, progress
+from mmgen.training.sharded_averaging import average_for
+from mmgen.training.skipping import SkipBadSteps
+from mmgen.training.startup import StartUp
+
+# Packages whose classes a recipe may name.
+PARTS = ("data", "model", "paradigms", "tokenizers", "training")
+
+TRAINER = {
+    "max_epochs": -1,  # trainer.max_steps ends a run
+    "use_distributed_sampler": False,  # the data module divides the stream itself
+    "check_val_every_n_epoch": None,  # the stream is one endless epoch: validation goes by steps
+    "val_check_interval": 500,
+    "num_sanity_val_steps": 0,  # an untrained VQ has no codebook to validate with
+    "inference_mode": False,  # tensors that are cached while validating are used in training too
+    "enable_model_summary": False,  # StartUp says more
+    "log_every_n_steps": 10,
+}
+
+NOISE = (  # warnings of Lightning's about what is meant to be so
+    ".*does not have many workers.*",
+    ".*exists and is not empty.*",
+    ".*callbacks used to create the checkpoint.*",
+    ".*LeafSpec.*",
+    ".*overrides the configure_model.*",  # to shard it, which then has an average of its own
+)
+
+
+class RecipeCLI(LightningCLI):
+    """Builds model, data and trainer from a recipe.
+
+    Args:
+        command: fit, validate or test.
+        args: the command line after it.
+    """
+
+    def __init__(self, command: Literal["fit", "validate", "test"], args: list[str]) -> None:
+        self.command, self.recipes = command, _recipes(args)
+        self.args = args = only(command, args, self.recipes)
+        super().__init__(
+            L.LightningModule,
+            L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            args=args,
+            trainer_defaults=TRAINER,
+            seed_everything_default=0,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={
+                "prog": f"mmgen {command}",
+                "parser_mode": "omegaconf+",
+                "exit_on_error": False,
+                "description": __doc__,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds what is mmgen's own, and the facts that the data module tells the model."""
+        parser.add_argument(
+            "--run", type=str | None, default=None, help="run folder; runs/ and the name of the recipe by default"
+        )
+        if self.command == "fit":
+            parser.add_argument("--alone", type=str | None, default=None, metavar="MEMBER", help=HELP)
+        checkpoint = (
+            "`last` to go on with the run, or a file" if self.command == "fit" else "`last`, of the run, or a file"
+        )
+        default = None if self.command == "fit" else "last"
+        parser.add_argument("--ckpt_path", type=str | None, default=default, help=f"checkpoint: {checkpoint}")
+        precision = Literal["highest", "high", "medium"]
+        parser.add_argument(
+            "--matmul_precision", type=precision, default="highest", help="of float32 products on GPUs: high is TF32"
+        )
+        for kind, key in (
+            (EMA, "ema"),
+            (Checkpoints, "checkpoint"),
+            (SampleGrids, "samples"),
+            (SkipBadSteps, "skip"),
+        ):
+            parser.add_lightning_class_args(kind, key)
+        for fact in (*FACTS, "facts"):
+            parser.link_arguments("data", f"model.init_args.{fact}", _teller(fact), apply_on="instantiate")
+        for module in ("model", "data"):
+            parser.link_arguments("seed_everything", f"{module}.init_args.seed", compute_fn=_number)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Reads the command line; what is wrong with it becomes one line."""
+        try:
+            self.config = parser.parse_args(self.args)
+        except ArgumentError as error:
+            raise UserError(explain(str(error), parser)) from None
+        except OmegaConfBaseException as error:
+            raise UserError(f"{', '.join(map(str, self.recipes))}: {str(error).splitlines()[0]}") from None
+
+    def before_instantiate_classes(self) -> None:
+        """Checks the run folder before anything costly is built."""
+        require_on_command_line(self.config)
+        self.folder = RunFolder.of(self.config.run, self.recipes)
+        self.ckpt_path = self.folder.checkpoint(self.config.ckpt_path)
+        if self.command == "fit" and self.config.ckpt_path != "last" and rank_zero_only.rank == 0:
+            self.folder.require_free()
+        torch.set_float32_matmul_precision(self.config.matmul_precision)
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """A trainer with the command's callbacks; its loggers write to the run folder unless the recipe names some."""
+        options = dict(self._get(self.config_init, "trainer"), default_root_dir=str(self.folder.path))
+        callbacks = options["callbacks"] or []
+        callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
+        callbacks += [] if options["enable_progress_bar"] is False else [progress()]
+        logger: Any = False
+        if self.command == "fit":
+            own = ("ema", "checkpoint", "samples", "skip")
+            ema, checkpoints, samples, skip = (self._get(self.config_init, key) for key in own)
+            for each in (checkpoints, samples, skip):
+                each.put_into(self.folder.path)
+            average = [average_for(options["strategy"], ema)] if ema.decay else []
+            # Samples stand before the average, which puts the training weights back at the end of a validation.
+            callbacks += [StartUp(), Throughput(), RandomState(), skip, samples, *average]
+            if options["enable_checkpointing"] is not False:
+                callbacks += [Room(self.folder.path), checkpoints]
+                options["plugins"] = _with_sealed_files(options["plugins"])
+            logger = options["logger"]
+            if logger is None or logger is True:
+                logs = self.folder.path / "logs"
+                logger = [CSVLogger(logs, name="csv"), TensorBoardLogger(logs, name="", version="tensorboard")]
+        try:
+            return self.trainer_class(**(options | {"callbacks": callbacks, "logger": logger}))
+        except (MisconfigurationException, ModuleNotFoundError, ValueError, TypeError) as error:
+            raise UserError(f"the trainer does not take these settings: {error}") from None
+
+    def instantiate_classes(self) -> None:
+        """Builds everything. A mistake that a part found in its arguments comes out of the parser's wrapping; so does
+        what a part could not do with them, as a recipe is data that somebody wrote.
+        """
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, UserError):
+                cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                place = ", ".join(map(str, self.recipes)) or "the command line"
+                cause = UserError(f"{place}: what it asks for cannot be built ({type(error).__name__}: {error})")
+            raise cause from error
+
+    def start(self) -> None:
+        """Run the command. A training that ends before its first step leaves no run folder; it can be started again."""
+        writes = self.command == "fit" and not self.trainer.fast_dev_run and rank_zero_only.rank == 0
+        if writes:
+            config = self.config.clone()
+            for key in ("run", "ckpt_path", "alone"):  # a run folder may be moved, and is resumed only when asked for
+                del config[key]
+            self.folder.open(self.parser.dump(config, skip_unset=False))
+        try:
+            call = getattr(self.trainer, self.command)
+            call(self.model, datamodule=self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
+        except SystemExit as stop:  # Lightning's end after an interruption
+            if not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            resumable = writes and (self.folder.path / CHECKPOINT).exists()
+            raise KeyboardInterrupt(*["the same command with --ckpt_path last goes on"] * resumable) from None
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            detail = str(error).strip().splitlines()[1].strip().partition(",")[0]
+            raise UserError(f"checkpoint {self.ckpt_path} does not fit the config: {detail}") from None
+        finally:
+            if writes and not self.trainer.global_step:
+                self.folder.abandon()
+        if writes:
+            print(f"run folder: {self.folder.path}")
+
+
+def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
+    """Train, or measure, as a recipe says.
+
+    Args:
+        command: fit, validate or test.
+        args: what follows it on the command line.
+
+    Raises:
+        UserError: a mistake in the recipe, the command line or the run folder.
+    """
+    if not args:
+        raise UserError(f"give a recipe: mmgen {command} --config RECIPE (mmgen list names them)")
+    for option in (arg.partition("=")[0] for arg in args):
+        if option.startswith(("--model.", "--data.")) and option.endswith(".seed"):
+            raise UserError(f"{option} follows --seed_everything: set that")
+    restrict_imports()
+    for package in PARTS:  # a short class name is found among the classes that were imported
+        import_all(f"mmgen.{package}")
+    import_parts()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for text in NOISE:
+            warnings.filterwarnings("ignore", text)
+        try:
+            RecipeCLI(command, [_found(arg, before) for before, arg in zip(["", *args], args)]).start()
+        except MisconfigurationException as error:
+            raise UserError(str(error)) from None
+
+
+def _teller(fact: str) -> Callable[[Any], Any]:
+    """What asks the data for a fact; None for one that it does not have: joint data have `facts` alone, other data all
+    else.
+    """
+
+    def tell(data: Any) -> Any:
+        return getattr(data, fact) if isinstance(data, JointData) is (fact == "facts") else None
+
+    return tell
+
+
+def _with_sealed_files(plugins: Any) -> list[Any]:
+    """The plugins that a recipe names, and ours for files, unless one of them is for files."""
+    named = [] if plugins is None else list(plugins) if isinstance(plugins, list | tuple) else [plugins]
+    return named if any(isinstance(each, CheckpointIO) for each in named) else [*named, SealedFiles()]
+
+
+def _number(seed: bool | int) -> int:
+    if isinstance(seed, bool):
+        raise UserError("seed_everything must be a number, so that the run can be repeated")
+    return seed
+
+
+def _found(arg: str, before: str) -> str:
+    """The path of a recipe, where this argument names one: as given, in a folder given, or among mmgen's own."""
+    option, equals, text = arg.partition("=") if arg.startswith(("--config=", "-c=")) else ("", "", arg)
+    if not equals and before not in ("--config", "-c"):
+        return arg
+    places = [base / text / name for base in (Path(), recipes_root()) for name in ("", "config.yaml")]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        known = [str(each.relative_to(recipes_root())) for each in recipes_root().glob("*/*/config.yaml")]
+        raise UserError(f"recipe {text} does not exist{nearest(text, known)}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no keys: a recipe has model, data and trainer")
+    return f"{option}{equals}{path}"
+
+
+def _recipes(args: list[str]) -> list[Path]:
+    named = [word for option, word in zip(args, args[1:]) if option in ("--config", "-c")]
+    return [
+        Path(word) for word in named + [arg.partition("=")[2] for arg in args if arg.startswith(("--config=", "-c="))]
+    ]

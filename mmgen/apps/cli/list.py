@@ -1,0 +1,72 @@
+"""`mmgen list`: the recipes, and the parts that a recipe may name."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from mmgen.store.recipes import recipes_root
+
+PARTS = ("masks", "paradigms", "backbones")
+
+
+def run(what: Literal["recipes", "tokenizers", "experiments", "masks", "paradigms", "backbones"] = "recipes") -> None:
+    """Print names with a line on each.
+
+    Args:
+        what: recipes (tokenizers and experiments), or one kind of them, or of the parts that a recipe may name.
+    """
+    kinds = ("tokenizers", "experiments") if what == "recipes" else (what,)
+    for kind in kinds:
+        lines = list(PRINTERS[kind](kind))
+        width = max((len(name) for name, _ in lines), default=0)
+        print(f"{kind}:" if lines else f"{kind}: none in {recipes_root()}")
+        for name, text in lines:
+            print(f"  {name:<{width}}  {text}")
+    if what == "recipes":
+        print(f"More: mmgen list {' | '.join(PARTS)}. The recipes lie in {recipes_root()}")
+
+
+def _recipes(kind: str) -> Iterator[tuple[str, str]]:
+    for config in sorted((recipes_root() / kind).glob("*/config.yaml")):
+        first = config.read_text().partition("\n")[0]
+        comment = (
+            first.lstrip("# ").removeprefix(f"{kind}/{config.parent.name}/config.yaml:")
+            if first.startswith("#")
+            else ""
+        )
+        yield f"{kind}/{config.parent.name}", comment.strip()
+
+
+def _masks(_: str) -> Iterator[tuple[str, str]]:
+    from mmgen.core.masks import CATALOGUE
+
+    for name, mask in CATALOGUE.items():
+        yield name, f"{mask.sentence} ({mask.source})"
+
+
+def _paradigms(_: str) -> Iterator[tuple[str, str]]:
+    import inspect
+
+    import mmgen.paradigms as paradigms
+
+    for name in paradigms.__all__:
+        found = getattr(paradigms, name)
+        if issubclass(found, paradigms.Paradigm) and not inspect.isabstract(found):
+            text = (found.__doc__ or "").strip().splitlines()[0]
+            own_mode = found.modes is paradigms.Paradigm.modes  # a mixture has its members' modes
+            yield name, f"{text} (--mode {found.mode})" if own_mode else text
+
+
+def _backbones(_: str) -> Iterator[tuple[str, str]]:
+    from mmgen.model.backbone.presets import PRESETS
+
+    for name, size in PRESETS.items():
+        yield name, f"Transformer with size: {name} has {size.depth} blocks of width {size.dim} and {size.heads} heads"
+
+
+PRINTERS = {
+    "tokenizers": _recipes,
+    "experiments": _recipes,
+    "masks": _masks,
+    "paradigms": _paradigms,
+    "backbones": _backbones,
+}

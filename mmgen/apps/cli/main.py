@@ -1,0 +1,158 @@
+"""The `mmgen` command: finds the command asked for, reads its arguments by its types, turns a mistake into one line.
+
+Only the chosen command's module is imported, so that help and the light commands answer at once.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any, get_args, get_origin, get_type_hints
+
+import docstring_parser
+from jsonargparse import ArgumentError, ArgumentParser
+
+from mmgen import __version__
+from mmgen.core.errors import UserError, nearest
+from mmgen.store.config_errors import explain
+
+TRAINING = ("fit", "validate", "test")  # these read a whole recipe: mmgen/apps/cli/fit.py
+
+COMMANDS = {
+    "fit": "train a tokenizer or a generator from a recipe",
+    "validate": "measure a run's losses on the validation set",
+    "test": "measure a run's losses on the test set",
+    "sample": "draw samples from a trained generator",
+    "edit": "say other words in a recording, and leave the rest as it is",
+    "play": "steer a clip while it is made, an action a frame",
+    "reconstruct": "encode files with a tokenizer and decode them again",
+    "compress": "write images as one small file, under an autoregressive generator",
+    "decompress": "turn such a file back into images",
+    "tokenize": "write a data set as tokens, once, for quicker training",
+    "shards": "write images as .tar shards, for training that streams them",
+    "evaluate": "measure a tokenizer or a generator and record the figures",
+    "export": "write a run as safetensors + config, to share or to deploy",
+    "plan": "say what a training run will take: parameters, arithmetic, memory, days",
+    "card": "render the tables of figures in the recipes' README files",
+    "masks": "draw the attention masks",
+    "list": "list recipes, masks and the parts a recipe may name",
+    "bench": "measure speed and memory beside those of other packages",
+    "demo": "train on digits, written, moving or spoken, sample, make a page of it",
+    "gallery": "one page that leads to those of several demos",
+    "serve": "a local page on which a person samples the trained runs",
+}
+
+HELP = """\
+mmgen: autoregressive, masked and diffusion generation over one backbone
+
+usage: mmgen COMMAND [OPTIONS]
+       mmgen COMMAND --help       what a command takes
+
+{commands}
+
+A first walk:
+  mmgen list                                                   what there is
+  mmgen fit --config tokenizers/digits_bsq/config.yaml         digits to tokens: runs/digits_bsq
+  mmgen fit --config experiments/digits_mixture/config.yaml    a generator of those tokens: runs/digits_mixture
+  mmgen sample runs/digits_mixture --mode masked --num 16      its samples
+Or all of it at once, with a page to look at: mmgen demo
+"""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: what stands after `mmgen` on the command line; that of this process by default.
+
+    Returns:
+        The exit code: 0, 2 after a mistake of the user (told in one line on stderr), 130 after an interruption.
+    """
+    try:
+        _dispatch(list(sys.argv[1:] if args is None else args))
+    except UserError as error:
+        if os.environ.get("MMGEN_TRACEBACK"):  # for whoever writes a part
+            traceback.print_exc()
+        return _fail(str(error))
+    except SystemExit as stop:  # --help and --print_config end this way
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt as stop:
+        print("; ".join(["mmgen: interrupted", *map(str, stop.args)]), file=sys.stderr)
+        return 130
+    return 0
+
+
+def entry() -> None:
+    """Entry point of the installed `mmgen` script."""
+    sys.exit(main())
+
+
+def _dispatch(args: list[str]) -> None:
+    name, *rest = args or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(HELP.format(commands="\n".join(f"  {command:<12} {text}" for command, text in COMMANDS.items())), end="")
+    elif name == "--version":
+        print(f"mmgen {__version__}")
+    elif name in TRAINING:
+        import_module("mmgen.apps.cli.fit").run(name, _underscored(rest))
+    elif name in COMMANDS:
+        _run_function(import_module(f"mmgen.apps.cli.{name}").run, name, _underscored(rest))
+    else:
+        raise UserError(f"there is no command {name!r}{nearest(name, COMMANDS)} (mmgen --help lists them)")
+
+
+def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> None:
+    """Call a command's function: arguments read by their types, described by its docstring, required ones by place."""
+    types = get_type_hints(function)
+    parameters = list(signature(function).parameters.values())
+    lists = {each.name: each.default for each in parameters if get_origin(types[each.name]) in (list, Sequence)}
+    repeated = [each.name for each in parameters if types[each.name] == list[str] | None]
+    optional = [each.name for each in parameters[:1] if each.default is not each.empty and each.name not in lists]
+    if optional and args and not args[0].startswith("-"):  # mmgen masks [NAME]
+        args = [f"--{optional[0]}={args[0]}", *args[1:]]
+    flags = [f"--{option.rstrip('_')}" for option, kind in types.items() if kind is bool]
+    parser = ArgumentParser(prog=f"mmgen {name}", description=COMMANDS[name], exit_on_error=False, allow_abbrev=False)
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip={*lists, *repeated})
+    for option, default in lists.items():  # FILE FILE ..., where the function takes a list
+        some: dict[str, Any] = {"nargs": "+"} if default is Parameter.empty else {"nargs": "*", "default": default}
+        parser.add_argument(option, type=get_args(types[option])[0], help=_described(function, option), **some)
+    for option in repeated:  # --text TEXT --text TEXT
+        parser.add_argument(f"--{option}", action="append", type=str, help=_described(function, option))
+    for action in parser._actions:  # `class_` in Python is `--class` here
+        for option in [option for option in action.option_strings if option.endswith("_")]:
+            parser._option_string_actions[option.rstrip("_")] = parser._option_string_actions.pop(option)
+        action.option_strings = [option.rstrip("_") for option in action.option_strings]
+    try:
+        parsed = parser.instantiate(parser.parse_args(_spelled_out(args, flags)))
+    except ArgumentError as error:
+        raise UserError(f"{explain(str(error), parser)} (mmgen {name} --help)") from None
+    function(**parsed.as_dict())
+
+
+def _described(function: Callable[..., Any], parameter: str) -> str | None:
+    described = docstring_parser.parse(function.__doc__ or "").params
+    return next((each.description for each in described if each.arg_name == parameter), None)
+
+
+def _spelled_out(args: list[str], flags: list[str]) -> list[str]:
+    """--flag is --flag=true."""
+    following = [*args[1:], ""]
+    return [
+        f"{arg}=true" if arg in flags and word not in ("true", "false") else arg for arg, word in zip(args, following)
+    ]
+
+
+def _underscored(args: list[str]) -> list[str]:
+    """--top-k is --top_k."""
+    parts = [arg.partition("=") for arg in args]
+    return [
+        (option.replace("-", "_").replace("__", "--", 1) if option.startswith("--") else option) + equals + value
+        for option, equals, value in parts
+    ]
+
+
+def _fail(message: str) -> int:
+    print("mmgen: error:", " ".join(message.split()), file=sys.stderr)
+    return 2

@@ -1,0 +1,97 @@
+"""`mmgen play`: steer a clip while it is made."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmgen.sampling.options import all_arguments, takes_sampling
+
+
+@takes_sampling
+def run(
+    path: str,
+    out: str = "played.mp4",
+    mode: str | None = None,
+    class_: str | None = None,
+    seed: int = 0,
+    frames: int = 100,
+    context: str | None = None,
+    context_frames: int | None = None,
+    fps: float | None = None,
+    device: str = "auto",
+    **sampling: Any,
+) -> None:
+    """Make one clip frame by frame, each after an action that is read from the keyboard (or standard input, one a
+    line): a name or a number; an empty line repeats the last one, q or the end of the input stops. A terminal shows the
+    frames, and the clip is written as MP4.
+
+    Args:
+        path: run folder or export of a generator that was trained with actions.
+        out: MP4 file, made and never written over.
+        mode: way of sampling, one that goes frame by frame; needed where the checkpoint has several.
+        class_: class name or number, or `none`.
+        seed: key of all that is random.
+        frames: at most so many.
+        context: what the clip begins with: a video file, an image, or `held_out`.
+        context_frames: how many frames of `context` are given; the fewest possible by default.
+        fps: frames a second of what is written; those of the data by default.
+        device: cpu, cuda, or auto.
+    """
+    arguments = all_arguments(dict(locals())) | {"num": 1, "batch": 1, "actions": None}
+
+    import torch
+    from torch import Tensor
+
+    from mmgen.apps.cli.terminal import terminal_picture
+    from mmgen.core.errors import UserError
+    from mmgen.media.video import write_mp4
+    from mmgen.modalities.video.actions import read_actions
+    from mmgen.modalities.video.sample_command import ClipSamples
+    from mmgen.modalities.video.sampling import stream_clips
+    from mmgen.model.conditioning import NO_ACTION
+    from mmgen.sampling.samples import pick_device
+    from mmgen.store.store import load_generator
+
+    loaded = load_generator(path).to(pick_device(device))
+    asked = ClipSamples(loaded, arguments)
+    if not loaded.generator.actions:
+        raise UserError(f"{path} was trained without actions, so nothing steers it: mmgen sample makes its clips")
+    if Path(out).exists():
+        raise UserError(f"{out} exists, and nothing is overwritten; choose another --out")
+    given = 0 if asked.context is None else asked.context.shape[2]
+    names, last = ", ".join(loaded.action_names), 0
+
+    def steer(frame: int) -> Tensor:
+        nonlocal last
+        if frame < max(given, 1):  # nothing that a person could decide
+            return torch.tensor([NO_ACTION]) if asked.recorded is None else asked.recorded[:, frame]
+        while True:
+            word = _word(f"frame {frame} ({names}; empty: {loaded.action_names[last]}; q ends): ")
+            try:
+                last = int(read_actions(word, loaded, 1)) if word else last
+                return torch.tensor([last])
+            except UserError as error:
+                print(error, file=sys.stderr)
+
+    shown: list[Tensor] = []
+    try:
+        for part in stream_clips(
+            loaded, mode, asked.labels, asked.options, seed, 0, 1, asked.frames, asked.context, steer
+        ):
+            shown.append(part.clip[0])
+            if sys.stdout.isatty():
+                print(terminal_picture(part.clip[0, :, -1]))
+    except (EOFError, KeyboardInterrupt):
+        print()
+    if shown:
+        clip = torch.cat(shown, dim=1)
+        write_mp4(clip, out, asked.fps)
+        print(f"{clip.shape[1]} frames: {out}")
+
+
+def _word(prompt: str) -> str:
+    """The next line; EOFError at the end of the input, or where a person ends."""
+    word = input(prompt if sys.stdin.isatty() else "").strip()
+    if word == "q":
+        raise EOFError
+    return word

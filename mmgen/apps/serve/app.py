@@ -1,0 +1,83 @@
+"""The server of the app: on this machine alone, without analytics, sharing, or anything fetched from elsewhere."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmgen.apps.serve.runs import LastLoaded, find_runs
+from mmgen.core.errors import UserError
+
+HOST = "127.0.0.1"
+_LARGEST_UPLOAD = "10mb"  # the page asks for no file, but the server would take one
+_QUIET = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_SHARE": "False",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+def launch(folder: str | Path, port: int, device: torch.device | str = "cpu", block: bool = True) -> Any:
+    """Serve the page on 127.0.0.1 until the process is interrupted.
+
+    Args:
+        folder: with the runs.
+        port: that nobody else listens on.
+        device: where generators run.
+        block: False returns once the server answers; it then runs in a thread, until `close()` of what is returned.
+
+    Returns:
+        The running app.
+
+    Raises:
+        UserError: gradio is not installed, the folder is none, or the port cannot be had.
+    """
+    count = len(find_runs(folder).paths)
+    require_free(port)
+    import_gradio()
+    from fastapi.middleware import Middleware
+    from fastapi.middleware.trustedhost import TrustedHostMiddleware
+
+    from mmgen.apps.serve.page import build, dress
+
+    blocks = build(Path(folder), LastLoaded(device))
+    # A page of another site that resolves its own name to this machine would name itself as the host.
+    only_here = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    blocks.launch(
+        server_name=HOST, server_port=port, share=False, inbrowser=False, quiet=True, show_error=False,
+        max_file_size=_LARGEST_UPLOAD, allowed_paths=[], ssr_mode=False, pwa=False, mcp_server=False, run_history=False,
+        enable_monitoring=False, footer_links=[], app_kwargs={"middleware": [only_here]}, prevent_thread_lock=True,
+        **dress(),
+    )  # fmt: skip
+    print(f"mmgen serve: http://{HOST}:{port} ({count} generators in {folder}; Ctrl-C ends)", flush=True)
+    if block:
+        blocks.block_thread()
+    return blocks
+
+
+def import_gradio() -> None:
+    """Import gradio, with all that it does beyond this machine switched off.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    os.environ.update(_QUIET)  # gradio reads them when it is imported
+    try:
+        import gradio  # noqa: F401
+    except ModuleNotFoundError:
+        raise UserError("the app needs the package gradio: pip install 'mmgen[serve]'") from None
+
+
+def require_free(port: int) -> None:
+    """Raises UserError unless the port can be had."""
+    if not 1 <= port <= 65535:
+        raise UserError(f"--port {port} must lie between 1 and 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(f"--port {port} cannot be had ({error.strerror}); choose another") from None

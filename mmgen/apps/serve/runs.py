@@ -1,0 +1,139 @@
+"""The generators that lie in a folder, and the one of them that was used last, kept in memory."""
+
+import threading
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from mmgen.core.errors import UserError, nearest
+from mmgen.store.members import members_of
+from mmgen.store.store import CHECKPOINT, CONFIG, WEIGHTS, Loaded, Saved, load_generator
+
+_DEPTH = 3  # folders below the one that is searched: runs/demo/masked is found, and so is runs/NAME/MEMBER
+
+
+@dataclass(frozen=True)
+class FoundRuns:
+    """What a folder holds.
+
+    Args:
+        paths: of each generator, by the name that the page shows; the one that was trained last comes first.
+        skipped: why each other run is none of them, by its name.
+    """
+
+    paths: dict[str, Path] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def path(self, name: str | None) -> Path:
+        """Of a generator. Raises UserError for a name that is not here, whatever lies on the disk under it."""
+        if not name:
+            raise UserError("choose a run first")
+        if name not in self.paths:
+            raise UserError(f"there is no generator {name!r} here{nearest(name, self.paths)}")
+        return self.paths[name]
+
+
+def find_runs(folder: str | Path) -> FoundRuns:
+    """The runs and exports of generators in a folder, in folders of it, or that it is itself.
+
+    A run is judged by its config and by whether its weights are there and whole; they are read only when it is chosen.
+
+    Args:
+        folder: such as runs/.
+
+    Raises:
+        UserError: it is no folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder; name one that holds runs, as `mmgen fit` writes them")
+    found, skipped = {}, {}
+    for run in _configured(folder):
+        name = run.name if run == folder else str(run.relative_to(folder))
+        config = _config(run)
+        for path in [run / member for member in members_of(config)] or [run]:
+            label = name if path == run else f"{name}/{path.name}"
+            reason = _why_not(path, run, config)
+            if reason is None:
+                found[label] = path
+            else:
+                skipped[label] = reason
+    latest = sorted(found, key=lambda name: (-_changed(found[name]), name))
+    return FoundRuns({name: found[name] for name in latest}, dict(sorted(skipped.items())))
+
+
+class LastLoaded:
+    """Loads generators, and keeps the last one until another is asked for or its weights have changed.
+
+    Args:
+        device: where it is to run.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device, self._lock = device, threading.Lock()
+        self._key: tuple[Path, float] | None = None
+        self._loaded: Loaded | None = None
+
+    def get(self, path: Path) -> Loaded:
+        """The generator of a run, ready to sample. Raises UserError as `mmgen.store.store.load_generator`."""
+        with self._lock:
+            key = path, _changed(path)
+            if self._loaded is None or self._key != key:
+                self._key = self._loaded = None  # the old one's memory is free before the new one needs its own
+                self._loaded = load_generator(path).to(self.device)
+                self._key = key
+            return self._loaded
+
+
+def _configured(folder: Path, depth: int = _DEPTH) -> list[Path]:
+    """Folders with a config, in order; none within another."""
+    if (folder / CONFIG).is_file():
+        return [folder]
+    if not depth:
+        return []
+    try:
+        below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:  # one that may not be read holds nothing for us
+        return []
+    return [run for path in below for run in _configured(path, depth - 1)]
+
+
+def _config(run: Path) -> Any:
+    try:
+        return yaml.safe_load((run / CONFIG).read_text())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return None
+
+
+def _why_not(path: Path, run: Path, config: Any) -> str | None:
+    """Why a run, or a member of it, cannot be sampled; None where nothing speaks against it."""
+    if path != run or _has_paradigm(config):
+        if (run / WEIGHTS).is_file():
+            return None
+        if (run / CHECKPOINT).is_file() and zipfile.is_zipfile(run / CHECKPOINT):  # looks for the directory at its end
+            return None
+    try:
+        Saved.read(path, "generator")  # which says what is wrong, or takes the checkpoint before a damaged one
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _has_paradigm(config: Any) -> bool:
+    try:
+        return "paradigm" in config["model"]["init_args"]
+    except (KeyError, TypeError):
+        return False
+
+
+def _changed(path: Path) -> float:
+    """When the weights were last written, in seconds; 0 where there are none."""
+    for run in (path, path.parent):  # the weights of RUN/MEMBER are the run's
+        for weights in (run / WEIGHTS, run / CHECKPOINT):
+            if weights.is_file():
+                return weights.stat().st_mtime
+    return 0.0

@@ -1,7 +1,0 @@
-"""Lossless compression of tokens under an autoregressive prior."""
-
-from mmgen.compression.codec import Compressed, compress, decompress
-from mmgen.compression.container import Container, parse, read_container
-from mmgen.compression.prior import autoregressive_mode
-
-__all__ = ["Compressed", "Container", "autoregressive_mode", "compress", "decompress", "parse", "read_container"]

@@ -1,0 +1,191 @@
+"""What a tokenizer yields (Tokens) and the static side of it (TokenSpec)."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mmgen.core.errors import UserError, nearest
+
+Kind = Literal["categorical", "bits", "residual", "continuous"]
+Grid = tuple[int, int, int]
+
+# What the time of a modality is counted in, where it has one.
+UNITS = {"video": "frames", "audio": "samples", "motion": "frames"}
+_FILLED = {"audio": "a sound", "motion": "a motion"}  # those whose last latent is filled up where it has a remainder
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """The shape and alphabet of the tokens of one modality.
+
+    Args:
+        kind: `categorical` (one codebook), `bits` (a binary code packed into one integer, most significant bit first),
+            `residual` (several codebooks a position) or `continuous` (a vector a position).
+        size: vocabulary size, number of bits, codebook size, or channels, by kind.
+        grid: (T, H, W); 1 where an axis is absent. Audio and motion are (T, 1, 1).
+        levels: codebooks a position; above 1 for `residual` only.
+        modality: name of the modality, for mixtures.
+        rate: tokens per second, None where time is no axis.
+        stride: frames of a video or a motion, or samples of a sound, that one latent stands for: n are ceil(n / stride)
+            latents. Where a video does not divide, the remainder comes first, so that a clip of one frame is coded as
+            an image; where a sound or a motion does not, it comes last and is filled up, with silence or by standing
+            still.
+        first: frames of the first latent, 1 to `stride`, in clips of this grid; each later latent has `stride`. Of a
+            sound or a motion always `stride`.
+
+    Raises:
+        UserError: an unknown kind, bits that do not fit, an empty grid, or groups of frames that cannot be.
+    """
+
+    kind: Kind
+    size: int
+    grid: Grid
+    levels: int = 1
+    modality: str = "image"
+    rate: float | None = None
+    stride: int = 1
+    first: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            hint = nearest(self.kind, get_args(Kind))
+            raise UserError(f"token kind {self.kind!r} is not one of {', '.join(get_args(Kind))}{hint}")
+        if self.kind == "bits" and not 1 <= self.size <= 62:
+            raise UserError(f"{self.size} bits do not fit an int64 token; choose 1 to 62")
+        if len(self.grid) != 3 or min(self.grid) < 1:
+            raise UserError(f"token grid {self.grid} must be (T, H, W) with every axis at least 1")
+        if not 1 <= self.first <= self.stride:
+            raise UserError(f"first latent of {self.first} frames: must lie between 1 and the stride of {self.stride}")
+        if self.fills_end and self.first != self.stride:
+            what = f"{_FILLED[self.modality]} has all {self.stride} {self.unit} of the stride"
+            raise UserError(f"first latent of {what}, not {self.first}")
+        object.__setattr__(self, "grid", tuple(int(n) for n in self.grid))
+
+    @property
+    def length(self) -> int:
+        """Number of positions, N = T * H * W."""
+        return math.prod(self.grid)
+
+    @property
+    def alphabet(self) -> int:
+        """How many values one token of one level can take. Continuous tokens have no alphabet."""
+        if self.kind == "continuous":
+            raise ValueError("continuous tokens have no alphabet")
+        return 2**self.size if self.kind == "bits" else self.size
+
+    @property
+    def bits_per_sample(self) -> float:
+        """Raw size of one sample's tokens in bits; infinite for continuous tokens."""
+        return math.inf if self.kind == "continuous" else self.length * self.levels * math.log2(self.alphabet)
+
+    @property
+    def amount(self) -> str:
+        """The raw size of one sample in words: `392 bits`, or `196 numbers` where tokens are continuous."""
+        if self.kind == "continuous":
+            return f"{self.length * self.size:,} numbers"
+        return f"{self.bits_per_sample:,g} bits"
+
+    @property
+    def kbps(self) -> float:
+        """Raw rate in 1000 bits a second: rate x levels x log2(alphabet); infinite for continuous tokens."""
+        if self.rate is None:
+            raise ValueError("tokens without a rate take no time")
+        return math.inf if self.kind == "continuous" else self.rate * self.levels * math.log2(self.alphabet) / 1000
+
+    @property
+    def unit(self) -> str | None:
+        """What a clip's length is counted in, `frames` or `samples`; None where time is no axis."""
+        return UNITS.get(self.modality)
+
+    @property
+    def fills_end(self) -> bool:
+        """Whether the remainder of what is no whole number of latents comes last, as in sounds and motions."""
+        return self.modality in _FILLED
+
+    def latents(self, frames: int) -> int:
+        """Latents along time of a clip of so many frames or samples, ceil(frames / stride). UserError for none."""
+        if frames < 1:
+            raise UserError(f"a clip has at least 1 {(self.unit or 'frames')[:-1]}, got {frames}")
+        return math.ceil(frames / self.stride)
+
+    def frames(self, latents: int) -> int:
+        """Frames or samples that so many latents along time stand for, first + stride (latents - 1). Raises UserError
+        for none.
+        """
+        if latents < 1:
+            raise UserError(f"a clip has at least 1 latent along time, got {latents}")
+        return self.first + self.stride * (latents - 1)
+
+    def with_frames(self, frames: int) -> "TokenSpec":
+        """The same spec for clips of so many frames or samples. Raises UserError for none, and for tokens of neither
+        video nor sound nor motion.
+        """
+        if self.unit is None:
+            raise UserError(
+                f"tokens of modality {self.modality!r} have no frames; only the length of video, sound and motion can"
+                " change"
+            )
+        first = self.stride if self.fills_end else (frames - 1) % self.stride + 1
+        return replace(self, grid=(self.latents(frames), *self.grid[1:]), first=first)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON and checkpoints."""
+        return asdict(self) | {"grid": list(self.grid)}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "TokenSpec":
+        """Inverse of `to_dict`; what an older dict does not say has its default."""
+        return cls(**(plain | {"grid": tuple(plain["grid"])}))
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A batch of token grids.
+
+    Args:
+        values: (B, N) int64 for one codebook or packed bits, (B, N, Q) int64 for residual codes, (B, N, C) float for
+            latents.
+        grid: (T, H, W) with N = T * H * W.
+        lengths: (B,) int64 number of real positions a row, the rest being padding; None when every row is full.
+    """
+
+    values: Tensor
+    grid: Grid
+    lengths: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.shape[1] != math.prod(self.grid):
+            raise UserError(f"{self.values.shape[1]} token positions do not fill the grid {self.grid}")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to(self, device: Any) -> "Tokens":
+        """The same tokens on another device."""
+        lengths = self.lengths if self.lengths is None else self.lengths.to(device)
+        return Tokens(self.values.to(device), self.grid, lengths)
+
+    def rows(self, index: Tensor) -> "Tokens":
+        """Some rows; index (b,) int64 or (B,) bool."""
+        return Tokens(self.values[index], self.grid, None if self.lengths is None else self.lengths[index])
+
+    def reorder(self, order: Tensor) -> "Tokens":
+        """Positions in another order, (N,) int64, for a sampler that does not work in raster order. Full rows only."""
+        if self.lengths is not None:
+            raise UserError("rows of different lengths are generated in raster order only, not in tiles")
+        return Tokens(self.values[:, order], self.grid)
+
+
+def pack_bits(bits: Tensor) -> Tensor:
+    """The integer that stands for a binary code: (..., L) bool, L <= 62 -> (...) int64, most significant bit first."""
+    places = torch.arange(bits.shape[-1] - 1, -1, -1, device=bits.device)
+    return (bits.long() << places).sum(-1)
+
+
+def unpack_bits(indices: Tensor, bits: int) -> Tensor:
+    """(...) int64 -> (..., bits) bool. Inverse of `pack_bits`."""
+    places = torch.arange(bits - 1, -1, -1, device=indices.device)
+    return (indices[..., None] >> places) & 1 == 1

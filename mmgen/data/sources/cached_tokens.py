@@ -1,0 +1,131 @@
+"""Tokens that `mmgen tokenize` wrote, as a source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmgen.core.characters import Text
+from mmgen.core.draws import Draws
+from mmgen.core.tokens import TokenSpec
+from mmgen.data.sources.base import NO_ACTION, Batch, Samples, Source, SplitName, check_split
+from mmgen.data.sources.shards import Meta, read_split, storage_type, write_folder
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSamples(Samples):
+    """Tokens in memory.
+
+    Args:
+        values: (n, N), (n, N, Q) or (n, N, C), of the type they are stored in.
+        labels: (n,) int64.
+        numbers: (n,) int64 numbers in the whole data set.
+        more: further columns by name, (n, ...): `action`, `length`, `text`.
+        text: how to read the last of these; None where there is none.
+    """
+
+    values: Tensor
+    labels: Tensor
+    numbers: Tensor
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+    text: Text | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: Tensor) -> Batch:
+        batch = {"values": self.values[index], "label": self.labels[index], "sample": self.numbers[index]}
+        return batch | {name: column[index] for name, column in self.more.items()}
+
+    def texts(self, index: Tensor) -> list[str]:
+        """What is said, as the model reads it: in phonemes if it reads these."""
+        return (
+            super().texts(index) if self.text is None else [self.text.decode(row) for row in self.more["text"][index]]
+        )
+
+
+class CachedTokensSource(Source):
+    """Both splits of a source as tokens. Only meta.json is read until samples are asked for.
+
+    Args:
+        path: a folder that `mmgen tokenize` wrote.
+
+    Raises:
+        UserError: it is no such folder.
+    """
+
+    spec: TokenSpec
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.meta = Meta.read(self.path)
+        self.spec = self.meta.spec
+        self.class_names = self.meta.class_names
+        self.sample_shape = self.meta.sample_shape
+        self.fps, self.action_names = self.meta.fps, self.meta.action_names
+        self.sample_rate, self.text = self.meta.sample_rate, self.meta.text
+        self._splits: dict[str, TokenSamples] = {}
+
+    @property
+    def tokenizer_path(self) -> Path | None:
+        """Where the tokenizer was, seen from here; None where the tokens came from none."""
+        return None if self.meta.tokenizer is None else (self.path / self.meta.tokenizer).resolve()
+
+    def samples(self, split: SplitName) -> Samples:
+        check_split(split)
+        if split not in self._splits:
+            columns = read_split(self.path, self.meta, split)
+            more = {name: column for name, column in columns.items() if name not in ("values", "label", "sample")}
+            self._splits[split] = TokenSamples(
+                columns["values"], columns["label"], columns["sample"], more, self.meta.text
+            )
+        return self._splits[split]
+
+    def describe(self) -> dict[str, Any]:
+        return {"class_path": "mmgen.data.cached.CachedTokens", "init_args": {"path": str(self.path)}}
+
+    @staticmethod
+    def make_fake(
+        path: str | Path,
+        samples: int = 20,
+        spec: TokenSpec = TokenSpec("categorical", 16, (1, 4, 4)),  # noqa: B008 (frozen)
+        classes: int = 10,
+        actions: int = 0,
+    ) -> dict[str, Any]:
+        """Writes random tokens of no tokenizer, split as the digits are; returns the arguments that read them.
+
+        Args:
+            path: a folder that does not exist yet, or is empty.
+            samples: of both splits, at least 2.
+            spec: of the tokens.
+            classes: labels go round them.
+            actions: that lead to a clip's frames, where `spec` is of a video; 0 for none.
+        """
+        number = torch.arange(samples)
+        draws = Draws(0, number)
+        if spec.kind == "continuous":
+            values = draws.normal("fake tokens", spec.length, spec.size)
+        else:
+            shape = (spec.length, spec.levels) if spec.kind == "residual" else (spec.length,)
+            values = draws.uniform("fake tokens", *shape) * spec.alphabet
+        columns = {"values": values.to(storage_type(spec)), "label": number % classes, "sample": number}
+        video, motion, frames = spec.modality == "video", spec.modality == "motion", spec.frames(spec.grid[0])
+        if motion:
+            columns["length"] = torch.full((samples,), frames)
+        if actions:
+            columns["action"] = (draws.uniform("fake actions", frames) * actions).long()
+            columns["action"][:, 0] = NO_ACTION
+        chosen: dict[SplitName, Tensor] = {"train": number % 5 != 0, "val": number % 5 == 0}
+        meta = Meta(
+            spec,
+            class_names=[str(label) for label in range(classes)],
+            sample_shape=(1, frames, 28, 28) if video else (263, frames) if motion else (1, 28, 28),
+            fps=10.0 if video else 20.0 if motion else None,
+            action_names=[f"action {action}" for action in range(actions)],
+        )
+        shards = {split: [{name: column[rows] for name, column in columns.items()}] for split, rows in chosen.items()}
+        write_folder(Path(path), meta, shards)
+        return {"path": str(path)}

@@ -1,0 +1,146 @@
+"""One call of `mmgen evaluate`: its options, what it compares with, and how figures of all kinds become rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from mmgen.core.errors import UserError
+from mmgen.evaluation.extractors import Extractor
+from mmgen.evaluation.reference import Reference
+from mmgen.paradigms import SampleOptions
+from mmgen.store.results import base_metric, metric_name
+from mmgen.store.store import Saved
+
+Rows = list[tuple[dict[str, Any], dict[str, float]]]
+"""Pairs of what some figures have in common (fields of `mmgen.store.results.Figure`) and their values by base name."""
+
+IMAGES, CLIPS, SENTENCES, MOTIONS = 1000, 100, 100, 100
+"""How many samples a mode draws by default: `--num`."""
+
+IMAGES_AT_ONCE, CLIPS_AT_ONCE, SENTENCES_AT_ONCE, MOTIONS_AT_ONCE, LOSSES_AT_ONCE = 100, 16, 16, 16, 16
+"""How many are in memory together by default: `--batch`."""
+
+OF_PICTURES = ("npz", "codecs", "reference", "extractor", "weights", "likelihood")
+"""Options that only concern images and clips."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """The options of the command.
+
+    Args:
+        arguments: by name, those of sampling among them.
+        unset: their defaults.
+        device: that networks run on.
+    """
+
+    arguments: dict[str, Any]
+    unset: dict[str, Any]
+    device: str
+
+    def given(self, name: str, default: Any) -> Any:
+        """An option, or that default where nobody chose."""
+        value = self.arguments[name]
+        return default if value is None else value
+
+    def refuse(self, why: str, *names: str) -> None:
+        """Raises UserError for the first of these options that was given."""
+        for name in names:
+            if self.arguments[name] != self.unset[name]:
+                raise UserError(f"--{name} is {why}; leave it out")
+
+
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """A figure, and what is to be said of it alone.
+
+    Args:
+        metric: base name.
+        value: of it.
+        network: name of the network that looked or listened; None where none did.
+        protocol: what is to be said of this one beside what all have.
+    """
+
+    metric: str
+    value: float
+    network: str | None = None
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Full metric name."""
+        return metric_name(self.metric, self.network)
+
+
+def noted_rows(
+    figures: Sequence[Noted], reference: Reference, common: dict[str, Any], precision: str, of: str, **protocol: Any
+) -> Rows:
+    """A row a figure, each with its own protocol.
+
+    Args:
+        figures: of sounds or motions.
+        reference: the real ones.
+        common: fields of a figure.
+        precision: of the network that made the samples.
+        of: what was measured, such as `float32 sounds`.
+        protocol: what else is to be said of how all were measured.
+    """
+    how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
+    how |= {"dtype": f"{precision} network, {of}"} | protocol
+    about = {"reference": reference.about()}
+    rows: Rows = []
+    for each in figures:
+        network = {} if each.network is None else {"extractor": each.network}
+        rows.append((common | network | {"protocol": how | each.protocol | about}, {each.metric: each.value}))
+    return rows
+
+
+def figure_rows(
+    figures: dict[str, float],
+    extractor: Extractor | None,
+    reference: Reference,
+    common: dict[str, Any],
+    precision: str,
+    **protocol: Any,
+) -> Rows:
+    """Figures by base name, apart by whether the extractor made them, with their protocol.
+
+    Args:
+        figures: full metric name -> value.
+        extractor: which looked at the samples; None where none did.
+        reference: the real ones.
+        common: fields of a figure.
+        precision: of the network that made the samples; empty where mmgen ran none.
+        protocol: what else is to be said of how they were measured.
+    """
+    kind = "clips" if len(reference.sample_shape) == 4 else "images"
+    how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
+    how |= {"dtype": f"{precision} network, uint8 {kind}" if precision else f"uint8 {kind}"} | protocol
+    about = {"reference": reference.about()}
+    looked = (
+        {} if extractor is None else {name: figures[name] for name in figures if name.endswith(f"_{extractor.name}")}
+    )
+    rows: Rows = []
+    if extractor is not None and looked:
+        based = {base_metric(name, extractor.name): value for name, value in looked.items()}
+        rows += [(common | {"extractor": extractor.name, "protocol": how | extractor.protocol | about}, based)]
+    plain = {name: value for name, value in figures.items() if name not in looked}
+    return [*rows, (common | {"protocol": how | about}, plain)] if plain else rows
+
+
+def budget(saved: Saved) -> str:
+    """What the training of a run has cost, as far as its config says it."""
+    size = ((saved.config.get("data") or {}).get("init_args") or {}).get("global_batch_size")
+    return f"{saved.step:,} steps" + (f" x {size} samples" if isinstance(size, int) else "")
+
+
+def precision_of(module: nn.Module) -> str:
+    """`float32`."""
+    return str(next(module.parameters()).dtype).removeprefix("torch.")
+
+
+def adaptive(options: SampleOptions) -> bool:
+    """Whether the sampler itself decides how many steps it takes."""
+    return options.decoding.select != "count" or options.decoding.stop_entropy is not None

@@ -1,0 +1,164 @@
+"""What `mmgen evaluate RUN --beside OTHER` measures: the losses of two generators on the same held-out tokens with the
+same corruption, such as those of a member of a joint run and of that modality trained alone. Nothing is sampled.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.core.progress import progress_bar
+from mmgen.data.base import DataModule
+from mmgen.data.build import build_source
+from mmgen.data.sources import Samples, Source
+from mmgen.evaluation.command import LOSSES_AT_ONCE, Call, Noted, Rows, budget, noted_rows, precision_of
+from mmgen.evaluation.reference import Reference
+from mmgen.model.generator import Generator
+from mmgen.paradigms import Paradigm
+from mmgen.sampling.samples import pick_mode, require_tokenizer
+from mmgen.store.store import Loaded, Saved, load_generator, weights_hash
+from mmgen.training.validation import VALIDATION_SEED, validation_losses
+
+
+@dataclass(frozen=True)
+class BesideMeasuring(Call):
+    """One call of the command, on two generators."""
+
+    def generators(self, saved: Saved, other: Saved) -> tuple[Rows, Reference]:
+        """Their losses in every mode that both have, or in the chosen one.
+
+        Args:
+            saved: the run that is measured.
+            other: the one beside it.
+
+        Raises:
+            UserError: no mode in common, or losses that are not of the same tokens with the same corruption.
+        """
+        pair = [load_generator(each.path).to(self.device) for each in (saved, other)]
+        modes, source = _shared_modes(pair, self.arguments["mode"]), build_source(saved.config)
+        _require_same_tokens(pair)
+        _require_same_samples(pair, source, build_source(other.config))
+        reference, batch = Reference.held_out(source), self.given("batch", LOSSES_AT_ONCE)
+        data = DataModule(source, batch, tokenizer=str(saved.tokenizer_path()))
+        found: dict[str, list[Tensor]] = {mode: [] for mode in modes}
+        with torch.no_grad(), progress_bar("losses", len(reference)) as progress:
+            for number, each in enumerate(reference.batches(batch)):
+                on_device = {name: value.to(self.device) for name, value in each.items()}
+                with_tokens = data.on_after_batch_transfer(on_device, 0)
+                for mode in modes:
+                    if not number:
+                        _require_same_rule(pair, mode, with_tokens)
+                    losses = [validation_losses(run.generator, _of(run, mode), with_tokens) for run in pair]
+                    found[mode].append(torch.stack(losses).double().cpu())
+                progress(number * batch + len(each["sample"]))
+        if saved.step != other.step:
+            print(f"{saved.path} took {saved.step:,} steps, {other.path} {other.step:,}")
+        common = {"samples": len(reference), "seed": VALIDATION_SEED, "steps": None} | {
+            "settings": f"beside {other.path}"
+        }
+        said = {"loss": "nats per token, as validation measures it", "beside": f"trained for {budget(other)}"}
+        precision, rows = precision_of(pair[0].generator), Rows()
+        for mode in modes:
+            figures, how = compared(*torch.cat(found[mode], dim=1)), common | {"mode": mode}
+            rows += noted_rows(figures, reference, how, precision, "float32 losses", **said)
+        return rows, reference
+
+
+def compared(own: Tensor, others: Tensor) -> list[Noted]:
+    """Both mean losses and the relative change from the others' to the own, with their standard errors, which cover the
+    choice of the held-out samples and not that of the training.
+
+    Args:
+        own: (N,) float64, each sample's.
+        others: (N,) those of the other generator, of the same samples.
+    """
+    change = (own - others).mean() / others.mean()
+    figures = {
+        "held_out_loss": (own.mean(), own),
+        "held_out_loss_beside": (others.mean(), others),
+        "held_out_loss_change": (change, (own - (1 + change) * others) / others.mean()),  # of a ratio of means
+    }
+    return [Noted(name, value.item(), protocol=_error(spread)) for name, (value, spread) in figures.items()]
+
+
+def _error(values: Tensor) -> dict[str, Any]:
+    error = values.std(correction=min(1, len(values) - 1)).item() / math.sqrt(len(values))
+    return {"standard_error": float(f"{error:.3g}")}
+
+
+def _shared_modes(pair: Sequence[Loaded], mode: str | None) -> list[str]:
+    own, others = ([*run.paradigm.modes()] for run in pair)
+    if mode is not None:
+        for run in pair:
+            pick_mode(run, mode)
+        return [mode]
+    if not (shared := [each for each in own if each in others]):
+        raise UserError(
+            f"{pair[0].path} and {pair[1].path} have no mode in common: {', '.join(own)} and {', '.join(others)}"
+        )
+    return shared
+
+
+def _require_same_tokens(pair: Sequence[Loaded]) -> None:
+    """Raises UserError where the losses would not be of the same tokens, or be told of them by other names."""
+    own, other = pair
+    paths = f"{own.path} and {other.path}"
+    if own.spec != other.spec:
+        raise UserError(f"{paths} are not of the same tokens: {own.spec} and {other.spec}")
+    if len({weights_hash(require_tokenizer(run)) for run in pair}) > 1:
+        raise UserError(f"{paths} are of tokens of different tokenizers, whose losses do not compare")
+    told: dict[str, list[Any]] = {  # falsy for one that is told none
+        "classes": [run.class_names if run.generator.classes else None for run in pair],
+        "actions": [run.action_names for run in pair],
+        "texts": [run.generator.text for run in pair],
+    }
+    for what, each in told.items():
+        if all(each) and each[0] != each[1]:
+            raise UserError(f"{paths} were trained on different {what}, so that the same data mean different things")
+    if _row(own.generator) != _row(other.generator):
+        raise UserError(
+            f"{paths} do not make the same rows of tokens: ends, sentinels, ranks, self_conditioning and level_depth"
+            " have to agree"
+        )
+
+
+def _row(generator: Generator) -> tuple[bool | int, ...]:
+    """What a paradigm finds in a generator, beside its size."""
+    parts = (generator.rank, generator.previous, generator.stacks)
+    return (generator.ends, generator.sentinels, *(part is not None for part in parts))
+
+
+def _require_same_samples(pair: Sequence[Loaded], own: Source, other: Source) -> None:
+    """Raises UserError unless the held-out samples of both data are the same, which they may be under two names."""
+    if own.describe() != other.describe() and not _same(own.samples("val"), other.samples("val")):
+        raise UserError(f"{pair[0].path} and {pair[1].path} were trained on data with different held-out samples")
+
+
+def _same(own: Samples, other: Samples) -> bool:
+    if len(own) != len(other):
+        return False
+    for one, two in zip(own.batches(LOSSES_AT_ONCE), other.batches(LOSSES_AT_ONCE)):
+        if one.keys() != two.keys() or not all(torch.equal(one[name], two[name]) for name in one):
+            return False
+    return True
+
+
+def _require_same_rule(pair: Sequence[Loaded], mode: str, batch: dict[str, Any]) -> None:
+    """Raises UserError where a mode corrupts or counts otherwise: one generator then has two losses under the two."""
+    first, second = (_of(run, mode) for run in pair)
+    generator = pair[0].generator
+    if type(first) is not type(second) or not torch.allclose(
+        validation_losses(generator, first, batch), validation_losses(generator, second, batch), equal_nan=True
+    ):
+        raise UserError(
+            f"mode {mode!r} of {pair[0].path} corrupts or counts tokens otherwise than that of {pair[1].path}, so their"
+            " losses do not compare; choose another --mode"
+        )
+
+
+def _of(run: Loaded, mode: str) -> Paradigm:
+    return run.paradigm.modes()[mode]

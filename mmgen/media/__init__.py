@@ -1,0 +1,1 @@
+"""Images, video and sound between arrays and files, and pictures of masks and spectrograms."""

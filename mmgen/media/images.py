@@ -1,0 +1,204 @@
+"""Images between tensors and files: floats in [-1, 1] on one side, PNG, GIF and WebP through Pillow on the other."""
+
+import io
+import math
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+
+_MODES = {1: "L", 3: "RGB"}
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Floats in [-1, 1], any shape, to bytes on the CPU, clipped: the exact inverse of `pixel / 127.5 - 1`."""
+    return ((x.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_pil(x: Tensor) -> Image.Image:
+    """(C, H, W) in [-1, 1] with 1 (grey) or 3 (RGB) channels to a Pillow image."""
+    if x.ndim != 3 or len(x) not in _MODES:
+        raise ValueError(f"an image is (1 or 3, H, W), not {tuple(x.shape)}")
+    pixels = rearrange(to_uint8(x), "c h w -> h w c").numpy()
+    return Image.fromarray(pixels[..., 0] if len(x) == 1 else pixels)
+
+
+def enlarge(x: Tensor, times: int) -> Tensor:
+    """(..., H, W) to (..., times * H, times * W), each pixel a square, so that small images can be looked at."""
+    return x.repeat_interleave(times, -2).repeat_interleave(times, -1)
+
+
+def comfortable(x: Tensor, pixels: int = 112) -> int:
+    """How many times to `enlarge` (..., H, W) so that its height comes near `pixels`; 1 for large images."""
+    return max(1, pixels // x.shape[-2])
+
+
+def grid(images: Tensor, columns: int | None = None, padding: int = 2, background: float = 0.0) -> Tensor:
+    """(B, C, H, W) to one (C, H', W') image, row by row.
+
+    Args:
+        images: the images, in [-1, 1].
+        columns: images a row; by default the square root of B, rounded up.
+        padding: pixels around each image.
+        background: grey level of padding and empty places, in [-1, 1].
+    """
+    count = len(images)
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    framed = torch.nn.functional.pad(images, (0, padding, 0, padding), value=background)
+    empty = framed.new_full((rows * columns - count, *framed.shape[1:]), background)
+    sheet = rearrange(torch.cat([framed, empty]), "(r c) ch h w -> ch (r h) (c w)", c=columns)
+    return torch.nn.functional.pad(sheet, (padding, 0, padding, 0), value=background)
+
+
+def png_bytes(x: Tensor) -> bytes:
+    """(C, H, W) in [-1, 1] as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    to_pil(x).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def animation_bytes(
+    frames: Sequence[Tensor],
+    format: Literal["GIF", "WEBP"] = "GIF",
+    milliseconds: int | Sequence[int] = 120,
+    hold: int = 1500,
+) -> bytes:
+    """Frames (C, H, W) in [-1, 1] as the bytes of an endless animation.
+
+    Args:
+        frames: at least one image; all of one shape.
+        format: `GIF` (all viewers) or `WEBP` (lossless here, all colours, smaller).
+        milliseconds: how long a frame stays, or how long each of them does.
+        hold: how long the last one stays, where all others stay equally long.
+    """
+    first, *rest = [to_pil(frame) for frame in frames]
+    durations = [milliseconds] * len(rest) + [hold] if isinstance(milliseconds, int) else list(milliseconds)
+    lossless: dict[str, Any] = {"lossless": True} if format == "WEBP" else {}
+    buffer = io.BytesIO()
+    first.save(buffer, format=format, save_all=True, append_images=rest, duration=durations, loop=0, **lossless)
+    return buffer.getvalue()
+
+
+def save_png(x: Tensor, path: str | Path) -> None:
+    """(C, H, W) in [-1, 1] to a PNG file."""
+    Path(path).write_bytes(png_bytes(x))
+
+
+def save_animation(frames: Sequence[Tensor], path: str | Path, milliseconds: int = 120) -> None:
+    """Frames (C, H, W) in [-1, 1] to an animated `.gif` or `.webp`, by the suffix of the path."""
+    formats: dict[str, Literal["GIF", "WEBP"]] = {".gif": "GIF", ".webp": "WEBP"}
+    suffix = Path(path).suffix.lower()
+    if suffix not in formats:
+        raise UserError(f"an animation is written as .gif or .webp, not {suffix or 'without a suffix'} ({path})")
+    Path(path).write_bytes(animation_bytes(frames, formats[suffix], milliseconds))
+
+
+def read_image(path: str | Path, shape: tuple[int, ...], resize: bool = False) -> Tensor:
+    """An image file as (C, H, W) floats in [-1, 1].
+
+    Args:
+        path: a file of any format that Pillow reads; colour is turned to grey, or grey to colour, as `shape` asks.
+        shape: (C, H, W) that the image must have, with C 1 or 3.
+        resize: scale another size to H x W and cut what protrudes, evenly on both sides, instead of refusing it.
+
+    Raises:
+        UserError: no such file, not an image, a damaged or truncated one, or another size and not `resize`; or `shape`
+            is no image's.
+    """
+    if len(shape) != 3 or shape[0] not in _MODES:
+        raise UserError(f"{path} cannot be used: an image has shape (1 or 3, H, W), but {tuple(shape)} is needed here")
+    channels, height, width = shape
+    image = open_image(path, channels)
+    if image.size != (width, height):
+        if not resize:
+            raise UserError(
+                f"{path} is {image.width}x{image.height} pixels, but {width}x{height} are expected; --resize fits it"
+            )
+        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    return from_pil(image)
+
+
+def open_image(path: str | Path, channels: int) -> Image.Image:
+    """An image file decoded to 8 bits: upright as its EXIF says, the first frame where it has several.
+
+    16 bits are scaled, not clipped; transparency lies on white; CMYK, palettes, grey and colour are converted.
+
+    Args:
+        path: a file of any format that Pillow reads.
+        channels: 1 for grey (mode L), 3 for colour (mode RGB).
+
+    Raises:
+        UserError: no such file, not an image, a damaged or truncated one, or one without a range (32 bits, floats).
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()  # Pillow reads the header only when it opens: damage further on shows here
+            image = ImageOps.exif_transpose(opened)
+    except FileNotFoundError:
+        raise UserError(f"image {path} does not exist") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, not an image") from None
+    except PermissionError:
+        raise UserError(f"image {path} may not be read (permission denied)") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{path} is not an image, or of a format that Pillow does not read") from None
+    except (OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} is a damaged image: {' '.join(str(error).split())}") from None
+    if image.mode.startswith("I"):  # Pillow's own conversion of 16-bit grey clips instead of scaling
+        wide = np.asarray(image)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise UserError(f"{path} has 32 bits a pixel, whose range is unknown; convert it to 8 or 16 bits")
+        image = Image.fromarray((wide >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise UserError(f"{path} holds floats, whose range is unknown; convert it to 8 or 16 bits")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(_MODES[channels])
+
+
+def from_pil(image: Image.Image) -> Tensor:
+    """A Pillow image of mode L or RGB as (C, H, W) floats in [-1, 1]."""
+    pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
+    return rearrange(pixels, "h w c -> c h w").float() / 127.5 - 1
+
+
+def crop(
+    image: Image.Image,
+    size: tuple[int, int],
+    zoom: float = 1.0,
+    top: float = 0.5,
+    left: float = 0.5,
+    mirrored: bool = False,
+) -> Tensor:
+    """An image as (C, H, W) floats in [-1, 1]: scaled with antialiasing until it covers `size`, and cut to it.
+
+    Args:
+        image: of mode L or RGB.
+        size: (H, W) of the result.
+        zoom: how much larger than needed it is scaled, at least 1.
+        top: where the cut lies, 0 at the upper edge and 1 at the lower one.
+        left: the same across.
+        mirrored: left and right change places.
+    """
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
+
+    height, width = size
+    tall, wide = round(height * zoom), round(width * zoom)
+    if tall * image.width >= wide * image.height:  # in whole numbers, so that neither side ends a pixel short
+        scaled = tall, tall * image.width // image.height
+    else:
+        scaled = wide * image.height // image.width, wide
+    whole = F.resize(image, scaled, InterpolationMode.BICUBIC, antialias=True)
+    cut = F.crop(whole, round(top * (scaled[0] - height)), round(left * (scaled[1] - width)), height, width)
+    return from_pil(F.horizontal_flip(cut) if mirrored else cut)

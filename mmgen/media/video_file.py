@@ -1,0 +1,205 @@
+"""Video files through PyAV: what a header says, and which frame is shown when.
+
+A file's own timestamps decide, so that its frame rate may be any and may vary.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from mmgen.core.errors import UserError
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+_ROUNDING = 6e-4  # seconds: WebM rounds timestamps to whole milliseconds, and no video has 1000 frames a second
+_NEAR = 1.0  # seconds that are decoded rather than skipped
+_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+
+
+def import_av() -> ModuleType:
+    """PyAV, which is imported only where a video is read or written.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise UserError("video files need the package av: pip install 'mmgen[video]'") from None
+    return av
+
+
+@dataclass(frozen=True)
+class VideoHeader:
+    """What a file says of its video before it is decoded.
+
+    Args:
+        seconds: from the first frame's beginning to the last one's end.
+        size: (height, width) in pixels, as stored, so perhaps lying on its side.
+        fps: frames a second, on average where they vary; None where it is unknown.
+    """
+
+    seconds: float
+    size: tuple[int, int]
+    fps: float | None
+
+
+def read_header(path: str | Path) -> VideoHeader:
+    """The length and size of a video, without decoding it.
+
+    MP4 and AVI hold an index, which is enough. Files of other formats are read through.
+
+    Raises:
+        UserError: no such file, not a video, without a video stream or a frame, or shorter than its index says.
+    """
+    with _opened(path) as (container, stream):
+        index = list(stream.index_entries)
+        needed, held = max((entry.pos + entry.size for entry in index), default=0), os.path.getsize(path)
+        if needed > held:
+            raise UserError(f"video {path} is cut off: it has {held} bytes, and its header speaks of {needed} or more")
+        if index and len(index) == stream.frames and stream.duration:
+            ticks = stream.duration
+        else:
+            ticks = _spanned(container.demux(stream))
+        if ticks <= 0:
+            raise UserError(f"video {path} has no frame")
+        size = stream.codec_context.height, stream.codec_context.width
+        rate = float(stream.average_rate) if stream.average_rate else None
+        return VideoHeader(ticks * float(stream.time_base or 1), size, rate)
+
+
+def check_length(path: str | Path, seconds: float, frames: int, fps: float) -> None:
+    """Raises UserError unless a video of that length shows as many frames, `1 / fps` seconds apart."""
+    if (frames - 1) / fps + _ROUNDING >= seconds:
+        raise UserError(f"video {path} has {seconds:.4g} s, too few for {frames} frames at {fps:g} a second")
+
+
+def read_frames(path: str | Path, times: Sequence[float], channels: int) -> Iterator[Image.Image]:
+    """The frames shown at given times, upright, one after another, so that only two are held in memory.
+
+    Args:
+        path: a file of any format that PyAV reads.
+        times: ascending, in seconds from the video's beginning.
+        channels: 1 for grey (mode L), 3 for colour (mode RGB).
+
+    Raises:
+        UserError: no such file, not a video, without a video stream or a frame, damaged where it is needed, or it ends
+            before the last of the times.
+    """
+    frames = _from(path, times[0])
+    shown, following = next(frames), next(frames, None)
+    for time in times:
+        while following is not None and following.begin <= time + _ROUNDING:
+            shown, following = following, next(frames, None)
+        if following is None and shown.end <= time + _ROUNDING:
+            needed = f"but a frame at {time:.4g} s is needed; take a shorter clip"
+            raise UserError(f"video {path} ends after {shown.end:.4g} s, {needed}")
+        if shown.frame.is_corrupt:
+            raise UserError(f"video {path} is damaged at {shown.begin:.4g} s")
+        yield _image(shown.frame, channels)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A decoded frame, and from when to when it is shown, in seconds from the video's beginning."""
+
+    frame: "VideoFrame"
+    begin: float
+    end: float
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+    """A video file and its video stream; whatever PyAV raises within becomes a UserError of one line."""
+    av = import_av()
+    if not os.path.exists(path):
+        raise UserError(f"video {path} does not exist")
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder, not a video")
+    try:
+        # A playlist that calls itself a video must not open addresses; the prefix keeps a colon in a name a name.
+        # Titles and the like, of which nothing is read here, may be written in any alphabet.
+        name, options = f"file:{os.fspath(path)}", {"protocol_whitelist": "file"}
+        with av.open(name, options=options, metadata_errors="replace") as container:
+            cover = av.stream.Disposition.attached_pic  # of a sound file
+            streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+            if not streams:
+                raise UserError(f"{path} has no video stream")
+            if streams[0].codec_context is None:  # whatever the stubs of PyAV say
+                raise UserError(f"{path} is of a codec for which there is no decoder here, or damaged")
+            streams[0].codec_context.thread_count = 1  # loading has processes for that
+            yield container, streams[0]
+    except PermissionError:
+        raise UserError(f"video {path} may not be read (permission denied)") from None
+    except av.error.InvalidDataError:
+        raise UserError(f"{path} is not a video, or a damaged or truncated one") from None
+    except av.error.FFmpegError as error:
+        raise UserError(f"{path} is a damaged video: {error.strerror}") from None
+
+
+def _spanned(packets: Iterable["Packet[VideoStream]"]) -> int:
+    """From the earliest timestamp to the end of the latest one; 0 where there is none."""
+    stamped = [(packet.dts if packet.pts is None else packet.pts, packet.duration or 0) for packet in packets]
+    begins = [begin for begin, _ in stamped if begin is not None]
+    ends = [begin + duration for begin, duration in stamped if begin is not None]
+    return max(ends, default=0) - min(begins, default=0)
+
+
+def _from(path: str | Path, first: float) -> Iterator[_Shown]:
+    """At least one frame; all in order of time, from one on that is shown at `first` or earlier, or from the first."""
+    with _opened(path) as (container, stream):
+        frames = _decoded(container, stream)
+        beginning = next(frames, None)
+        if beginning is None:
+            raise UserError(f"video {path} has no frame")
+        if first < _NEAR or beginning.frame.pts is None or not stream.time_base:
+            yield beginning
+            yield from frames
+            return
+        origin = beginning.frame.pts
+        container.seek(origin + int(first / float(stream.time_base)), stream=stream)  # to the key frame before
+        frames = _decoded(container, stream, origin)
+        found = next(frames, None)
+        if found is not None and found.begin <= first + _ROUNDING:
+            yield found
+            yield from frames
+            return
+    with _opened(path) as (container, stream):  # its index led elsewhere, so that everything has to be decoded
+        yield from _decoded(container, stream)
+
+
+def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | None = None) -> Iterator[_Shown]:
+    """The frames from where the container stands.
+
+    Args:
+        container: just opened, or after a seek.
+        stream: of it.
+        origin: timestamp of the video's first frame; None where the next frame is the first.
+    """
+    tick = float(stream.time_base or 1)
+    usual = 1 / float(stream.average_rate or 25)  # how long a frame is shown that does not say it
+    end = 0.0 if origin is None else math.inf
+    for frame in container.decode(stream):
+        if origin is None:
+            origin = frame.pts
+        begin = end if frame.pts is None or origin is None else (frame.pts - origin) * tick
+        end = begin + (frame.duration * tick or usual)
+        yield _Shown(frame, begin, end)
+
+
+def _image(frame: "VideoFrame", channels: int) -> Image.Image:
+    """A frame upright, of mode L or RGB."""
+    image = frame.to_image()
+    turn = _TURNS.get(round(frame.rotation) % 360)
+    upright = image if turn is None else image.transpose(turn)
+    return upright.convert("L") if channels == 1 else upright

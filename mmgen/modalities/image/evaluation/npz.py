@@ -1,0 +1,75 @@
+"""`samples.npz` as ADM's evaluator reads it (Dhariwal & Nichol 2021): `arr_0` the images, `arr_1` their classes."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.data.sources.images import ImageSamples
+from mmgen.model.conditioning import NO_CLASS
+
+
+def write_npz(file: str | Path, pixels: Tensor, labels: Tensor | None = None) -> Path:
+    """Write images, of three channels: grey ones have three equal ones.
+
+    Args:
+        file: made, and never written over.
+        pixels: (N, 1 or 3, H, W) uint8.
+        labels: (N,) int64 classes; left out where there are none.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: it exists, or cannot be written.
+    """
+    arrays = [rearrange(pixels.expand(-1, 3, -1, -1), "n c h w -> n h w c").numpy()]
+    if labels is not None and bool((labels != NO_CLASS).all()):
+        arrays.append(labels.numpy())
+    try:
+        with Path(file).open("xb") as opened:
+            np.savez(opened, *arrays)
+    except FileExistsError:
+        raise UserError(f"{file} exists, and nothing is overwritten; choose another") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}") from None
+    return Path(file)
+
+
+def read_npz(file: str | Path, shape: tuple[int, ...] | None = None) -> ImageSamples:
+    """The images of such a file, with their classes, -1 for none; ADM's reference batches have this form too.
+
+    Args:
+        file: the file.
+        shape: (C, H, W) that the images must have; of one channel, they must be grey. By default any, of one channel
+            where all are grey.
+
+    Raises:
+        UserError: no such file, a damaged one, or one without such images.
+    """
+    file = Path(file)
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            images = arrays["arr_0"]
+            labels = arrays.get("arr_1")
+    except FileNotFoundError:
+        raise UserError(f"{file} does not exist") from None
+    except KeyError:
+        raise UserError(f"{file} has no arr_0, which must hold the images: uint8 (N, H, W, 3)") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is no readable .npz file: {' '.join(str(error).split())}") from None
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
+        raise UserError(f"{file}: arr_0 must be images, uint8 (N, H, W, 3), and is {images.dtype} {images.shape}")
+    if labels is not None and (labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer)):
+        raise UserError(f"{file}: arr_1 must be {len(images)} classes, and is {labels.dtype} {labels.shape}")
+    pixels = rearrange(torch.from_numpy(images), "n h w c -> n c h w")
+    if (shape is None or shape[0] == 1) and bool((pixels == pixels[:, :1]).all()):
+        pixels = pixels[:, :1]
+    if shape is not None and tuple(pixels.shape[1:]) != tuple(shape):
+        raise UserError(f"{file} holds images of shape {tuple(pixels.shape[1:])}, and {tuple(shape)} is needed here")
+    classes = torch.full((len(images),), NO_CLASS) if labels is None else torch.from_numpy(labels.astype(np.int64))
+    return ImageSamples(pixels.contiguous(), classes, torch.arange(len(images)))

@@ -1,0 +1,92 @@
+"""What `mmgen sample` does for a run that makes images."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from mmgen.core.errors import UserError
+from mmgen.core.progress import progress_bar
+from mmgen.media.images import comfortable, enlarge, grid, read_image, save_animation, save_png, to_uint8
+from mmgen.modalities.image.evaluation.npz import write_npz
+from mmgen.sampling.options import sample_options
+from mmgen.sampling.samples import (
+    check_request,
+    class_labels,
+    region,
+    require_tokenizer,
+    sample_images,
+    state_images,
+    tokens_per_forward,
+)
+from mmgen.store.store import Loaded
+
+
+class ImageSamples:
+    """Images that are asked for, then drawn, then written.
+
+    Args:
+        loaded: the run.
+        arguments: of the command.
+
+    Raises:
+        UserError: something that is asked for cannot be done.
+    """
+
+    def __init__(self, loaded: Loaded, arguments: dict[str, Any]) -> None:
+        self.loaded, self.arguments, self.tokenizer = loaded, arguments, require_tokenizer(loaded)
+        self.options = sample_options(arguments)
+        self.count, self.batch = (64 if arguments[name] is None else arguments[name] for name in ("num", "batch"))
+        named = arguments["class_"]
+        self.labels = class_labels([name.strip() for name in named.split(",")] if named else [], self.count, loaded)
+        self.known, self.kept = self._keep(arguments["keep"], arguments["keep_region"])
+        check_request(loaded, self.labels, self.options, self.batch)
+
+    def _keep(self, keep: str | None, part: str | None) -> tuple[Any, Any]:
+        """Tokens of an image, and which of them stay."""
+        if keep is None and part is None:
+            return None, None
+        if keep is None or part is None:
+            lacking = "keep_region needs --keep" if keep is None else "keep needs --keep_region"
+            raise UserError(f"--{lacking}: which image, and which part of it, stays as it is")
+        image = read_image(keep, self.tokenizer.sample_shape, self.arguments["resize"])
+        known = self.tokenizer.encode(image[None].to(self.loaded.generator.device)).values
+        return known, region(part, self.tokenizer.spec)[None]
+
+    def draw(self) -> None:
+        """Run the sampler."""
+        with progress_bar("sampling", self.count) as progress:
+            self.sampled = sample_images(
+                self.loaded,
+                self.arguments["mode"],
+                self.labels,
+                self.options,
+                self.arguments["seed"],
+                batch=self.batch,
+                known=self.known,
+                keep=self.kept,
+                keep_states=self.arguments["animate"],
+                progress=progress,
+            )
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """All files but the record; returns what is to be recorded."""
+        sampled = self.sampled
+        times = comfortable(sampled.images)
+        save_png(grid(enlarge(sampled.images, times)), folder / "grid.png")
+        for number, image in enumerate(sampled.images):
+            save_png(image, folder / f"{number:0{len(str(self.count - 1))}d}.png")
+        if sampled.states is not None:
+            frames = [grid(enlarge(state_images(self.tokenizer, state), times)) for state in sampled.states]
+            save_animation(frames, folder / "animation.gif")
+        save_file({"tokens": sampled.tokens, "labels": self.labels}, folder / "samples.safetensors")
+        if self.arguments["npz"]:
+            write_npz(folder / "samples.npz", to_uint8(sampled.images), self.labels)
+        return {
+            "samples": self.count,
+            "steps": sampled.steps,
+            "forward_passes": sampled.forward_passes,
+            "tokens_per_forward": round(tokens_per_forward(sampled.tokens.shape[1], sampled.forward_passes), 4),
+            "seconds": round(sampled.seconds, 3),
+            "seconds_per_sample": round(sampled.seconds / self.count, 5),
+        }

@@ -1,0 +1,127 @@
+"""Emoji: small colour pictures that all have a name, from a font or from a folder of pictures."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.data.sources.base import Samples, Source, SplitName, check_split
+from mmgen.data.sources.images import ImageSamples
+from mmgen.media.images import from_pil, open_image, save_png, to_uint8
+from mmgen.model.conditioning import NO_CLASS
+
+NOTO = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
+_HOW = "on Debian, apt install fonts-noto-color-emoji; or name another font as data.font, or pictures as data.folder"
+_SIZE = 109  # the one size of Noto's bitmaps
+_RANGES = (range(0xA9, 0x3300), range(0x1F000, 0x1FB00))  # the Unicode blocks with emoji in them
+_KINDS = ("So", "Sm", "Po", "Pd")  # symbols and punctuation; not the swatches of skin (Sk), nor digits
+
+
+class EmojiSource(Source):
+    """Emoji of one code point each on white, in colour and without classes: Unicode's blocks mix all sorts.
+
+    A sample's number is its code point, whose Unicode name is its caption. It is held out when it is a multiple of 10,
+    so that another font, or another edition of it, moves none from one split to the other.
+
+    Args:
+        image_size: side of a sample, in pixels.
+        font: a colour bitmap font of 109 pixels, as Noto Color Emoji.
+        folder: pictures named by code point in base 16 (`1f600.png`, `emoji_u1f600.png`), as Twemoji and OpenMoji are
+            published, in place of a font; other files, and sequences of several code points, are ignored.
+    """
+
+    crop = "the whole picture in a white square, scaled by Lanczos"
+
+    def __init__(self, image_size: int = 64, font: str | Path = NOTO, folder: str | Path | None = None) -> None:
+        if image_size < 1:
+            raise UserError(f"data.image_size must be at least 1, got {image_size}")
+        self.image_size = image_size
+        self.font = Path(font)
+        self.folder = None if folder is None else Path(folder)
+        self.class_names = []
+        self.sample_shape = (3, image_size, image_size)
+        self._splits: dict[str, ImageSamples] = {}
+
+    def samples(self, split: SplitName) -> Samples:
+        check_split(split)
+        if not self._splits:
+            drawn = _from_font(self.font) if self.folder is None else _from_folder(self.folder)
+            pictures = {code: self._pixels(picture) for code, picture in drawn}
+            number = torch.tensor(sorted(pictures), dtype=torch.int64)
+            for name, chosen in (("train", number % 10 != 0), ("val", number % 10 == 0)):
+                if not chosen.any():
+                    raise UserError(
+                        f"{self.folder or self.font} has no emoji for the {name} split among its {len(number)}; {_HOW}"
+                    )
+                pixels = torch.stack([pictures[code] for code in number[chosen].tolist()])
+                self._splits[name] = ImageSamples(pixels, torch.full_like(number[chosen], NO_CLASS), number[chosen])
+        return self._splits[split]
+
+    def _pixels(self, picture: Image.Image) -> Tensor:
+        """(3, image_size, image_size) uint8: the whole picture in the middle of a white square."""
+        side = max(picture.size)
+        square = Image.new("RGB", (side, side), "white")
+        square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+        return to_uint8(from_pil(square.resize((self.image_size, self.image_size), Image.Resampling.LANCZOS)))
+
+    def caption(self, sample: int) -> str:
+        """What a sample shows: the Unicode name of its code point, in lower case."""
+        return unicodedata.name(chr(sample), f"u+{sample:04x}").lower()
+
+    def captions(self, split: SplitName) -> list[str]:
+        """The caption of every sample of a split, in order."""
+        samples = self.samples(split)
+        return [self.caption(number) for number in samples.take(torch.arange(len(samples)))["sample"].tolist()]
+
+    def describe(self) -> dict[str, Any]:
+        folder = None if self.folder is None else str(self.folder)
+        init_args = {"image_size": self.image_size, "font": str(self.font), "folder": folder}
+        return {"class_path": "mmgen.modalities.image.data.emoji.Emoji", "init_args": init_args}
+
+    @staticmethod
+    def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
+        """Writes noise named by code points, from the grinning face on, into a folder; returns the arguments."""
+        Path(path).mkdir(parents=True, exist_ok=True)
+        noise = Draws(0, torch.arange(samples)).uniform("fake emoji", 3, 24, 24).float() * 2 - 1
+        for number, picture in enumerate(noise):
+            save_png(picture, Path(path) / f"{0x1F600 + number:x}.png")
+        return {"folder": str(path)}
+
+
+def _from_font(path: Path) -> Iterable[tuple[int, Image.Image]]:
+    """(code point, picture) of all single code points that the font draws."""
+    if not path.is_file():
+        raise UserError(f"the emoji font {path} does not exist: {_HOW}")
+    try:
+        font = ImageFont.truetype(str(path), _SIZE)
+    except OSError as error:
+        raise UserError(f"{path} is no colour bitmap font of {_SIZE} pixels ({error}): {_HOW}") from None
+    drawn, colourful = [], False
+    for code in (code for codes in _RANGES for code in codes if unicodedata.category(chr(code)) in _KINDS):
+        left, top, right, bottom = (round(edge) for edge in font.getbbox(chr(code)))
+        if right > left and bottom > top:
+            canvas = Image.new("RGB", (right - left, bottom - top), "white")
+            ImageDraw.Draw(canvas).text((-left, -top), chr(code), "black", font, embedded_color=True)
+            drawn.append((code, canvas))
+            colourful = colourful or bool(np.ptp(np.asarray(canvas), axis=-1).any())
+    if not colourful:
+        raise UserError(f"{path} draws no emoji in colour: {_HOW}")
+    return drawn
+
+
+def _from_folder(folder: Path) -> Iterable[tuple[int, Image.Image]]:
+    """(code point, picture) of all files named by one code point."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: data.folder must hold pictures named by code point, as 1f600.png")
+    for path in sorted(folder.iterdir()):
+        named = re.fullmatch(r"(?:emoji_u)?([0-9a-fA-F]{1,6})\.(?:png|webp)", path.name)
+        if named and int(named[1], 16) <= 0x10FFFF:
+            yield int(named[1], 16), open_image(path, channels=3)

@@ -1,0 +1,223 @@
+"""Images in .tar shards, as WebDataset lays them out; read from their place in a shard when they are needed."""
+
+import io
+import os
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.data.sources.base import Samples, Source, SplitName, check_split
+from mmgen.data.sources.folder_samples import Augment, FolderSamples
+from mmgen.data.sources.listing import Listing
+from mmgen.data.sources.tar_index import TarIndex, index_folder
+from mmgen.media.images import open_image
+from mmgen.modalities.image.sources.image_folder import checked_sides
+from mmgen.model.conditioning import NO_CLASS
+
+NAMES = "classes.txt"
+
+
+@dataclass(frozen=True)
+class TarListing(Listing):
+    """Images that are stretches of shards; `names` are those within the shards.
+
+    Args:
+        index: of the folder.
+        rows: (n,) int64, which of its samples these are.
+    """
+
+    index: TarIndex | None = None
+    rows: Tensor | None = None
+
+    @classmethod
+    def of(cls, index: TarIndex, first: int) -> "TarListing":
+        """All samples of a folder, numbered from `first`."""
+        rows = torch.arange(len(index.names))
+        return cls(index.folder, index.names, index.label, first + rows, index=index, rows=rows)
+
+    def choose(self, rows: Tensor) -> "TarListing":
+        """Some of them; rows (n,) bool."""
+        assert self.rows is not None
+        return replace(
+            self,
+            names=self.names[rows.numpy()],
+            labels=self.labels[rows],
+            numbers=self.numbers[rows],
+            rows=self.rows[rows],
+        )
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Samples of each shard that has any, in order."""
+        assert self.index is not None and self.rows is not None
+        return tuple(self.index.shard[self.rows].unique_consecutive(return_counts=True)[1].tolist())
+
+    def open(self, place: int) -> "_Stretch":
+        """The bytes of the image at a place."""
+        assert self.index is not None and self.rows is not None
+        row, index = int(self.rows[place]), self.index
+        path = index.folder / index.shards[int(index.shard[row])]
+        name = os.fsdecode(self.names[place])
+        try:
+            data = os.pread(_opened(path), int(index.size[row]), int(index.offset[row]))
+        except OSError as error:
+            raise UserError(f"shard {path} cannot be read ({error.strerror or error})") from None
+        return _Stretch(data, f"{name} in {path}")
+
+
+class _Stretch(io.BytesIO):
+    """Bytes that messages have a name for."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.told = name
+
+    def __str__(self) -> str:
+        return self.told
+
+
+class _File:
+    """A file that is closed when nobody has it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.handle = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        os.close(self.handle)
+
+
+@lru_cache(maxsize=64)
+def _file(path: Path) -> _File:
+    return _File(path)
+
+
+def _opened(path: Path) -> int:
+    return _file(path).handle
+
+
+class TarSamples(FolderSamples):
+    """Images in shards; otherwise as those in folders, damaged ones included."""
+
+    listing: TarListing
+
+    def _open(self, place: int) -> Image.Image:
+        return open_image(self.listing.open(place), self.shape[0])  # type: ignore[arg-type]  # Pillow takes files too
+
+
+class WebDatasetSource(Source):
+    """Images in `root/train/*.tar` and `root/val/*.tar`, or in `root/*.tar`, each with a label or without.
+
+    A shard holds `KEY.jpg` (or another image), and `KEY.cls` or `KEY.json` with its label, file after file, as
+    WebDataset's writers and `mmgen shards` leave them. It is walked through once; where its samples lie is kept in a
+    file beside the shards, so that later starts are quick and any sample can be read at any time.
+
+    Args:
+        root: the folder.
+        image_size: side of a sample, or [height, width].
+        channels: 3 for colour, 1 for grey.
+        augment: what training sees: `crop`, `flip` or `none`, as for `ImageFolderSource`.
+        held_out: one in so many is held out, where there is no `val`.
+        names: a text file with the name of a class a line; `root/classes.txt` by default, or the numbers.
+        bad_shards: `refuse` to train where a shard is truncated or damaged, or `skip` it whole, which is told.
+
+    Raises:
+        UserError: there is no such folder, or no shard in it, or a damaged one, or labels without names.
+    """
+
+    crop = "the centre, scaled bicubically with antialiasing"
+
+    def __init__(
+        self,
+        root: str | Path,
+        image_size: int | tuple[int, int] = 256,
+        channels: int = 3,
+        augment: Augment = "crop",
+        held_out: int = 10,
+        names: str | Path | None = None,
+        bad_shards: Literal["refuse", "skip"] = "refuse",
+    ) -> None:
+        height, width = checked_sides(image_size, channels, held_out)
+        self._arguments = {
+            "root": str(root),
+            "image_size": image_size if isinstance(image_size, int) else list(image_size),
+            "channels": channels,
+            "augment": augment,
+            "held_out": held_out,
+            "names": None if names is None else str(names),
+            "bad_shards": bad_shards,
+        }
+        self.sample_shape = self._shape = (channels, height, width)
+        self.listings = _split(Path(root), held_out, bad_shards == "skip")
+        self.class_names = _class_names(Path(root), None if names is None else Path(names), self.listings)
+        self._splits = {
+            name: TarSamples(part, self._shape, augment if name == "train" else "none")
+            for name, part in self.listings.items()
+        }
+
+    def samples(self, split: SplitName) -> Samples:
+        check_split(split)
+        return self._splits[split]
+
+    def describe(self) -> dict[str, Any]:
+        return {"class_path": "mmgen.modalities.image.data.web_dataset.WebDataset", "init_args": self._arguments}
+
+    @staticmethod
+    def make_fake(path: str | Path, samples: int = 20, classes: int = 2, per_shard: int = 5) -> dict[str, Any]:
+        """Writes noise as PNG into shards, one in five samples for validation, labels in turn.
+
+        Returns:
+            the arguments that read them.
+        """
+        from mmgen.data.sources.tar_write import write_split
+
+        noise = Draws(0, torch.arange(samples)).uniform("fake images", 3, 40, 52).float() * 2 - 1
+        labels = torch.arange(samples) // 5 % classes
+        for split, chosen in (("train", torch.arange(samples) % 5 > 0), ("val", torch.arange(samples) % 5 == 0)):
+            write_split(Path(path) / split, zip(noise[chosen], labels[chosen].tolist(), strict=True), per_shard)
+        return {"root": str(path)}
+
+
+def _split(root: Path, held_out: int, skip_bad: bool) -> dict[str, TarListing]:
+    if not root.is_dir():
+        raise UserError(f"{root} is no folder: data.root must hold .tar shards, in train and val or by themselves")
+    train, val = root / "train", root / "val"
+    if train.is_dir() != val.is_dir():
+        there, missing = (train, val) if train.is_dir() else (val, train)
+        raise UserError(f"{root} has a folder {there.name} but none named {missing.name}; put all shards into {root}")
+    if train.is_dir():
+        first = TarListing.of(index_folder(train, skip_bad), 0)
+        return {"train": first, "val": TarListing.of(index_folder(val, skip_bad), len(first))}
+    whole = TarListing.of(index_folder(root, skip_bad), 0)
+    out = whole.numbers % held_out == 0
+    parts = {"train": whole.choose(~out), "val": whole.choose(out)}
+    if not len(parts["train"]):
+        raise UserError(f"{root} holds {len(whole)} sample(s), too few to hold one in {held_out} out: add some")
+    return parts
+
+
+def _class_names(root: Path, file: Path | None, listings: dict[str, TarListing]) -> list[str]:
+    labels = torch.cat([each.labels for each in listings.values()])
+    highest = int(labels.max())
+    if highest == NO_CLASS:
+        return []
+    if bool((labels == NO_CLASS).any()):
+        count = int((labels == NO_CLASS).sum())
+        raise UserError(f"{root}: {count} of {len(labels)} samples have no label: give all of them one, or none")
+    if file is None and (root / NAMES).is_file():
+        file = root / NAMES
+    if file is None:
+        return [str(number) for number in range(highest + 1)]
+    try:
+        names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"data.names: {file} cannot be read ({' '.join(str(error).split())})") from None
+    if len(names) <= highest:
+        raise UserError(f"{file} names {len(names)} classes, but a sample has the label {highest}, counted from 0")
+    return names

@@ -1,0 +1,110 @@
+"""Motions between tensors and files: joints (T, J, 3) in metres on one side, .npy arrays and BVH on the other."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.media.arrays import open_array
+from mmgen.modalities.motion.bvh import bvh_text, read_bvh
+from mmgen.modalities.motion.features import features_to_joints
+from mmgen.modalities.motion.names import find_joints
+from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, skeleton_of
+
+_UNITS = (0.01, 1.0, 0.001, 0.0254)  # metres of what BVH files may mean: centimetres, metres, millimetres, inches
+_LEGS = (0.5, 1.2)  # metres from hip to ankle that people have
+
+
+def read_motion(path: str | Path, fps: float = 20.0) -> Tensor:
+    """A motion file as joints (T, J, 3) in metres, float32.
+
+    Args:
+        path: `.npy` with joints (T, 22 or 21, 3) in metres or features (T, 263 or 251), at `fps` already; or `.bvh`,
+            whose joints are found by their names, given as HumanML3D's 22, and brought to `fps` from the file's rate. A
+            BVH file does not name its unit: it is taken for the one in which the legs have a person's length.
+        fps: frames a second of the result.
+
+    Raises:
+        UserError: no such file, one that is neither or is damaged, positions that are not numbers, no frames, another
+            number of joints, or joints of a BVH file that cannot be found by name.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".npy", ".bvh"):
+        raise UserError(f"{path} is no motion: files end in .npy or .bvh")
+    if not 0.01 <= fps <= 1000:  # also refuses NaN
+        raise UserError(f"a motion cannot have {fps:g} frames a second; give a number between 0.01 and 1000")
+    if Path(path).is_dir() or not Path(path).exists():
+        raise UserError(f"{path} {'is a folder, not a motion' if Path(path).is_dir() else 'does not exist'}")
+    joints = (_read_bvh(path, fps) if suffix == ".bvh" else _read_array(path)).float()
+    skeleton_of(joints.shape[1]).check(joints, f"{path}: a motion")
+    return joints
+
+
+def write_npy(joints: Tensor, path: str | Path) -> None:
+    """Joints (T, J, 3) in metres to a `.npy` file, float32.
+
+    Raises:
+        UserError: they are of no skeleton, or not numbers, or the file cannot be written.
+    """
+    skeleton_of(joints.shape[-2]).check(joints)
+    try:
+        with open(path, "wb") as file:
+            np.save(file, joints.detach().cpu().float().numpy(), allow_pickle=False)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+
+
+def write_bvh(joints: Tensor, path: str | Path, fps: float = 20.0) -> None:
+    """Joints (T, J, 3) in metres to a BVH file in centimetres, as `mmgen.modalities.motion.bvh.bvh_text`.
+
+    Raises:
+        UserError: they are of no skeleton, or not numbers, or the file cannot be written.
+    """
+    text = bvh_text(joints, fps)
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+
+
+def resample_motion(joints: Tensor, before: float, after: float) -> Tensor:
+    """Joints (T, J, 3) at `before` frames a second as those at `after`, on straight lines between the frames.
+
+    The result ends no later than they do.
+    """
+    count = int((len(joints) - 1) * after / before + 1e-6) + 1
+    times = (torch.arange(count, dtype=torch.float64) * before / after).clamp(max=len(joints) - 1)
+    earlier = times.long().clamp(max=max(len(joints) - 2, 0))
+    later = (earlier + 1).clamp(max=len(joints) - 1)
+    return torch.lerp(joints[earlier], joints[later], (times - earlier).to(joints)[:, None, None])
+
+
+def _read_array(path: str | Path) -> Tensor:
+    array = open_array(path)
+    known = (HUMANML3D, KIT)
+    shapes = [s for skeleton in known for s in (f"(frames, {len(skeleton)}, 3)", f"(frames, {skeleton.features})")]
+    ends = [end for skeleton in known for end in ((len(skeleton), 3), (skeleton.features,))]
+    if array.shape[1:] not in ends or not len(array):
+        raise UserError(f"{path} has shape {array.shape}, but a motion is one of {', '.join(shapes)}")
+    motion = torch.from_numpy(array.astype(np.float64))
+    if motion.ndim == 3:
+        return motion
+    if not motion.isfinite().all():
+        raise UserError(f"{path} holds features that are not numbers (NaN or infinite)")
+    return features_to_joints(motion)
+
+
+def _read_bvh(path: str | Path, fps: float) -> Tensor:
+    file = read_bvh(path)
+    found = find_joints(file.names, path)
+    joints = file.joints(1.0)[:, found]
+    hip, knee, ankle = (HUMANML3D.joints.index(f"left_{part}") for part in ("hip", "knee", "ankle"))
+    legs = sum((joints[0, end] - joints[0, start]).norm().item() for start, end in ((hip, knee), (knee, ankle)))
+    shortest, longest = _LEGS
+    units = [unit for unit in _UNITS if shortest <= legs * unit <= longest]
+    if not units and not legs > 0:
+        raise UserError(f"{path} has legs of length {legs:g}")
+    usual = HUMANML3D.offsets[[knee, ankle]].norm(dim=-1).sum().item()
+    return resample_motion(joints * (units[0] if units else usual / legs), file.fps, fps)

@@ -1,0 +1,149 @@
+"""Folders of motions laid out as HumanML3D is: what is where, and reading it."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.data.sources.scan import notice
+from mmgen.media.arrays import open_array
+from mmgen.modalities.motion.features import joints_to_features
+from mmgen.modalities.motion.files import read_motion
+from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, Skeleton
+
+FEATURES, JOINTS, TEXTS = "new_joint_vecs", "new_joints", "texts"
+
+
+class Caption(NamedTuple):
+    """What is done in a part of a motion.
+
+    Attributes:
+        said: the sentence.
+        begin: of the part, in seconds.
+        end: likewise; None for the motion's.
+    """
+
+    said: str
+    begin: float
+    end: float | None
+
+
+def motions_folder(root: Path) -> str:
+    """Where the motions are: the features where there are any, otherwise the joints.
+
+    Raises:
+        UserError: there are neither.
+    """
+    for name in (FEATURES, JOINTS):
+        if (root / name).is_dir():
+            return name
+    raise UserError(f"{root} is not laid out as HumanML3D is: it needs a folder {FEATURES} or {JOINTS}")
+
+
+def list_motions(root: Path, folder: str, split: str) -> list[str]:
+    """The motions that `SPLIT.txt` names and that are there, in its order; missing ones are told.
+
+    Raises:
+        UserError: the list cannot be read, or names none that is there.
+    """
+    path = root / f"{split}.txt"
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: it lists the motions of the split, a name a line") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())})") from None
+    listed = list(dict.fromkeys(lines))
+    names = [name for name in listed if (root / folder / f"{name}.npy").is_file()]
+    if not names:
+        raise UserError(f"{path} names no motion that is in {root / folder}")
+    if len(names) < len(listed):
+        missing = next(name for name in listed if name not in set(names))
+        notice(f"{path}: {len(listed) - len(names)} motion(s) are not in {folder}, the first is {missing}")
+    return names
+
+
+def find_skeleton(paths: Iterable[Path]) -> Skeleton:
+    """That of the first motion whose shape is one of a motion.
+
+    Raises:
+        UserError: there is none.
+    """
+    for path in paths:
+        try:
+            shape = open_array(path).shape
+        except UserError:
+            continue
+        for skeleton in (HUMANML3D, KIT):
+            if shape[1:] in ((skeleton.features,), (len(skeleton), 3)):
+                return skeleton
+    raise UserError(
+        f"{path.parent} holds no motion: files are (frames, {HUMANML3D.features} or {KIT.features}) features or"
+        f" (frames, {len(HUMANML3D)} or {len(KIT)}, 3) joints"
+    )
+
+
+def read_features(path: Path, skeleton: Skeleton) -> Tensor:
+    """A file of features, or of joints in metres, as features (T, D) float32.
+
+    Raises:
+        UserError: it cannot be read, is of another skeleton, has no frame, or numbers that are none.
+    """
+    if path.parent.name == JOINTS:
+        joints = read_motion(path)
+        if joints.shape[1] != len(skeleton):
+            raise UserError(f"{path} has {joints.shape[1]} joints, others here {len(skeleton)}")
+        if len(joints) < 2:
+            raise UserError(f"{path} has one frame, which does not move")
+        return joints_to_features(joints)
+    array = open_array(path)
+    if array.shape[1:] != (skeleton.features,):
+        raise UserError(f"{path} has shape {array.shape}, and motions here are (frames, {skeleton.features})")
+    if not len(array):
+        raise UserError(f"{path} has no frames")
+    features = torch.from_numpy(array.astype(np.float32))
+    if not features.isfinite().all():
+        frame = int(features.isfinite().all(1).logical_not().nonzero()[0])
+        raise UserError(f"{path} holds numbers that are none (NaN or infinite), first in frame {frame}")
+    return features
+
+
+def read_captions(path: Path) -> list[Caption]:
+    """The captions of a motion, from lines `caption#its words with their kinds#from#to`, in seconds; two zeros, or a
+    caption alone, are of the whole motion.
+
+    Raises:
+        UserError: it cannot be read, holds no caption, or a part that is none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist, so its motion has no caption") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())})") from None
+    captions = []
+    for number, line in enumerate(lines, 1):
+        said, *more = line.split("#")
+        if not said.strip():
+            continue
+        try:
+            begin, end = (_seconds(each) for each in (more[1:3] if len(more) > 1 else ("0", "0")))
+        except ValueError:
+            raise UserError(f"{path}: line {number} is not caption#words#from#to, two times in seconds") from None
+        if (end and end <= begin) or begin < 0:
+            raise UserError(f"{path}: line {number} is of a part from {begin:g} to {end:g} s")
+        captions.append(Caption(said.strip(), begin, end or None))
+    if not captions:
+        raise UserError(f"{path} holds no caption")
+    return captions
+
+
+def _seconds(text: str) -> float:
+    """HumanML3D has `nan` where a part is not known."""
+    value = float(text)
+    return 0.0 if math.isnan(value) else value

@@ -1,0 +1,61 @@
+"""Sound files that a command is given: read at a model's rate, with a notice of what had to be changed."""
+
+import sys
+from pathlib import Path
+
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.media.audio import read_audio, read_header
+
+_FULL = 0.999  # of full scale: what reaches it was most likely cut there
+_OFTEN = 1e-3  # share of the samples; a sound that only touches full scale was not cut
+
+
+def open_sound(path: str | Path, sample_rate: int) -> Tensor:
+    """A sound file as (1, T) in [-1, 1] at a rate. What was changed, and whether it is clipped, is told on stderr.
+
+    Args:
+        path: a file of any format that soundfile reads.
+        sample_rate: in Hz.
+
+    Raises:
+        UserError: as `mmgen.media.audio.read_audio`.
+    """
+    header, sound = read_header(path), read_audio(path, sample_rate)
+    told = []
+    if header.sample_rate != sample_rate:
+        told.append(f"resampled from {header.sample_rate} to {sample_rate} Hz")
+    if header.channels > 1:
+        told.append(f"{header.channels} channels mixed to one")
+    share = (sound.abs() >= _FULL).double().mean().item()
+    if share >= _OFTEN:
+        told.append(f"clipped: {100 * share:.2g} % of the samples are at full scale")
+    if told:
+        print(f"mmgen: {path}: {', '.join(told)}", file=sys.stderr)
+    return sound
+
+
+def read_texts(given: list[str]) -> list[str]:
+    """Texts as `--text` takes them: a word that begins with @ names a file with one text a line.
+
+    Raises:
+        UserError: a file is missing, is no text, or has none in it.
+    """
+    texts: list[str] = []
+    for text in given:
+        texts += _lines(text[1:]) if text.startswith("@") else [text]
+    return texts
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"--text @{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"--text @{path} is no text in UTF-8") from None
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise UserError(f"--text @{path} holds no text")
+    return found

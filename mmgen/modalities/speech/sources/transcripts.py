@@ -1,0 +1,126 @@
+"""What is said in the sound files of a folder, and by whom, in the layouts that data sets of speech have."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmgen.core.errors import UserError
+from mmgen.data.sources.scan import SOUNDS, files
+
+_LISTS = ("transcripts.txt", "transcripts.tsv")
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A sound file.
+
+    Args:
+        name: its path, relative to the folder.
+        said: what is said in it; None where nothing tells.
+        speaker: who says it; None where the layout does not tell.
+    """
+
+    name: str
+    said: str | None
+    speaker: str | None = None
+
+
+def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
+    """All sound files beneath a folder, sorted, with what its layout tells of them.
+
+    - LJSpeech: `wavs/NAME.wav`, and in `metadata.csv` lines NAME|text or NAME|text|text without abbreviations.
+    - LibriSpeech and LibriTTS: SPEAKER/CHAPTER/NAME.flac, beneath any folder; `*.trans.txt` with lines NAME text, or
+      `NAME.normalized.txt`.
+    - Otherwise: NAME.txt beside NAME.wav, or `transcripts.txt` or `transcripts.tsv` in the folder itself with lines
+      NAME, a tab or |, and the text. Where all files lie in folders, the outermost are the speakers.
+
+    Args:
+        root: the folder.
+        transcripts: whether to look for them.
+
+    Raises:
+        UserError: it is no folder, has no sound files, or a file of transcripts cannot be read.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root} is no folder: data.root must hold sound files and their transcripts")
+    names = list(files(root, SOUNDS))
+    if not names:
+        raise UserError(f"{root} holds no sounds: put wav or flac files into it, with a text file NAME.txt for each")
+    metadata = root / "metadata.csv"
+    if metadata.is_file() and (root / "wavs").is_dir():
+        said = _lines(metadata, "|", last=True) if transcripts else {}
+        return [Utterance(name, said.get(Path(name).stem)) for name in names if name.startswith("wavs")]
+    chapters = _chapters(root, names)
+    if chapters:
+        said = _by_chapter(root, names) if transcripts else {}
+        return [Utterance(name, said.get(name), Path(name).parts[-3]) for name in names if len(Path(name).parts) > 2]
+    said = _beside(root, names) if transcripts else {}
+    foldered = all(len(Path(name).parts) > 1 for name in names)
+    return [Utterance(name, said.get(name), Path(name).parts[0] if foldered else None) for name in names]
+
+
+def _chapters(root: Path, names: Iterable[str]) -> bool:
+    """Whether these are of LibriSpeech or LibriTTS, told by the first file that lies in two folders."""
+    for name in names:
+        path = Path(name)
+        if len(path.parts) > 2:
+            folder = root / path.parent
+            return next(folder.glob("*.trans.txt"), None) is not None or _normalized(root, name).is_file()
+    return False
+
+
+def _normalized(root: Path, name: str) -> Path:
+    return (root / name).with_suffix(".normalized.txt")
+
+
+def _by_chapter(root: Path, names: Iterable[str]) -> dict[str, str]:
+    said, chapters = {}, {}
+    for name in names:
+        folder = os.path.dirname(name)
+        if folder not in chapters:
+            lists = sorted((root / folder).glob("*.trans.txt"))
+            chapters[folder] = {key: text for each in lists for key, text in _lines(each, " ").items()}
+        text = chapters[folder].get(Path(name).stem)
+        if text is None and _normalized(root, name).is_file():
+            text = _read(_normalized(root, name))
+        if text is not None:
+            said[name] = text
+    return said
+
+
+def _beside(root: Path, names: Iterable[str]) -> dict[str, str]:
+    listed = {key: text for each in _LISTS if (root / each).is_file() for key, text in _lines(root / each, "|").items()}
+    said = {}
+    for name in names:
+        bare = os.path.splitext(name)[0]
+        text = listed.get(name, listed.get(bare, listed.get(os.path.basename(bare))))
+        if text is None and (root / f"{bare}.txt").is_file():
+            text = _read(root / f"{bare}.txt")
+        if text is not None:
+            said[name] = text
+    return said
+
+
+def _lines(path: Path, separator: str, last: bool = False) -> dict[str, str]:
+    """Name -> text of lines of both; a tab always parts them too.
+
+    Args:
+        path: a text file.
+        separator: between name and text.
+        last: the text is what comes after the last separator, where it is not empty.
+    """
+    said = {}
+    for line in _read(path).splitlines():
+        name, *texts = re.split(rf"[{re.escape(separator)}\t]", line.strip(), maxsplit=2 if last else 1)
+        if texts:
+            said[name.strip()] = next((text for text in reversed(texts) if text.strip()), "")
+    return said
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"transcript {path} cannot be read ({' '.join(str(error).split())})") from None

@@ -1,0 +1,164 @@
+"""Causal neural codec of sound around any quantizer, quick on a CPU."""
+
+import math
+from typing import Literal
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, cat, nn
+
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Tokens
+from mmgen.modalities.speech.tokenizers.audio import AudioStream, AudioTokenizer, audio_spec
+from mmgen.modalities.speech.tokenizers.istft import SpectralHead
+from mmgen.modalities.speech.tokenizers.mel_front import mel_encoder
+from mmgen.modalities.speech.tokenizers.seanet import frame_decoder, seanet_encoder, seanet_head
+from mmgen.modalities.video.tokenizers.causal import State
+from mmgen.tokenizers.base import Reconstruction
+from mmgen.tokenizers.quantizers import Quantizer
+
+
+class SEANetCodec(AudioTokenizer):
+    """Residual autoencoder of causal convolutions around a quantizer: the SEANet of SoundStream (Zeghidour et al. 2021)
+    and EnCodec (Defossez et al. 2022), with blocks of ConvNeXt at the rate of tokens where EnCodec has an LSTM.
+
+    The product of `ratios` is the number of samples a token. All convolutions are padded with silence on the left
+    alone: a token depends on no sample that is more than `lookahead` tokens after its own, samples depend on no later
+    token, and a stream equals the whole from the first sample on.
+
+    Args:
+        quantizer: the bottleneck; its `dim` is the number of channels of the latents. With `ResidualVQ`, its `dropout`
+            trains the decoder for fewer levels too.
+        sample_rate: samples a second.
+        seconds: of the sounds that it is trained on; it codes any length.
+        ratios: how much each step of the decoder lengthens the sound, in order; the encoder takes them in reverse.
+        channels: of the convolutions at the rate of samples; they double with each step.
+        width: the most channels, and those at the rate of tokens.
+        units: residual units a step, dilated by 1, 2, 4, ...
+        blocks: at the rate of tokens, in the encoder and again in the decoder; 0 for none.
+        front: how the encoder gets from the rate of samples to that of tokens: `conv`; or `mel`, four log-mel spectra a
+            token, which is much quicker, and learns in fewer steps.
+        head: how the decoder gets from the rate of tokens to that of samples: `conv`, the mirror image of the encoder;
+            `istft`, an inverse Fourier transform of spectra that a linear map draws (Vocos, Siuzdak 2023), which is
+            much quicker.
+        lookahead: tokens that the encoder waits for before it makes one, so that it has heard how the sound goes on:
+            each adds its length to the latency, and the first one raises the quality much.
+        overlap: the part of a token, in (0, 1], over which spectra fade into the next; for `istft` only.
+
+    Raises:
+        UserError: sizes that are too small.
+    """
+
+    def __init__(
+        self,
+        quantizer: Quantizer,
+        sample_rate: int = 16000,
+        seconds: float = 1.0,
+        ratios: tuple[int, ...] = (8, 5, 4, 2),
+        channels: int = 16,
+        width: int = 256,
+        units: int = 1,
+        blocks: int = 4,
+        front: Literal["conv", "mel"] = "conv",
+        head: Literal["conv", "istft"] = "conv",
+        lookahead: int = 0,
+        overlap: float = 1.0,
+    ) -> None:
+        super().__init__()
+        samples = round(seconds * sample_rate)
+        if not ratios or min(sample_rate, samples, *ratios, channels, width) < 1 or min(units, blocks, lookahead) < 0:
+            found = f"{sample_rate}, {seconds:g}, {tuple(ratios)}, {channels}, {width}, {units}, {blocks}, {lookahead}"
+            raise UserError(
+                "sample_rate, seconds in samples, ratios, channels and width must be at least 1, units, blocks and"
+                f" lookahead at least 0; got {found}"
+            )
+        if front not in ("conv", "mel") or head not in ("conv", "istft") or not 0 < overlap <= 1:
+            raise UserError(
+                f"front must be conv or mel, head conv or istft, and overlap lie in (0, 1]; got {front}, {head},"
+                f" {overlap:g}"
+            )
+        stride = math.prod(ratios)
+        self.sample_rate, self.sample_shape = sample_rate, (1, samples)
+        self.spec = audio_spec(quantizer, samples, stride, sample_rate)
+        self.lookahead, self.latency = lookahead, (1 + lookahead) * stride
+        self.quantizer = quantizer
+        if front == "conv":
+            self.encoder = seanet_encoder(ratios, channels, width, units, blocks, quantizer.inputs)
+        else:
+            self.encoder = mel_encoder(sample_rate, stride, width, blocks, quantizer.inputs)
+        self.decoder = frame_decoder(quantizer.dim, width, blocks)
+        self.head: nn.Module
+        if head == "conv":
+            self.head = seanet_head(ratios, channels, width, units)
+        else:
+            self.head = SpectralHead(width, stride, max(1, round(overlap * stride)))
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        return [layer for layer in self.head.modules() if isinstance(layer, nn.Conv1d)][-1].get_parameter("weight")
+
+    def encode(self, x: Tensor) -> Tokens:
+        stream = self.streaming()
+        parts = stream.encode(x), stream.finish()
+        return _tokens(cat([part.values for part in parts], dim=1))
+
+    def decode(self, tokens: Tokens, samples: int | None = None) -> Tensor:
+        return self.streaming().decode(tokens, samples)
+
+    def forward(self, x: Tensor) -> Reconstruction:
+        heard = F.pad(self.filled(self.check_samples(x)), (0, self.lookahead * self.spec.stride))
+        quantized = self.quantizer(self.latents(heard, {})[:, self.lookahead :])
+        sound = self.sound(quantized.values, x.shape[2], {})
+        return Reconstruction(sound, _tokens(quantized.indices), quantized.losses)
+
+    def streaming(self) -> "CodecStream":
+        return CodecStream(self)
+
+    def latents(self, x: Tensor, state: State) -> Tensor:
+        """The next samples (B, 1, t stride) -> (B, t, quantizer.inputs), late by `lookahead`. Writes to the state."""
+        return rearrange(self.encoder(x, state), "b c t -> b t c")
+
+    def sound(self, codes: Tensor, samples: int, state: State) -> Tensor:
+        """The next codes (B, t, quantizer.dim) -> (B, 1, samples), not clamped. Writes to the state."""
+        codes = rearrange(codes.to(self.last_layer.dtype), "b t c -> b c t").contiguous()
+        return self.head(self.decoder(codes, state), state)[..., :samples]
+
+
+class CodecStream(AudioStream):
+    """Carries the last inputs that each convolution has seen, and the end of a spectrum's window."""
+
+    def __init__(self, codec: SEANetCodec) -> None:
+        super().__init__(codec)
+        self._codec = codec
+        self._early = codec.lookahead  # latents to come that belong to no token, but to silence before the first one
+        self._encoding: State = {}
+        self._decoding: State = {}
+
+    def encode_chunk(self, x: Tensor) -> Tokens:
+        state = dict(self._encoding)
+        latents = self._codec.latents(self._codec.filled(x), state)
+        early = min(self._early, latents.shape[1])
+        tokens = self._quantized(latents[:, early:])
+        self._encoding, self._early = state, self._early - early
+        return tokens
+
+    def encode_rest(self, rows: int) -> Tokens:
+        codec = self._codec
+        silence = codec.last_layer.new_zeros(rows, 1, codec.lookahead * codec.spec.stride)
+        if not codec.lookahead:
+            return self._quantized(silence.new_zeros(rows, 0, codec.quantizer.inputs))
+        return self.encode_chunk(silence)
+
+    def _quantized(self, latents: Tensor) -> Tokens:
+        return _tokens(self._codec.quantizer.encode(latents))
+
+    def decode_chunk(self, tokens: Tokens, samples: int) -> Tensor:
+        state = dict(self._decoding)
+        x = self._codec.sound(self._codec.quantizer.lookup(tokens.values), samples, state).clamp(-1, 1)
+        self._decoding = state
+        return x
+
+
+def _tokens(indices: Tensor) -> Tokens:
+    """(B, t, ...) -> tokens in order of time."""
+    return Tokens(indices, (indices.shape[1], 1, 1))

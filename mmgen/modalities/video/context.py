@@ -1,0 +1,101 @@
+"""What sampled clips begin with: frames of held-out clips, of a video file, or one image."""
+
+import math
+from dataclasses import dataclass
+from itertools import count as count_up
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.data.build import build_source
+from mmgen.data.sources import Batch, Samples
+from mmgen.media.images import crop, open_image
+from mmgen.media.video import read_clip
+from mmgen.sampling.samples import require_tokenizer
+from mmgen.store.store import Loaded
+
+HELD_OUT = "held_out"
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """The beginnings of B clips.
+
+    Args:
+        frames: (B, C, K, H, W) in [-1, 1].
+        labels: (B,) int64, the classes of the clips that they are from; None where these are unknown.
+        actions: (B, T) int64, T at least K, which action led to each frame of those clips; None where unknown.
+    """
+
+    frames: Tensor
+    labels: Tensor | None = None
+    actions: Tensor | None = None
+
+
+def held_out_clips(samples: Samples, count: int) -> Batch:
+    """`count` samples from all over a split, as `all_over` chooses them."""
+    return samples.take(all_over(len(samples), count))
+
+
+def all_over(size: int, count: int) -> Tensor:
+    """(count,) int64 numbers of samples from all over a split of so many, all different ones as far as there are so
+    many; the i-th always the same.
+
+    Data may be ordered by class, so the steps are wide: about the golden ratio of the split, and without a common
+    factor with its size, so that none comes twice before all have come once.
+    """
+    step = next(step for step in count_up(round(_GOLDEN * size)) if math.gcd(step, size) == 1)
+    return torch.arange(count) * step % size
+
+
+def held_out_context(loaded: Loaded, count: int, frames: int) -> Context:
+    """The first frames of held-out clips of the data that the run was trained on, another clip for each sample.
+
+    Args:
+        loaded: the run.
+        count: B.
+        frames: K.
+
+    Raises:
+        UserError: the data is missing, or holds other or shorter clips.
+    """
+    source = build_source(loaded.config)
+    shape, wanted = tuple(source.sample_shape), require_tokenizer(loaded).sample_shape
+    if len(shape) != 4 or (shape[0], *shape[2:]) != (wanted[0], *wanted[2:]):
+        raise UserError(f"the data of {loaded.path} has samples of shape {shape}, which do not begin its clips")
+    if frames > shape[1]:
+        raise UserError(f"context_frames {frames} is more than the {shape[1]} frames of the held-out clips")
+    batch = held_out_clips(source.samples("val"), count)
+    return Context(batch["x"][:, :, :frames], batch["label"], batch.get("action"))
+
+
+def file_context(path: str, loaded: Loaded, count: int, frames: int, fps: float) -> Context:
+    """The first frames of a video, or one image, which every sample begins with; scaled and cut to fit.
+
+    Args:
+        path: a file.
+        loaded: the run.
+        count: B.
+        frames: K; 1 for an image.
+        fps: frames a second that the video is read at.
+
+    Raises:
+        UserError: no such file, a damaged one, one that ends too early, or more than one frame of an image.
+    """
+    channels, _, height, width = require_tokenizer(loaded).sample_shape
+    if is_image(path):
+        if frames != 1:
+            raise UserError(f"{path} is an image, which is one frame: leave --context_frames out (got {frames})")
+        clip = crop(open_image(path, channels), (height, width))[:, None]
+    else:
+        clip = read_clip(path, (channels, frames, height, width), fps)
+    return Context(clip.expand(count, *clip.shape))
+
+
+def is_image(path: str) -> bool:
+    """Whether a file is a still image, by its name."""
+    return Path(path).suffix.lower() in IMAGES

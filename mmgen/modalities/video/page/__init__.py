@@ -1,0 +1,5 @@
+"""The page of a video run."""
+
+from mmgen.modalities.video.page.page import video_page
+
+__all__ = ["video_page"]

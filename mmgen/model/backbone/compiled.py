@@ -1,0 +1,104 @@
+"""Passes of a backbone as one compiled function each, on a GPU one CUDA graph each: nothing is left for Python to do
+between their kernels (as gpt-fast does it; PyTorch 2023).
+
+A compiled pass needs the same shapes again and again, so that here a cached pass attends to the whole cache, what is
+not there yet hidden, and writes where an index says.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmgen.core.layout import Layout
+from mmgen.core.mask import Mask
+from mmgen.model.backbone.attention import Attend, realise
+from mmgen.model.backbone.cache import Cache
+from mmgen.model.backbone.transformer import Transformer
+
+
+class Compiled:
+    """Runs a backbone's blocks, as `Transformer.forward` does, in evaluation mode and without gradients. Each new shape
+    of a pass is compiled when it is first met, which takes up to minutes.
+
+    Args:
+        transformer: whose passes they are. Its weights may change, and be of any precision.
+        backend: of `torch.compile`.
+    """
+
+    def __init__(self, transformer: Transformer, backend: str = "inductor") -> None:
+        self.of = transformer
+        graphs = backend == "inductor" and next(transformer.parameters()).is_cuda
+        self._run: Any = torch.compile(_run, backend=backend, mode="reduce-overhead" if graphs else None)
+
+    def follow(self, mask: Mask, layout: Layout) -> None:
+        """Nothing is derived ahead of a pass here."""
+
+    def __call__(
+        self,
+        x: Tensor,
+        layout: Layout,
+        mask: Mask,
+        cond: Tensor | None = None,
+        modulated: Tensor | None = None,
+        cache: Cache | None = None,
+        store: int | None = None,
+    ) -> Tensor:
+        """Arguments and result as of `Transformer.forward`."""
+        dtype = next(self.of.parameters()).dtype
+        tables = None if self.of.rotary is None else self.of.rotary.tables(layout, dtype)
+        if cond is not None:
+            cond = (cond[:, None] if cond.dim() == 2 else cond).to(dtype)
+            cond = cond if self.of.condition is None else self.of.condition(F.silu(cond))
+        if cache is None:
+            attention, stored, places = realise(mask, layout, layout, dtype), None, None
+        else:
+            attention, stored = _over(cache, mask, layout, dtype), cache.whole
+            places = torch.arange(cache.length, cache.length + layout.length, device=x.device)
+            torch._dynamo.mark_static_address(stored)  # graphs write into it where it lies
+        torch.compiler.cudagraph_mark_step_begin()
+        out = self._run(self.of, x.to(dtype), attention, tables, cond, modulated, stored, places)
+        if cache is not None and store != 0:
+            cache.store(layout if store is None else layout.slice(0, store))
+        return out.to(x.dtype, copy=True)  # the next run of a graph writes over what it returned
+
+
+def compile_passes(transformer: Transformer, backend: str = "inductor") -> None:
+    """Have a backbone sample by compiled passes from now on."""
+    transformer.compiled = Compiled(transformer, backend)
+
+
+def _extend(stored: Tensor, places: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """stored (2, B, kv_heads, capacity, head_dim) of a block: write the new ones at their places, return all."""
+    stored[0].index_copy_(2, places, keys)
+    stored[1].index_copy_(2, places, values)
+    return stored[0], stored[1]
+
+
+def _over(cache: Cache, mask: Mask, layout: Layout, dtype: torch.dtype) -> Attend:
+    """Attention of new positions to a whole cache, of which nobody sees what is not stored yet."""
+    if cache.length == 0:
+        cache.whole.zero_()  # a hidden value has the weight 0, which makes no number of one that is none
+    keys = cache.keys_layout(layout)
+    beyond = cache.capacity - keys.length
+    if mask.leak:
+        return Attend(dense=F.pad(mask.bias(layout, keys).to(dtype), (0, beyond), value=-torch.inf))
+    return Attend(dense=F.pad(mask.dense(layout, keys), (0, beyond)))
+
+
+def _run(
+    transformer: Transformer,
+    x: Tensor,
+    attention: Attend,
+    tables: tuple[Tensor, Tensor] | None,
+    cond: Tensor | None,
+    modulated: Tensor | None,
+    stored: Tensor | None,
+    places: Tensor | None,
+) -> Tensor:
+    for index, block in enumerate(transformer.blocks):
+        extend = None if stored is None or places is None else partial(_extend, stored[index], places)
+        x = block(x, attention, tables, cond, modulated, extend)
+    return transformer.final_norm(x)

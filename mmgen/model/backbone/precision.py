@@ -1,0 +1,56 @@
+"""The precision in which a backbone samples: fewer bytes a weight, where reading them is what a token costs."""
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from mmgen.core.errors import UserError, nearest
+from mmgen.model.backbone.transformer import Transformer
+
+Precision = Literal["float32", "bfloat16", "int8"]
+
+
+def lower(backbone: Transformer, precision: str) -> None:
+    """Make a backbone compute in another precision, for sampling only. Embeddings and heads stay as they are: what
+    comes in is rounded, and what goes out is of the precision that came in.
+
+    Args:
+        backbone: changed in place.
+        precision: `float32` for as it is; `bfloat16`; or `int8`: weights of linear maps of 8 bits with a scale for each
+            output (torchao), all else in bfloat16.
+
+    Raises:
+        UserError: there is no such precision, or torchao is not installed.
+    """
+    if precision not in get_args(Precision):
+        known = get_args(Precision)
+        raise UserError(f"precision {precision!r} is not one of {', '.join(known)}{nearest(precision, known)}")
+    if precision == "float32":
+        return
+    backbone.to(torch.bfloat16)
+    if precision == "int8":
+        _quantise(backbone)
+    backbone.register_forward_pre_hook(_rounded, with_kwargs=True)
+    backbone.register_forward_hook(_as_it_came, with_kwargs=True)
+
+
+def _quantise(backbone: Transformer) -> None:
+    try:
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+    except ModuleNotFoundError:
+        raise UserError("weights of 8 bits need the package torchao: pip install 'mmgen[int8]'") from None
+    quantize_(backbone.blocks, Int8WeightOnlyConfig(version=2))
+
+
+def _rounded(
+    backbone: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def low(x: Any) -> Any:
+        return x.to(torch.bfloat16) if isinstance(x, Tensor) and x.is_floating_point() else x
+
+    return tuple(map(low, args)), {name: low(x) for name, x in options.items()}
+
+
+def _as_it_came(backbone: nn.Module, args: tuple[Any, ...], options: dict[str, Any], out: Tensor) -> Tensor:
+    return out.float()

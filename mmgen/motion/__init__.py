@@ -1,1 +1,0 @@
-"""Motion of people: skeletons, the HumanML3D features, BVH and array files, and drawings."""

@@ -1,0 +1,1 @@
+"""One token, step or frame after the other."""

@@ -1,0 +1,128 @@
+"""Autoregression over frames: each frame in one pass, given those before it.
+
+The mask is that of frame-wise attention (TC-LLaVA, Gao et al. 2024; MAGI at inference, Zhou et al. 2025): whatever
+comes before, and all of the own frame.
+"""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout, pad
+from mmgen.core.mask import Mask
+from mmgen.core.shape_cache import remember
+from mmgen.core.tokens import Grid, Tokens
+from mmgen.core.window import Window
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import discrete
+from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
+from mmgen.paradigms.corruption import replace
+from mmgen.paradigms.decoding import distribution, draw
+
+
+class FrameAutoregressive(Paradigm):
+    """Next-frame prediction: the row holds the clip a frame late, behind a frame of mask tokens, and each position
+    predicts the token of the next frame at its own place. The tokens of a frame are independent given the frames
+    before it, which makes a frame cost one pass.
+
+    The loss is the exact negative log-likelihood of that model, in nats per token.
+
+    Args:
+        mask: who may see whom; one under which a frame sees a later one is refused.
+        window: earlier frames that a frame sees, in training and in sampling, where older ones leave the cache; None
+            for all.
+        sink: frames at the beginning that stay visible besides.
+        context_noise: the largest share of the tokens of a frame that are replaced by random ones where it is a history
+            in training.
+    """
+
+    mode = "frame"
+    likelihood = "exact"
+
+    def __init__(
+        self, mask: str = "frame_wise", window: int | None = None, sink: int = 0, context_noise: float = 0.0
+    ) -> None:
+        super().__init__(mask)
+        if not 0 <= context_noise <= 1:
+            raise UserError(f"context_noise {context_noise} must lie in [0, 1]")
+        self.window, self.context_noise = Window(window, sink), context_noise
+        self.mask = self.window.restrict(self.mask)
+
+    def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
+        """Prefix and frames, each at the place of the frame that it predicts; UserError where the mask is wrong."""
+        size = grid[1] * grid[2]
+        _require_ordered(self.mask, row_layout(generator.prefix, generator.spec.grid, device, size))
+        return row_layout(generator.prefix, grid, device, size)
+
+    def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
+        """A frame of mask tokens and all frames but the last."""
+        discrete(generator.head, type(self).__name__)
+        frames, size = tokens.grid[0], tokens.grid[1] * tokens.grid[2]
+        row = pad(self.row(generator, tokens.grid, tokens.values.device), tokens.lengths, generator.prefix_length)
+        real = real_positions(tokens.values, tokens.lengths)
+        past = tokens.values
+        if self.context_noise:
+            share = self.context_noise * draws.uniform("context_noise", frames).repeat_interleave(size, dim=1)
+            past = replace(past, generator.spec.alphabet, share, "context", draws)
+        values = torch.cat([torch.zeros_like(past[:, :size]), past[:, :-size]], dim=1)
+        weights = real.double() / real.sum(1, keepdim=True)
+        return Corrupted(values, _first(values, size), row, self.mask, tokens.values, weights)
+
+    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+        """With the history as it is, whatever training does."""
+        exact = copy.copy(self)
+        exact.context_noise = 0.0
+        return Paradigm.bound(exact, generator, tokens, condition, draws)
+
+    def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
+        """A frame a step; `keep` may fix any positions up to and in the first frame that is not all known."""
+        options.decoding.require_supported(f"mode {self.mode!r}")
+        options.require_alone(f"mode {self.mode!r} makes each frame in one pass")
+        grid, start = request.whole(generator), generator.prefix_length
+        size = grid[1] * grid[2]
+        canvas = Canvas(generator, request)
+        row = self.row(generator, grid, canvas.tokens.device)
+        head = discrete(generator.head, type(self).__name__)
+        canvas.require_reachable(row.block[0, start : start + canvas.length], self.mode)
+        row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
+        capacity = self.window.capacity(start, canvas.length, size)
+        model = request.guided(generator, options.guidance, capacity, ahead=False)
+        yield canvas.state(0, 0, 0)
+        uniform = request.draws.uniform("frame/token", canvas.length, head.groups)
+        noise, done = options.context_noise or 0.0, 0
+        values = torch.zeros_like(canvas.tokens[:, :size])
+        for frame, begin in enumerate(range(0, canvas.length, size)):
+            here = slice(begin, min(begin + size, canvas.length))
+            count, stop = here.stop - here.start, start + here.stop
+            if model.actions is not None and request.actions is not None:
+                model.steer(frame, request.action_at(generator, frame))
+            if model.cache is not None and model.cache.layout is not None:
+                model.cache.keep(self.window.kept(model.cache.layout, frame))
+            hidden = None if frame else _first(values[:, :count], size)
+            queries = row.slice(done, stop)
+            with self.window.passing():
+                logits = model(values[:, :count], queries, self.mask, canvas.progress, hidden, outputs=count)
+            done = stop
+            drawn = head.join(draw(distribution(logits, options.decoding), uniform[:, here]))
+            canvas.tokens[:, here] = torch.where(canvas.committed[:, here], canvas.tokens[:, here], drawn)
+            canvas.committed[:, here] = True
+            values = canvas.tokens[:, here]
+            if noise:
+                values = replace(values, generator.spec.alphabet, noise, f"frame/{frame}/context", request.draws)
+            yield canvas.state(frame + 1, frame, model.forward_passes)
+
+
+def _first(values: Tensor, size: int) -> Tensor:
+    """(B, N) bool: the first frame of a row, of `size` positions."""
+    return (torch.arange(values.shape[1], device=values.device) < size).expand(values.shape)
+
+
+@remember(256)
+def _require_ordered(mask: Mask, row: Layout) -> None:
+    """No frame may see a later one."""
+    mask.require_cacheable(row, row.block)

@@ -1,0 +1,118 @@
+"""Hierarchical autoregression: all codes of a position in one step, each level by a stack of its own that sees the
+coarser ones (Mogo, Fu et al. 2024).
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.core.patterns import Pattern
+from mmgen.model.backbone import Transformer, pack
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import ResidualHead
+from mmgen.paradigms.autoregressive.codebooks import CodebookAutoregressive, Question
+from mmgen.paradigms.autoregressive.steps import StepRow, choose
+from mmgen.paradigms.decoding import Decoding
+from mmgen.paradigms.guidance import GuidedGenerator
+
+
+class Hierarchical(CodebookAutoregressive):
+    """Predict the codes of the next position, the coarsest first: the backbone yields that of the first level, and each
+    further level has a stack of blocks over the features and the code of the level before (`model.level_depth`). All
+    stacks see what the backbone sees, with codes of one position more at coarser levels.
+
+    Sampled with a key-value cache for each stack, a pass of the backbone a position. So levels depend on each other as
+    when flat, at the number of steps of parallel codes, and a position is whole as soon as it is there.
+
+    The loss is the exact negative log-likelihood, in nats per token, a token being the codes of all levels. With
+    `generator.ends` rows end by themselves: the first level says END behind its last code, and its surprise counts.
+
+    Args:
+        forget: share of the steps that are hidden from the input in training, see `StepParadigm`.
+        mistakes: share of the codes that are random in the input in training, likewise, for finer levels of the same
+            position too.
+        mask: who may see whom; one under which a step sees a later one is refused.
+    """
+
+    def __init__(self, forget: float = 0.0, mistakes: float = 0.0, mask: str = "causal") -> None:
+        super().__init__("parallel", None, forget, mistakes, mask)
+
+    def steps(self, generator: Generator) -> Pattern:
+        """A step a position. UserError as for every paradigm over codebooks, and for a generator without stacks."""
+        pattern = super().steps(generator)
+        if generator.spec.kind != "residual":
+            raise UserError(
+                f"Hierarchical goes through the levels of residual tokens, and these are {generator.spec.kind}, of one"
+                " level: take Autoregressive as the paradigm"
+            )
+        if generator.stacks is None:
+            raise UserError(
+                "Hierarchical needs a stack for each level after the first and the generator has none: set"
+                " model.level_depth to their number of blocks, such as 2"
+            )
+        return pattern
+
+    def logits(self, generator: Generator, row: StepRow, condition: Condition) -> Tensor:
+        """(B, K, Q, choices): each level given the true codes, as far as the row shows them, of coarser ones."""
+        assert row.hidden is not None
+        features = generator(row.values, row.layout, row.mask, condition, row.hidden)
+        codes = _asked(generator, row.values, row.hidden, row.targets[:, -1:], row.layout.length)
+        count, logits = row.targets.shape[1], []
+        for level in range(generator.spec.levels):
+            if level:
+                features = generator.deeper(level, features, codes[..., level - 1], row.layout, row.mask, condition)
+            logits.append(_head(generator).at_level(features[:, -count:], level))
+        return torch.stack(logits, dim=-2)
+
+    def answer(self, model: GuidedGenerator, decoding: Decoding) -> Callable[[Question], Tensor]:
+        """What draws the codes (B, Q) of each step of a batch, level after level, in one pass."""
+        generator = model.generator
+        assert model.cache is not None and generator.stacks is not None
+        shape = len(model.condition.vector), model.cache.capacity
+        stacks = [cast(Transformer, stack) for stack in generator.stacks]
+        caches, ready = [stack.new_cache(*shape) for stack in stacks], [pack(stack) for stack in stacks]
+
+        def draw(question: Question) -> Tensor:
+            layout, drawn = question.layout.repeat(model.halves), question.known.clone()
+            features = model.features(question.values, question.layout, self.mask, question.hidden)
+            for level in range(generator.spec.levels):
+                if level:
+                    codes = _asked(generator, question.values, question.hidden, drawn[:, None], layout.length)
+                    before = model.double(codes[..., level - 1])
+                    features = generator.deeper(
+                        level, features, before, layout, self.mask, model.condition, caches[level - 1], ready[level - 1]
+                    )
+                logits = model.guided(_head(generator).at_level(features[:, -1], level), question.progress)
+                ending = question.ending if level == 0 or question.ending is None else torch.zeros_like(question.ending)
+                chance = question.chance[:, level : level + 1]
+                chosen = choose(_head(generator), logits[:, None], ending, decoding, chance)[:, 0]
+                drawn[:, level] = torch.where(question.wanted[:, level], chosen, drawn[:, level])
+            return drawn
+
+        return draw
+
+
+def _asked(generator: Generator, values: Tensor, hidden: Tensor, last: Tensor, count: int) -> Tensor:
+    """(B, count, Q) codes of the step that each position predicts, the codebook's size where they are hidden or where
+    a position of the prefix predicts none.
+
+    Args:
+        generator: whose codes they are.
+        values: (B, S, Q) codes of steps.
+        hidden: (B, S, Q) bool, those that are hidden.
+        last: (B, 1, Q) codes of the step behind them.
+        count: positions, S or those and the prefix.
+    """
+    size = generator.spec.size
+    codes = torch.cat([values.masked_fill(hidden, size), last], dim=1)[:, -count:]
+    return F.pad(codes, (0, 0, count - codes.shape[1], 0), value=size)
+
+
+def _head(generator: Generator) -> ResidualHead:
+    assert isinstance(generator.head, ResidualHead)
+    return generator.head

@@ -1,0 +1,151 @@
+"""What paradigms over codebooks share: rows of steps of several levels, and the choice END where a row is over."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout
+from mmgen.core.mask import Mask
+from mmgen.core.patterns import Pattern, PatternName
+from mmgen.core.shape_cache import remember
+from mmgen.core.tokens import Grid
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import CategoricalHead, discrete
+from mmgen.paradigms.base import Corrupted, Paradigm
+from mmgen.paradigms.decoding import Decoding, distribution, draw
+
+
+@dataclass(frozen=True, eq=False)
+class StepRow(Corrupted):
+    """A training row of steps.
+
+    Attributes:
+        ending: (b, K) bool, b 1 or B: where END is a choice at the first level; None where rows do not end by
+            themselves. Everywhere else its probability is 0, in training as in sampling.
+    """
+
+    ending: Tensor | None = None
+
+
+class StepParadigm(Paradigm):
+    """A paradigm whose rows are steps of a pattern. Tokens of one level are steps of their own.
+
+    Args:
+        pattern: `delay`, `flat`, `parallel` or `coarse_first`, see `Pattern`.
+        delays: of each level, see `Pattern`.
+        forget: share of the steps whose codes are hidden from what comes later, in training alone, so that a network
+            learns to read the condition and not to recite what it was trained on (word dropout, Bowman et al. 2016).
+        mistakes: share of the codes that are replaced by random ones in what comes later sees of them, in training
+            alone, so that a network goes on well after mistakes of its own.
+        mask: who may see whom; one under which a step sees a later one is refused.
+
+    Raises:
+        UserError: shares outside [0, 1], or delays that the pattern does not take.
+    """
+
+    def __init__(
+        self, pattern: PatternName, delays: list[int] | None, forget: float, mistakes: float, mask: str
+    ) -> None:
+        super().__init__(mask)
+        if not 0 <= forget <= 1 or not 0 <= mistakes <= 1:
+            raise UserError(f"forget and mistakes are shares from 0 to 1, got {forget:g} and {mistakes:g}")
+        self.forget, self.mistakes = forget, mistakes
+        self.pattern, self.delays = pattern, tuple(delays) if delays else None
+        Pattern(pattern, len(self.delays or (0,)), self.delays)  # refuses what is wrong for any number of levels
+
+    def steps(self, generator: Generator) -> Pattern:
+        """The pattern over the levels of a generator's tokens.
+
+        Raises:
+            UserError: continuous tokens, delays of another number of levels, actions, which no step follows, or a mask
+                under which a step sees a later one.
+        """
+        discrete(generator.head, type(self).__name__)
+        if generator.actions:
+            raise UserError(f"{type(self).__name__} follows no actions; take Autoregressive or FrameAutoregressive")
+        pattern = Pattern(self.pattern, generator.spec.levels, self.delays)
+        _require_ordered(self.mask, generator.prefix, pattern, generator.spec.grid)
+        return pattern
+
+    def hide(self, hidden: Tensor, generator: Generator, draws: Draws) -> Tensor:
+        """hidden (B, K, Q) bool, and in training all codes of the steps that are forgotten."""
+        if self.forget == 0 or not generator.training:
+            return hidden
+        return hidden | (draws.uniform("forget", hidden.shape[1]) < self.forget)[..., None]
+
+    def spoil(self, codes: Tensor, generator: Generator, draws: Draws) -> Tensor:
+        """codes (B, K, Q), and in training some random ones in their place."""
+        if self.mistakes == 0 or not generator.training:
+            return codes
+        wrong = (draws.uniform("mistakes", *codes.shape[1:]) * generator.spec.size).long()
+        return torch.where(draws.uniform("mistaken", *codes.shape[1:]) < self.mistakes, wrong, codes)
+
+    def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
+        """Weighted cross-entropy (B,) in nats per token, a token being the codes of all levels."""
+        assert isinstance(row, StepRow)
+        choices = discrete(generator.head, type(self).__name__).split(row.targets)
+        logits = without_end(self.logits(generator, row, condition), row.ending)
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits
+        nats = F.cross_entropy(logits.flatten(0, -2), choices.flatten(), reduction="none").view(choices.shape)
+        return (row.weights.to(nats.dtype) * nats).sum((1, 2))
+
+    def logits(self, generator: Generator, row: StepRow, condition: Condition) -> Tensor:
+        """(B, K, groups, choices) of a training row."""
+        outputs = row.targets.shape[1]
+        features = generator(row.values, row.layout, row.mask, condition, row.hidden, outputs=outputs)
+        return discrete(generator.head, type(self).__name__).logits(features)
+
+
+def without_end(logits: Tensor, ending: Tensor | None) -> Tensor:
+    """Logits (..., groups, choices) of which END, the last choice, is left at the first level where `ending` (...) says
+    so; all of them for None, of a head without END.
+    """
+    if ending is None:
+        return logits
+    barred = torch.ones(*ending.shape, *logits.shape[-2:], dtype=torch.bool, device=logits.device)
+    barred[..., :-1] = False
+    barred[..., 0, -1] = ~ending
+    return logits.masked_fill(barred, -torch.inf)
+
+
+def choose(head: CategoricalHead, logits: Tensor, ending: Tensor | None, decoding: Decoding, uniform: Tensor) -> Tensor:
+    """A code for each level, (B, Q) int64: logits (B, groups, choices), ending (B,), uniform (B, groups) in [0, 1)."""
+    drawn = head.join(draw(distribution(without_end(logits, ending), decoding), uniform))
+    return drawn if drawn.dim() == 2 else drawn[:, None]
+
+
+def leveled(tokens: Tensor) -> Tensor:
+    """Codes (B, N, Q) of tokens (B, N) or (B, N, Q); a view."""
+    return tokens if tokens.dim() == 3 else tokens[..., None]
+
+
+def like(codes: Tensor, generator: Generator) -> Tensor:
+    """Inverse of `leveled`: codes, or what is said of them by level, as the tokens of a generator have them."""
+    return codes if generator.spec.kind == "residual" else codes[..., 0]
+
+
+def require_places(generator: Generator, layout: Layout) -> None:
+    """Raise UserError where a learned table of positions has no place for steps behind the last frame."""
+    table = generator.positions
+    if table is not None and table.kind == "learned" and _last(layout) >= table.grid[0]:
+        raise UserError(
+            f"the row goes on to place {_last(layout)} and the learned table of positions ends at {table.grid[0] - 1}:"
+            " train with model.positions none, sincos or spatial, which do not run out"
+        )
+
+
+@remember(256)
+def _last(layout: Layout) -> int:
+    return int(layout.position[..., 0].max())
+
+
+@remember(256)
+def _require_ordered(mask: Mask, prefix: Layout, pattern: Pattern, grid: Grid) -> None:
+    """No step may see a later one; the prefix is one step."""
+    row = prefix + pattern.layout(grid)
+    mask.require_cacheable(row, row.rank.clamp_min(-1))

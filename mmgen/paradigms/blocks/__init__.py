@@ -1,0 +1,1 @@
+"""Autoregression over blocks, diffusion inside a block."""

@@ -1,0 +1,326 @@
+"""What all blockwise paradigms share: the training row, and cached sampling block after block."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from math import isqrt
+from operator import add
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout, Role, clean, grid_layout, noisy, pad, raster_index, tile_layout
+from mmgen.core.mask import Mask
+from mmgen.core.shape_cache import remember
+from mmgen.core.tokens import Grid
+from mmgen.core.window import Window
+from mmgen.model.generator import Generator
+from mmgen.paradigms.base import Canvas, Paradigm, Request, SampleOptions, State
+from mmgen.paradigms.guidance import GuidedGenerator
+
+BlockSize = int | Literal["frame"]
+History = Literal["complete", "corrupted"]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockRow:
+    """The parts of a training row; a block's number is the same in both copies.
+
+    Attributes:
+        prefix: positions of the condition.
+        clean: data as it is, block after block.
+        noisy: the copy to be recovered, same positions in the same order.
+        order: (N,) raster index of each position, None in raster order.
+        unit: (N,) block numbers, ascending from 0.
+        bounds: where each block begins, and the end of the last.
+    """
+
+    prefix: Layout
+    clean: Layout
+    noisy: Layout
+    order: Tensor | None
+    unit: Tensor
+    bounds: list[int]
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return len(self.bounds) - 1
+
+    @property
+    def read(self) -> int:
+        """How many clean positions anybody reads: all but the last block."""
+        return self.bounds[-2]
+
+
+class Blockwise(Paradigm):
+    """Block after block, each given those before it.
+
+    With a `complete` history training reads two copies of the data in one skip-causal row: a corrupted one to be
+    recovered, block by block, given a clean one (complete teacher forcing, MAGI, Zhou et al. 2025). With a `corrupted`
+    history it reads one copy, in which every block is corrupted on its own and sees those before it as they are: half
+    the positions, but sampling then meets histories that are cleaner than those of training.
+
+    Args:
+        block_size: tokens a block, from 1 to the whole grid, a smaller remainder first; or `frame`.
+        tiles: blocks are square tiles of sqrt(block_size) positions a side instead of runs in raster order.
+        mask: who may see whom; one that shows a block its own answer, or a later block, is refused. By default
+            skip_causal for a complete history, block_causal for a corrupted one.
+        steps: sampling steps a block where none are asked for.
+        history: what a block is given of those before it in training: complete or corrupted.
+        window: blocks in all that a block sees, itself among them, in training and in sampling, where older ones leave
+            the cache; None for all.
+        sink: blocks at the beginning that stay visible besides.
+        context_noise: share of noise, 0 to 1, in the history: in training with a complete one, of a level drawn for
+            each block up to this (noise injection, MAGI, section 3.3); in sampling with a corrupted one, of this level.
+    """
+
+    mode = "block"
+    drafts: bool
+    """Whether a block's tokens are worth looking at before they are committed."""
+
+    def __init__(
+        self,
+        block_size: BlockSize,
+        tiles: bool,
+        mask: str | None,
+        steps: int,
+        history: History,
+        window: int | None,
+        sink: int,
+        context_noise: float,
+    ) -> None:
+        super().__init__(mask or ("skip_causal" if history == "complete" else "block_causal"))
+        if isinstance(block_size, int) and block_size < 1:
+            raise UserError(f"block_size {block_size} must be at least 1")
+        if tiles and (not isinstance(block_size, int) or isqrt(block_size) ** 2 != block_size):
+            raise UserError(f"block_size {block_size} is no square, so that its tiles are none; take 4, 9, 16, ..")
+        if steps < 1:
+            raise UserError(f"steps {steps} must be at least 1")
+        if not 0 <= context_noise <= 1:
+            raise UserError(f"context_noise {context_noise} must lie in [0, 1]")
+        self.block_size, self.tiles, self.steps = block_size, tiles, steps
+        self.history, self.window, self.context_noise = history, Window(window, sink), context_noise
+        self.mask = self.window.restrict(self.mask)
+
+    def row(self, generator: Generator, grid: Grid, device: torch.device) -> BlockRow:
+        """The parts of a row for this grid; UserError where the mask is wrong for them."""
+
+        def part(grid: Grid) -> BlockRow:
+            size = math.prod(grid[1:]) if self.block_size == "frame" else self.block_size
+            return block_row(generator.prefix, grid, size, self.tiles, device)
+
+        seen = part(generator.spec.grid)  # of a longer one the whole square of pairs might not fit the memory
+        streams = seen.clean + seen.noisy if self.history == "complete" else seen.noisy
+        _require_right(self.mask, seen.prefix + streams)
+        return part(grid)
+
+    def training_row(
+        self, row: BlockRow, data: Tensor, noised: Tensor, lengths: Tensor | None
+    ) -> tuple[Tensor, Layout]:
+        """Values and layout of a training row: data as it is, but for the last block, which nobody reads, and the
+        corrupted copy of all; or that one alone, for a corrupted history.
+
+        Args:
+            row: the parts.
+            data: (B, N) or (B, N, C) tokens as a history.
+            noised: the same to be recovered.
+            lengths: (B,) int64 positions a row; None for all.
+        """
+        own = row.prefix + pad(row.noisy, lengths)
+        if self.history == "corrupted":
+            return noised, own
+        layout = row.prefix + pad(row.clean.slice(0, row.read), lengths) + pad(row.noisy, lengths)
+        return torch.cat([data[:, : row.read], noised], dim=1), layout
+
+    def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
+        """Block after block, or several at a time; `keep` may fix any positions up to and in the block of the first
+        unknown one.
+
+        A finished block enters the cache together with the first pass over the next one, so that it costs no pass of
+        its own and is never computed again.
+        """
+        options.decoding.require_supported(f"mode {self.mode!r}")
+        if self.history == "complete":
+            options.require_alone("with a complete history no block ever saw an unfinished one")
+        row = self.row(generator, request.whole(generator), request.labels.device)
+        canvas = Canvas(generator, request, row.order)
+        unit = row.unit[: canvas.length]
+        canvas.require_reachable(unit, self.mode)
+        copy, twin = (pad(part.slice(0, canvas.length), canvas.lengths) for part in (row.clean, row.noisy))
+        stored = copy if self.history == "complete" else twin
+        longest = options.together * max(end - begin for begin, end in zip(row.bounds, row.bounds[1:]))
+        capacity = self.window.capacity(row.prefix.length, canvas.length, longest)
+        model = request.guided(generator, options.guidance, capacity, ahead=False)
+        passes, step = Passes(model, self.mask, self.window, row.prefix, canvas), 0
+        frames = Frames(model, request, row.noisy)
+        yield canvas.state(0, 0, 0)
+        for block, here in _turns(row.bounds, canvas, options.together):
+            frames.reach(here)
+            passes.begin(twin.slice(here.start, here.stop))
+            for tokens, committed in self.fill(passes, canvas, here, block, request, options):
+                canvas.tokens[:, here], canvas.committed[:, here] = tokens, committed
+                step += 1
+                drafted = torch.zeros_like(canvas.committed)
+                drafted[:, here] = self.drafts
+                yield canvas.state(step, block, model.forward_passes, drafted)
+            level = options.context_noise if options.context_noise is not None else self.kept_noise
+            finished = self.remember(generator, canvas.tokens[:, here], level, block, request.draws)
+            passes.finish(stored.slice(here.start, here.stop), finished, block)
+
+    @property
+    def kept_noise(self) -> float:
+        """Noise of a finished block in the cache where none is asked for."""
+        return self.context_noise if self.history == "corrupted" else 0.0
+
+    @abstractmethod
+    def fill(
+        self, passes: "Passes", canvas: Canvas, here: slice, block: int, request: Request, options: SampleOptions
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Recover one block, canvas[:, here]: its tokens and which of them are committed, after each step."""
+
+    @abstractmethod
+    def remember(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> "Context":
+        """A finished block as it enters the cache, with that share of noise."""
+
+
+def _turns(bounds: list[int], canvas: Canvas, together: int) -> Iterator[tuple[int, slice]]:
+    """The blocks that are made at the same time, the number of the first and all their positions; given ones are alone,
+    since they are seen as they are by the others.
+    """
+    block = 0
+    while block + 1 < len(bounds) and bounds[block] < canvas.length:
+        given = bool(canvas.committed[:, bounds[block] : bounds[block + 1]].all())
+        last = block + 1 if given else min(block + together, len(bounds) - 1)
+        yield block, slice(bounds[block], min(bounds[last], canvas.length))
+        block = last
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """Tokens that the next pass stores in the cache.
+
+    Attributes:
+        values: (B, n) or (B, n, C).
+        hidden: (B, n) bool, replaced by the mask token; None for none.
+        level: noise level of all of them, told to the generator; None to tell none.
+    """
+
+    values: Tensor
+    hidden: Tensor | None = None
+    level: float | None = None
+
+
+class Frames:
+    """Asks for the actions that lead to a frame when sampling gets there."""
+
+    def __init__(self, model: GuidedGenerator, request: Request, layout: Layout) -> None:
+        self.model, self.request, self.frame, self.known = model, request, layout.frame[0].tolist(), -1
+
+    def reach(self, here: slice) -> None:
+        """The next passes are over these positions."""
+        last = max(self.frame[here])
+        if self.model.actions is not None and self.request.actions is not None:
+            for frame in range(self.known + 1, last + 1):
+                self.model.steer(frame, self.request.action_at(self.model.generator, frame))
+        self.known = max(self.known, last)
+
+
+class Passes:
+    """Passes over a noisy block; what is finished since the last one comes along in front and enters the cache."""
+
+    def __init__(self, model: GuidedGenerator, mask: Mask, window: Window, prefix: Layout, canvas: Canvas) -> None:
+        self.model, self.mask, self.window, self.canvas = model, mask, window, canvas
+        self.finished: Layout | None = prefix
+        self.waiting: list[Context] = []
+        self.block = prefix
+
+    def begin(self, block: Layout) -> None:
+        """The noisy layout of the block that the next passes are over."""
+        self.block = block
+
+    def predict(self, tokens: Tensor, hidden: Tensor | None = None, level: float | None = None) -> Tensor:
+        """The head's guided prediction for the block's positions, all at one noise level if there is one."""
+        return self._run([*self.waiting, Context(tokens, hidden, level)], self.block)
+
+    def finish(self, layout: Layout, context: Context, number: int) -> None:
+        """A block will not change any more.
+
+        Args:
+            layout: of the positions that it has in the cache.
+            context: what they hold.
+            number: of the block.
+        """
+        if self.waiting and self.window.width is not None:  # given blocks: no more than one waits, or they do not fit
+            self._run(self.waiting, None)
+        if self.model.cache is not None and self.model.cache.layout is not None:
+            self.model.cache.keep(self.window.kept(self.model.cache.layout, number))
+        self.finished = layout if self.finished is None else self.finished + layout
+        self.waiting.append(context)
+
+    def _run(self, contexts: list[Context], block: Layout | None) -> Tensor:
+        """A pass over what waits, which is stored, and a block, for which it predicts."""
+        parts = [layout for layout in (self.finished, block) if layout is not None]
+        layout = reduce(add, parts)
+        outputs = 0 if block is None else block.length
+        hidden = levels = None
+        if any(each.hidden is not None for each in contexts):
+            hidden = torch.cat([_or_none_hidden(each) for each in contexts], dim=1)
+        if any(each.level is not None for each in contexts):
+            levels = torch.cat([_levels(each) for each in contexts], dim=1)
+        self.finished, self.waiting = None, []
+        values, stored = torch.cat([each.values for each in contexts], dim=1), layout.length - outputs
+        with self.window.passing():
+            return self.model(values, layout, self.mask, self.canvas.progress, hidden, stored, outputs, levels)
+
+
+def _or_none_hidden(context: Context) -> Tensor:
+    none = torch.zeros(context.values.shape[:2], dtype=torch.bool, device=context.values.device)
+    return none if context.hidden is None else context.hidden
+
+
+def _levels(context: Context) -> Tensor:
+    level = 0.0 if context.level is None else context.level
+    return torch.full(context.values.shape[:2], level, dtype=torch.float64, device=context.values.device)
+
+
+@remember(256)
+def block_row(prefix: Layout, grid: Grid, block_size: int, tiles: bool, device: torch.device) -> BlockRow:
+    """The parts of a row, found again for each shape and device."""
+    layout = tile_layout(grid, isqrt(block_size)) if tiles else grid_layout(grid, block_size)
+    unit = layout.block[0]
+    bounds = torch.searchsorted(unit, torch.arange(int(unit[-1]) + 2)).tolist()
+    order = raster_index(layout, grid).to(device) if tiles else None
+    head, copy, twin = (part.to(device) for part in (prefix, clean(layout), noisy(layout)))
+    return BlockRow(head, copy, twin, order, unit.to(device), bounds)
+
+
+@remember(256)
+def _require_right(mask: Mask, row: Layout) -> None:
+    """A block must not see its answer or a later block, and what is stored must be final block by block."""
+    sees = mask.dense(row, row)[0, 0]
+    role, block = row.role[0], row.block[0]
+    noisy_query = (role == Role.NOISY)[:, None]
+    if not bool((role == Role.CLEAN).any()):  # one stream: what is stored is what is predicted
+        if bool((sees & (block[None] > block[:, None])).any()):
+            raise UserError(
+                f"mask {mask.name!r} shows a block those after it, which sampling does not have yet; use block_causal"
+            )
+        return
+    mask.require_cacheable(row, row.block)
+    answer = noisy_query & (role == Role.CLEAN)[None] & (block[None] >= block[:, None])
+    if bool((sees & answer).any()):
+        raise UserError(
+            f"mask {mask.name!r} shows a corrupted block its own clean copy or a later one, so the loss would be"
+            " near zero and the samples worthless; use skip_causal"
+        )
+    future = noisy_query & (role == Role.NOISY)[None] & (block[None] != block[:, None])
+    if bool((sees & future).any()):
+        raise UserError(
+            f"mask {mask.name!r} lets corrupted blocks see each other, which sampling cannot repeat; use skip_causal"
+        )

@@ -1,0 +1,116 @@
+"""Blockwise diffusion of continuous tokens: ACDiT (Hu et al. 2024), from diffusion transformer (one block) to
+token-wise autoregression (blocks of one token).
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.tokens import Tokens
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import continuous
+from mmgen.paradigms.base import Canvas, Corrupted, Request, SampleOptions, real_positions, where
+from mmgen.paradigms.blocks.blockwise import BlockSize, Blockwise, Context, History, Passes
+from mmgen.paradigms.diffusion.noise import NoiseProcess
+
+
+class ContinuousBlockDiffusion(Blockwise):
+    """Each block is denoised given the finished blocks, whose keys and values are cached. Training reads a clean and a
+    noisy copy in one skip-causal row, with a noise level for each block that modulates the noisy copy alone.
+
+    The loss is the squared error of what the noise process asks for, a mean over tokens and channels. For velocities of
+    tokens of unit variance it starts near 2, for epsilon and x0 near 1.
+
+    With a corrupted history it is diffusion forcing (Chen et al. 2024): one copy, a noise level for each block, all of
+    which predict.
+
+    Args:
+        block_size: tokens a block, from 1 to the whole grid, a smaller remainder first; or `frame`.
+        process: how blocks are noised, and what the denoiser predicts of them.
+        tiles: blocks are square tiles of sqrt(block_size) tokens a side (ACDiT) instead of runs in raster order.
+        mask: who may see whom; one that shows a block its own answer, or a later block, is refused. By default
+            skip_causal for a complete history, block_causal for a corrupted one.
+        steps: sampling steps a block where none are asked for.
+        history: what a block is given of those before it in training: `complete`, or `corrupted`, each at its own noise
+            level.
+        window: blocks in all that a block sees, itself among them, in training and in sampling; None for all.
+        sink: blocks at the beginning that stay visible besides.
+        context_noise: with a complete history, the largest noise level that training gives to it without telling; with
+            a corrupted one, the level to which a finished block is noised when it enters the cache, and of which the
+            generator is told.
+    """
+
+    drafts = True
+
+    def __init__(
+        self,
+        block_size: BlockSize,
+        process: NoiseProcess,
+        tiles: bool = False,
+        mask: str | None = None,
+        steps: int = 25,
+        history: History = "complete",
+        window: int | None = None,
+        sink: int = 0,
+        context_noise: float = 0.0,
+    ) -> None:
+        super().__init__(block_size, tiles, mask, steps, history, window, sink, context_noise)
+        self.process = process
+
+    def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
+        """Every position of the noisy copy predicts what the noise process asks for."""
+        continuous(generator.head, type(self).__name__)
+        row = self.row(generator, tokens.grid, tokens.values.device)
+        tokens = tokens if row.order is None else tokens.reorder(row.order)
+        data, real = tokens.values, real_positions(tokens.values, tokens.lengths)
+        level = self.process.levels(draws.uniform("noise_level", row.count))[:, row.unit, None]
+        noise = draws.normal("noise", *data.shape[1:])
+        noised = self.process.corrupt(data.double(), noise, level).to(data.dtype)
+        context = data
+        if self.history == "complete" and self.context_noise:
+            share = self.context_noise * draws.uniform("context_noise", row.count)[:, row.unit, None]
+            context = self._noised(data, share, draws.normal("context", *data.shape[1:]))
+        values, layout = self.training_row(row, context, noised, tokens.lengths)
+        levels = level[..., 0]
+        levels = torch.cat([levels.new_zeros(len(levels), values.shape[1] - levels.shape[1]), levels], dim=1)
+        targets = self.process.target(data.double(), noise, level).to(data.dtype)
+        return Corrupted(values, None, layout, self.mask, targets, real.double() / real.sum(1, keepdim=True), levels)
+
+    def remember(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> Context:
+        """Noised; a generator that was trained on noisy histories is told so."""
+        told = noise if self.history == "corrupted" else None
+        if not noise:
+            return Context(tokens, level=told)
+        drawn = draws.normal(f"block/{block}/context", *tokens.shape[1:])
+        return Context(self._noised(tokens, torch.full_like(drawn[..., :1], noise), drawn), level=told)
+
+    def _noised(self, data: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+        return self.process.corrupt(data.double(), noise, level).to(data.dtype)
+
+    def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
+        """Mean squared error (B,) over tokens and channels."""
+        head, outputs = continuous(generator.head, type(self).__name__), row.targets.shape[1]
+        features = generator(row.values, row.layout, row.mask, condition, outputs=outputs, levels=row.levels)
+        errors = head.errors(features, row.targets)
+        return (row.weights.to(errors.dtype) * errors).sum(1)
+
+    def fill(
+        self, passes: Passes, canvas: Canvas, here: slice, block: int, request: Request, options: SampleOptions
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Denoise the block; kept tokens are noised to the level of each step, and themselves in the end."""
+        continuous(passes.model.generator.head, type(self).__name__)
+        kept, given = canvas.committed[:, here].clone(), canvas.tokens[:, here].clone()
+        if bool(kept.all()):
+            return
+        steps = options.steps or self.steps
+        solver = self.process.solver(steps)
+        noise = request.draws.normal(f"block/{block}/noise", *given.shape[1:]).to(given.dtype)
+        x = noise * options.decoding.temperature
+        for index, level in enumerate(solver.levels):
+            x = where(kept, self.process.corrupt(given, noise, torch.as_tensor(level, dtype=given.dtype)), x)
+            x = solver.step(passes.predict(x, level=level).to(given.dtype), index, x)
+            last = index + 1 == len(solver.levels)
+            yield where(kept, given, x), torch.ones_like(kept) if last else kept

@@ -1,0 +1,102 @@
+"""Blockwise masked diffusion: autoregression over blocks, masked denoising inside a block (BD3-LM, Arriola et al.
+2025).
+
+The discrete sibling of ACDiT (Hu et al. 2024): training reads a clean and a corrupted copy of the sequence in one
+skip-causal row; the block size slides from one token (autoregression) to the whole grid (masked generation). With
+frames as blocks it is MAGI (Zhou et al. 2025).
+"""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.tokens import Tokens
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import discrete
+from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, real_positions
+from mmgen.paradigms.blocks.blockwise import BlockSize, Blockwise, Context, History, Passes
+from mmgen.paradigms.corruption import hide, replace
+from mmgen.paradigms.decoding import unmask
+from mmgen.paradigms.schedules import ScheduleName
+
+
+class BlockDiffusion(Blockwise):
+    """Each block is revealed in a few masked steps, given the finished blocks, whose keys and values are cached.
+
+    With the linear schedule the loss is a bound on the negative log-likelihood in nats per token, and with block_size
+    1 the likelihood itself.
+
+    Args:
+        block_size: tokens a block, from 1 to the whole grid, a remainder block first; or `frame`.
+        schedule: law of the hidden share of a block in training, and of what stays hidden after each sampling step.
+        mask: who may see whom; one that shows a block its own answer, or a later block, is refused. By default
+            skip_causal for a complete history, block_causal for a corrupted one.
+        steps: sampling steps a block where none are asked for; never more than the block has tokens.
+        tiles: blocks are square tiles of sqrt(block_size) tokens a side instead of runs in raster order.
+        history: what a block is given of those before it in training: `complete` (complete teacher forcing, MAGI, Zhou
+            et al. 2025), or `corrupted`, with tokens hidden as its own are (masked teacher forcing).
+        window: blocks in all that a block sees, itself among them, in training and in sampling; None for all.
+        sink: blocks at the beginning that stay visible besides.
+        context_noise: with a complete history, the largest share of its tokens that are replaced by random ones in
+            training; with a corrupted one, the share that is hidden when a finished block enters the cache.
+    """
+
+    drafts = False
+
+    def __init__(
+        self,
+        block_size: BlockSize,
+        schedule: ScheduleName = "linear",
+        mask: str | None = None,
+        steps: int = 4,
+        tiles: bool = False,
+        history: History = "complete",
+        window: int | None = None,
+        sink: int = 0,
+        context_noise: float = 0.0,
+    ) -> None:
+        super().__init__(block_size, tiles, mask, steps, history, window, sink, context_noise)
+        self.schedule: ScheduleName = schedule
+        # Sampling meets a history as it is: what is learned from a corrupted one is no bound on that likelihood.
+        self.likelihood = "bound" if history == "complete" else None
+
+    def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
+        """Hidden positions of the corrupted copy predict themselves."""
+        row = self.row(generator, tokens.grid, tokens.values.device)
+        tokens = tokens if row.order is None else tokens.reorder(row.order)
+        real = real_positions(tokens.values, tokens.lengths)
+        hidden, weights = hide(row.unit, row.count, real, self.schedule, draws)
+        context = tokens.values
+        if self.history == "complete" and self.context_noise:
+            share = self.context_noise * draws.uniform("context_noise", row.count)[:, row.unit]
+            context = replace(context, generator.spec.alphabet, share, "context", draws)
+        values, layout = self.training_row(row, context, tokens.values, tokens.lengths)
+        hidden = torch.cat([hidden.new_zeros(len(hidden), values.shape[1] - hidden.shape[1]), hidden], dim=1)
+        return Corrupted(values, hidden, layout, self.mask, tokens.values, weights)
+
+    def remember(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> Context:
+        """With a share of random tokens (complete history) or of mask tokens (corrupted history)."""
+        name = f"block/{block}/context"
+        if self.history == "complete":
+            return Context(replace(tokens, generator.spec.alphabet, noise, name, draws) if noise else tokens)
+        return Context(tokens, draws.uniform(name, tokens.shape[1]) < noise)
+
+    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+        """Under the linear schedule and with a history as it is, whatever training does: only that is a bound."""
+        linear = copy.copy(self)
+        linear.schedule, linear.context_noise = "linear", 0.0
+        return Paradigm.bound(linear, generator, tokens, condition, draws)
+
+    def fill(
+        self, passes: Passes, canvas: Canvas, here: slice, block: int, request: Request, options: SampleOptions
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        return unmask(
+            lambda tokens, committed: passes.predict(tokens, hidden=~committed),
+            discrete(passes.model.generator.head, type(self).__name__),
+            canvas.tokens[:, here], canvas.committed[:, here], options.decoding, self.schedule,
+            min(options.steps or self.steps, here.stop - here.start), request.draws, f"block/{block}",
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Corruption in continuous time and the way back."""

@@ -1,0 +1,159 @@
+"""What the two corruptions of discrete diffusion share: their interface, and network passes over some rows of a batch
+at a time.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.layout import Layout
+from mmgen.core.mask import Mask
+from mmgen.core.tokens import Grid, Tokens
+from mmgen.model.embeddings import ContinuousEmbedding
+from mmgen.model.generator import Generator
+from mmgen.model.heads import CategoricalHead, discrete
+from mmgen.paradigms.base import Canvas, Corrupted, State
+from mmgen.paradigms.decoding import Decoding
+from mmgen.paradigms.guidance import GuidedGenerator
+from mmgen.paradigms.schedules import NoiseSchedule
+
+LEAST_SHARE = 1e-5
+"""Share of corrupted tokens at which training's times begin.
+
+Weights grow like 1 / share, so the network does not see the very end; the bound pays for it with a constant, which at
+this share is below 0.0003 nats for up to 4,096 choices.
+"""
+
+
+class DiscreteNoise(ABC):
+    """A corruption of discrete tokens over time, its bound and its way back.
+
+    Time runs from 0 (data) to 1 (noise), one time a sample. `alpha` is the probability that a token is left alone;
+    alpha_0 = 1 and alpha_1 = 0 hold exactly, so that the bound has no prior term.
+
+    Args:
+        schedule: alpha over time.
+    """
+
+    def __init__(self, schedule: NoiseSchedule) -> None:
+        self.schedule = schedule
+        self.first = schedule.time(LEAST_SHARE)
+
+    def times(self, draws: Draws, early: bool) -> tuple[Tensor, Tensor]:
+        """Times from `first` to 1 and the weights that make a mean over them the integral, each (B, 1) float64.
+
+        MD4 stratifies times over the batch. Here a sample's corruption does not depend on its batch.
+
+        Args:
+            draws: a stream a sample.
+            early: more of the times with little noise, where few samples have all the weight, instead of uniform ones:
+                the same mean with less variance.
+        """
+        uniform, span = draws.uniform("time", 1), 1 - self.first
+        if early:
+            return self.first + span * uniform**2, span * 2 * uniform
+        return self.first + span * uniform, torch.full_like(uniform, span)
+
+    def grid(self, steps: int) -> Tensor:
+        """(steps + 1,) shares of corrupted tokens from 1 to 0, at even times."""
+        return self.schedule.share(1 - torch.arange(steps + 1, dtype=torch.float64) / steps)
+
+    @abstractmethod
+    def layout(self, prefix: Layout, grid: Grid, device: torch.device) -> Layout:
+        """The prefix and the corrupted tokens."""
+
+    @abstractmethod
+    def corrupt(
+        self, tokens: Tokens, head: CategoricalHead, layout: Layout, mask: Mask, draws: Draws, early: bool
+    ) -> Corrupted:
+        """The training row. Its weights sum to 1 a row, in expectation and up to LEAST_SHARE; `early` as in `times`."""
+
+    @abstractmethod
+    def nats(self, head: CategoricalHead, features: Tensor, row: Corrupted) -> Tensor:
+        """The bound's integrand (B, N) at each position, before the row's weights."""
+
+    @abstractmethod
+    def remainder(self, head: CategoricalHead) -> float:
+        """Nats per token that decoding without the network costs from time `first` on."""
+
+    @abstractmethod
+    def sample(
+        self, denoiser: "Denoiser", canvas: Canvas, decoding: Decoding, steps: int, draws: Draws
+    ) -> Iterator[State]:
+        """States after the steps of the ancestral sampler; none where everything is known."""
+
+
+class Denoiser:
+    """The network during sampling, for some rows of the batch at a time.
+
+    Args:
+        model: with its guidance settled, without a cache.
+        layout: of a whole row.
+        mask: who may see whom.
+        self_conditioning: give each row its last prediction.
+    """
+
+    def __init__(self, model: GuidedGenerator, layout: Layout, mask: Mask, self_conditioning: bool) -> None:
+        self.model, self.layout, self.mask = model, layout, mask
+        self.self_conditioning = self_conditioning
+        self.previous: Tensor | None = None
+
+    @property
+    def head(self) -> CategoricalHead:
+        """Of the network."""
+        return discrete(self.model.generator.head, "MaskedDiffusion")
+
+    @property
+    def forward_passes(self) -> int:
+        """Calls of the backbone so far."""
+        return self.model.forward_passes
+
+    def predict(
+        self,
+        rows: Tensor,
+        tokens: Tensor,
+        unknown: Tensor,
+        progress: Tensor,
+        hidden: Tensor | None = None,
+        levels: Tensor | None = None,
+    ) -> Tensor:
+        """Guided logits (b, N, groups, choices), float64. All arguments but `rows` are those of the whole batch.
+
+        Args:
+            rows: (b,) int64, the rows that are wanted.
+            tokens: (B, N).
+            unknown: (B, N) bool, positions whose token is to be recovered.
+            progress: (B,) for guidance.
+            hidden: (B, N) bool, positions that show the mask token.
+            levels: (B, N) noise levels.
+        """
+        whole = len(rows) == len(tokens)
+        layout = self.layout if whole or self.layout.batch == 1 else self.layout.map(lambda field: field[rows])
+        model = self.model if whole else self.model.rows(rows)
+
+        def pick(x: Tensor | None) -> Tensor | None:
+            return x if x is None or whole else x[rows]
+
+        before = pick(self.previous)
+        if before is not None:
+            before = torch.where(unknown[rows, :, None], before, 0.0)
+        logits = model(
+            tokens[rows], layout, self.mask, progress[rows], pick(hidden), outputs=tokens.shape[1], levels=pick(levels),
+            previous=before,
+        )  # fmt: skip
+        if self.self_conditioning:
+            expected = expected_embedding(self.model.generator, logits)
+            if self.previous is None:
+                self.previous = expected.new_zeros(len(tokens), *expected.shape[1:])
+            self.previous[rows] = expected
+        return logits
+
+
+def expected_embedding(generator: Generator, logits: Tensor) -> Tensor:
+    """What self-conditioning feeds back: the mean embedding (B, N, dim) under logits (B, N, groups, choices)."""
+    embedding = generator.embedding
+    assert not isinstance(embedding, ContinuousEmbedding), "continuous tokens have no logits"
+    return embedding.expected(logits.softmax(-1))

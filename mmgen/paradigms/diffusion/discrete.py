@@ -1,0 +1,140 @@
+"""Discrete diffusion of the whole row: MD4 (Shi et al. 2024) with the mask token as noise, UDLM (Schiff et al. 2025)
+with random tokens.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError, nearest
+from mmgen.core.layout import pad
+from mmgen.core.tokens import Tokens
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import discrete
+from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State
+from mmgen.paradigms.diffusion.absorbing import Absorbing
+from mmgen.paradigms.diffusion.corruption import Denoiser, DiscreteNoise, expected_embedding
+from mmgen.paradigms.diffusion.uniform import Uniform
+from mmgen.paradigms.schedules import NoiseSchedule, NoiseScheduleName
+
+PROCESSES: dict[str, type[DiscreteNoise]] = {"absorbing": Absorbing, "uniform": Uniform}
+
+
+class MaskedDiffusion(Paradigm):
+    """Recover tokens that were corrupted independently of each other, at a random time in training and over many small
+    steps in sampling. The sampler is ancestral: with enough steps it draws from the model's own law.
+
+    The loss is a bound on the negative log-likelihood in nats per token, the same for every schedule up to its variance
+    (Shi et al. 2024, section 4).
+
+    Args:
+        schedule: share of corrupted tokens over time, in training and sampling alike.
+        exponent: of the polynomial schedule.
+        corruption: `absorbing` hides tokens behind the mask token (MD4); `uniform` replaces them by random ones (UDLM),
+            so that a token can be mended at every step, and needs a generator made with `noise_level`.
+        self_conditioning: show the network its last prediction: to every second sample in training, on average, and to
+            all in sampling (Chen et al. 2023). Needs a generator made with `self_conditioning`.
+        mask: who may see whom.
+        steps: sampling steps where none are asked for.
+    """
+
+    mode = "diffusion"
+    likelihood = "bound"
+
+    def __init__(
+        self,
+        schedule: NoiseScheduleName = "linear",
+        exponent: float = 2.0,
+        corruption: Literal["absorbing", "uniform"] = "absorbing",
+        self_conditioning: bool = False,
+        mask: str = "bidirectional",
+        steps: int = 32,
+    ) -> None:
+        super().__init__(mask)
+        if steps < 1:
+            raise UserError(f"steps {steps} must be at least 1")
+        if corruption not in PROCESSES:
+            raise UserError(
+                f"corruption {corruption!r} is not one of {', '.join(PROCESSES)}{nearest(corruption, PROCESSES)}"
+            )
+        self.noise = PROCESSES[corruption](NoiseSchedule(schedule, exponent))
+        self.self_conditioning, self.steps = self_conditioning, steps
+
+    def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
+        """The row is the prefix and the corrupted tokens; the loss is on hidden positions (absorbing) or all."""
+        return self._row(tokens, generator, draws, early=False)
+
+    def _row(self, tokens: Tokens, generator: Generator, draws: Draws, early: bool) -> Corrupted:
+        head, start = discrete(generator.head, type(self).__name__), generator.prefix_length
+        layout = pad(self.noise.layout(generator.prefix, tokens.grid, tokens.values.device), tokens.lengths, start)
+        return self.noise.corrupt(tokens, head, layout, self.mask, draws, early)
+
+    def losses(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> dict[str, Tensor]:
+        row, chosen = self.corrupt(tokens, generator, draws), draws.uniform("self_conditioning") < 0.5
+        return {self.mode: self._conditioned_loss(generator, row, condition, chosen)}
+
+    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+        """The whole bound, with the constant for the times next to 0 that training leaves out, of less variance than
+        the loss, and with self-conditioning for every sample.
+        """
+        row, chosen = (
+            self._row(tokens, generator, draws, early=True),
+            torch.ones(len(tokens), dtype=torch.bool, device=tokens.values.device),
+        )
+        remainder = self.noise.remainder(discrete(generator.head, type(self).__name__))
+        return self._conditioned_loss(generator, row, condition, chosen).double() + remainder
+
+    def _conditioned_loss(self, generator: Generator, row: Corrupted, condition: Condition, chosen: Tensor) -> Tensor:
+        previous = self._previous(generator, row, condition, chosen) if self.self_conditioning else None
+        return self.loss(generator, row, condition, previous)
+
+    def loss(
+        self, generator: Generator, row: Corrupted, condition: Condition, previous: Tensor | None = None
+    ) -> Tensor:
+        """The bound (B,) in nats per token, but for its constant; previous (B, N, dim) as in `Generator.forward`."""
+        head, outputs = discrete(generator.head, type(self).__name__), row.targets.shape[1]
+        features = generator(
+            row.values, row.layout, row.mask, condition, row.hidden, outputs=outputs, levels=row.levels,
+            previous=previous,
+        )  # fmt: skip
+        nats = self.noise.nats(head, features, row)
+        return (row.weights.to(nats.dtype) * nats).sum(1)
+
+    def _previous(self, generator: Generator, row: Corrupted, condition: Condition, chosen: Tensor) -> Tensor:
+        """Embedding (B, N, dim) of a first prediction for the chosen rows (B,) bool; 0 for the others and at visible
+        positions. The prediction itself gets no gradient.
+        """
+        head, rows = discrete(generator.head, type(self).__name__), chosen.nonzero()[:, 0]
+        previous = condition.vector.new_zeros(*row.values.shape, condition.vector.shape[-1])
+        if not len(rows):
+            return previous
+        layout = row.layout if row.layout.batch == 1 else row.layout.map(lambda field: field[rows])
+        hidden, levels = (None if x is None else x[rows] for x in (row.hidden, row.levels))
+        with torch.no_grad():
+            logits = head.logits(
+                generator(
+                    row.values[rows], layout, row.mask, condition.rows(rows), hidden,
+                    outputs=row.values.shape[1], levels=levels,
+                )
+            )  # fmt: skip
+        expected = expected_embedding(generator, logits)
+        if hidden is not None:
+            expected = torch.where(hidden[..., None], expected, 0.0)
+        return previous.to(expected.dtype).index_copy(0, rows, expected)
+
+    def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
+        """The ancestral sampler, or a remasking one; `keep` may fix any positions."""
+        canvas = Canvas(generator, request)
+        start = generator.prefix_length
+        layout = self.noise.layout(generator.prefix, request.whole(generator), canvas.tokens.device).slice(
+            0, start + canvas.length
+        )
+        options.require_no_context(self.mode)
+        model = request.guided(generator, options.guidance)
+        denoiser = Denoiser(model, pad(layout, canvas.lengths, start), self.mask, self.self_conditioning)
+        yield canvas.state(0, 0, 0)
+        yield from self.noise.sample(denoiser, canvas, options.decoding, options.steps or self.steps, request.draws)

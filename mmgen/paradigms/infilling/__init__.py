@@ -1,0 +1,1 @@
+"""Spans are moved to the end of the row and filled in."""

@@ -1,0 +1,1 @@
+"""Hidden tokens are revealed in a few steps."""

@@ -1,0 +1,248 @@
+"""Masked generation over codebooks: level by level, from coarse to fine, each revealed in a few steps (SoundStorm,
+Borsos et al. 2023; MAGNeT, Ziv et al. 2024).
+"""
+
+import copy
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout, pad
+from mmgen.core.masks import get_mask
+from mmgen.core.shape_cache import remember
+from mmgen.core.tokens import Grid, Tokens, TokenSpec
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import CategoricalHead, discrete
+from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
+from mmgen.paradigms.corruption import hide, replace
+from mmgen.paradigms.decoding import unmask
+from mmgen.paradigms.guidance import GuidedGenerator
+from mmgen.paradigms.schedules import ScheduleName
+
+
+class MaskedCodebooks(Paradigm):
+    """Predict hidden codes of one level from the visible ones and all coarser levels; sample level by level, in each
+    the best predictions first.
+
+    Args:
+        schedule: law of the hidden share of the level in training, and of what stays hidden after each sampling step.
+            With `linear` the loss is a bound on the negative log-likelihood in nats per token (of all levels); the
+            others are surrogates.
+        mask: who may see whom.
+        steps: sampling steps of each level, the last number for all that follow; `SampleOptions.steps` replaces the
+            first.
+        span: positions in a row that are hidden and revealed together (MAGNeT: 3).
+        context: how far in time levels after the first see to either side, since fine codes depend on what is near
+            (MAGNeT: 5); None for everything. The prefix stays visible.
+        prompt: share of training rows that begin with a prompt: positions up to a random one, which are given at all
+            levels (SoundStorm: all rows).
+        coarse: how much more often training draws coarse levels, level q of Q in proportion to (Q - q)^coarse. The loss
+            is weighted by its inverse, so that its mean stays the same: it is less noisy where more is drawn.
+        greedy: levels from this one on take the most probable codes (SoundStorm: 1); None for none.
+        mistakes: share of the visible codes that are random in the input in training alone, so that a network goes on
+            well after mistakes of its own (after MoMask, Guo et al. 2024).
+    """
+
+    mode = "masked"
+    likelihood = "bound"
+
+    def __init__(
+        self,
+        schedule: ScheduleName = "cosine",
+        mask: str = "bidirectional",
+        steps: tuple[int, ...] = (16, 4, 2, 1),
+        span: int = 1,
+        context: int | None = None,
+        prompt: float = 0.0,
+        coarse: float = 0.0,
+        greedy: int | None = None,
+        mistakes: float = 0.0,
+    ) -> None:
+        super().__init__(mask)
+        self.steps = tuple(steps)
+        checks = {
+            f"steps {list(self.steps)} must be numbers of at least 1": bool(steps) and min(steps) >= 1,
+            f"span {span} must be at least 1": span >= 1,
+            f"context {context} must be at least 1": context is None or context >= 1,
+            f"prompt {prompt} must lie in [0, 1]": 0 <= prompt <= 1,
+            f"coarse {coarse} must be at least 0": coarse >= 0,
+            f"greedy {greedy} must be at least 0": greedy is None or greedy >= 0,
+            f"mistakes {mistakes} must lie in [0, 1]": 0 <= mistakes <= 1,
+        }
+        for message, fine in checks.items():
+            if not fine:
+                raise UserError(message)
+        self.schedule, self.span, self.context = schedule, span, context
+        self.prompt, self.coarse, self.greedy, self.mistakes = prompt, coarse, greedy, mistakes
+        if context is not None:
+            self.mask = self.mask & get_mask(f"level_local({context})")
+
+    def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
+        """One level of each row is partly hidden and predicts what is, coarser ones are seen, finer ones are not."""
+        require_codebooks(generator)
+        values, (_, length, depth) = tokens.values, tokens.values.shape
+        open_ = self._unprompted(real_positions(values, tokens.lengths), draws)
+        chance = torch.arange(depth, 0, -1, dtype=torch.float64, device=values.device) ** self.coarse
+        chance = chance / chance.sum()
+        level = torch.bucketize(draws.uniform("level"), chance.cumsum(0)[:-1], right=True)
+        spans = Spans(generator.spec, length, self.span)
+        block = torch.zeros(spans.count, dtype=torch.int64, device=values.device)
+        together, weight = hide(block, 1, spans.any(open_), self.schedule, draws)
+        # A span weighs 1 / k of k hidden ones: times the open spans and by the open positions, this is nats per token.
+        weight = weight * (spans.any(open_).sum(1) / open_.sum(1) / chance[level])[:, None]
+        asked = (open_ & spans.spread(together))[..., None]
+        drawn, here = torch.arange(depth, device=values.device), level[:, None, None]
+        weights = torch.where(asked & (drawn == here), spans.spread(weight)[..., None], 0.0)
+        hidden = open_[..., None] & ((drawn > here) | (asked & (drawn == here)))
+        layout = row_layout(generator.prefix, tokens.grid, values.device)
+        if self.context is not None:
+            layout = layout.expand(len(values)).but(level=level[:, None].expand(-1, layout.length))
+        layout = pad(layout, tokens.lengths, generator.prefix_length)
+        seen = values
+        if self.mistakes and generator.training:
+            seen = replace(values.flatten(1), generator.spec.size, self.mistakes, "mistakes", draws).view_as(values)
+        return Corrupted(seen, hidden, layout, self.mask, values, weights)
+
+    def _unprompted(self, real: Tensor, draws: Draws) -> Tensor:
+        """(B, N) bool, the real positions behind a prompt, of which every row keeps one at least."""
+        prompted = draws.uniform("prompted") < self.prompt
+        begin = torch.where(prompted, (draws.uniform("prompt") * real.sum(1)).long(), 0)
+        return real & (torch.arange(real.shape[1], device=real.device) >= begin[:, None])
+
+    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+        """Under the linear schedule and without a prompt, whatever training has: only that one is a bound."""
+        linear = copy.copy(self)
+        linear.schedule, linear.prompt = "linear", 0.0
+        return linear.losses(generator, tokens, condition, draws)[self.mode].double()
+
+    def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
+        """Level after level; `keep` may fix any positions, at all levels."""
+        require_codebooks(generator)
+        options.decoding.require_supported(f"mode {self.mode!r}")
+        options.require_no_context(self.mode)
+        canvas = Canvas(generator, request)
+        yield canvas.state(0, 0, 0)
+        yield from self.reveal(canvas, request.guided(generator, options.guidance), request, options)
+
+    def reveal(
+        self,
+        canvas: Canvas,
+        model: GuidedGenerator,
+        request: Request,
+        options: SampleOptions,
+        first: int = 0,
+        step: int = 0,
+    ) -> Iterator[State]:
+        """Fill the levels of a canvas from `first` on, whose coarser ones are there, after so many steps."""
+        generator, spec, start = model.generator, model.generator.spec, model.generator.prefix_length
+        spans, open_ = Spans(spec, canvas.length, self.span), ~canvas.committed
+        depth = torch.arange(spec.levels, device=open_.device)
+        for level in range(first, spec.levels):
+            row = _level_row(generator.prefix, request.whole(generator), open_.device, level)
+            row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
+
+            def filled(joint: Tensor, level: int = level) -> Tensor:
+                known = canvas.tokens.clone()
+                known[..., level] = torch.where(open_, spans.split(joint), known[..., level])
+                return known
+
+            def predict(joint: Tensor, revealed: Tensor, level: int = level, row: Layout = row) -> Tensor:
+                values, unknown = filled(joint), open_ & ~spans.spread(revealed)
+                hidden = open_[..., None] & (depth > level) | (unknown[..., None] & (depth == level))
+                progress = (canvas.real & ~unknown).sum(1).double() / canvas.real.sum(1)
+                logits = model(values, row, self.mask, progress, hidden=hidden, outputs=canvas.length)
+                return spans.group(logits[:, :, level, : spec.size], values[..., level], open_)
+
+            steps = self.steps[min(level, len(self.steps) - 1)]
+            if level == 0 and options.steps is not None:
+                steps = options.steps
+            decoding = options.decoding
+            if self.greedy is not None and level >= self.greedy:
+                decoding = dataclasses.replace(decoding, temperature=0.0)
+            states = unmask(
+                predict, cast(CategoricalHead, spans), spans.join(spans.tiles(canvas.tokens[..., level])),
+                ~spans.any(open_), decoding, self.schedule, steps, request.draws, f"masked/{level}",
+            )  # fmt: skip
+            for joint, revealed in states:
+                canvas.tokens, step = filled(joint), step + 1
+                seen = spans.spread(revealed) | ~open_
+                if level + 1 == spec.levels:
+                    canvas.committed = seen
+                yield canvas.state(step, level, model.forward_passes, seen if level == 0 else torch.ones_like(seen))
+
+
+class Spans:
+    """Runs of `size` positions of a row, the last one shorter where they do not fit, each as one joint token of several
+    choices: the codes of a level that are hidden and revealed together.
+
+    Args:
+        spec: of residual tokens.
+        length: positions N.
+        size: positions a span.
+    """
+
+    def __init__(self, spec: TokenSpec, length: int, size: int) -> None:
+        if size * math.log2(spec.size) > 62:
+            raise UserError(f"span {size} is too long: codes of {size} positions of {spec.size} choices exceed 62 bits")
+        self.codes, self.length, self.size = spec.size, length, size
+        self.count = math.ceil(length / size)
+
+    def tiles(self, x: Tensor, value: int | bool = 0) -> Tensor:
+        """(B, N) -> (B, spans, size), with `value` behind the end."""
+        return F.pad(x, (0, self.count * self.size - self.length), value=value).view(len(x), self.count, self.size)
+
+    def any(self, positions: Tensor) -> Tensor:
+        """(B, N) bool -> (B, spans): where any of the span's is true."""
+        return self.tiles(positions, False).any(-1)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """(B, spans) -> (B, N): each position has what its span has."""
+        return x.repeat_interleave(self.size, dim=1)[:, : self.length]
+
+    def join(self, choices: Tensor) -> Tensor:
+        """Codes (B, spans, size) -> joint tokens (B, spans) int64."""
+        return (choices * self._places(choices)).sum(-1)
+
+    def split(self, joint: Tensor) -> Tensor:
+        """Joint tokens (B, spans) int64 -> codes (B, N)."""
+        return (joint[..., None] // self._places(joint) % self.codes).flatten(1)[:, : self.length]
+
+    def group(self, logits: Tensor, known: Tensor, open_: Tensor) -> Tensor:
+        """Logits of a level (B, N, choices) -> (B, spans, size, choices); positions that are not open are certain.
+
+        Args:
+            logits: of all positions.
+            known: (B, N) codes where not open.
+            open_: (B, N) bool.
+        """
+        certain = F.one_hot(torch.where(open_, 0, known), self.codes).to(logits.dtype).log()
+        logits = torch.where(open_[..., None], logits, certain)
+        short = certain.new_full((len(logits), self.count * self.size - self.length, self.codes), -math.inf)
+        short[..., 0] = 0
+        return torch.cat([logits, short], dim=1).view(len(logits), self.count, self.size, self.codes)
+
+    def _places(self, like: Tensor) -> Tensor:
+        return self.codes ** torch.arange(self.size, device=like.device)
+
+
+def require_codebooks(generator: Generator) -> None:
+    """Raises UserError where tokens are no codes from codebooks."""
+    if generator.spec.kind != "residual":
+        discrete(generator.head, MaskedCodebooks.__name__)
+        raise UserError(
+            f"MaskedCodebooks goes through the levels of residual tokens, and these are {generator.spec.kind}, of one"
+            " level: take Masked as the paradigm"
+        )
+
+
+@remember(256)
+def _level_row(prefix: Layout, grid: Grid, device: torch.device, level: int) -> Layout:
+    return row_layout(prefix, grid, device).but(level=level)

@@ -1,0 +1,70 @@
+"""Masked generation: all tokens at once, revealed in a few steps (MaskGIT, Chang et al. 2022; MaskGIL)."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.layout import pad
+from mmgen.core.tokens import Tokens
+from mmgen.model.conditioning import Condition
+from mmgen.model.generator import Generator
+from mmgen.model.heads import discrete
+from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
+from mmgen.paradigms.corruption import hide
+from mmgen.paradigms.decoding import unmask
+from mmgen.paradigms.schedules import ScheduleName
+
+
+class Masked(Paradigm):
+    """Predict hidden tokens from visible ones; sample by committing the best predictions first.
+
+    Args:
+        schedule: law of the hidden share in training, and of what stays hidden after each sampling step. With `linear`
+            the loss is a bound on the negative log-likelihood in nats per token; the others are MaskGIT's surrogates,
+            its mean over hidden tokens.
+        mask: who may see whom.
+        steps: sampling steps where none are asked for.
+    """
+
+    mode = "masked"
+    likelihood = "bound"
+
+    def __init__(self, schedule: ScheduleName = "arccos", mask: str = "bidirectional", steps: int = 12) -> None:
+        super().__init__(mask)
+        self.schedule, self.steps = schedule, steps
+
+    def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
+        """The row is the prefix and the tokens, a random share of them hidden; hidden positions predict themselves."""
+        layout = row_layout(generator.prefix, tokens.grid, tokens.values.device)
+        one_block = torch.zeros_like(tokens.values[0])
+        hidden, weights = hide(one_block, 1, real_positions(tokens.values, tokens.lengths), self.schedule, draws)
+        layout = pad(layout, tokens.lengths, generator.prefix_length)
+        return Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
+
+    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+        """Under the linear schedule, whatever the training schedule is: only that one is a bound."""
+        linear = Masked("linear", self.mask.name, self.steps)
+        return linear.losses(generator, tokens, condition, draws)[self.mode].double()
+
+    def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
+        """Reveal several tokens a step; `keep` may fix any positions."""
+        options.decoding.require_supported(f"mode {self.mode!r}")
+        options.require_no_context(self.mode)
+        canvas = Canvas(generator, request)
+        start = generator.prefix_length
+        row = row_layout(generator.prefix, request.whole(generator), canvas.tokens.device)
+        row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
+        model = request.guided(generator, options.guidance)
+        yield canvas.state(0, 0, 0)
+
+        def predict(tokens: Tensor, committed: Tensor) -> Tensor:
+            return model(tokens, row, self.mask, canvas.progress, hidden=~committed, outputs=canvas.length)
+
+        states = unmask(
+            predict, discrete(generator.head, type(self).__name__), canvas.tokens, canvas.committed, options.decoding,
+            self.schedule, options.steps or self.steps, request.draws, "masked",
+        )  # fmt: skip
+        for step, (canvas.tokens, canvas.committed) in enumerate(states, start=1):
+            yield canvas.state(step, 0, model.forward_passes)

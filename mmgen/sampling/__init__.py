@@ -1,0 +1,1 @@
+"""From a request to samples: what all modalities share."""

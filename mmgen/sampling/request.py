@@ -1,0 +1,74 @@
+"""What a person asks for, within limits that one machine and one page can bear."""
+
+from dataclasses import dataclass
+
+from mmgen.core.errors import UserError
+from mmgen.paradigms import Decoding, Guidance, SampleOptions
+
+MOST_SAMPLES = 16
+MOST_TEXT = 400  # characters
+MOST_STEPS = 1000
+MOST_FRAMES = 512
+MOST_GUIDANCE = 20.0
+MOST_TEMPERATURE = 5.0
+LARGEST_SEED = 2**31 - 1
+
+EACH_IN_TURN = "each in turn"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One click on "Sample".
+
+    Args:
+        mode: one of those that the checkpoint was trained for; may be None where it has only one.
+        class_: a class's name or number, `none`, or None for all in turn. Of speech it is a voice.
+        text: what is said, by a generator that reads texts.
+        count: samples, 1 to 16.
+        seed: with the sample's number, the key of all its randomness.
+        steps: of the network, 1 to 1000; the mode's own where None.
+        guidance: scale, 0 to 20; 1 is the plain conditional model.
+        temperature: 0 to 5; 0 takes the most probable choice.
+        frames: of clips, 1 to 512; those of training where None.
+
+    Raises:
+        UserError: one of them is out of its range.
+    """
+
+    mode: str | None = None
+    class_: str | None = None
+    text: str = ""
+    count: int = 1
+    seed: int = 0
+    steps: int | None = None
+    guidance: float = 1.0
+    temperature: float = 1.0
+    frames: int | None = None
+
+    def __post_init__(self) -> None:
+        _within("samples", self.count, 1, MOST_SAMPLES)
+        _within("seed", self.seed, 0, LARGEST_SEED)
+        _within("steps", self.steps, 1, MOST_STEPS, optional=True)
+        _within("guidance", self.guidance, 0, MOST_GUIDANCE)
+        _within("temperature", self.temperature, 0, MOST_TEMPERATURE)
+        _within("frames", self.frames, 1, MOST_FRAMES, optional=True)
+        if len(self.text) > MOST_TEXT:
+            raise UserError(f"the text has {len(self.text)} characters, and at most {MOST_TEXT} are taken: shorten it")
+
+    @property
+    def classes(self) -> list[str]:
+        """As `mmgen.sampling.samples.class_labels` takes them."""
+        return [] if self.class_ in (None, EACH_IN_TURN) else [str(self.class_)]
+
+    @property
+    def options(self) -> SampleOptions:
+        """As the sampler takes them."""
+        return SampleOptions(self.steps, Guidance(self.guidance), Decoding(temperature=self.temperature))
+
+
+def _within(name: str, value: float | None, least: float, most: float, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    if value is None or not least <= value <= most:  # NaN is refused too
+        got = "nothing" if value is None else f"{value:.10g}"
+        raise UserError(f"{name} must lie between {least:g} and {most:.10g}, got {got}")

@@ -1,0 +1,1 @@
+"""Trained models and figures on disk: run folders, checkpoints, exports, results."""

@@ -1,0 +1,217 @@
+"""Checkpoint files: written whole or not at all, sealed with a hash, and read only if it still fits.
+
+The seal is the comment of the zip archive that `torch.save` writes: the SHA-256 of all before it. So a checkpoint stays
+one file, which moves and copies as one, and any reader of zip archives or of torch's files reads it too. Files without
+a seal, as plain `torch.save` makes them, are read as well; zip's own checks must do for them.
+"""
+
+import hashlib
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from mmgen.core.errors import UserError
+
+_SEAL = re.compile(rb"mmgen sha256 ([0-9a-f]{64})")
+_SEAL_BYTES = len(b"mmgen sha256 ") + 64
+_END_BYTES = 22  # of the record that ends a zip archive, before the comment; the comment's length is the last of it
+_CHUNK = 2**22
+
+
+class Unsound(Exception):
+    """A checkpoint that is damaged, or holds what is refused; its text goes on from the file's name."""
+
+
+def one_before(path: Path) -> Path:
+    """Where the checkpoint before the one at `path` is kept, in case that this one is damaged on the disk."""
+    return path.with_name(f"{path.stem}-before{path.suffix}")
+
+
+class _Writer:
+    """A file for `torch.save` that hashes what it is given. What goes wrong is kept until all was given, since torch
+    does not pass on errors of a file.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing: all is flushed at the end."""
+
+
+def write_checkpoint(checkpoint: dict[str, Any], path: Path, trusted: bool = False) -> None:
+    """Write a checkpoint, and keep the one before it beside it.
+
+    At any moment `path` is a whole checkpoint, the old one or the new one, or there was none before. There are never
+    more than two of them on the disk.
+
+    Args:
+        checkpoint: what `torch.save` takes.
+        path: of the file; its folder is made.
+        trusted: the file at `path` is known to be sound, as this process wrote it. Otherwise it is looked at, so that a
+            damaged one never takes the place of the sound one before it.
+
+    Raises:
+        UserError: it could not be written; then the old one is as it was.
+    """
+    partial, previous = path.with_name(f".{path.name}.partial"), one_before(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = path.exists() and (trusted or _is_sound(path))
+        if kept:
+            previous.unlink(missing_ok=True)  # makes room
+        _write(checkpoint, partial)
+        if kept:
+            _keep(path, previous)
+        partial.replace(path)
+        _settle(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        left = f"{path} is still the one before it: make room and go on with --ckpt_path last"
+        raise UserError(
+            f"checkpoint {path} could not be written ({error.strerror or error});"
+            f" {left if path.exists() else 'there was none before it: make room and start again'}"
+        ) from None
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    """A sealed file, on the disk when this returns."""
+    with open(path, "wb") as file:
+        writer = _Writer(file)
+        torch.save(checkpoint, writer)  # type: ignore[arg-type]  # it asks for no more than `write` and `flush`
+        if writer.error is not None:
+            raise writer.error
+        seal = b"mmgen sha256 " + writer.digest.hexdigest().encode()
+        file.seek(-2, os.SEEK_END)  # the length of the comment ends the archive
+        file.write(len(seal).to_bytes(2, "little") + seal)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Give a file a second name, or where the disk has no such thing, another name."""
+    try:
+        os.link(path, previous)
+    except OSError:
+        path.replace(previous)
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        check_seal(path)
+    except Unsound:
+        return False
+    return True
+
+
+def _settle(folder: Path) -> None:
+    """Names on the disk too. Not everywhere can a folder be opened for that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def find_checkpoint(path: Path) -> tuple[Path, str | None]:
+    """The checkpoint at a path, or if it is gone or damaged the sound one before it.
+
+    Args:
+        path: of the last checkpoint.
+
+    Returns:
+        The file, which need not be there where none is; and a line that says why it is not `path`, None where it is.
+
+    Raises:
+        Unsound: it is damaged, and there is no sound one before it.
+        OSError: it cannot be read.
+    """
+    previous = one_before(path)
+    if not path.exists() and not previous.exists():
+        return path, None
+    try:
+        if not path.exists():
+            raise Unsound("is gone")
+        check_seal(path)
+    except Unsound as error:
+        try:
+            check_seal(previous)
+            step = read_checkpoint(previous, mmap=True)["global_step"]
+        except (OSError, Unsound, KeyError):
+            raise error from None
+        return previous, f"checkpoint {path} {error}; the one before it is taken: {previous}, of step {step}"
+    return path, None
+
+
+def check_seal(path: Path) -> None:
+    """Raises Unsound unless the file is whole, as far as can be told without unpickling; OSError if it is not there."""
+    if path.is_dir():
+        from mmgen.store.sharded_checkpoint import check_parts
+
+        check_parts(path)
+        return
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _END_BYTES - _SEAL_BYTES))
+        tail = file.read()
+        if _ends_archive(tail[-_END_BYTES:], 0):
+            return  # no seal
+        found = _SEAL.fullmatch(tail[-_SEAL_BYTES:])
+        if found is None or not _ends_archive(tail[:_END_BYTES], _SEAL_BYTES):
+            raise Unsound("is truncated or corrupt (it does not end as a checkpoint does)")
+        digest, left = hashlib.sha256(), size - _SEAL_BYTES - 2
+        file.seek(0)
+        while left and (data := file.read(min(_CHUNK, left))):
+            digest.update(data)
+            left -= len(data)
+        digest.update(b"\0\0")  # the length of the comment, before there was one
+        if digest.hexdigest().encode() != found[1]:
+            raise Unsound("is truncated or corrupt (its hash differs from the one it was written with)")
+
+
+def _ends_archive(record: bytes, comment: int) -> bool:
+    """Whether a zip archive with a comment of this length ends with this record."""
+    return record.startswith(b"PK\x05\x06") and record[-2:] == comment.to_bytes(2, "little")
+
+
+def read_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU. Nothing but tensors and plain values is unpickled.
+
+    Args:
+        path: of a file whose seal has been checked.
+        mmap: leave tensors on the disk until they are used.
+
+    Raises:
+        Unsound: it is damaged, or holds more than that.
+    """
+    if path.is_dir():  # in parts, by several processes
+        from mmgen.store.sharded_checkpoint import read_parts
+
+        return read_parts(path)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
+    except Exception as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS, key, value errors
+        what = (
+            "holds more than weights, which is refused" if "weights_only" in str(error) else "is truncated or corrupt"
+        )
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise Unsound(f"{what} ({lines[0].strip().rstrip('.:')})") from None
+    if not isinstance(checkpoint, dict):
+        raise Unsound(f"holds {type(checkpoint).__name__}, no checkpoint")
+    return checkpoint

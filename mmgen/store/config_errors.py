@@ -1,0 +1,143 @@
+"""What the argument parser found wrong, in one line: the place in the config, the mistake, the nearest right name."""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from jsonargparse import ArgumentParser
+
+from mmgen.core.errors import nearest
+from mmgen.store.allowed_imports import VARIABLE, allowed_in_recipes, is_within
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a mistake is.
+
+    Args:
+        key: dotted path in the config; empty at the top.
+        inside: import path of the class whose argument it is, if any.
+        parser: the whole command's.
+    """
+
+    key: str
+    inside: str | None
+    parser: ArgumentParser
+
+    @property
+    def at(self) -> str:
+        """The place, as it is put behind the mistake."""
+        return f" (at {self.key})" if self.key else ""
+
+
+def explain(message: str, parser: ArgumentParser) -> str:
+    """One line for an error of `parser`.
+
+    Args:
+        message: the error's text, which nests a level for every key and class on the way to the mistake.
+        parser: whose options are suggested where none of a class are meant.
+    """
+    for pattern, tell in _RULES.items():
+        if found := re.search(pattern, message, re.DOTALL):
+            before = message[: found.start(1)]
+            keys, classes = re.findall(r'Parser key "([^"]+)"', before), re.findall(r"class_path '([^']+)'", before)
+            return tell(Spot(".".join(keys), classes[-1] if classes else None, parser), *found.groups())
+    return message
+
+
+def _unknown_class(spot: Spot, name: str) -> str:
+    known = _classes()
+    if name in known:
+        return f"class {name!r} does not fit{spot.at}: it is of another kind"
+    return f"there is no class {name!r}{spot.at}{nearest(name.rsplit('.', 1)[-1], known)}"
+
+
+def _unknown_module(spot: Spot, _: str) -> str:
+    return _unknown_class(spot, spot.inside or "")
+
+
+def _refused_class(spot: Spot, name: str) -> str:
+    packages = f"{', '.join(allowed_in_recipes())} ({VARIABLE} adds some)"
+    return f"class {name!r} is not allowed{spot.at}: a recipe may only name classes of {packages}"
+
+
+def _unfit_class(spot: Spot, name: str, base: str) -> str:
+    return f"class {name!r} does not fit{spot.at}: it is no {base}"
+
+
+def _abstract_class(spot: Spot, name: str) -> str:
+    return f"class {name!r} is abstract{spot.at}: name one that derives from it"
+
+
+def _unknown_key(spot: Spot, key: str) -> str:
+    if spot.inside is not None:
+        return f"{_name(spot.inside)} has no option {key!r}{spot.at}{nearest(key, _parameters(spot.inside))}"
+    return f"there is no option {key!r}{nearest(key, {action.dest.split('.')[0] for action in spot.parser._actions})}"
+
+
+def _unknown_key_of_group(spot: Spot, group: str, key: str) -> str:
+    options = {action.dest.removeprefix(f"{group}.") for action in spot.parser._actions}
+    return f"there is no option '{group}.{key}'{nearest(key, options)}"
+
+
+def _unrecognized(spot: Spot, word: str) -> str:
+    option = word.split("=")[0]
+    if not option.startswith("-"):
+        return f"did not expect {option!r}"
+    return f"there is no option {option!r}{nearest(option, spot.parser._option_string_actions)}"
+
+
+def _missing(spot: Spot, names: str) -> str:
+    return f"{f'{_name(spot.inside)} needs' if spot.inside else 'missing:'} {names}{spot.at}"
+
+
+def _no_file(spot: Spot, what: str, path: str) -> str:
+    return f"{path} {'does not exist' if what == 'File does not exist' else 'is not a file'}{spot.at}"
+
+
+def _wrong_type(spot: Spot, wanted: str, value: str) -> str:
+    wanted = re.sub(r"typing\.Literal\[(.*?)\]", r"\1", re.sub(r"<class '([^']+)'>", r"\1", wanted))
+    wanted = re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", wanted).replace(", ", " or ").replace("NoneType", "null")
+    return f"expected {wanted}, got {value!r}{spot.at}"
+
+
+def _as_it_says(_: Spot, text: str) -> str:
+    return text
+
+
+# The first that matches tells; a union of types fails for each of them, so that the telling reasons stand first.
+_RULES: dict[str, Callable[..., str]] = {
+    r"Importing '([^']+)' is not allowed": _refused_class,
+    r"Expected a dot import path string: (\S+)": _unknown_class,
+    r"(No module named|module) '[^']+'": _unknown_module,
+    r"Import path (\S+) does not correspond to a subclass of (\w+)": _unfit_class,
+    r"Expected an instantiatable class, but (\S+) is abstract": _abstract_class,
+    r"Group '([^']+)' does not accept option '([^']+)'": _unknown_key_of_group,
+    r"Option '([^']+)' is not accepted": _unknown_key,
+    r"unrecognized arguments: (\S+)": _unrecognized,
+    r"the following arguments are required: ([^\n]+)": _missing,
+    r"(File does not exist|Path is not a file): '([^']+)'": _no_file,
+    r"Expected an? ([^\n]+)\. Got value: ([^\n]+)": _wrong_type,
+    r"compute_fn of link [^\n]* failed: ([^\n]+)": _as_it_says,
+    r".*Subtypes: \[([^\n]+)\]\n.*Given value: ([^\n]+)": _wrong_type,
+}
+
+
+def _name(class_path: str) -> str:
+    return class_path.rsplit(".", 1)[-1]
+
+
+def _parameters(class_path: str) -> Iterable[str]:
+    module, _, name = class_path.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    return inspect.signature(found).parameters if inspect.isclass(found) else ()
+
+
+def _classes() -> set[str]:
+    """Names of the classes that were imported so far and that a recipe may name."""
+    packages = allowed_in_recipes()
+    modules = [each for name, each in list(sys.modules.items()) if is_within(name, packages) and each is not None]
+    members = [member for module in modules for member in vars(module).items()]
+    return {name for name, value in members if inspect.isclass(value) and not name.startswith("_")}

@@ -1,0 +1,93 @@
+"""The members of a joint run: RUN/MEMBER, which is no folder, stands for one modality of it as if trained alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmgen.core.errors import UserError, nearest
+
+_CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True, eq=False)
+class MemberOf:
+    """Where a member is, and what it is.
+
+    Args:
+        run: folder of the joint run.
+        name: of the member.
+        config: as that of a run of this member alone: its own data, and the shared backbone in its model.
+    """
+
+    run: Path
+    name: str
+    config: dict[str, Any]
+
+    @property
+    def prefix(self) -> str:
+        """How the names of its generator's weights begin in the run's checkpoint."""
+        return f"members.{self.name}.generator."
+
+
+def find_member(path: Path) -> MemberOf | None:
+    """The member that a path names; None where it is a folder of its own, or nothing."""
+    if (path / _CONFIG).exists():
+        return None
+    config = _beside(path)
+    return MemberOf(path.parent, path.name, alone(config, path.name)) if path.name in members_of(config) else None
+
+
+def require_known(path: Path) -> None:
+    """Raises UserError for RUN/MEMBER where RUN is a joint run that has no such member."""
+    if names := members_of(_beside(path)):
+        known = ", ".join(f"{path.parent / name}" for name in names)
+        raise UserError(f"{path.parent} has no member {path.name!r}: name one of {known}{nearest(path.name, names)}")
+
+
+def require_no_members(config: Any, path: Path) -> None:
+    """Raises UserError where the config is a joint run's, of which only the members can be taken."""
+    if names := members_of(config):
+        known = ", ".join(f"{path / name}" for name in names)
+        raise UserError(f"{path} is a run of several modalities: name one of {known}")
+
+
+def members_of(config: Any) -> list[str]:
+    """Names of the members that a config has; none where it is no joint run's."""
+    try:
+        return list(config["model"]["init_args"]["members"].keys())
+    except (KeyError, TypeError, AttributeError):
+        return []
+
+
+def _beside(path: Path) -> Any:
+    """The config that lies beside a path; None where there is none, or none that can be read."""
+    try:
+        return yaml.safe_load((path.parent / _CONFIG).read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+
+
+def alone(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """The config that a run of one member would have, on the shared backbone and with data of its own; its seed is said
+    once there. What a config leaves out, as one of several files of a recipe may, stays out.
+    """
+    found = dict(config)
+    if (joint := _joint(config.get("model"), "JointModule")) is not None:
+        own = (joint.get("members") or {}).get(name) or {}
+        arguments = {key: value for key, value in (joint | own).items() if key not in ("members", "weight")}
+        found["model"] = {"class_path": "mmgen.training.GeneratorModule", "init_args": arguments}
+    if (joint := _joint(config.get("data"), "JointData")) is not None:
+        found["data"] = section = dict((joint.get("members") or {}).get(name) or {})
+        section["init_args"] = {key: value for key, value in (section.get("init_args") or {}).items() if key != "seed"}
+    return found
+
+
+def _joint(section: Any, kind: str) -> dict[str, Any] | None:
+    """The arguments in a section that is of several members; None for any other."""
+    if not isinstance(section, dict):
+        return None
+    arguments = section.get("init_args") or {}
+    named = str(section.get("class_path", "")).rpartition(".")[2]
+    return arguments if named == kind or "members" in arguments else None

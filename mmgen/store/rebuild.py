@@ -1,0 +1,111 @@
+"""Modules from the config of a run: typed parsing of the subtree that describes them, and of nothing else."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentError, ArgumentParser
+
+from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
+from mmgen.model.generator import Generator
+from mmgen.paradigms import Paradigm
+from mmgen.store.allowed_imports import VARIABLE, allowed_in_models, is_within, restrict_imports
+from mmgen.store.config_errors import explain
+from mmgen.tokenizers import Tokenizer
+
+
+@torch.random.fork_rng(devices=[])  # loading must not change what a run initialises after it
+def build_tokenizer(init_args: dict[str, Any], where: str) -> Tokenizer:
+    """An untrained tokenizer.
+
+    Args:
+        init_args: of the module that trained it; only `tokenizer` is read.
+        where: the file it stands in, for errors.
+
+    Raises:
+        UserError: an argument that the class does not have, or a class that is not mmgen's.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--tokenizer", type=Tokenizer, required=True)
+    return _instantiate(parser, {"tokenizer": init_args["tokenizer"]}, where)["tokenizer"]
+
+
+@torch.random.fork_rng(devices=[])
+def build_generator(
+    init_args: dict[str, Any], spec: TokenSpec, classes: int, where: str, actions: int = 0, text: Text | None = None
+) -> tuple[Generator, Paradigm]:
+    """An untrained generator and its paradigm.
+
+    Args:
+        init_args: of the module that trained it; the generator's own arguments and `paradigm` are read.
+        spec: of the tokens it was trained on.
+        classes: that it was trained on.
+        where: the file it stands in, for errors.
+        actions: that it was trained on.
+        text: what the texts that it was trained on are like.
+
+    Raises:
+        UserError: an argument that a class does not have, or a class that is not mmgen's.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--paradigm", type=Paradigm, required=True)
+    names = parser.add_class_arguments(Generator, skip={"spec", "classes", "actions", "text"}, instantiate=False)
+    parts = _instantiate(parser, {name: init_args[name] for name in ("paradigm", *names) if name in init_args}, where)
+    paradigm = parts.pop("paradigm")
+    with _one_line(where):
+        return Generator(spec=spec, classes=classes, actions=actions, text=text, **parts), paradigm
+
+
+def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) -> dict[str, Any]:
+    restrict_imports()
+    _require_own(arguments, where)
+    try:
+        parsed = parser.parse_object(arguments)
+    except ArgumentError as error:
+        raise UserError(f"{where}: {' '.join(explain(str(error), parser).split())}") from None
+    _require_own(parsed.as_dict(), where)  # a short name has become a path now
+    with _one_line(where):
+        return dict(vars(parser.instantiate(parsed)))
+
+
+@contextmanager
+def _one_line(where: str) -> Iterator[None]:
+    """A config is data of somebody: whatever its values make a constructor raise becomes a UserError."""
+    try:
+        yield
+    except Exception as error:
+        what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"{where}: {' '.join(what.split())}") from error
+
+
+def _require_own(arguments: dict[str, Any], where: str) -> None:
+    packages = allowed_in_models()
+    for path in _import_paths(arguments):
+        if not is_within(path, packages):
+            raise UserError(
+                f"{where} names {path}: only classes of {', '.join(packages)} are loaded, since importing others could"
+                f" run any code ({VARIABLE} adds packages that you trust)"
+            )
+
+
+def _import_paths(value: Any) -> Iterator[str]:
+    """Every string that a typed parser could take for a class: dotted, its first part a module that can be imported."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _import_paths(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _import_paths(item)
+    elif isinstance(value, str):
+        first, *rest = value.split(".")
+        if rest and all(part.isidentifier() for part in (first, *rest)) and _is_module(first):
+            yield value
+
+
+def _is_module(name: str) -> bool:
+    return name in sys.modules or importlib.util.find_spec(name) is not None

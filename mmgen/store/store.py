@@ -1,0 +1,366 @@
+"""Trained models on disk: run folders and exports, back to modules.
+
+A run folder holds `config.yaml` and `checkpoints/last.ckpt`, as `mmgen fit` writes them. An export holds `config.yaml`
+and `model.safetensors`, and for a generator its tokenizer in `tokenizer/`. A folder of diffusers with an autoencoder,
+or of transformers with a codec of sound, stands for a tokenizer too. All are read the same way, and none can run code:
+checkpoints are read with `weights_only`, safetensors holds numbers alone, and a config may only name classes of mmgen.
+"""
+
+import copy
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
+from mmgen.media.folders import new_folder
+from mmgen.modalities.image.tokenizers import pretrained
+from mmgen.modalities.speech.tokenizers import pretrained as pretrained_audio
+from mmgen.model.generator import Generator
+from mmgen.paradigms import Paradigm
+from mmgen.store.checkpoint_file import Unsound, find_checkpoint, read_checkpoint
+from mmgen.store.members import MemberOf, find_member
+from mmgen.store.rebuild import build_generator, build_tokenizer
+from mmgen.store.run_config import CONFIG, Kind, first_line, kind_of, read_config, recipe_for
+from mmgen.tokenizers import Tokenizer
+
+WEIGHTS = "model.safetensors"
+CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+logger = logging.getLogger("mmgen.store.store")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A generator that is ready to sample.
+
+    Args:
+        generator: the module, in eval mode.
+        paradigm: the tie between its training and its sampling; `paradigm.modes()` are the ways it can sample.
+        tokenizer: the frozen tokenizer whose tokens it was trained on; None where the run had none.
+        spec: shape and alphabet of the tokens.
+        class_names: a name for each class, in order; empty where it was trained without classes.
+        config: the whole config of the run.
+        step: optimiser steps that were taken.
+        path: the folder it came from.
+        action_names: a name for each action that it follows, in order; empty where it was trained without actions.
+        fps: frames a second of the clips that it was trained on; None where they were none.
+        sample_rate: of the sounds that it was trained on, in Hz; None where they were none.
+    """
+
+    generator: Generator
+    paradigm: Paradigm
+    tokenizer: Tokenizer | None
+    spec: TokenSpec
+    class_names: list[str]
+    config: dict[str, Any]
+    step: int
+    path: Path
+    action_names: list[str] = field(default_factory=list)
+    fps: float | None = None
+    sample_rate: int | None = None
+
+    def to(self, device: torch.device | str) -> "Loaded":
+        """The same parts on another device (modules move in place)."""
+        self.generator.to(device)
+        if self.tokenizer is not None:
+            self.tokenizer.to(device)
+        return self
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """The tokenizer of a run folder or an export, the autoencoder in a folder of diffusers, or the codec in one of
+    transformers, in eval mode and frozen.
+
+    Raises:
+        UserError: no such folder, never trained, truncated or corrupt weights, weights of another shape than the config
+            says, a generator's folder, or a config that names a class outside mmgen.
+    """
+    return _tokenizer(Saved.read(path, "tokenizer"))
+
+
+def _tokenizer(saved: "Saved") -> Tokenizer:
+    tokenizer = build_tokenizer(saved.init_args, saved.where)
+    fill(tokenizer, saved.state, saved.weights)
+    return tokenizer.eval().requires_grad_(False)
+
+
+def load_generator(path: str | Path) -> Loaded:
+    """The generator of a run folder or an export, or of RUN/MEMBER for a run of several modalities, with all that
+    sampling needs.
+
+    Raises:
+        UserError: as `load_tokenizer`, for the generator or for its tokenizer; or the tokenizer is not where it was, or
+            now yields other tokens.
+    """
+    saved = Saved.read(path, "generator")
+    with _whole_record(saved):
+        spec = TokenSpec.from_dict(saved.record["spec"])
+        names, actions = list(saved.record["class_names"]), list(saved.record.get("action_names", []))
+        text = None if saved.record.get("text") is None else Text.from_dict(saved.record["text"])
+        classes = int(saved.record["classes"])
+    generator, paradigm = build_generator(saved.init_args, spec, classes, saved.where, len(actions), text)
+    fill(generator, saved.state, saved.weights)
+    source = saved.tokenizer_path()
+    tokenizer = None if source is None else load_tokenizer(source)
+    if tokenizer is not None:
+        yields = tokenizer.spec
+        if spec.modality == yields.modality and spec.unit:  # of clips of the data's length, whatever it was trained on
+            yields = yields.with_frames(spec.frames(spec.grid[0]))
+        if yields != spec:
+            raise UserError(
+                f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {yields}"
+            )
+    if tokenizer is not None and saved.record.get("tokenizer_hash") not in (None, weights_hash(tokenizer)):
+        raise UserError(
+            f"the tokenizer {source} has been trained anew since {saved.path} was trained on its tokens, and would"
+            " decode samples wrongly; restore it, or train the generator again"
+        )
+    return Loaded(
+        generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path, actions,
+        saved.record.get("fps"), saved.record.get("sample_rate"),
+    )  # fmt: skip
+
+
+@contextmanager
+def _whole_record(saved: "Saved") -> Iterator[None]:
+    """What a file tells of the data is data itself: anything that does not fit becomes a UserError."""
+    try:
+        yield
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"{saved.weights} does not tell what its generator was trained on ({type(error).__name__}: {error}); was it"
+            " written by `mmgen fit` or `mmgen export`?"
+        ) from None
+
+
+def save_export(
+    path: str | Path, out: str | Path, image_size: int | None = None, patch: int = 1, levels: int | None = None
+) -> "Saved":
+    """Write a run, or a folder of diffusers or transformers, as an export.
+
+    It holds the config, the weights as safetensors, and a generator's tokenizer in `tokenizer/`.
+
+    The weights are those that sampling uses: the average (EMA) where the run kept one. Optimiser state stays behind.
+
+    Args:
+        path: the run folder, an export, a folder of diffusers with an autoencoder, or one of transformers with a codec.
+        out: a folder that does not exist yet, or is empty.
+        image_size: of the autoencoder of diffusers, as for `open_pretrained`.
+        patch: likewise.
+        levels: of the codec of transformers, as for `mmgen.modalities.speech.tokenizers.pretrained.open_codec`.
+
+    Raises:
+        UserError: the run cannot be loaded (nothing is written then), or `out` is not empty or cannot be made.
+    """
+    saved = Saved.read(path, image_size=image_size, patch=patch, levels=levels)
+    # An export that does not load is worth nothing: find out before anything is written.
+    _tokenizer(saved) if saved.kind == "tokenizer" else load_generator(path)
+    out = new_folder(out)
+    config, source = copy.deepcopy(saved.config), saved.tokenizer_path()
+    config |= {
+        key: None for key in ("run", "ckpt_path") if key in config
+    }  # where that run lay is not where the next one goes
+    if source is not None:
+        save_export(source, out / "tokenizer")
+        data = (config.get("data") or {}).get("init_args") or {}
+        if data.get("tokenizer") is not None:
+            data["tokenizer"] = str(out / "tokenizer")
+    head = f"# Exported from {saved.path} after {saved.step} steps."
+    head += f" Trains again with: mmgen fit --config {out / CONFIG}\n" if saved.step else "\n"
+    (out / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False))
+    record = {"kind": saved.kind, "step": saved.step, "averaged": saved.averaged, "record": saved.record}
+    contiguous = {
+        name: value.contiguous().clone() for name, value in saved.state.items()
+    }  # safetensors refuses shared memory
+    save_file(contiguous, out / WEIGHTS, metadata={"format": "pt", "mmgen": json.dumps(record)})
+    return replace(saved, path=out, weights=out / WEIGHTS, config=config)
+
+
+def weights_hash(module: nn.Module) -> str:
+    """A fingerprint of a module's state, 16 hexadecimal digits: the same for a run and its export, on any device."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What a folder holds, read and checked but not yet built.
+
+    Args:
+        path: the run or export folder; RUN/MEMBER for a member of a joint run.
+        kind: `tokenizer` or `generator`.
+        config: the content of its config.yaml.
+        weights: the file the weights came from.
+        state: the module's state dict, named as in the module.
+        step: optimiser steps taken.
+        averaged: whether the weights are an average over training (EMA).
+        record: what the data told the generator: spec, classes, class_names, tokenizer. Empty for a tokenizer.
+    """
+
+    path: Path
+    kind: Kind
+    config: dict[str, Any]
+    weights: Path
+    state: dict[str, Tensor]
+    step: int
+    averaged: bool
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def init_args(self) -> dict[str, Any]:
+        """The arguments of the module that was trained: the only part of the config that rebuilding reads."""
+        return self.config["model"]["init_args"]
+
+    @property
+    def where(self) -> str:
+        """The file of the config, for messages."""
+        member = find_member(self.path)
+        return f"{(self.path if member is None else member.run) / CONFIG}"
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        wanted: Kind | None = None,
+        image_size: int | None = None,
+        patch: int = 1,
+        levels: int | None = None,
+    ) -> "Saved":
+        """Read a folder, of either kind unless one is wanted. Raises UserError as `load_tokenizer` says."""
+        path = Path(path)
+        if wanted != "generator" and pretrained_audio.is_codec(path):
+            if image_size is not None or patch != 1:
+                raise UserError(f"{path} is a codec of sound, which has no image_size and no patch")
+            return cls._of_transformers(path, levels)
+        if levels is not None:
+            raise UserError(f"{path} is not a folder of transformers with a codec, so its levels cannot be chosen")
+        if wanted != "generator" and pretrained.is_pretrained(path):
+            return cls._of_diffusers(path, image_size, patch)
+        if image_size is not None or patch != 1:
+            raise UserError(f"{path} is not a folder of diffusers, so its image_size and patch cannot be chosen")
+        member = find_member(path)
+        config = read_config(path) if member is None else member.config
+        kind = kind_of(config, path)
+        if wanted is not None and kind != wanted:
+            commands = {"tokenizer": "`mmgen reconstruct` takes it", "generator": "`mmgen sample` takes it"}
+            raise UserError(f"{path} is a {kind}, but a {wanted} is needed here; {commands[kind]}")
+        if (path / WEIGHTS).exists():
+            return cls._of_export(path, kind, config)
+        return cls._of_run(path, kind, config, member)
+
+    @classmethod
+    def _of_run(cls, path: Path, kind: Kind, config: dict[str, Any], member: MemberOf | None) -> "Saved":
+        run = path if member is None else member.run
+        file = run / CHECKPOINT
+        try:
+            file, told = find_checkpoint(file)
+            if told is not None:
+                logger.warning(told)
+            checkpoint = read_checkpoint(file) if file.exists() else None
+        except (Unsound, OSError) as error:
+            raise UserError(f"checkpoint {file} {error}; train again, or restore the file") from None
+        if checkpoint is None:
+            recipe = recipe_for(run) or run / CONFIG
+            raise UserError(f"{path} was never trained (no {CHECKPOINT}); run mmgen fit --config {recipe}")
+        try:
+            weights, step = dict(checkpoint["state_dict"]), int(checkpoint["global_step"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?") from None
+        prefix = f"{kind}." if member is None else member.prefix
+        state = {
+            _plain(name).removeprefix(prefix): value
+            for name, value in weights.items()
+            if _plain(name).startswith(prefix)
+        }
+        record = checkpoint.get("mmgen") or {}
+        if member is not None and isinstance(record, dict):
+            members = record.get("members")
+            record = members.get(member.name) if isinstance(members, dict) else None
+        if not state or not isinstance(record, dict) or (kind == "generator" and "spec" not in record):
+            raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?")
+        return cls(path, kind, config, file, state, step, "current_model_state" in checkpoint, record)
+
+    @classmethod
+    def _of_export(cls, path: Path, kind: Kind, config: dict[str, Any]) -> "Saved":
+        file = path / WEIGHTS
+        try:
+            with safe_open(file, framework="pt", device="cpu") as opened:
+                about = json.loads((opened.metadata() or {})["mmgen"])
+                told = int(about["step"]), bool(about["averaged"]), dict(about["record"])
+                state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+        except KeyError:
+            raise UserError(f"{file} was not written by `mmgen export`") from None
+        except (SafetensorError, OSError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            raise UserError(f"{file} is truncated or corrupt ({first_line(error)}); export again") from None
+        return cls(path, kind, config, file, state, *told)
+
+    @classmethod
+    def _of_diffusers(cls, path: Path, image_size: int | None, patch: int) -> "Saved":
+        return cls._of_pretrained(path / pretrained.WEIGHTS, pretrained.open_pretrained(path, image_size, patch))
+
+    @classmethod
+    def _of_transformers(cls, path: Path, levels: int | None) -> "Saved":
+        return cls._of_pretrained(path / pretrained_audio.WEIGHTS, pretrained_audio.open_codec(path, levels))
+
+    @classmethod
+    def _of_pretrained(
+        cls, file: Path, tokenizer: pretrained.DiffusersTokenizer | pretrained_audio.TransformersCodec
+    ) -> "Saved":
+        init_args = {"tokenizer": tokenizer.describe()}
+        config = {"model": {"class_path": "mmgen.training.TokenizerModule", "init_args": init_args}}
+        return cls(file.parent, "tokenizer", config, file, tokenizer.state_dict(), step=0, averaged=False)
+
+    def tokenizer_path(self) -> Path | None:
+        """The folder of a generator's tokenizer: inside an export, or where the run was told it is; None without one.
+
+        A relative path is looked up from the working directory, then from each folder above the run, so that a run can
+        be sampled from anywhere.
+        """
+        named = self.record.get("tokenizer")
+        if named is None:
+            return None
+        if self.weights.name == WEIGHTS:
+            return self.path / "tokenizer"
+        found = [base / named for base in (Path(), *self.path.absolute().parents) if (base / named).is_dir()]
+        if not found:
+            raise UserError(
+                f"the tokenizer {named}, on which {self.path} was trained, is not there; put it back or train it again"
+            )
+        return found[0]
+
+
+def fill(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
+    """Load a state dict, whole, of the right shapes, and finite. Raises UserError naming the first that is not."""
+    own = module.state_dict()
+    for wrong, text in ((own.keys() - state.keys(), "lacks"), (state.keys() - own.keys(), "has an unexpected")):
+        if wrong:
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise UserError(f"{source} {text} {min(wrong)}{more}: the config beside it describes another model")
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            shapes = f"{tuple(state[name].shape)} in the file, {tuple(value.shape)} by the config"
+            raise UserError(f"{source}: {name} is {shapes}; the config beside it describes another model")
+        if not state[name].isfinite().all():
+            raise UserError(f"{source}: {name} holds NaN or infinity, so the training diverged; train with a lower lr")
+    module.load_state_dict(state)
+
+
+def _plain(name: str) -> str:
+    """A state dict name without what torch.compile puts in."""
+    return name.replace("_orig_mod.", "")

@@ -1,0 +1,1 @@
+"""What is done with models besides training and sampling: compression, planning, benchmarks."""

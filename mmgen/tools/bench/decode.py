@@ -1,0 +1,137 @@
+"""Cached autoregressive sampling, against the cached sampling of transformers and x-transformers."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.layout import grid_layout
+from mmgen.core.tokens import TokenSpec
+from mmgen.model.backbone import compile_passes
+from mmgen.model.backbone.cpu.products import Product
+from mmgen.model.backbone.transformer import Block
+from mmgen.model.generator import Generator
+from mmgen.paradigms import Autoregressive, Request
+from mmgen.paradigms.base import SampleOptions
+from mmgen.paradigms.decoding import Decoding
+from mmgen.tools.bench.benchmark import Conditions, Result, register, result
+from mmgen.tools.bench.machine import machine
+from mmgen.tools.bench.models import LLAMA, generator, parameters
+from mmgen.tools.bench.peers.llama import transformers_llama, x_transformer
+from mmgen.tools.bench.timing import compare
+
+GOALS = {"x-transformers": 2.5, "transformers": 1.8}
+LIMIT = 0.85
+
+
+@register(
+    "decode",
+    "tokens a second of cached autoregressive sampling, at batch 8 and 1",
+    needs=("x-transformers", "transformers"),
+)
+@torch.no_grad()
+def decode(conditions: Conditions) -> Iterator[Result]:
+    """8 blocks of width 384, 256 tokens of 1024 values, the same weights on all sides."""
+    shape = (384, 8, 6) if not conditions.tiny else (64, 2, 2)
+    length, size = conditions.size(256, 6), conditions.size(1024, 32)
+    ours = generator(TokenSpec("categorical", size, (length, 1, 1)), shape, conditions.device, LLAMA)
+    torch.nn.init.zeros_(ours.head.project.bias)
+    llama, wrapper = transformers_llama(ours), x_transformer(ours)
+    check(ours, lambda tokens: llama(tokens).logits, "transformers")
+    check(ours, wrapper.net, "x-transformers")
+    compiled = conditions.device.type == "cuda"
+    if compiled:
+        compile_passes(ours.backbone)
+    limits = machine(conditions.device, torch.float32, conditions.tiny)
+    for batch in (8, 1):
+        start = torch.zeros(batch, 1, dtype=torch.int64, device=conditions.device)
+        hugging = partial(
+            llama.generate, start, attention_mask=torch.ones_like(start), max_new_tokens=length, do_sample=True, top_k=0
+        )
+        contenders: dict[str, Callable[[], object]] = {
+            "ours": partial(sampled, ours, batch),
+            "x-transformers": partial(wrapper.generate, start, length, filter_logits_fn=torch.positive),
+            "transformers, dynamic cache": partial(hugging, cache_implementation="dynamic"),
+            "transformers, static cache": partial(hugging, cache_implementation="static"),
+            "products and attention alone": bare(ours, batch),
+        }
+        measured = compare(contenders, conditions.runs, conditions.device)
+        better = min((name for name in contenders if name.startswith("transformers")), key=measured.median)
+        settings = {"shape": shape, "batch": batch, "tokens": length, "values": size, "dtype": "float32"}
+        settings |= {"compiled": compiled}
+        seconds = measured.median("ours")
+        more = {"ms_a_step": 1e3 * seconds / length, "parameters": float(parameters(ours))}
+        more |= limits.shares(*needed(ours, batch), seconds)
+        for package, peer in {"x-transformers": "x-transformers", "transformers": better}.items():
+            yield result(
+                conditions, f"decode/{batch}/{package}", measured, peer, work=batch * length, unit="tokens/s",
+                goal=GOALS[package], limit="products and attention alone", package=package, settings=settings,
+                more=more,
+            )  # fmt: skip
+        yield result(
+            conditions, f"decode/{batch}/limit", measured, "products and attention alone", work=batch * length,
+            unit="tokens/s", goal=LIMIT, limit="products and attention alone", settings=settings, more=more,
+        )  # fmt: skip
+
+
+def sampled(ours: Generator, batch: int, temperature: float = 1.0) -> Tensor:
+    """(batch, length) tokens."""
+    request = Request(torch.full((batch,), -1, device=ours.device), Draws(0, torch.arange(batch, device=ours.device)))
+    options = SampleOptions(decoding=Decoding(temperature=temperature))
+    *_, last = Autoregressive().sample(ours, request, options)
+    return last.tokens
+
+
+def check(ours: Generator, peer: Callable[[Tensor], Tensor], name: str) -> None:
+    """Both compute the same logits of a row, and our cached sampling takes the most probable token of a whole pass."""
+    length = ours.spec.length
+    tokens = torch.randint(ours.spec.size, (2, length), generator=torch.Generator().manual_seed(0)).to(ours.device)
+    paradigm, condition = Autoregressive(), ours.conditioning(torch.full((2,), -1, device=ours.device))
+    row = grid_layout((length, 1, 1)).to(ours.device)
+    logits = ours.head.predict(ours(tokens, row, paradigm.mask, condition))[:, :, 0]
+    torch.testing.assert_close(logits, peer(tokens), rtol=1e-3, atol=1e-3, msg=lambda text: f"{name}: {text}")
+    greedy = sampled(ours, 2, temperature=0.0)
+    whole = paradigm.row(ours, ours.spec.grid, ours.device).slice(0, length)
+    expected = ours.head.predict(ours(greedy[:, :-1], whole, paradigm.mask, condition))[:, :, 0]
+    taken = expected.gather(-1, greedy[..., None])[..., 0]
+    assert (taken >= expected.amax(-1) - 1e-3).all(), "cached sampling takes other tokens than a whole pass would"
+
+
+def needed(ours: Generator, batch: int) -> tuple[float, float]:
+    """Floating-point operations of all steps, and the bytes that they read: weights, keys and values."""
+    weights = sum(p.numel() for p in (*ours.backbone.parameters(), ours.head.project.weight) if p.dim() == 2)
+    cached = ours.backbone.depth * ours.backbone.dim * ours.spec.length * (ours.spec.length + 1)  # keys and values
+    flops = 2 * batch * (ours.spec.length * weights + cached)
+    return float(flops), 4.0 * (ours.spec.length * weights + batch * cached)
+
+
+def bare(ours: Generator, batch: int) -> Callable[[], object]:
+    """The matrix products and the attention of all steps, and nothing else."""
+    backbone = ours.backbone
+    blocks = [cast(Block, block) for block in backbone.blocks]
+    linears = [each for b in blocks for each in (b.mixer.qkv, b.mixer.out, b.mlp.up, b.mlp.down)] + [ours.head.project]
+    products = [Product(each.weight.detach()) for each in linears]
+    pairs = [
+        (product, torch.randn(batch, each.in_features), torch.empty(batch, each.out_features))
+        for product, each in zip(products, linears)
+    ]
+    if ours.device.type != "cpu":
+        pairs = [(p, x.to(ours.device), out.to(ours.device)) for p, x, out in pairs]
+    shape = batch, backbone.kv_heads, ours.spec.length, backbone.head_dim
+    keys = torch.randn(backbone.depth, 2, *shape, device=ours.device)
+    q = torch.randn(batch, backbone.heads, 1, backbone.head_dim, device=ours.device)
+    for product, x, out in pairs:
+        product(x, out)
+
+    def run() -> None:
+        for length in range(1, ours.spec.length + 1):
+            for product, x, out in pairs:
+                product(x, out)
+            for k, v in keys[..., :length, :].unbind():
+                F.scaled_dot_product_attention(q, k, v)
+
+    return run

@@ -1,0 +1,189 @@
+"""A recipe as the planner reads it: the generator, one block deep, and what its data would tell it."""
+
+import copy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import mmgen.model.backbone
+import mmgen.paradigms  # noqa: F401  (a short class name is found among the classes that were imported)
+from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import Kind, TokenSpec
+from mmgen.data.build import build_source
+from mmgen.data.encoded import encoded_spec
+from mmgen.data.sources import Source
+from mmgen.data.sources.shards import Meta
+from mmgen.model.backbone.presets import preset
+from mmgen.model.generator import Generator
+from mmgen.paradigms import Paradigm
+from mmgen.store.members import members_of
+from mmgen.store.rebuild import build_generator, build_tokenizer
+from mmgen.store.recipes import find_recipe, recipes_root
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What is planned.
+
+    Args:
+        path: its file.
+        config: its content, references resolved.
+        spec: the tokens.
+        classes: that labels name.
+        actions: that lead to frames.
+        text: what texts are like; None for none.
+        notes: what was assumed, a sentence each.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    spec: TokenSpec
+    classes: int
+    actions: int = 0
+    text: Text | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, name: str, changes: list[str], spec: str | None, classes: int | None) -> "Recipe":
+        """Read a recipe and find its tokens.
+
+        Args:
+            name: a recipe, its folder, or a run folder.
+            changes: `model.backbone.size=xl` and the like, over what the recipe says.
+            spec: `KIND:SIZE:TxHxW`, in place of the tokenizer's.
+            classes: in place of the data's.
+
+        Raises:
+            UserError: no such recipe, one that trains no generator, or tokens that nothing tells.
+        """
+        path = find_recipe(name)
+        config = _resolved(path, changes)
+        if members_of(config):
+            raise UserError(f"{path} trains several modalities: plan the recipe of one of them")
+        if "paradigm" not in (config.get("model") or {}).get("init_args", {}):
+            raise UserError(f"{path} trains no generator (its model has no paradigm): a plan is of a generator")
+        notes: list[str] = []
+        source = _source(config, notes)
+        data = (config.get("data") or {}).get("init_args") or {}
+        found = _parsed_spec(spec) if spec else _spec(data, source, path, notes)
+        if classes is None:
+            classes = len(source.class_names) if source is not None else 0
+            if source is None:
+                notes.append("the data is not here: no classes are assumed; --classes says how many there are")
+        actions, text = (len(source.action_names), source.text) if source is not None else (0, None)
+        return cls(path, config, found, classes, actions, text, notes)
+
+    @property
+    def depth(self) -> int:
+        """Blocks of the backbone."""
+        backbone = self._backbone
+        return int(backbone.get("depth") or preset(backbone.get("size") or "tiny").depth)
+
+    @property
+    def level_depth(self) -> int:
+        """Blocks of the stack of each deeper level; 0 for none."""
+        return int(self.config["model"]["init_args"].get("level_depth") or 0)
+
+    def of_member(self, mode: str, global_batch_size: int) -> "Recipe":
+        """The same recipe with one member of its mixture alone, and another batch."""
+        config = copy.deepcopy(self.config)
+        init_args = config["model"]["init_args"]
+        init_args["paradigm"] = ((init_args["paradigm"].get("init_args") or {}).get("members") or {}).get(
+            mode, init_args["paradigm"]
+        )
+        config.setdefault("data", {}).setdefault("init_args", {})["global_batch_size"] = global_batch_size
+        return replace(self, config=config, notes=[])
+
+    def shallow(self) -> tuple[Generator, Paradigm]:
+        """The generator with one block in each of its stacks, and its paradigm."""
+        init_args = copy.deepcopy(self.config["model"]["init_args"])
+        init_args["backbone"].setdefault("init_args", {})["depth"] = 1
+        if self.level_depth:
+            init_args["level_depth"] = 1
+        return self._build(init_args)
+
+    def whole(self) -> tuple[Generator, Paradigm]:
+        """The generator as it will be trained, and its paradigm."""
+        return self._build(self.config["model"]["init_args"])
+
+    def _build(self, init_args: dict[str, Any]) -> tuple[Generator, Paradigm]:
+        return build_generator(init_args, self.spec, self.classes, f"{self.path}", self.actions, self.text)
+
+    @property
+    def _backbone(self) -> dict[str, Any]:
+        return self.config["model"]["init_args"]["backbone"].get("init_args") or {}
+
+    def setting(self, *keys: str, default: Any = None) -> Any:
+        """A value of the config, such as `trainer`, `max_steps`; the default where it is not said."""
+        here: Any = self.config
+        for key in keys:
+            here = here.get(key) if isinstance(here, dict) else None
+        return default if here is None else here
+
+
+def _resolved(path: Path, changes: list[str]) -> dict[str, Any]:
+    try:
+        config = OmegaConf.create(yaml.safe_load(path.read_text()) or {})
+        plain = OmegaConf.to_container(config, resolve=True)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    assert isinstance(plain, dict)
+    for change in changes:
+        _set(plain, change)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _set(config: dict[Any, Any], change: str) -> None:
+    """`model.backbone.size=xl`, where `init_args` need not be said, as in `mmgen fit`."""
+    key, equals, value = change.partition("=")
+    *parts, last = [part for part in key.split(".") if part != "init_args"]
+    if not equals or not parts:
+        raise UserError(f"--set {change!r} must be KEY=VALUE, such as model.backbone.size=xl")
+    here = config
+    for part in parts:
+        here = here.setdefault(part, {})
+        if not isinstance(here, dict):
+            raise UserError(f"--set {change!r}: {part} holds no keys in this recipe")
+        if "class_path" in here:
+            here = here.setdefault("init_args", {})
+    here[last] = yaml.safe_load(value)
+
+
+def _source(config: dict[str, Any], notes: list[str]) -> Source | None:
+    """The raw samples, or for cached tokens what these remember; None where they are not on this machine."""
+    try:
+        return build_source(config)
+    except UserError as error:
+        notes.append(f"the data was not asked, because {error}")
+        return None
+
+
+def _spec(data: dict[str, Any], source: Source | None, path: Path, notes: list[str]) -> TokenSpec:
+    if data.get("path") and (Path(data["path"]) / "meta.json").is_file():
+        return Meta.read(Path(data["path"])).spec
+    named = data.get("tokenizer")
+    if named is None:
+        raise UserError(f"{path} names no tokenizer: --spec KIND:SIZE:TxHxW says what its tokens are")
+    places = [Path(named), recipes_root() / "tokenizers" / Path(named).name]
+    found = next((place / "config.yaml" for place in places if (place / "config.yaml").is_file()), None)
+    if found is None:
+        raise UserError(f"{named}, the tokenizer of {path}, is not here: --spec KIND:SIZE:TxHxW says what it yields")
+    tokenizer = build_tokenizer(_resolved(found, [])["model"]["init_args"], f"{found}")
+    if source is None:
+        return tokenizer.spec
+    return encoded_spec(tokenizer, source, f"{found}")
+
+
+def _parsed_spec(text: str) -> TokenSpec:
+    kind, size, grid, levels = (*text.split(":"), "1")[:4] if text.count(":") in (2, 3) else ("", "", "", "")
+    axes = grid.split("x")
+    if kind not in get_args(Kind) or not size.isdigit() or not levels.isdigit() or not all(map(str.isdigit, axes)):
+        raise UserError(f"--spec {text!r} must be KIND:SIZE:TxHxW, such as categorical:16384:1x16x16")
+    if len(axes) != 3:
+        raise UserError(f"--spec {text!r}: the grid {grid} must have three axes, time, height and width")
+    return TokenSpec(kind, int(size), (int(axes[0]), int(axes[1]), int(axes[2])), int(levels))  # type: ignore[arg-type]

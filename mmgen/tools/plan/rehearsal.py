@@ -1,0 +1,184 @@
+"""One loss of a paradigm without the blocks of its transformers: what they would be given, and what the rest costs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmgen.core.draws import Draws
+from mmgen.core.layout import Layout
+from mmgen.core.mask import Mask
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
+from mmgen.model.generator import Generator
+from mmgen.model.heads import CategoricalHead
+from mmgen.model.heads.categorical import MANY
+from mmgen.paradigms import Mixture, Paradigm
+from mmgen.tools.plan.saved import saved_bytes
+
+ROWS = 2  # of a rehearsal: paradigms whose rows differ in length are averaged over them
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one stack of blocks was given.
+
+    Args:
+        transformer: which.
+        rows: B.
+        positions: N.
+        conditions: places with a modulation of their own: B, or B * N.
+        visible: share of the pairs of a query and a key that the mask shows.
+        graded: whether a backward pass follows.
+        dtype: of the stream between blocks.
+        partly: whether some positions are modulated and some are not.
+    """
+
+    transformer: Transformer
+    rows: int
+    positions: int
+    conditions: int
+    visible: float
+    graded: bool
+    dtype: torch.dtype
+    partly: bool = False
+
+
+@dataclass
+class Rehearsal:
+    """Of `rows` samples, all together.
+
+    Args:
+        rows: samples.
+        passes: of stacks of blocks.
+        flops: of all else, forward and backward; the latter counts as twice the former.
+        saved: bytes that all else keeps for the backward pass, logits included.
+        logits: numbers that the head puts out.
+    """
+
+    rows: int
+    passes: list[Pass] = field(default_factory=list)
+    flops: float = 0.0
+    saved: float = 0.0
+    logits: int = 0
+
+    @property
+    def kept(self) -> float:
+        """Of `saved`, without log-probabilities."""
+        return self.saved - kept_logits(self.logits)
+
+
+def kept_logits(count: float) -> float:
+    """Bytes of the log-probabilities that are kept for a backward pass: of many, none, as they are made again."""
+    return 0.0 if count >= MANY else 4 * count
+
+
+def members(paradigm: Paradigm) -> list[tuple[str, Paradigm, float]]:
+    """(mode, paradigm, share of the samples) of all that is trained."""
+    if not isinstance(paradigm, Mixture):
+        return [(paradigm.mode, paradigm, 1.0)]
+    bounds = [0.0, *paradigm.bounds.tolist(), 1.0]
+    return [(name, each, b - a) for (name, each), a, b in zip(paradigm.members.items(), bounds, bounds[1:])]
+
+
+def rehearse(generator: Generator, paradigm: Paradigm, rows: int = ROWS, autocast: bool = False) -> Rehearsal:
+    """Run a loss on random tokens, without the blocks.
+
+    Args:
+        generator: of one block, on the CPU.
+        paradigm: not a mixture, but a member of one.
+        rows: samples.
+        autocast: in bfloat16 where `bf16-mixed` takes it.
+    """
+    seen = Rehearsal(rows)
+    tokens = random_tokens(generator.spec, rows)
+    counter = FlopCounterMode(display=False)
+    with (
+        _without_blocks(generator, seen),
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+        counter,
+        saved_bytes(generator) as saved,
+    ):
+        losses = paradigm.losses(generator, tokens, random_condition(generator, rows), Draws(0, torch.arange(rows)))
+        seen.saved = saved.total
+    del losses
+    seen.flops += 3.0 * counter.get_total_flops()
+    return seen
+
+
+def random_tokens(spec: TokenSpec, rows: int) -> Tokens:
+    """Full rows of noise."""
+    source = torch.Generator().manual_seed(0)
+    if spec.kind == "continuous":
+        return Tokens(torch.randn(rows, spec.length, spec.size, generator=source), spec.grid)
+    shape = (rows, spec.length, spec.levels) if spec.kind == "residual" else (rows, spec.length)
+    lengths = torch.full((rows,), spec.length) if spec.fills_end else None
+    return Tokens(torch.randint(spec.alphabet, shape, generator=source), spec.grid, lengths)
+
+
+def random_condition(generator: Generator, rows: int) -> Any:
+    """The first class, action and letter, for all rows."""
+    actions = torch.zeros(rows, generator.spec.frames(generator.spec.grid[0]), dtype=torch.int64)
+    text = None if generator.text is None else torch.zeros(rows, generator.text.length, dtype=torch.int64)
+    labels = torch.zeros(rows, dtype=torch.int64)
+    return generator.conditioning(labels, actions if generator.actions else None, text)
+
+
+@contextmanager
+def _without_blocks(generator: Generator, seen: Rehearsal) -> Iterator[None]:
+    stacks = [each for each in generator.modules() if isinstance(each, Transformer)]
+    linears = [each for each in generator.modules() if isinstance(each, nn.Linear)]
+    of_head = {id(each) for each in generator.head.modules()}
+
+    def record(
+        transformer: Transformer,
+        x: Tensor,
+        layout: Layout,
+        mask: Mask,
+        cond: Tensor | None = None,
+        modulated: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
+        visible = float(mask.dense(layout, layout).double().mean())
+        conditions = 0 if cond is None else cond.shape[:-1].numel()
+        graded = torch.is_grad_enabled()
+        seen.passes.append(
+            Pass(transformer, len(x), x.shape[1], conditions, visible, graded, x.dtype, modulated is not None)
+        )
+        return x
+
+    def count(linear: nn.Linear, given: tuple[Tensor, ...], out: Tensor) -> None:
+        forward = 2 * out.shape[:-1].numel() * linear.weight.numel()
+        if not torch.is_grad_enabled():
+            seen.flops -= 2 * forward  # no backward pass
+        elif not given[0].requires_grad:
+            seen.flops -= forward  # none to what is before it
+        if torch.is_grad_enabled() and id(linear) in of_head:
+            seen.logits += out.numel()
+
+    def in_parts(nats: Callable[..., Tensor], head: CategoricalHead, *given: Tensor) -> Tensor:
+        before, out = seen.logits, nats(*given)
+        if seen.logits == before and torch.is_grad_enabled():  # its map was not called as a module
+            seen.logits += out.numel() * head.choices
+        return out
+
+    head = generator.head
+    if isinstance(head, CategoricalHead):
+        head.nats_by_group = partial(in_parts, head.nats_by_group, head)  # type: ignore[method-assign]
+    hooks = [each.register_forward_hook(count) for each in linears]
+    for each in stacks:
+        each.forward = partial(record, each)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for each in stacks:
+            del each.forward
+        if isinstance(head, CategoricalHead):
+            del head.nats_by_group
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,149 @@
+"""The other side of adversarial training: a discriminator and its optimiser, beside the module and not in it."""
+
+from typing import Any, Self
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.tokenizers import Tokenizer
+from mmgen.tokenizers.losses import Adversarial, adaptive_weight, discriminator_loss, feature_matching, generator_loss
+from mmgen.tokenizers.quantizers.base import sum_over_ranks, world
+from mmgen.training.optim import scheduled_adamw
+
+
+class Adversary(Callback):
+    """Trains a discriminator, a step right after each of the tokenizer's.
+
+    Lightning's automatic optimisation takes one optimiser, and its manual one gives up what it does for that: to
+    accumulate and clip gradients, to schedule learning rates, to count steps (a step of two optimisers counts twice).
+    So the tokenizer's optimiser stays Lightning's, and `max_steps`, `accumulate_grad_batches`, `gradient_clip_val` and
+    a resumed run mean what they always do; the discriminator's is stepped here with the same accumulation and clipping,
+    each network by its own norm. Being no part of the module, the discriminator is neither averaged nor exported, and
+    data-parallel training waits for no gradient of it: they are averaged over ranks here. It travels in checkpoints as
+    the state of this callback.
+
+    Args:
+        settings: of the game, with the discriminator.
+        tokenizer: the other side.
+        warmup_steps: of both learning rates.
+
+    Raises:
+        UserError: the discriminator does not take the tokenizer's samples, or has no features to match, or losses are
+            to be balanced and the tokenizer has no last layer.
+    """
+
+    def __init__(self, settings: Adversarial, tokenizer: Tokenizer, warmup_steps: int) -> None:
+        self.settings, self.tokenizer, self.warmup_steps = settings, tokenizer, warmup_steps
+        self.net = settings.discriminator
+        self._restored: dict[str, Any] = {}
+        # Mistakes are told here, and not at the step where the game begins.
+        with torch.no_grad():
+            verdicts = self.net.verdicts(torch.zeros(1, *tokenizer.sample_shape))
+            if settings.feature_matching:
+                feature_matching(verdicts, verdicts)
+        _ = tokenizer.last_layer if settings.adaptive else None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the losses that `losses` gives to the tokenizer, by name."""
+        settings = self.settings
+        matching = {"feature_matching": settings.feature_matching} if settings.feature_matching else {}
+        return {"adversarial": settings.weight} | matching
+
+    def active(self, trainer: L.Trainer) -> bool:
+        """Whether the game has begun."""
+        return trainer.global_step >= self.settings.start
+
+    def losses(self, made: Tensor, x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
+        """What the tokenizer minimises, after the discriminator's gradients of this batch have been added to its own.
+
+        Args:
+            made: (B, *sample_shape) reconstructions, with gradients.
+            x: (B, *sample_shape) samples.
+            reconstruction: the loss that the adversarial one is balanced against.
+
+        Returns:
+            `adversarial`, and `feature_matching` where it has a weight: weighted; `adaptive_weight`, and
+            `discriminator`, its own loss: to be looked at.
+        """
+        settings = self.settings
+        both = [each.halves() for each in self.net.verdicts(torch.cat([x, made.detach().to(x.dtype)]))]
+        loss = torch.stack([discriminator_loss(real.logits, fake.logits, settings.loss) for real, fake in both]).mean()
+        with torch.autocast(x.device.type, enabled=False):
+            (loss / self._accumulate).backward()
+
+        self.net.requires_grad_(False)  # a constant of the tokenizer's loss
+        verdicts = self.net.verdicts(made)
+        self.net.requires_grad_(True)
+        fooled = torch.stack([generator_loss(each.logits, settings.loss) for each in verdicts]).mean()
+        weight = torch.ones_like(fooled)
+        if settings.adaptive:
+            weight = adaptive_weight(reconstruction, fooled, self.tokenizer.last_layer)
+        losses = {"adversarial": settings.weight * weight * fooled}
+        if settings.feature_matching:
+            matched = feature_matching([real for real, _ in both], verdicts)
+            losses["feature_matching"] = settings.feature_matching * matched
+        return losses | {"adaptive_weight": weight, "discriminator": loss.detach()}
+
+    # Lightning's hooks.
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Refuses what the discriminator's gradients are not made for."""
+        if stage != "fit":
+            return
+        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            raise UserError("adversarial training keeps a whole tokenizer on each device: use ddp")
+        if getattr(trainer.precision_plugin, "scaler", None) is not None:
+            raise UserError("adversarial training does not scale losses, as 16-mixed needs it: use bf16-mixed")
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Follows the module to its device and type, makes the optimiser and restores both."""
+        self.net.to(device=pl_module.device, dtype=next(pl_module.parameters()).dtype).train()
+        self._accumulate = trainer.accumulate_grad_batches
+        steps, settings = max(1, trainer.max_steps - self.settings.start), self.settings
+        self._optimizer, self._schedule = scheduled_adamw(
+            self.net, steps, settings.lr, 0.0, settings.betas, self.warmup_steps
+        )
+        if self._restored:
+            self.net.load_state_dict(self._restored["discriminator"])
+            self._optimizer.load_state_dict(self._restored["optimizer"])
+            self._schedule.load_state_dict(self._restored["schedule"])
+            self._restored = {}
+        if world()[1] > 1:
+            for value in self.net.state_dict().values():
+                dist.broadcast(value, 0)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Steps once all accumulated batches are in; callbacks that save come after all others."""
+        gradients = [each.grad for each in self.net.parameters() if each.grad is not None]
+        if not gradients or trainer.fit_loop.epoch_loop._should_accumulate():
+            return
+        for gradient in gradients:
+            gradient.copy_(sum_over_ranks(gradient) / world()[1])
+        pl_module.clip_gradients(self._optimizer)  # as the trainer is told to
+        self._optimizer.step()
+        self._schedule.step()
+        self._optimizer.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that going on exactly needs."""
+        return {
+            "discriminator": self.net.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Kept until training begins."""
+        self._restored = dict(state_dict)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Itself: the average of the tokenizer's weights needs no discriminator of its own."""
+        return self

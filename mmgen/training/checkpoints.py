@@ -1,0 +1,96 @@
+"""The one checkpoint of a run: always complete, always called the same, and all that going on exactly needs."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.utilities.types import _PATH
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+
+from mmgen.store.checkpoint_file import read_checkpoint, write_checkpoint
+
+
+class Checkpoints(ModelCheckpoint):
+    """Keeps `checkpoints/last.ckpt` in the run folder: every so many steps, and at the end.
+
+    It is written to another place and then moved, so that a run killed at any moment leaves a whole one, and sealed
+    with a hash, so that damage is found when it is read (`store.checkpoint_file`). The one before it stays beside it.
+
+    Args:
+        every_n_train_steps: optimiser steps between two checkpoints.
+    """
+
+    def __init__(self, every_n_train_steps: int = 500) -> None:
+        super().__init__(filename="last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
+
+    def put_into(self, run: Path) -> None:
+        """Choose the run folder."""
+        self.dirpath = str((run / "checkpoints").absolute())
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A resumed run has just read the checkpoint of its step. Written again after the first of some accumulated
+        batches, it would lack that batch's gradient.
+        """
+        super().on_train_start(trainer, pl_module)
+        self._last_global_step_saved = trainer.global_step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: it holds where the folder was, and a run folder may be moved."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing, likewise."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The endless stream is one epoch: here training ends, and the weights are still those of training."""
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+class SealedFiles(TorchCheckpointIO):
+    """Lets Lightning write checkpoints as `mmgen.store.checkpoint_file` does."""
+
+    def __init__(self) -> None:
+        self._written: set[Path] = set()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+        file = Path(path)
+        write_checkpoint(checkpoint, file, trusted=file in self._written)
+        self._written.add(file)
+
+    def load_checkpoint(self, path: _PATH, *args: Any, **options: Any) -> dict[str, Any]:
+        """A file, or a folder that several processes wrote, as one."""
+        file = Path(path)
+        return read_checkpoint(file) if file.is_dir() else super().load_checkpoint(path, *args, **options)
+
+
+class RandomState(Callback):
+    """Keeps torch's global random state with the checkpoint.
+
+    Data and paradigms draw by sample number and need none of it; dropout inside a backbone does.
+    """
+
+    def __init__(self) -> None:
+        self._restored: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """States by device: of the CPU, and of the current GPU."""
+        cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+        return {"cpu": torch.get_rng_state(), **cuda}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Kept until the first batch, since setting up the loaders draws too."""
+        self._restored = dict(state_dict)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Puts the state back, once."""
+        if "cpu" in self._restored:
+            torch.set_rng_state(self._restored["cpu"].cpu())
+        if "cuda" in self._restored and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self._restored["cuda"].cpu())
+        self._restored = {}

@@ -1,0 +1,84 @@
+"""Room on the disk for what a run will write, looked for before work is done that could not be kept."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.training.averaging import EMA
+
+_MOMENTS = 2  # of Adam, a parameter
+_BESIDE = 2**20  # bytes of all else in a checkpoint, which are fewer
+
+
+class Room(Callback):
+    """Refuses to train where two checkpoints would not fit, the last and the one before it, or none can be written.
+
+    Args:
+        run: the run folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / "checkpoints"
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks, on the rank that writes."""
+        if rank_zero_only.rank != 0 or trainer.fast_dev_run:
+            return
+        needed = checkpoint_bytes(pl_module, averaged=any(isinstance(each, EMA) for each in trainer.callbacks))
+        require_room(self.folder, needed)
+
+
+def checkpoint_bytes(module: L.LightningModule, averaged: bool) -> int:
+    """About how many bytes a checkpoint of a module takes, with Adam's moments and, if it has one, its average."""
+    weights, trained = (sum(_bytes(each) for each in tensors) for tensors in (_state(module), _trained(module)))
+    return (1 + averaged) * weights + _MOMENTS * trained + _BESIDE
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Make a folder for checkpoints of so many bytes.
+
+    What is in it already counts: the next checkpoint takes the place of the older one.
+
+    Raises:
+        UserError: two of them do not fit, or nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"room")
+        free = shutil.disk_usage(folder).free + sum(each.stat().st_size for each in folder.glob("*.ckpt"))
+    except OSError as error:
+        raise UserError(
+            f"checkpoints cannot be written to {folder}: {error.strerror or error}; name another run folder with --run"
+        ) from None
+    if free < 2 * needed:
+        raise UserError(
+            f"{folder} has room for {free / 2**20:,.0f} MiB, and two checkpoints of this model take about"
+            f" {2 * needed / 2**20:,.0f} MiB: make room, or name another run folder with --run"
+        )
+
+
+def _state(module: L.LightningModule) -> Iterator[Tensor]:
+    yield from module.state_dict().values()
+    adversary = getattr(module, "adversary", None)
+    if adversary is not None:
+        yield from adversary.net.state_dict().values()
+
+
+def _trained(module: L.LightningModule) -> Iterator[Tensor]:
+    parameters = [*module.parameters()]
+    adversary = getattr(module, "adversary", None)
+    if adversary is not None:
+        parameters += adversary.net.parameters()
+    yield from (each for each in parameters if each.requires_grad)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

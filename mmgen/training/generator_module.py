@@ -1,0 +1,208 @@
+"""Training of a generator: any paradigm over any backbone, on tokens that the data module brings."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from mmgen.core.characters import Text
+from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
+from mmgen.model.backbone import Transformer
+from mmgen.model.conditioning import Reading
+from mmgen.model.embeddings.positions import PositionKind
+from mmgen.model.generator import Generator
+from mmgen.paradigms import Paradigm
+from mmgen.training.optim import adamw
+from mmgen.training.sharded import is_sharded, shard
+from mmgen.training.validation import conditions, counted_tokens, validation_losses
+from mmgen.training.zero_loss import outside_blocks, touch
+
+
+class GeneratorModule(L.LightningModule):
+    """Trains a `Generator`; knows neither its paradigm nor its backbone.
+
+    The command line takes `spec`, `classes`, `class_names`, `tokenizer_path`, `tokenizer_hash`, `action_names`, `fps`,
+    `text` and `sample_rate` from the data module, and `seed` from `seed_everything`.
+
+    Args:
+        spec: the tokens in the batches.
+        classes: number of classes that labels name; 0 for an unconditional model.
+        class_names: a name a class, kept with the checkpoint.
+        tokenizer_path: run or export folder whose tokens these are, kept with the checkpoint; None where none is known.
+        tokenizer_hash: of its weights, so that samples are never decoded with others; None where none is known.
+        action_names: a name for each action that may lead to a frame, kept with the checkpoint; empty for none.
+        fps: frames a second of the clips, kept with the checkpoint; None for what is no clip.
+        text: what the texts of spoken samples are like; None for none.
+        sample_rate: of sounds, in Hz, kept with the checkpoint; None for what is no sound.
+        seed: keys all randomness of training, together with epoch, sample number and name of the draw.
+        backbone: the transformer.
+        paradigm: how tokens are corrupted, what the loss is, how they are sampled.
+        condition_dropout: share of training rows that lose their class, for guidance.
+        positions: absolute position table added to the tokens, beside the backbone's rotary positions.
+        noise_level: take a noise level for each noisy position: for uniform corruption; continuous tokens always do.
+        self_conditioning: take an earlier prediction beside each token, for a paradigm with that option.
+        head_group: of binary tokens: bits whose joint law one softmax gives; the largest divisor of their number up to
+            12 by default.
+        reading: how texts are read: `prefix`, in front of the row; `frames`, around the time of each frame; or `both`.
+        ends: model where a row ends, for a paradigm whose rows end by themselves. Otherwise the silence behind a sound
+            is modelled like all else.
+        sentinels: how many spans of a row may stand elsewhere in it, for a paradigm that moves them.
+        ranks: hidden positions tell when they are generated, for a paradigm that settles the order beforehand.
+        level_depth: blocks of a stack for each level of residual tokens after the first, for a paradigm whose levels
+            come one after the other within a position.
+        lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
+        weight_decay: of linear maps and convolutions.
+        betas: of Adam.
+        warmup_steps: optimiser steps on which the learning rate climbs from 0; at most half of the run.
+        compile: compile the backbone's blocks (`torch.compile`): slower to start, quicker afterwards.
+
+    Raises:
+        UserError: the batches hold no tokens.
+    """
+
+    work_unit = "tokens"
+
+    def __init__(
+        self,
+        spec: TokenSpec | None,
+        classes: int,
+        class_names: list[str],
+        tokenizer_path: str | None,
+        tokenizer_hash: str | None,
+        action_names: list[str],
+        fps: float | None,
+        text: Text | None,
+        sample_rate: int | None,
+        seed: int,
+        backbone: Transformer,
+        paradigm: Paradigm,
+        condition_dropout: float = 0.1,
+        positions: PositionKind = "learned",
+        noise_level: bool | None = None,
+        self_conditioning: bool = False,
+        head_group: int | None = None,
+        reading: Reading = "prefix",
+        ends: bool = False,
+        sentinels: int = 0,
+        ranks: bool = False,
+        level_depth: int = 0,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.98),
+        warmup_steps: int = 100,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        if spec is None:
+            raise UserError(
+                "a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data"
+                " (JointData goes with JointModule)"
+            )
+        self.generator = Generator(
+            spec,
+            backbone,
+            classes,
+            condition_dropout,
+            positions,
+            noise_level,
+            self_conditioning,
+            len(action_names),
+            head_group,
+            text,
+            reading,
+            ends,
+            sentinels,
+            ranks,
+            level_depth,
+        )
+        self._outside_blocks = outside_blocks(self.generator)
+        self.paradigm, self.seed = paradigm, seed
+        self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
+        self.record = {
+            "spec": spec.to_dict(),
+            "classes": classes,
+            "class_names": list(class_names),
+            "tokenizer": tokenizer_path,
+            "tokenizer_hash": tokenizer_hash,
+            "action_names": list(action_names),
+            "fps": fps,
+            "text": None if text is None else text.to_dict(),
+            "sample_rate": sample_rate,
+        }
+        if compile:
+            compile_blocks(backbone)
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Each training sample's loss, nats per token, by the mode that it was given to."""
+        draws = Draws(self.seed, batch["sample"], batch["epoch"])
+        label, actions, text = conditions(self.generator, batch)
+        conditioning = self.generator.conditioning
+        condition = conditioning(*conditioning.drop(label, actions, draws, text), conditioning.off(draws))
+        tokens = counted_tokens(self.generator, batch)
+        losses = self.paradigm.losses(self.generator, tokens, condition, draws)
+        if is_sharded(self.generator):
+            # Blocks are gathered by all devices together, so that each has to run them as often as the others: a device
+            # without a sample for one member of a mixture runs that member too, and counts none of it.
+            first = torch.zeros(1, dtype=torch.int64, device=batch["sample"].device)
+            for mode in self.paradigm.modes().keys() - losses.keys():
+                idle = self.paradigm.modes()[mode].losses(
+                    self.generator, tokens.rows(first), condition.rows(first), draws.rows(first)
+                )
+                losses[mode] = torch.cat(list(idle.values()))[:0]
+        nothing = touch(self._outside_blocks)
+        return {mode: each + nothing for mode, each in losses.items()}
+
+    def measures(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Every mode's mean loss over a batch, nats per token, always with the same corruption."""
+        modes = self.paradigm.modes()
+        return {mode: validation_losses(self.generator, modes[mode], batch).mean() for mode in modes}
+
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        """Mean loss over the batch, nats per token."""
+        losses = self.losses(batch)
+        loss = torch.cat(list(losses.values())).mean()
+        self.log_dict({f"train/{mode}": each.detach().mean() for mode, each in losses.items() if len(each)})
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+        """Every mode's loss over the whole validation set, always with the same corruption."""
+        self._measure("val", batch)
+
+    def test_step(self, batch: dict[str, Any], index: int) -> None:
+        """As validation."""
+        self._measure("test", batch)
+
+    def _measure(self, stage: str, batch: dict[str, Any]) -> None:
+        means, rows = self.measures(batch), len(batch["sample"])
+        self.log_dict({f"{stage}/{mode}": mean for mode, mean in means.items()}, batch_size=rows, sync_dist=True)
+        loss = torch.stack(list(means.values())).mean()
+        self.log(f"{stage}/loss", loss, batch_size=rows, sync_dist=True, prog_bar=True)
+
+    def configure_model(self) -> None:
+        """Spreads the weights over the devices, under `mmgen.training.sharded.FSDP`."""
+        shard(self)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with warm-up and cosine."""
+        return adamw(self, self.trainer.max_steps, self.lr, self.weight_decay, self.betas, self.warmup_steps)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the data told the generator, so that it can be rebuilt without the data."""
+        checkpoint["mmgen"] = self.record
+
+    def work(self, batch: dict[str, Any]) -> int:
+        """Tokens in a batch."""
+        return batch["tokens"].values.shape[:2].numel()
+
+
+def compile_blocks(backbone: Transformer) -> None:
+    """Compile a backbone's blocks in place, so that the state dict keeps its names, and for any number of rows, since a
+    mixture's vary at every step.
+    """
+    for block in backbone.blocks:
+        block.compile(dynamic=True)

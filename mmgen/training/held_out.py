@@ -1,0 +1,64 @@
+"""Held-out samples as a generator is trained on them, and what it makes of the same classes and texts."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.tokens import Tokens
+from mmgen.data import DataModule
+from mmgen.data.sources import Batch
+from mmgen.modalities.speech.editing import INFILL
+from mmgen.modalities.video.context import held_out_clips
+from mmgen.model.conditioning import NO_CLASS
+from mmgen.paradigms import Request, SampleOptions, State
+from mmgen.training.generator_module import GeneratorModule
+
+
+def held_out_batch(module: GeneratorModule, data: DataModule, count: int) -> Batch:
+    """Held-out samples with their `tokens`, on the module's device.
+
+    Args:
+        module: the generator.
+        data: which it is trained on: raw samples or tokens.
+        count: B.
+    """
+    batch = {key: value.to(module.device) for key, value in held_out_clips(data.samples("val"), count).items()}
+    return data.on_after_batch_transfer(batch, 0)
+
+
+def made_of(
+    module: GeneratorModule, batch: Batch, options: SampleOptions, lengths: Tensor | None = None
+) -> Iterator[tuple[str, State]]:
+    """Every mode's name and the last state of its sampler, told the classes and texts of a batch; always of the same
+    draws. The mode `infill` fills in the middle third of each row instead.
+
+    Args:
+        module: the generator.
+        batch: of `held_out_batch`.
+        options: of sampling.
+        lengths: (B,) int64 tokens to make of each row; by default whole rows, or until they end by themselves.
+    """
+    generator, tokens = module.generator, batch["tokens"]
+    number = torch.arange(len(tokens), device=module.device)
+    request = Request(
+        batch["label"] if generator.classes else torch.full_like(number, NO_CLASS),
+        Draws(0, number),
+        lengths,
+        grid=tokens.grid,
+        text=batch["text"] if generator.text is not None else None,
+    )
+    for mode, paradigm in module.paradigm.modes().items():
+        asked = replace(request, known=tokens.values, keep=_outer(tokens)) if mode == INFILL else request
+        *_, last = paradigm.sample(generator, asked, options)
+        yield mode, last
+
+
+def _outer(tokens: Tokens) -> Tensor:
+    """(B, N) bool: all but the middle third of each row."""
+    rows, count = tokens.values.shape[:2]
+    place = torch.arange(count, device=tokens.values.device)
+    lengths = torch.full((rows, 1), count, device=place.device) if tokens.lengths is None else tokens.lengths[:, None]
+    return (place < lengths // 3) | (place >= 2 * lengths // 3)

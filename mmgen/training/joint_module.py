@@ -1,0 +1,204 @@
+"""Training of one backbone on several modalities, each with embeddings, conditioning and head of its own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from mmgen.core.errors import UserError, nearest
+from mmgen.model.backbone import Transformer
+from mmgen.model.conditioning import Reading
+from mmgen.model.embeddings.positions import PositionKind
+from mmgen.paradigms import Paradigm
+from mmgen.training.generator_module import GeneratorModule, compile_blocks
+from mmgen.training.optim import adamw
+from mmgen.training.sharded import shard
+
+
+@dataclass(frozen=True)
+class Member:
+    """How one modality is generated over the shared backbone: what `GeneratorModule` takes, but for the backbone and
+    its optimiser.
+
+    Args:
+        paradigm: how its tokens are corrupted, what the loss is, how they are sampled.
+        weight: of its loss, against the other members'.
+        condition_dropout: share of its training rows that lose their class, for guidance.
+        positions: absolute position table added to its tokens, beside the backbone's rotary positions.
+        noise_level: take a noise level for each noisy position: for uniform corruption; continuous tokens always do.
+        self_conditioning: take an earlier prediction beside each token, for a paradigm with that option.
+        head_group: of binary tokens: bits whose joint law one softmax gives; the largest divisor of their number up to
+            12 by default.
+        reading: how texts are read: `prefix`, in front of the row; `frames`, around the time of each frame; or `both`.
+        ends: model where a row ends, for a paradigm whose rows end by themselves.
+        sentinels: how many spans of a row may stand elsewhere in it, for a paradigm that moves them.
+        ranks: hidden positions tell when they are generated, for a paradigm that settles the order beforehand.
+        level_depth: blocks of a stack for each level of residual tokens after the first, for a paradigm whose levels
+            come one after the other within a position.
+    """
+
+    paradigm: Paradigm
+    weight: float = 1.0
+    condition_dropout: float = 0.1
+    positions: PositionKind = "learned"
+    noise_level: bool | None = None
+    self_conditioning: bool = False
+    head_group: int | None = None
+    reading: Reading = "prefix"
+    ends: bool = False
+    sentinels: int = 0
+    ranks: bool = False
+    level_depth: int = 0
+
+
+class JointModule(L.LightningModule):
+    """Trains a `Generator` a modality, all over the same backbone; each is sampled alone, as RUN/MEMBER.
+
+    Every step runs the backbone once for each member, over rows of that member alone: members share weights, and see
+    nothing of one another. The loss is the mean of theirs, by their weights. The command line takes `facts` from the
+    data module (`JointData`), and `seed` from `seed_everything`.
+
+    Args:
+        facts: member -> what its data tells its generator, as `GeneratorModule` takes it; None for data without
+            members.
+        seed: keys all randomness of training, together with epoch, sample number and name of the draw.
+        backbone: the transformer; its `rope` must suit all members, as (2, 1, 1) does sequences and images.
+        members: a name a modality, and how it is generated; the names of the data's members.
+        lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
+        weight_decay: of linear maps and convolutions.
+        betas: of Adam.
+        warmup_steps: optimiser steps on which the learning rate climbs from 0; at most half of the run.
+        compile: compile the backbone's blocks (`torch.compile`): slower to start, quicker afterwards.
+
+    Raises:
+        UserError: a member without data, or data without a member; a name that no folder could have; data that holds no
+            tokens; a weight that is not positive.
+    """
+
+    work_unit = "tokens"
+
+    def __init__(
+        self,
+        facts: dict[str, dict[str, Any]] | None,
+        seed: int,
+        backbone: Transformer,
+        members: dict[str, Member],
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.98),
+        warmup_steps: int = 100,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        facts = facts or {}
+        _require_data(members, facts)
+        self.members = nn.ModuleDict(
+            {name: _module(name, facts[name], seed, backbone, members[name]) for name in members}
+        )
+        total = sum(member.weight for member in members.values())
+        self.shares = {name: member.weight / total for name, member in members.items()}
+        self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
+        if compile:
+            compile_blocks(backbone)
+
+    def parts(self) -> Iterator[tuple[str, GeneratorModule]]:
+        """The members, by name."""
+        for name, member in self.members.items():
+            yield name, cast(GeneratorModule, member)
+
+    @property
+    def backbone(self) -> Transformer:
+        """The transformer that all members share."""
+        return next(member.generator.backbone for _, member in self.parts())
+
+    def training_step(self, batch: dict[str, dict[str, Any]], index: int) -> Tensor:
+        """Mean of the members' mean losses, nats per token, by their weights."""
+        weighted = []
+        for name, member in self.parts():
+            losses = member.losses(batch[name])
+            mean = torch.cat(list(losses.values())).mean()
+            weighted.append(self.shares[name] * mean)
+            self.log_dict({f"train/{name}/{mode}": each.detach().mean() for mode, each in losses.items() if len(each)})
+            self.log(f"train/{name}/loss", mean.detach(), prog_bar=True)
+        loss = torch.stack(weighted).sum()
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, dict[str, Any] | None], index: int) -> None:
+        """Every mode's loss over the whole validation set of its member, always with the same corruption."""
+        self._measure("val", batch)
+
+    def test_step(self, batch: dict[str, dict[str, Any] | None], index: int) -> None:
+        """As validation."""
+        self._measure("test", batch)
+
+    def _measure(self, stage: str, batch: dict[str, dict[str, Any] | None]) -> None:
+        for name, member in self.parts():
+            part = batch[name]
+            if part is not None:
+                means, rows = member.measures(part), len(part["sample"])
+                means["loss"] = torch.stack(list(means.values())).mean()
+                named = {f"{stage}/{name}/{mode}": mean for mode, mean in means.items()}
+                self.log_dict(named, batch_size=rows, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """The mean over members, each of which counts the same, however many samples it has."""
+        self._conclude("val")
+
+    def on_test_epoch_end(self) -> None:
+        """As validation."""
+        self._conclude("test")
+
+    def _conclude(self, stage: str) -> None:
+        means = [self.trainer.callback_metrics[f"{stage}/{name}/loss"] for name in self.members]
+        self.log(f"{stage}/loss", torch.stack(means).mean(), sync_dist=True, prog_bar=True)
+
+    def configure_model(self) -> None:
+        """Spreads the weights over the devices, under `mmgen.training.sharded.FSDP`."""
+        shard(self)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with warm-up and cosine."""
+        return adamw(self, self.trainer.max_steps, self.lr, self.weight_decay, self.betas, self.warmup_steps)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the data told each member's generator, so that it can be rebuilt without the data."""
+        checkpoint["mmgen"] = {"members": {name: member.record for name, member in self.parts()}}
+
+    def work(self, batch: dict[str, dict[str, Any]]) -> int:
+        """Tokens in a batch, of all members."""
+        return sum(member.work(batch[name]) for name, member in self.parts())
+
+
+def _module(name: str, facts: dict[str, Any], seed: int, backbone: Transformer, member: Member) -> GeneratorModule:
+    options = {option: value for option, value in vars(member).items() if option != "weight"}
+    try:
+        return GeneratorModule(**facts, seed=seed, backbone=backbone, **options)
+    except UserError as error:
+        raise UserError(f"model.members.{name}: {error}") from None
+
+
+def _require_data(members: dict[str, Member], facts: dict[str, dict[str, Any]]) -> None:
+    """Raises UserError unless the names are names, the same on both sides, and the weights positive."""
+    if not members:
+        raise UserError("model.members is empty: name a modality, and its paradigm")
+    for name, member in members.items():
+        if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+            raise UserError(f"model.members cannot have a member {name!r}: choose another name, of letters and digits")
+        if not facts:
+            raise UserError(f"model.members.{name} has no data: use JointData as data, with a member {name}")
+        if name not in facts:
+            raise UserError(
+                f"model.members.{name} has no data: data.members has {', '.join(facts)}{nearest(name, facts)}"
+            )
+        if member.weight <= 0:
+            raise UserError(f"model.members.{name}.weight must be positive, got {member.weight}")
+    if left := [name for name in facts if name not in members]:
+        raise UserError(
+            f"data.members.{left[0]} is the data of no member: model.members has {', '.join(members)}; say how it is"
+            " generated, or leave it out"
+        )

@@ -1,0 +1,197 @@
+"""Training of a tokenizer by reconstruction."""
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from mmgen.core.errors import UserError
+from mmgen.data import DataModule
+from mmgen.modalities.motion.distance import position_errors
+from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
+from mmgen.tokenizers import Reconstruction, Tokenizer
+from mmgen.tokenizers.losses import Adversarial, Balance, Balancer, Perceptual, Spectral
+from mmgen.training.adversarial import Adversary
+from mmgen.training.optim import adamw
+
+
+class TokenizerModule(L.LightningModule):
+    """Trains a `Tokenizer` on absolute and squared error, and on what its bottleneck asks for; also on how its
+    reconstructions look to a frozen network, on how they sound, and on how real they seem to a discriminator, where the
+    recipe names them.
+
+    A clip of sound that was padded with silence to its length is reconstructed with that silence, which counts in all
+    losses; so does the standing still that fills up a motion, but not in the errors that are told of it.
+
+    Args:
+        tokenizer: encoder, quantizer and decoder.
+        l1: weight of the mean absolute error.
+        l2: weight of the mean squared error.
+        lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
+        weight_decay: of linear maps and convolutions.
+        betas: of Adam.
+        warmup_steps: optimiser steps on which the learning rate climbs from 0; at most half of the run.
+        perceptual: another error of the reconstruction, in a frozen network's features.
+        adversarial: the discriminator and its settings.
+        spectral: another error of the reconstruction of a sound, in its spectra.
+        balancer: makes the weights of all losses of the reconstruction, l1 to adversarial, shares of its gradient.
+
+    Raises:
+        UserError: a discriminator that does not take the tokenizer's samples, or a tokenizer that it cannot train; a
+            spectral loss of anything but its sounds; gradients that are to be balanced twice.
+    """
+
+    work_unit = "samples"
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        l1: float = 1.0,
+        l2: float = 1.0,
+        lr: float = 2e-3,
+        weight_decay: float = 0.01,
+        betas: tuple[float, float] = (0.9, 0.98),
+        warmup_steps: int = 50,
+        perceptual: Perceptual | None = None,
+        adversarial: Adversarial | None = None,
+        spectral: Spectral | None = None,
+        balancer: Balancer | None = None,
+    ) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.l1, self.l2 = l1, l2
+        self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
+        self.perceptual = perceptual
+        self.adversary = None if adversarial is None else Adversary(adversarial, tokenizer, warmup_steps)
+        self.spectral = spectral
+        self.balance = None if balancer is None else Balance(balancer)
+        if spectral is not None:
+            _check_sounds(tokenizer, spectral)
+        if balancer is not None and adversarial is not None and adversarial.adaptive:
+            raise UserError("the balancer balances the adversarial loss too: set adversarial.adaptive to false")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the losses of the reconstruction, by name."""
+        weights = {"l1": self.l1, "l2": self.l2}
+        if self.perceptual is not None:
+            weights["perceptual"] = self.perceptual.weight
+        if self.spectral is not None:
+            weights |= self.spectral.weights
+        if self.adversary is not None:
+            weights |= self.adversary.weights
+        return weights
+
+    def on_fit_start(self) -> None:
+        """Lets the tokenizer adapt to the data, unless a checkpoint says how it did."""
+        data = self.trainer.datamodule
+        if isinstance(data, DataModule):
+            self.tokenizer.adapt(data.source)
+
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        """Weighted sum of the errors, of the bottleneck's losses and of the adversarial ones; with a balancer, a scalar
+        that has the gradient of them balanced.
+        """
+        errors, made, target = self._losses(batch["x"])
+        parts, seen = dict(errors), {}
+        if self.adversary is not None and self.adversary.active(self.trainer):
+            seen = self.adversary.losses(made.x, target, torch.stack(list(errors.values())).sum())
+            parts |= {name: loss for name, loss in seen.items() if name in self.weights}
+        loss = torch.stack([*parts.values(), *made.losses.values()]).sum()
+        self.log_dict({f"train/{name}": each.detach() for name, each in (seen | parts | made.losses).items()})
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        if self.balance is None:
+            return loss
+        balanced, norms = self.balance(parts, self.weights, made.x)
+        self.log_dict({f"train/norm_{name}": norm for name, norm in norms.items()})
+        return torch.stack([balanced, *made.losses.values()]).sum()
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+        """The same losses without the adversarial ones, and a mean over samples: of motions the errors of the joints,
+        of others the peak signal-to-noise ratio, but for sounds, of which it tells nothing.
+        """
+        self._measure("val", batch)
+
+    def test_step(self, batch: dict[str, Any], index: int) -> None:
+        """As validation."""
+        self._measure("test", batch)
+
+    def _losses(self, x: Tensor) -> tuple[dict[str, Tensor], Reconstruction, Tensor]:
+        """Errors of the reconstruction, the reconstruction, and what it should be: x, or what is made of it."""
+        made = self.tokenizer(x)
+        target = x if made.target is None else made.target
+        errors = {"l1": self.l1 * (made.x - target).abs().mean(), "l2": self.l2 * (made.x - target).square().mean()}
+        if self.perceptual is not None:
+            errors["perceptual"] = self.perceptual(made.x, target)
+        if self.spectral is not None:
+            errors |= self.spectral(made.x, target)
+        return errors, made, target
+
+    def _measure(self, stage: str, batch: dict[str, Any]) -> None:
+        errors, made, target = self._losses(batch["x"])
+        parts = errors | made.losses
+        figures = parts | {"loss": torch.stack(list(parts.values())).sum()}
+        if isinstance(self.tokenizer, MotionTokenizer):
+            each = position_errors(self.tokenizer.raw(made.x), batch["x"], batch.get("length"))
+            figures |= {name: error.mean() for name, error in each.items()}
+        elif self.tokenizer.spec.modality != "audio":
+            figures["psnr_db"] = psnr_db(made.x, target).mean()
+        named = {f"{stage}/{name}": each for name, each in figures.items()}
+        self.log_dict(named, batch_size=len(target), sync_dist=True, prog_bar=False)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with warm-up and cosine."""
+        return adamw(self, self.trainer.max_steps, self.lr, self.weight_decay, self.betas, self.warmup_steps)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What trains the discriminator."""
+        return [] if self.adversary is None else [self.adversary]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the balancer's averages, by which a resumed run goes on."""
+        if self.balance is not None:
+            checkpoint["balance"] = self.balance.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores them; a run that had no balancer may begin to have one."""
+        if self.balance is not None:
+            self.balance.load_state_dict(checkpoint.get("balance", {}))
+
+    @property
+    def beside(self) -> dict[str, tuple[nn.Module, str | None]]:
+        """Networks that training takes and that are no part of the tokenizer, each with the source of its weights, if
+        that is not the run's.
+        """
+        found: dict[str, tuple[nn.Module, str | None]] = {}
+        if self.perceptual is not None:
+            found["perceptual"] = (self.perceptual.net, self.perceptual.source)
+        if self.adversary is not None:
+            found["discriminator"] = (self.adversary.net, None)
+        return found
+
+    def work(self, batch: dict[str, Any]) -> int:
+        """Samples in a batch."""
+        return len(batch["x"])
+
+
+def psnr_db(made: Tensor, x: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio (B,) of reconstructions (B, ...), clamped to x's range [-1, 1]; 100 dB at most."""
+    mse = (made.float().clamp(-1, 1) - x.float()).square().flatten(1).mean(1)
+    return 10 * (math.log10(4) - mse.clamp_min(4e-10).log10())
+
+
+def _check_sounds(tokenizer: Tokenizer, spectral: Spectral) -> None:
+    if tokenizer.spec.modality != "audio":
+        raise UserError(
+            f"spectral losses are of sounds, but {type(tokenizer).__name__} codes samples of {tokenizer.sample_shape}"
+        )
+    rate = getattr(tokenizer, "sample_rate", spectral.sample_rate)
+    if rate != spectral.sample_rate:
+        raise UserError(
+            f"spectral losses at {spectral.sample_rate} Hz cannot judge a tokenizer of sounds at {rate} Hz: set"
+            " spectral.sample_rate"
+        )

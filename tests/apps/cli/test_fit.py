@@ -1,0 +1,235 @@
+"""`mmgen` itself, and the mistakes of `mmgen fit`: one line, exit code 2, no traceback, nothing written over."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmgen.apps.cli.main import COMMANDS, main
+from tests.training.fits import GENERATOR, QUICK, TOKENIZER, checkpoint, fake, fit
+
+MIXTURE = Path("experiments/digits_mixture/config.yaml")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return fake(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory, digits):
+    return fit(
+        tmp_path_factory.mktemp("runs") / "bsq",
+        *TOKENIZER,
+        *digits,
+        "--data.global_batch_size=4",
+        "--trainer.max_steps=2",
+    )
+
+
+@pytest.fixture
+def refused(digits, tokenizer, tmp_path, capfd):
+    """Runs `mmgen fit` on a generator, expects a refusal, and returns its one line."""
+
+    def refuse(*options, recipe=GENERATOR, run=tmp_path / "run", named=True):
+        given = [
+            *recipe,
+            *digits,
+            f"--data.tokenizer={tokenizer}",
+            "--data.global_batch_size=4",
+            "--trainer.max_steps=2",
+            *QUICK,
+        ]
+        assert main(["fit", *(given if named else []), *([f"--run={run}"] if named else []), *options]) == 2
+        told = capfd.readouterr().err
+        assert re.fullmatch(r"mmgen: error: [^\n]+\n", told), told
+        assert not (tmp_path / "run").exists()
+        return told
+
+    return refuse
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == main([]) == 0
+    told = capsys.readouterr().out
+    assert all(re.search(rf"^  {name} +\S", told, re.MULTILINE) for name in COMMANDS)
+
+
+def test_light_commands_import_nothing_heavy():
+    """Lightning alone takes seconds."""
+    calls = "from mmgen.apps.cli.main import main; main(['--help']); main(['list']); main(['masks', '--help'])"
+    code = f"import sys; {calls}; sys.exit(bool({{'lightning', 'diffusers'}} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if Path(f"mmgen/apps/cli/{name}.py").exists()])
+def test_every_command_has_help(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert f"usage: mmgen {command}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_names_the_nearest(capsys):
+    assert main(["smaple"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "mmgen: error: there is no command 'smaple'; did you mean 'sample'? (mmgen --help lists them)\n"
+    )
+
+
+def test_an_interruption_is_no_error(monkeypatch, digits, tmp_path, capfd):
+    from mmgen.training import TokenizerModule
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TokenizerModule, "training_step", interrupted)
+    assert main(["fit", *TOKENIZER, *digits, *QUICK, f"--run={tmp_path / 'run'}"]) == 130
+    assert capfd.readouterr().err.endswith("mmgen: interrupted\n")
+    assert not (tmp_path / "run").exists()  # it had not taken a step
+
+
+# Mistakes on the command line, and the words that the line must hold.
+MISTAKES = {
+    "unknown key": (["--model.lrr=1"], ["'lrr'", "GeneratorModule", "'lr'"]),
+    "unknown key of a part": (["--model.backbone.sizze=tiny"], ["'sizze'", "model.backbone", "'size'"]),
+    "unknown trainer key": (["--trainer.max_stepss=3"], ["--trainer.max_stepss", "'--trainer.max_steps'"]),
+    "unknown class": (["--model.paradigm=Autoregresive"], ["'Autoregresive'", "model.paradigm", "'Autoregressive'"]),
+    "unknown module": (
+        ["--model.backbone=mmgen.model.backbone.Trnsformer"],
+        ["Trnsformer", "model.backbone", "'Transformer'"],
+    ),
+    "a class that runs code": (["--model.paradigm=os.system"], ["'os.system'", "not allowed", "mmgen"]),
+    "a class from elsewhere": (["--model.backbone=torch.nn.Linear"], ["'torch.nn.Linear'", "not allowed"]),
+    "a callback from elsewhere": (["--trainer.callbacks+=subprocess.Popen"], ["'subprocess.Popen'", "not allowed"]),
+    "a class of another kind": (["--model.paradigm=Transformer"], ["'Transformer'", "does not fit", "model.paradigm"]),
+    "an abstract class": (["--model.paradigm=Paradigm"], ["'Paradigm'", "abstract"]),
+    "a word for a number": (["--trainer.max_steps=many"], ["trainer.max_steps", "int", "'many'"]),
+    "a word for a number in a part": (["--model.lr=fast"], ["model.lr", "float", "'fast'"]),
+    "unknown size": (["--model.backbone.size=tinny"], ["'tinny'", "'tiny'"]),
+    "unknown mask": (["--model.paradigm.members.masked.mask=bidirectionl"], ["'bidirectionl'", "'bidirectional'"]),
+    "a seed of its own": (["--data.seed=3"], ["--seed_everything"]),
+    "a random seed": (["--seed_everything=true"], ["seed_everything", "number"]),
+    "no end": (["--trainer.max_steps=-1"], ["trainer.max_steps"]),
+    "an accelerator that is not there": (["--trainer.accelerator=tpu"], ["the trainer", "torch_xla"]),
+    "an unknown accelerator": (["--trainer.accelerator=abacus"], ["the trainer", "abacus"]),
+    "a batch that does not divide": (["--trainer.accumulate_grad_batches=3"], ["global_batch_size", "3"]),
+    "no tokenizer": (["--data.tokenizer=null"], ["data.tokenizer"]),
+    "a missing tokenizer": (["--data.tokenizer=nowhere"], ["nowhere"]),
+    "a stray word": (["stray"], ["'stray'"]),
+    "resuming nothing": (["--ckpt_path=last"], ["last.ckpt", "--ckpt_path"]),
+    "a mask that shows the answer": (
+        ["--model.paradigm=BlockDiffusion", "--model.paradigm.block_size=7", "--model.paradigm.mask=bidirectional"],
+        ["'bidirectional'", "not final"],  # found at the first step, which undoes the run folder
+    ),
+    "a missing part": (["--model=TokenizerModule"], ["TokenizerModule", "tokenizer"]),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_in_one_line(refused, options, words):
+    told = refused(*options)
+    assert all(word in told for word in words), told
+
+
+# Mistakes in a recipe: what is replaced by what, and the words that the line must hold.
+TYPING = {
+    "unknown key": ("size: tiny", "sizee: tiny", ["'sizee'", "model.backbone", "'size'"]),
+    "unknown trainer key": ("max_steps", "maxsteps", ["'trainer.maxsteps'", "'max_steps'"]),
+    "unknown section": ("trainer:", "trainr:", ["'trainr", "'trainer'"]),
+    "unknown class": (
+        "class_path: BlockDiffusion",
+        "class_path: BlokDiffusion",
+        ["'BlokDiffusion'", "'BlockDiffusion'"],
+    ),
+    "unknown module": (
+        "class_path: GeneratorModule",
+        "class_path: GeneratorModul",
+        ["'GeneratorModul'", "'GeneratorModule'"],
+    ),
+    "a class that runs code": (
+        "class_path: Mixture",
+        "class_path: subprocess.Popen",
+        ["'subprocess.Popen'", "not allowed"],
+    ),
+    "a reference to nothing": (
+        "global_batch_size: 64",
+        "global_batch_size: ${data.nothing}",
+        ["data.nothing", "recipe.yaml"],
+    ),
+    "no YAML": ("trainer:", "trainer: [", ["recipe.yaml", "line"]),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "words"), TYPING.values(), ids=TYPING)
+def test_a_typing_error_in_a_recipe_is_told_in_one_line(refused, tmp_path, old, new, words):
+    text = MIXTURE.read_text()
+    assert old in text
+    (tmp_path / "recipe.yaml").write_text(text.replace(old, new))
+    told = refused(f"--config={tmp_path / 'recipe.yaml'}", f"--run={tmp_path / 'run'}", named=False)
+    assert all(word in told for word in words), told
+
+
+def test_a_missing_recipe_names_the_nearest(refused):
+    assert "'experiments/digits_ar/config.yaml'" in refused("--config=experiments/digit_ar/config.yaml", named=False)
+
+
+def test_no_recipe_at_all(refused):
+    assert "--config" in refused(named=False)
+
+
+def test_a_folder_that_cannot_be_written(refused, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert "file/run cannot be written" in refused(run=tmp_path / "file" / "run")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_existing_run_is_not_touched(refused, tokenizer):
+    before = {path: path.read_bytes() for path in tokenizer.rglob("*") if path.is_file()}
+    assert "--ckpt_path last resumes it" in refused(run=tokenizer)
+    assert before == {path: path.read_bytes() for path in tokenizer.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:200], lambda data: data[: len(data) // 2], lambda data: b"no checkpoint"]
+)
+def test_a_damaged_checkpoint_is_not_resumed(refused, tokenizer, tmp_path, damage):
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(damage((tokenizer / "checkpoints/last.ckpt").read_bytes()))
+    assert "truncated or corrupt" in refused(f"--ckpt_path={broken}")
+
+
+def test_a_checkpoint_of_another_model_is_not_resumed(refused, tokenizer):
+    assert "does not fit" in refused(f"--ckpt_path={tokenizer / 'checkpoints/last.ckpt'}")
+
+
+def test_overrides_reach_what_a_recipe_refers_to(digits, tmp_path):
+    """Plain OmegaConf mode would resolve references while it reads the file, before the command line is heard."""
+    recipe = yaml.safe_load(Path("tokenizers/digits_bsq/config.yaml").read_text())
+    recipe["model"]["init_args"]["warmup_steps"] = "${data.init_args.global_batch_size}"
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    options = [f"--config={tmp_path / 'recipe.yaml'}", "--model.tokenizer.width=8", *digits, "--trainer.max_steps=1"]
+    run = fit(tmp_path / "run", *options, "--data.global_batch_size=4")
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["model"]["init_args"]["warmup_steps"] == saved["data"]["init_args"]["global_batch_size"] == 4
+
+
+def test_a_saved_config_runs_again_and_gives_the_same(tokenizer, tmp_path):
+    again = fit(tmp_path / "again", f"--config={tokenizer / 'config.yaml'}")
+    assert (again / "config.yaml").read_text() == (tokenizer / "config.yaml").read_text()
+    one, other = checkpoint(tokenizer)["state_dict"], checkpoint(again)["state_dict"]
+    assert all(value.equal(other[name]) for name, value in one.items())
+
+
+def test_a_run_is_named_after_its_recipe(digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--config=tokenizers/digits_bsq", "--model.tokenizer.width=8", *digits, "--data.global_batch_size=4"]
+    assert main(["fit", *options, *QUICK, "--trainer.max_steps=1"]) == 0
+    assert (tmp_path / "runs/digits_bsq/checkpoints/last.ckpt").is_file()
+
+
+def test_fast_dev_run_writes_nothing(digits, tmp_path):
+    assert main(["fit", *TOKENIZER, *digits, *QUICK, f"--run={tmp_path / 'run'}", "--trainer.fast_dev_run=true"]) == 0
+    assert not (tmp_path / "run").exists()

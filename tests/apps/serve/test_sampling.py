@@ -1,0 +1,179 @@
+"""Partial results end in the samples that the commands make for the same seed; what is too much is refused."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from mmgen.apps.serve.sampling import MODALITIES, show
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import UNITS
+from mmgen.media.images import grid
+from mmgen.media.video import tile_clips
+from mmgen.modalities.motion.drawing import draw_motion
+from mmgen.modalities.motion.sampling import move
+from mmgen.modalities.speech.sampling import speak
+from mmgen.modalities.video.sampling import sample_clips
+from mmgen.sampling.preview import Shown
+from mmgen.sampling.request import EACH_IN_TURN, MOST_SAMPLES, MOST_TEXT, Asked
+from mmgen.sampling.samples import class_labels, sample_images
+from mmgen.store.store import Loaded, load_generator
+from tests import motion_runs, spoken_runs, tiny_runs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
+    folder = tmp_path_factory.mktemp("runs")
+    codec = spoken_runs.codec_run(folder / "codec")
+    made = {
+        "image": tiny_runs.generator_run(folder / "gen", tiny_runs.tokenizer_run(folder / "tok")),
+        "video": tiny_runs.video_run(folder / "vid", tiny_runs.video_tokenizer_run(folder / "vtok")),
+        "audio": spoken_runs.speech_run(folder / "say", codec),
+        "ending": spoken_runs.speech_run(
+            folder / "ends", codec, {"class_path": "mmgen.paradigms.CodebookAutoregressive"}, ends=True
+        ),
+        "motion": motion_runs.motion_run(
+            folder / "move", motion_runs.motion_tokenizer_run(folder / "mtok", causal=True), ends=True
+        ),
+    }
+    return {name: load_generator(path) for name, path in made.items()}
+
+
+def all_of(loaded: Loaded, asked: Asked, every: float = 0) -> list[Shown]:
+    """Partial results, of which the last one alone says so, and of which none goes back."""
+    shown = list(show(loaded, asked, every))
+    assert [each.last for each in shown] == [False] * (len(shown) - 1) + [True]
+    progress = [each.progress for each in shown]
+    assert progress == sorted(progress)
+    assert progress[-1] == 1
+    assert all(each.caption and "\n" not in each.caption for each in shown)
+    return shown
+
+
+@pytest.mark.parametrize("mode", ["ar", "masked", "block"])
+def test_images_end_in_the_tokens_of_the_command(mode: str, runs: dict[str, Loaded]) -> None:
+    loaded, asked = runs["image"], Asked(mode, count=5, seed=3, guidance=2.0, temperature=0.8)
+    shown = all_of(loaded, asked)
+    wanted = sample_images(loaded, mode, class_labels([], 5, loaded), asked.options, seed=3)
+    assert len(shown) > 2
+    assert torch.equal(shown[-1].state.tokens, wanted.tokens)
+    assert torch.equal(shown[-1].pictures[0], grid(wanted.images))
+    assert (shown[0].pictures[0] == 0).all()  # nothing is decided yet
+
+
+def test_how_often_is_drawn_changes_no_sample(runs: dict[str, Loaded]) -> None:
+    asked = Asked("ar", count=2, seed=1)
+    often, seldom = all_of(runs["image"], asked), all_of(runs["image"], asked, every=1000.0)
+    assert len(often) > len(seldom) == 2
+    assert torch.equal(often[-1].state.tokens, seldom[-1].state.tokens)
+
+
+@pytest.mark.parametrize(("mode", "frames"), [("ar", None), ("frame", 6), ("block", None)])
+def test_clips_grow_frame_by_frame_to_those_of_the_command(
+    mode: str, frames: int | None, runs: dict[str, Loaded]
+) -> None:
+    loaded, asked = runs["video"], Asked(mode, "3", count=2, seed=4, frames=frames)
+    shown = all_of(loaded, asked)
+    wanted = sample_clips(loaded, mode, class_labels(["3"], 2, loaded), asked.options, seed=4, frames=frames)
+    assert torch.equal(shown[-1].state.tokens, wanted.tokens)
+    assert torch.equal(shown[-1].clip, tile_clips(wanted.clips))
+    assert shown[-1].fps == 10
+    for number in range(1, wanted.clips.shape[2]):
+        newest = [grid(wanted.clips[:, :, number - 1])]
+        assert any(torch.equal(each.pictures[0], newest[0]) for each in shown[:-1] if each.pictures), number
+
+
+@pytest.mark.parametrize("name", ["audio", "ending"])
+def test_speech_grows_to_what_the_command_says(name: str, runs: dict[str, Loaded]) -> None:
+    loaded, mode = runs[name], "ar"
+    asked = Asked(mode, text="a bad cab", count=2, seed=5)
+    shown = all_of(loaded, asked)
+    wanted = speak(loaded, mode, ["a bad cab"] * 2, class_labels([], 2, loaded), asked.options, seed=5)
+    assert len(shown[-1].sounds) == len(shown[-1].pictures) == 2
+    for row, sound in enumerate(wanted.sounds):
+        torch.testing.assert_close(shown[-1].sounds[row], sound, atol=1e-4, rtol=0)
+        for earlier in shown[:-1]:
+            if earlier.sounds:
+                common = min(len(sound), len(earlier.sounds[row]))
+                torch.testing.assert_close(earlier.sounds[row][:common], sound[:common], atol=1e-4, rtol=0)
+    lengths = {len(each.sounds[0]) for each in shown if each.sounds}
+    assert name == "ending" or len(lengths) > 2
+    assert list(shown[-1].told) == spoken_runs.VOICES
+
+
+@pytest.mark.parametrize("mode", ["ar", "masked"])
+def test_motions_grow_to_what_the_command_makes(mode: str, runs: dict[str, Loaded]) -> None:
+    loaded, asked = runs["motion"], Asked(mode, count=2, seed=5)
+    shown = all_of(loaded, asked)
+    wanted = move(loaded, mode, class_labels([], 2, loaded), options=asked.options, seed=5)
+    longest = max(map(len, wanted.joints))
+    held = [torch.cat([each, each[-1:].expand(longest - len(each), -1, -1)]) for each in wanted.joints]
+    clip, expected = shown[-1].clip, tile_clips(torch.stack([draw_motion(each) for each in held]))
+    assert clip is not None and clip.shape == expected.shape
+    assert (clip - expected).abs().mean() < 1e-2 and shown[-1].fps == 20
+    assert mode == "masked" or any(each.pictures for each in shown[:-1])
+
+
+def test_modes_that_finish_at_the_end_show_their_progress(runs: dict[str, Loaded]) -> None:
+    shown = all_of(runs["audio"], Asked("masked", text="abc", seed=2))
+    assert len(shown) > 2
+    wanted = speak(runs["audio"], "masked", ["abc"], class_labels([], 1, runs["audio"]), seed=2)
+    torch.testing.assert_close(shown[-1].sounds[0], wanted.sounds[0], atol=1e-4, rtol=0)
+
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("image", {"mode": None}, "choose --mode"),
+    ("image", {"mode": "blocks"}, "did you mean 'block'"),
+    ("image", {"mode": "ar", "class_": "tree"}, "'tree' is unknown"),
+    ("image", {"mode": "ar", "class_": "none", "guidance": 2.0}, "cannot guide"),
+    ("image", {"mode": "ar", "text": "abc"}, "without texts"),
+    ("video", {"mode": "ar", "class_": "99"}, "out of range"),
+    ("audio", {"mode": "ar"}, "empty"),
+    ("audio", {"mode": "ar", "text": "xyz"}, "unknown here"),
+    ("audio", {"mode": "ar", "text": "abc" * 20}, "at most 16"),
+]
+
+
+@pytest.mark.parametrize(("name", "asked", "words"), WRONG)
+def test_what_a_run_cannot_do_is_told_in_one_line(
+    name: str, asked: dict[str, Any], words: str, runs: dict[str, Loaded]
+) -> None:
+    with pytest.raises(UserError, match=words) as error:
+        list(show(runs[name], Asked(**asked)))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"count": 0},
+        {"count": MOST_SAMPLES + 1},
+        {"count": None},
+        {"seed": -1},
+        {"seed": 2**31},
+        {"seed": None},
+        {"steps": 0},
+        {"steps": 1001},
+        {"guidance": -0.1},
+        {"guidance": float("nan")},
+        {"temperature": float("inf")},
+        {"frames": 513},
+        {"text": "a" * (MOST_TEXT + 1)},
+    ],
+    ids=str,
+)
+def test_too_much_is_refused_before_anything_runs(asked: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"must lie between|at most"):
+        Asked(**asked)
+
+
+def test_all_classes_come_in_turn_unless_one_is_named() -> None:
+    assert Asked(class_=EACH_IN_TURN).classes == Asked().classes == []
+    assert Asked(class_="none").classes == ["none"]
+
+
+def test_a_modality_that_cannot_be_shown_is_told(runs: dict[str, Loaded], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(MODALITIES) <= {"image", *UNITS}
+    monkeypatch.delitem(MODALITIES, "video")
+    with pytest.raises(UserError, match="cannot show"):
+        list(show(runs["video"], Asked("ar")))

@@ -1,0 +1,254 @@
+"""`mmgen evaluate RUN --beside OTHER`: the very losses of validation, of both generators, on the same tokens."""
+
+import csv
+import json
+import math
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from mmgen.apps.cli.main import main
+from mmgen.evaluation.card import faults
+from mmgen.evaluation.comparison import compared
+from mmgen.modalities.image.data.digits import Digits
+from mmgen.modalities.motion.data.mocap import Mocap
+from mmgen.modalities.speech.data.speech_folder import SpeechFolder
+from mmgen.store.members import alone
+from mmgen.store.rebuild import build_tokenizer
+from tests import tiny_runs
+from tests.motion_runs import motion_tokenizer_run
+from tests.spoken_runs import RATE, codec_run
+from tests.tiny_runs import prefixed, scramble, video_tokenizer_run, write_run
+from tests.training.fits import fit
+
+pytestmark = pytest.mark.e2e
+pytest.importorskip("soundfile")
+
+MEMBERS = ["image", "clip", "speech", "motion"]
+MODES = ["ar", "masked"]
+MOVING = {"clips": 6, "held_out": 4, "frames": 4, "digits": 1, "size": 32}
+FIGURES = ["held_out_loss", "held_out_loss_beside", "held_out_loss_change"]
+
+
+def mixture(**members: dict[str, Any]) -> dict[str, Any]:
+    return {"class_path": "Mixture", "init_args": {"members": members}}
+
+
+BITS = mixture(ar={"class_path": "Autoregressive"}, masked={"class_path": "Masked", "init_args": {"steps": 3}})
+CODES = mixture(
+    ar={"class_path": "CodebookAutoregressive", "init_args": {"pattern": "delay"}},
+    masked={"class_path": "MaskedCodebooks", "init_args": {"steps": [2, 1]}},
+)
+
+
+def bits_run(folder: Path, seed: int = 0) -> Path:
+    """A tokenizer of 28 x 28 digits."""
+    described: dict[str, Any] = {"class_path": "mmgen.modalities.image.tokenizers.conv.ConvImageTokenizer"}
+    described["init_args"] = tiny_runs.TOKENIZER["init_args"] | {"image_size": 28, "downsample": [7]}
+    module = scramble(build_tokenizer({"tokenizer": described}, "tests"), seed)
+    model = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": described}}
+    return write_run(folder, {"model": model}, prefixed("tokenizer", module))
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, clips, speech whose texts are read and whose rows end, and motions that end, trained for two steps."""
+    folder = tmp_path_factory.mktemp("joint")
+    digits = Digits.make_fake(folder / "digits", 40)
+    data: dict[str, tuple[str, dict[str, Any], Path]] = {
+        "image": ("Digits", digits, bits_run(folder / "bits")),
+        "clip": ("MovingDigits", digits | MOVING, video_tokenizer_run(folder / "frames")),
+        "speech": (
+            "SpeechFolder",
+            SpeechFolder.make_fake(folder / "hums", 20) | {"sample_rate": RATE},
+            codec_run(folder / "codec"),
+        ),
+        "motion": ("Mocap", Mocap.make_fake(folder / "clips", 12) | {"frames": 24}, motion_tokenizer_run(folder / "m")),
+    }
+    members: dict[str, dict[str, Any]] = {
+        "image": {"paradigm": BITS},
+        "clip": {"paradigm": BITS, "positions": "spatial"},
+        "speech": {"paradigm": CODES, "positions": "none", "reading": "frames", "ends": True},
+        "motion": {"paradigm": CODES, "positions": "none", "ends": True},
+    }
+    narrow = {"dim": 16, "depth": 1, "heads": 2, "rope": [2, 1, 1]}
+    backbone = {"class_path": "Transformer", "init_args": narrow}
+    sections = {
+        name: {"class_path": kind, "init_args": options | {"tokenizer": str(tokenizer), "global_batch_size": 3}}
+        for name, (kind, options, tokenizer) in data.items()
+    }
+    recipe = {
+        "model": {
+            "class_path": "JointModule",
+            "init_args": {"backbone": backbone, "members": members, "lr": 0.01, "warmup_steps": 1},
+        },
+        "data": {"class_path": "JointData", "init_args": {"members": sections}},
+        "trainer": {"max_steps": 2, "val_check_interval": 2},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return fit(folder / "run", f"--config={folder / 'recipe.yaml'}", "--trainer.logger=true")
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    return folder
+
+
+def evaluate(run: Path, other: Path, card: Path, *options: str) -> dict[tuple[str, str], float]:
+    """(Figure, mode) -> value."""
+    assert main(["evaluate", str(run), f"--beside={other}", f"--card={card}", "--device=cpu", *options]) == 0
+    rows = json.loads((card / "results.json").read_text())
+    return {(row["metric"], row["mode"]): row["value"] for row in rows if row["settings"] == f"beside {other}"}
+
+
+def logged(run: Path) -> dict[str, float]:
+    """The losses of the last validation."""
+    (file,) = (run / "logs" / "csv").glob("*/metrics.csv")
+    with file.open() as opened:
+        rows = [row for row in csv.DictReader(opened) if row["val/loss"]]
+    return {name: float(value) for name, value in rows[-1].items() if name.startswith("val/")}
+
+
+def copied(joint: Path, name: str, folder: Path) -> Path:
+    """A member as a run of its own that mmgen fit might have left."""
+    checkpoint = torch.load(joint / "checkpoints" / "last.ckpt", weights_only=True)
+    prefix = f"members.{name}."
+    state = {
+        key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
+    }
+    config = alone(yaml.safe_load((joint / "config.yaml").read_text()), name)
+    return write_run(folder, config, state, mmgen=checkpoint["mmgen"]["members"][name])
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_run_beside_itself_has_the_losses_that_training_logged(joint: Path, name: str, card: Path) -> None:
+    """Of every modality, whatever the batch."""
+    found = evaluate(joint / name, joint / name, card, "--batch=5")
+    assert list(found) == [(figure, mode) for mode in MODES for figure in FIGURES]
+    for mode in MODES:
+        loss, beside, change = (found[figure, mode] for figure in FIGURES)
+        assert loss == beside == pytest.approx(logged(joint)[f"val/{name}/{mode}"], abs=1e-5)
+        assert change == 0.0
+    assert faults(card) == []
+
+
+def test_a_member_and_the_same_weights_alone_have_the_same_losses(joint: Path, tmp_path: Path, card: Path) -> None:
+    other = copied(joint, "speech", tmp_path / "speech")
+    found = evaluate(joint / "speech", other, card, "--mode=masked")
+    assert list(found) == [(figure, "masked") for figure in FIGURES]
+    assert found["held_out_loss_change", "masked"] == 0.0
+
+
+def worse(run: Path) -> Path:
+    """The same run with a head that is surer of everything."""
+    file = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(file, weights_only=True)
+    for key, value in checkpoint["state_dict"].items():
+        if ".head." in key:
+            value.mul_(2.0).add_(0.3 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
+    torch.save(checkpoint, file)
+    return run
+
+
+def test_a_change_is_that_of_the_means_and_is_told_with_its_error(
+    joint: Path, tmp_path: Path, card: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the command in the row repeats it."""
+    other = worse(copied(joint, "motion", tmp_path / "motion"))
+    one, two = evaluate(joint / "motion", other, card), evaluate(other, joint / "motion", card)
+    for mode in MODES:
+        loss, beside, change = (one[figure, mode] for figure in FIGURES)
+        assert abs(change) > 1e-3
+        assert change == pytest.approx(loss / beside - 1, abs=1e-5)
+        assert two["held_out_loss", mode] == beside
+        assert two["held_out_loss_beside", mode] == loss
+    assert f"{joint / 'motion'} took 2 steps, {other} 12" in capsys.readouterr().out
+    before = (card / "results.json").read_text()
+    rows = {(row["metric"], row["mode"], row["settings"]): row for row in json.loads(before)}
+    row = rows["held_out_loss_change", "ar", f"beside {other}"]
+    assert row["protocol"]["standard_error"] > 0
+    assert row["protocol"]["beside"] == "trained for 12 steps x 3 samples"
+    assert row["budget"] == "2 steps x 3 samples"
+    assert main(shlex.split(row["command"].removeprefix("mmgen "))) == 0
+    again = json.loads((card / "results.json").read_text())
+    assert [each["value"] for each in again] == [each["value"] for each in json.loads(before)]
+    text = (card / "README.md").read_text()
+    for words in ("| `held_out_loss` ↓ | `held_out_loss_beside` | `held_out_loss_change` ↓ |", f"| beside {other} |"):
+        assert words in text
+    assert faults(card) == []
+
+
+def test_the_error_of_a_change_is_that_of_a_ratio() -> None:
+    """Against many draws of as many samples."""
+    draw = torch.Generator().manual_seed(0)
+    both = 2 + torch.rand(4000, 50, dtype=torch.float64, generator=draw)
+    own = 1.1 * both + 0.1 * torch.rand(4000, 50, dtype=torch.float64, generator=draw)
+    changes = own.mean(1) / both.mean(1) - 1
+    told = [compared(mine, others)[2].protocol["standard_error"] for mine, others in zip(own[:40], both[:40])]
+    assert sum(told) / len(told) == pytest.approx(changes.std().item(), rel=0.1)
+    assert math.isclose(compared(own[0], both[0])[2].value, changes[0].item())
+
+
+def changed(run: Path, **sections: Any) -> Path:
+    """The same run with other arguments in its config."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    for section, arguments in sections.items():
+        config[section]["init_args"] |= arguments
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    return run
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
+    capsys.readouterr()
+    assert main(["evaluate", *map(str, words), "--device=cpu"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    return told
+
+
+def test_losses_that_do_not_compare_are_refused(
+    joint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def other(name: str = "image") -> Path:
+        shutil.rmtree(tmp_path / "other", ignore_errors=True)
+        return copied(joint, name, tmp_path / "other")
+
+    image = joint / "image"
+    assert "are not of the same tokens" in refused(capsys, image, "--beside", joint / "clip")
+    retrained = other()
+    checkpoint = torch.load(retrained / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint["mmgen"] |= {"tokenizer": str(bits_run(tmp_path / "bits", seed=1)), "tokenizer_hash": None}
+    torch.save(checkpoint, retrained / "checkpoints" / "last.ckpt")
+    assert "different tokenizers" in refused(capsys, image, "--beside", retrained)
+    few = changed(other(), data=Digits.make_fake(tmp_path / "few", 30))
+    assert "different held-out samples" in refused(capsys, image, "--beside", few)
+    linear = {"class_path": "mmgen.paradigms.Masked", "init_args": {"schedule": "linear"}}
+    rule = changed(other(), model={"paradigm": mixture(ar={"class_path": "Autoregressive"}, masked=linear)})
+    assert "mode 'masked'" in refused(capsys, image, "--beside", rule)
+    assert main(["evaluate", str(image), f"--beside={rule}", "--mode=ar", "--device=cpu"]) == 0
+    only = changed(other(), model={"paradigm": mixture(guess=linear)})
+    assert "no mode in common: ar, masked and guess" in refused(capsys, image, "--beside", only)
+
+
+def test_the_same_samples_by_another_name_are_accepted(joint: Path, tmp_path: Path, card: Path) -> None:
+    other = changed(copied(joint, "image", tmp_path / "o"), data=Digits.make_fake(tmp_path / "digits", 40))
+    assert evaluate(joint / "image", other, card)["held_out_loss_change", "ar"] == 0.0
+
+
+def test_options_of_other_kinds_are_refused(joint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = joint / "image"
+    for option in ("--cfg=2", "--num=3", "--seed=1", "--npz=x.npz", "--likelihood", "--context=2", "--wer", "--data=x"):
+        name = option.partition("=")[0]
+        assert f"{name} is for what is sampled" in refused(capsys, image, "--beside", image, option)
+    tokenizer = joint.parent / "bits"
+    assert "is a tokenizer, but a generator is needed" in refused(capsys, image, "--beside", tokenizer)
+    assert "--beside compares generators" in refused(capsys, tokenizer, "--beside", image)
+    assert "--beside is for runs" in refused(capsys, "x.npz", "--beside", image)
+    assert "name one of" in refused(capsys, joint, "--beside", image)

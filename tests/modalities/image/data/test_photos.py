@@ -1,0 +1,133 @@
+"""Photographs: whole ones are held out, training crops are anew in each epoch, validation's never change."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from mmgen.core.errors import UserError
+from mmgen.data.build import build_source, open_source
+from mmgen.media.images import from_pil, open_image, save_png
+from mmgen.modalities.image.sources.photos import HELD_OUT, TRAIN, PhotosSource
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return PhotosSource(SIZE, **PhotosSource.make_fake(tmp_path_factory.mktemp("photos"), samples=600))
+
+
+def boxes(samples, epoch=0, seed=0):
+    """What an epoch cuts, seen through the same hook as the pixels."""
+    seen = []
+    original = samples.batch
+    samples.batch = lambda cut, index: seen.extend(cut) or original(cut[:1], index[:1])
+    samples.augmented(torch.arange(len(samples)), torch.full((len(samples),), epoch), seed)
+    samples.batch = original
+    return seen
+
+
+def test_scikit_image_carries_them_all_and_none_is_in_both_splits():
+    skimage = pytest.importorskip("skimage.data")
+    folder = Path(skimage.__file__).parent
+    assert not set(TRAIN) & set(HELD_OUT)
+    assert all((folder / name).is_file() for name in TRAIN + HELD_OUT)
+    source = PhotosSource()
+    train, val = source.samples("train"), source.samples("val")
+    assert (len(train), source.sample_shape, source.class_names) == (2048, (3, 64, 64), [])
+    assert (len(train.photos), len(val.photos)) == (len(TRAIN), len(HELD_OUT))
+    for samples in (train, val):
+        batch = samples.take(torch.arange(40))
+        assert batch["x"].shape == (40, 3, 64, 64)
+        assert -1 <= batch["x"].min() < -0.5 < 0.5 < batch["x"].max() <= 1
+        assert batch["label"].tolist() == [-1] * 40
+        assert batch["x"].std((1, 2, 3)).median() > 0.15  # crops show something
+
+
+def test_no_number_is_in_both_splits(photos):
+    numbers = [batch["sample"] for split in ("train", "val") for batch in photos.samples(split).batches(256)]
+    assert torch.cat(numbers).unique().numel() == len(photos.samples("train")) + len(photos.samples("val"))
+
+
+def test_validation_tiles_held_out_photographs_at_each_scale(photos):
+    val = photos.samples("val")
+    assert len(val.photos) == 2  # of five, numbers 0 and 4
+    covered = {}
+    for box in val.boxes:
+        width, height = val.photos[box.photo].size
+        assert 0 <= box.left <= width - box.side
+        assert 0 <= box.top <= height - box.side
+        assert box.side >= SIZE
+        mask = covered.setdefault((box.photo, box.side), torch.zeros(height, width, dtype=torch.int64))
+        mask[box.top : box.top + box.side, box.left : box.left + box.side] += 1
+    assert {count for mask in covered.values() for count in mask.unique().tolist()} <= {0, 1}  # none overlaps
+    assert all(mask.double().mean() > 0.65 for mask in covered.values())
+    assert len(covered) == 2 * 4
+
+
+def test_training_crops_lie_inside_and_spread_evenly(photos):
+    train = photos.samples("train")
+    seen = [box for epoch in range(4) for box in boxes(train, epoch)]
+    count = torch.tensor([box.photo for box in seen]).bincount(minlength=3).double()
+    expected = len(seen) / 3
+    assert ((count - expected).square() / expected).sum() < 13.8  # chi-square of 2 degrees of freedom at 0.001
+    for box in seen:
+        width, height = train.photos[box.photo].size
+        assert SIZE <= box.side <= min(width, height)
+        assert 0 <= box.left <= width - box.side
+        assert 0 <= box.top <= height - box.side
+    sides = torch.tensor([float(box.side) for box in seen]).log()
+    middle = (torch.tensor([SIZE, 4 * SIZE]).double().log().mean() - sides.double().mean()).abs()
+    assert middle < 5 * sides.std() / len(seen) ** 0.5 + 0.01  # log-uniform; sides are whole pixels
+    assert 0.45 < torch.tensor([box.mirrored for box in seen]).double().mean() < 0.55
+
+
+def test_a_crop_at_the_smallest_scale_is_the_photograph_itself(tmp_path):
+    """Where a photograph is exactly one crop large, nothing is left to chance but the mirror."""
+    picture = torch.linspace(-1, 1, 3 * SIZE * SIZE).view(3, SIZE, SIZE)
+    for name in "ab":
+        save_png(picture, tmp_path / f"{name}.png")
+    expected = from_pil(open_image(tmp_path / "a.png", 3))
+    source = PhotosSource(SIZE, samples=8, folder=tmp_path)
+    assert source.samples("val").take(torch.tensor([0]))["x"][0].equal(expected)
+    crops = source.samples("train").take(torch.arange(8))["x"]
+    same = [crop.equal(expected) for crop in crops]
+    assert all(equal or crop.flip(-1).equal(expected) for equal, crop in zip(same, crops, strict=True))
+    assert {True, False} == set(same)
+
+
+def test_taking_training_samples_as_they_are_gives_the_crops_of_epoch_0(photos):
+    train, index = photos.samples("train"), torch.tensor([5, 0, 599])
+    fixed = train.take(index)
+    assert fixed["x"].equal(train.augmented(index, torch.zeros(3, dtype=torch.int64), 0)["x"])
+    assert not fixed["x"].equal(train.augmented(index, torch.ones(3, dtype=torch.int64), 0)["x"])
+
+
+def test_what_describes_a_source_leads_back_to_it(photos):
+    again = build_source({"data": photos.describe()})
+    for split in ("train", "val"):
+        index = torch.tensor([1, 2])
+        assert again.samples(split).take(index)["x"].equal(photos.samples(split).take(index)["x"])
+    assert open_source("photos").describe() == PhotosSource().describe()
+
+
+def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"is no folder: data.folder must hold photographs"):
+        PhotosSource(folder=tmp_path / "none").samples("train")
+    Image.new("RGB", (70, 80)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"holds 1 photograph.* at least 2"):
+        PhotosSource(folder=tmp_path).samples("train")
+    Image.new("RGB", (70, 60)).save(tmp_path / "b.png")
+    with pytest.raises(UserError, match=r"b.png is 70x60 pixels, too small for crops of data.image_size 64"):
+        PhotosSource(folder=tmp_path).samples("val")
+    (tmp_path / "b.png").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"b.png is not an image"):
+        PhotosSource(folder=tmp_path).samples("val")
+    with pytest.raises(UserError, match="at least 1"):
+        PhotosSource(image_size=0)
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    with pytest.raises(UserError, match=r"pip install 'mmgen\[data\]'"):
+        PhotosSource().samples("train")

@@ -1,0 +1,454 @@
+"""Recorded motions: joints against known answers, what is held out, how samples are drawn, clips that are no use."""
+
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from mmgen.core.errors import UserError
+from mmgen.data.build import build_source, open_source
+from mmgen.data.sources import CachedTokensSource
+from mmgen.data.tokenize import write_shards
+from mmgen.modalities.motion.data.mocap import Mocap
+from mmgen.modalities.motion.features import canonical, feature_slices, features_to_joints, joints_to_features
+from mmgen.modalities.motion.skeleton import HUMANML3D
+from mmgen.modalities.motion.sources.humanoid3d import read_clip, slerp
+from mmgen.modalities.motion.sources.mocap import MocapSource
+from mmgen.store.store import load_tokenizer
+from tests.motion_runs import motion_tokenizer_run
+
+SIZES = (4, 4, 4, 4, 1, 4, 4, 1, 4, 1, 4, 4, 1)  # root, chest, neck, then hip, knee, ankle, shoulder, elbow a side
+SIDES = [f"{side}_{joint}" for side in ("right", "left") for joint in ("hip", "knee", "ankle", "shoulder", "elbow")]
+KEYS = ("root", "chest", "neck", *SIDES)
+START = dict(zip(KEYS, 4 + np.cumsum((0, *SIZES))))
+SLICES = feature_slices(263)
+
+
+def rest(frames, height=0.9, fps=30.0):
+    """The rows of a person who stands still."""
+    rows = np.zeros((frames, 44))
+    rows[:, 0], rows[:, 2] = 1 / fps, height
+    for key, size in zip(KEYS, SIZES):
+        rows[:, START[key]] = 1 if size == 4 else 0
+    return rows
+
+
+def moving(frames, seed=0, fps=30.0):
+    """A person whom smooth noise moves."""
+    rows, random = rest(frames, fps=fps), np.random.default_rng(seed)
+    time = np.arange(frames)[:, None] / fps
+    for column in range(1, 44):
+        rows[:, column] += 0.3 * np.sin(2 * np.pi * (time * random.uniform(0.3, 1.5) + random.uniform()))[:, 0]
+    rows[:, START["right_knee"]] = -abs(rows[:, START["right_knee"]])
+    return rows
+
+
+def write(folder, name, rows, **more):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"humanoid3d_{name}.txt"
+    path.write_text(json.dumps({"Loop": "wrap", **more, "Frames": np.asarray(rows).tolist()}))
+    return path
+
+
+def everything(samples):
+    return samples.take(torch.arange(len(samples)))
+
+
+def joint(joints, name):
+    return joints[..., HUMANML3D.joints.index(name), :]
+
+
+def pose(tmp_path, rows):
+    return read_clip(write(tmp_path, "pose", rows)).split(0.5)[0].joints[0].double()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Four clips of three actions: 3 s, 2 s, 1 s and 0.8 s."""
+    path = tmp_path_factory.mktemp("clips")
+    for seed, (name, frames) in enumerate({"hop_a": 91, "hop_b": 61, "run": 25, "get_up": 31}.items()):
+        write(path, name, moving(frames, seed))
+    return path
+
+
+@pytest.fixture(scope="module")
+def source(folder):
+    return MocapSource(folder=folder, clips=240)
+
+
+# Joints.
+
+
+def oracle(row):
+    """The joints of DeepMimic's body in its own axes, one after the other, with matrices of numpy."""
+
+    def turn(key):
+        at = row[START[key] :]
+        if SIZES[KEYS.index(key)] == 1:
+            c, s = math.cos(at[0]), math.sin(at[0])
+            return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+        w, x, y, z = at[:4] / np.linalg.norm(at[:4])
+        return np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+                [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+                [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+            ]
+        )
+
+    root = turn("root")
+    found = {"pelvis": row[1:4]}
+    chest = root @ turn("chest")
+    found["spine2"] = found["pelvis"] + root @ [0, 0.236151, 0]
+    found["neck"] = found["spine2"] + chest @ [0, 0.223894, 0]
+    for side, z in (("right", 1), ("left", -1)):
+        found[f"{side}_hip"] = found["pelvis"] + root @ [0, 0, z * 0.084887]
+        thigh = root @ turn(f"{side}_hip")
+        found[f"{side}_knee"] = found[f"{side}_hip"] + thigh @ [0, -0.421546, 0]
+        shin = thigh @ turn(f"{side}_knee")
+        found[f"{side}_ankle"] = found[f"{side}_knee"] + shin @ [0, -0.40987, 0]
+        found[f"{side}_shoulder"] = found["spine2"] + chest @ [-0.02405, 0.2435, z * 0.18311]
+        arm = chest @ turn(f"{side}_shoulder")
+        found[f"{side}_elbow"] = found[f"{side}_shoulder"] + arm @ [0, -0.274788, 0]
+        forearm = arm @ turn(f"{side}_elbow")
+        found[f"{side}_wrist"] = found[f"{side}_elbow"] + forearm @ [0, -0.258947, 0]
+    return found
+
+
+def test_joints_are_where_the_published_body_has_them(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(5, 44))
+    rows[:, 0] = 0.1
+    clip = read_clip(write(tmp_path, "noise", rows))
+    joints = clip.split(0.25)[0].joints  # 0.3 s, so that the frames are among the poses
+    poses = joints[torch.linspace(0, len(joints) - 1, 4).round().long()]
+    for row, moment in zip(rows, poses):
+        for name, place in oracle(row).items():
+            x, y, z = place
+            assert np.allclose(joint(moment, name).numpy(), [-z, y, x], atol=1e-5), name
+
+
+def test_turns_by_hand(tmp_path):
+    standing = pose(tmp_path, rest(3))
+    assert joint(standing, "left_hip")[0] > 0 > joint(standing, "right_hip")[0]  # x is to the left
+    assert joint(standing, "left_foot")[2] > joint(standing, "left_ankle")[2] + 0.1  # z is forward
+    assert joint(standing, "head")[1] > joint(standing, "neck")[1] > joint(standing, "left_wrist")[1]
+    rows = rest(3)
+    rows[:, START["left_knee"]], rows[:, START["left_elbow"]] = -math.pi / 2, math.pi / 2
+    bent = pose(tmp_path, rows) - standing
+    assert torch.allclose(joint(bent, "left_ankle"), torch.tensor([0, 0.40987, -0.40987]).double(), atol=1e-6)
+    assert torch.allclose(joint(bent, "left_wrist"), torch.tensor([0, 0.258947, 0.258947]).double(), atol=1e-6)
+    assert joint(bent, "right_ankle").abs().max() < 1e-6
+    rows = rest(3)
+    rows[:, START["root"] : START["root"] + 4] = [math.cos(math.pi / 4), 0, math.sin(math.pi / 4), 0]
+    turned = pose(tmp_path, rows)  # a quarter turn to the left
+    way = joint(turned, "right_foot") - joint(turned, "right_ankle")
+    assert torch.allclose(way, torch.tensor([0.13, -0.045, 0.01]).double(), atol=1e-6)
+
+
+def test_between_frames_turns_go_the_short_way_and_evenly(tmp_path):
+    def quaternion(degrees):
+        half = math.radians(degrees) / 2
+        return torch.tensor([math.cos(half), 0, 0, math.sin(half)], dtype=torch.float64)
+
+    for part in (0.0, 0.25, 0.5, 1.0):
+        for sign in (1, -1):
+            made = slerp(quaternion(20), sign * quaternion(100), torch.tensor([part], dtype=torch.float64))
+            assert torch.allclose(made, quaternion(20 + 80 * part), atol=1e-9)
+    near = slerp(quaternion(20), quaternion(20 + 1e-7), torch.tensor([0.5], dtype=torch.float64))
+    assert torch.allclose(near, quaternion(20), atol=1e-6)
+    rows = rest(2, fps=2.0)
+    rows[1, START["left_knee"]] = rows[1, START["right_knee"]] = -2.0
+    stretch = read_clip(write(tmp_path, "knees", [*rows, rows[1]])).split(0.5)[0]
+    assert stretch.seconds == 0.5
+    moments = stretch.at(torch.tensor([-1, 0, 0.125, 0.25, 0.5, 9], dtype=torch.float64))
+    shin = joint(moments, "left_ankle") - joint(moments, "left_knee")
+    angle = torch.atan2(-shin[:, 2], -shin[:, 1])
+    assert torch.allclose(angle, torch.tensor([0, 0, 0.5, 1, 2, 2.0]), atol=1e-3)
+
+
+# The real clips.
+
+
+@pytest.fixture(scope="module")
+def real():
+    pytest.importorskip("pybullet_data")
+    return MocapSource()
+
+
+def test_the_clips_of_the_package(real, caplog):
+    assert real.class_names == [
+        "backflip", "cartwheel", "crawl", "dance", "getup_facedown", "getup_faceup", "jump", "kick", "punch", "roll",
+        "run", "spin", "spinkick", "walk",
+    ]  # fmt: skip
+    assert (real.sample_shape, real.fps, real.skeleton) == ((263, 48), 20.0, HUMANML3D)
+    training, held_out = (sum(part.seconds for part in parts) for parts in zip(*real._stretches))
+    assert (round(training, 1), round(held_out, 1)) == (25.1, 8.5)
+    val = everything(real.samples("val"))
+    assert val["label"].unique().tolist() == list(range(14))
+    assert len(val["label"]) == 30
+    assert not caplog.messages
+    train = real.samples("train").take(torch.arange(140))
+    assert len(real.samples("train")) == 4000
+    for batch in (train, val):
+        assert batch["x"].isfinite().all()
+        assert not (batch["length"] % 4).any()
+        assert 4 <= batch["length"].min() <= batch["length"].max() <= 48
+    assert train["length"].max() == 48
+    assert real.samples("train").texts(torch.tensor([13, 0, 3])) == [
+        "a person walks", "a person does a backflip", "a person dances",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["walk", "run"])
+def test_people_go_forward_on_the_right_feet(real, name):
+    stretch = real._stretches[[path.stem for path in real.files].index(f"humanoid3d_{name}")][0]
+    joints = canonical(stretch.joints)
+    assert joints[-1, 0, 2] > 0.8
+    assert joints[-1, 0, 0].abs() < 0.2
+    assert (joint(joints, "left_hip")[:, 0] > joint(joints, "right_hip")[:, 0]).all()
+    for side in ("left", "right"):
+        hip, knee, ankle, foot = (joint(joints, f"{side}_{part}") for part in ("hip", "knee", "ankle", "foot"))
+        assert ((knee - (hip + ankle) / 2)[:, 2] > -0.01).all()  # the knee is before the line from hip to ankle
+        lengths = [(hip - knee).norm(dim=1), (knee - ankle).norm(dim=1), (ankle - foot).norm(dim=1)]
+        assert all(length.std() < 1e-4 for length in lengths)
+
+
+def test_what_is_ours_by_name_is_the_default(real):
+    assert open_source("mocap").describe() == real.describe()
+
+
+# What is held out.
+
+
+def test_each_split_is_of_its_own_time_alone(tmp_path):
+    rows = moving(61)  # 2 s, of which 1.5 s are trained on
+    places = {"both": rows, "later": rows.copy(), "earlier": rows.copy()}
+    places["later"][46:, 1:] = moving(61, 9)[46:, 1:]
+    places["earlier"][:45, 1:] = moving(61, 9)[:45, 1:]
+    found = {}
+    for name, changed in places.items():
+        write(tmp_path / name, "hop", changed)
+        made = MocapSource(folder=tmp_path / name, clips=40)
+        x = {split: everything(made.samples(split))["x"] for split in ("train", "val")}
+        found[name] = x | {"mean": made.statistics()[0]}
+    assert found["later"]["train"].equal(found["both"]["train"])
+    assert found["later"]["mean"].equal(found["both"]["mean"])
+    assert not found["later"]["val"].equal(found["both"]["val"])
+    assert found["earlier"]["val"].equal(found["both"]["val"])
+    assert not found["earlier"]["train"].equal(found["both"]["train"])
+
+
+def test_held_out_time_is_cut_into_windows_plain_and_mirrored(folder):
+    source = MocapSource(frames=12, folder=folder)
+    val = everything(source.samples("val"))
+    names = [source.class_names[label] for label in val["label"].tolist()]
+    assert names == ["get_up"] * 2 + ["hop"] * 4 + ["run"] * 2  # of 0.27 s, 0.75 s and 0.5 s, and 0.2 s
+    assert val["length"].tolist() == [4, 4, 12, 12, 8, 8, 4, 4]
+    assert val["sample"].tolist() == list(range(1, 16, 2))
+    for place in range(0, 8, 2):
+        plain, mirrored = (features_to_joints(val["x"][row].mT) for row in (place, place + 1))
+        assert not torch.allclose(mirrored, plain, atol=1e-2)
+        assert torch.allclose(HUMANML3D.mirrored(mirrored), plain, atol=1e-4)
+    held_out = source._stretches[1][1]
+    expected = joints_to_features(held_out.at(torch.arange(13).double() / 20))
+    assert torch.allclose(val["x"][2].mT, expected, atol=1e-4)
+
+
+def test_time_that_is_too_short_to_be_held_out_is_told(tmp_path, caplog):
+    write(tmp_path, "long", moving(61))
+    path = write(tmp_path, "short", moving(13))
+    source = MocapSource(folder=tmp_path)
+    assert everything(source.samples("val"))["label"].tolist() == [0, 0]
+    assert caplog.messages == [f"{path}: the 0.1 s held out are fewer than 4 frames, and not used"]
+    (tmp_path / "humanoid3d_long.txt").unlink()
+    with pytest.raises(UserError, match="no clip is held out for 4 frames"):
+        MocapSource(folder=tmp_path).samples("val")
+
+
+# Training samples.
+
+
+def test_a_sample_depends_on_its_number_epoch_and_seed_alone(source):
+    samples, index = source.samples("train"), torch.tensor([5, 0, 17, 8])
+    epoch = torch.tensor([0, 3, 1, 3])
+    together = samples.augmented(index, epoch, 7)
+    for row in range(4):
+        alone = samples.augmented(index[row : row + 1], epoch[row : row + 1], 7)
+        assert all(value[0].equal(together[name][row]) for name, value in alone.items())
+    assert together["sample"].equal(2 * index)
+    other = [samples.augmented(index, epoch + 1, 7), samples.augmented(index, epoch, 8)]
+    assert all((batch["x"] != together["x"]).flatten(1).any(1).all() for batch in other)
+    assert samples.take(index)["x"].equal(samples.take(index)["x"])
+    assert samples[0]["x"].equal(samples.take(torch.tensor([0]))["x"][0])
+
+
+def test_classes_take_turns_and_all_clips_of_an_action_are_seen(source):
+    batch = everything(source.samples("train"))
+    assert source.class_names == ["get_up", "hop", "run"]
+    assert batch["label"].bincount().tolist() == [80, 80, 80]
+    longer = batch["length"][batch["label"] == 1]  # of the 3 s or the 2 s
+    assert 20 < (longer > 36).sum() < 60
+    assert source.samples("train").texts(torch.tensor([0, 1])) == ["a person get ups", "a person hops"]
+
+
+def test_a_sample_is_a_window_of_its_clip_at_a_speed(tmp_path):
+    """Of a clip whose elbows tell the time."""
+    rows = rest(91)  # 3 s, of which the frames up to 67 / 30 s are trained on
+    rows[:, START["left_elbow"]] = rows[:, START["right_elbow"]] = 0.3 + 0.9 * np.arange(91) / 30
+    write(tmp_path, "clock", rows)
+    batch = everything(MocapSource(folder=tmp_path, clips=200).samples("train"))
+    joints = features_to_joints(batch["x"].mT).double()
+    shoulder, elbow, wrist = (joint(joints, f"left_{name}") for name in ("shoulder", "elbow", "wrist"))
+    bend = torch.nn.functional.cosine_similarity(elbow - shoulder, wrist - elbow, dim=-1).acos()
+    time = (bend - 0.3) / 0.9
+    starts, speeds = time[:, 0], 20 * (time[:, 1] - time[:, 0])
+    assert 0.85 - 1e-2 < speeds.min() < 0.9 < 1.1 < speeds.max() < 1.18 + 1e-2
+    assert -1e-3 < starts.min() < 0.01 < 0.1 < starts.max()
+    for row, length in enumerate(batch["length"].tolist()):
+        pace = (time[row, length - 1] - time[row, 0]) / (length - 1)
+        assert torch.allclose(time[row, :length], starts[row] + pace * torch.arange(length), atol=2e-3)
+        assert starts[row] + length * pace < 67 / 30 + 2e-3  # the next pose too, to which the last frame leads
+        most = 67 / 30 / float(pace)
+        assert length in {min(48, int(most + error) // 4 * 4) for error in (-0.1, 0.1)}
+
+
+def test_half_of_the_samples_are_mirrored(tmp_path):
+    rows = rest(31)
+    rows[:, START["left_elbow"]] = 1.5
+    write(tmp_path, "point", rows)
+    batch = everything(MocapSource(folder=tmp_path, clips=200).samples("train"))
+    joints = features_to_joints(batch["x"].mT)[:, 0]
+    left, right = (joint(joints, f"{side}_wrist")[:, 2] > 0.2 for side in ("left", "right"))
+    assert (left ^ right).all()
+    assert 70 < left.sum() < 130
+
+
+def test_after_its_length_a_sample_stands_still(source):
+    batch = everything(source.samples("train"))
+    joints = features_to_joints(batch["x"].mT)
+    assert (batch["length"] < 48).any()
+    for x, length, body in zip(batch["x"], batch["length"].tolist(), joints):
+        after = x[:, length:]
+        assert not (after[SLICES["root_yaw"]].any() or after[SLICES["root_velocity"]].any())
+        assert not after[SLICES["velocities"]].any()
+        assert (after[SLICES["contacts"]] == 1).all()
+        for name in ("root_height", "positions", "rotations"):
+            assert after[SLICES[name]].equal(x[SLICES[name], length - 1 : length].expand(-1, 48 - length))
+        assert torch.allclose(body[length:], body[length : length + 1], atol=1e-5)
+
+
+def test_statistics_are_those_of_real_training_frames(source):
+    mean, std = source.statistics()
+    batch = everything(source.samples("train"))
+    frames = torch.cat([x[:, :length] for x, length in zip(batch["x"], batch["length"].tolist())], 1).double()
+    assert torch.allclose(mean.double(), frames.mean(1), atol=1e-5)
+    for group in SLICES.values():
+        assert torch.allclose(std[group].double(), frames[group].std(1, correction=0).mean().expand(std[group].shape))
+    assert mean.dtype == std.dtype == torch.float32
+
+
+# The data module, and tokens.
+
+
+def test_the_data_module_brings_motions_and_their_tokens(folder, tmp_path, source):
+    tokenizer = motion_tokenizer_run(tmp_path / "tokenizer")
+    data = Mocap(folder=str(folder), global_batch_size=8, tokenizer=str(tokenizer))
+    assert (data.classes, data.fps, data.skeleton, data.sample_shape) == (3, 20.0, HUMANML3D, (263, 48))
+    assert data.spec.grid == (12, 1, 1)
+    batch = data.on_after_batch_transfer(next(iter(data.val_dataloader())), 0)
+    assert batch["tokens"].values.shape == (8, 12, 2)
+    assert batch["tokens"].lengths.equal(batch["length"] // 4)
+    broken = {"x": torch.full((1, 263, 48), math.nan)}
+    with pytest.raises(UserError, match="motions must be floats and finite"):
+        Mocap(folder=str(folder)).on_after_batch_transfer(broken, 0)
+    loaded = load_tokenizer(tokenizer)
+    write_shards(tmp_path / "tokens", source, loaded, tokenizer)
+    cached = CachedTokensSource(tmp_path / "tokens")
+    assert (cached.fps, cached.sample_shape, cached.class_names) == (20.0, (263, 48), source.class_names)
+    stored, raw = (everything(each.samples("val")) for each in (cached, source))
+    assert stored["length"].equal(raw["length"])
+    assert stored["values"].long().equal(loaded.encode(raw["x"]).values)
+    assert build_source({"data": cached.describe()}).describe() == source.describe()
+
+
+def test_fake_data_is_of_the_real_form(tmp_path):
+    source = MocapSource(**MocapSource.make_fake(tmp_path, 12))
+    assert (source.class_names, len(source.samples("train"))) == (["bow", "sway"], 12)
+    assert len(source.samples("val")) == 4
+    again = build_source({"data": source.describe()})
+    assert everything(again.samples("train"))["x"].equal(everything(source.samples("train"))["x"])
+    fake = CachedTokensSource.make_fake(tmp_path / "tokens", spec=load_spec(tmp_path))
+    assert everything(CachedTokensSource(fake["path"]).samples("val"))["length"].tolist() == [12] * 4
+
+
+def load_spec(folder):
+    return load_tokenizer(motion_tokenizer_run(folder / "tokenizer")).spec
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frames": 3}, "data.frames must be at least 4"),
+        ({"clips": 0}, "data.clips must be at least 1"),
+        ({"fps": 0}, "data.fps must be 1 to 240"),
+        ({"fps": math.nan}, "data.fps"),
+        ({"speed": (2, 1)}, r"data.speed .* got \[2, 1\]"),
+        ({"speed": (1,)}, "data.speed"),
+        ({"held_out": 1.0}, "data.held_out must be a share"),
+    ],
+)
+def test_settings_out_of_range_are_refused(folder, changes, message):
+    with pytest.raises(UserError, match=message):
+        MocapSource(folder=folder, **changes)
+
+
+def with_(row, column, value):
+    rows = moving(31)
+    rows[row, column] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is no clip of DeepMimic's, or a damaged one"),
+        ("[1, 2]", "no clip of DeepMimic's"),
+        ('{"Loop": "wrap"}', "it has no 'Frames'"),
+        ('{"Frames": "many"}', "no clip of DeepMimic's"),
+        ('{"Frames": [[1, 2], [1]]}', "no clip of DeepMimic's"),
+        ('{"Frames": []}', r"has frames \(0,\), and a clip has two or more of 44 numbers"),
+        (moving(31)[:, :43], r"has frames \(31, 43\)"),
+        (moving(1), r"has frames \(1, 44\)"),
+        (with_(7, 5, math.nan), r"holds numbers that are none \(NaN or infinite\), first in frame 7"),
+        (with_(3, 0, 0), "has a frame that does not last: number 3, of 0 s"),
+        (with_(3, 0, -1), "number 3, of -1 s"),
+        (with_(2, slice(8, 12), 0), "turns spine2 by no rotation in frame 2"),
+        (moving(6), r"leaves 0\.1 s to train on, fewer than 4 frames at the fastest"),
+    ],
+)
+def test_clips_that_are_no_use_are_named(tmp_path, content, message):
+    path = write(tmp_path, "bad", content if not isinstance(content, str) else [])
+    if isinstance(content, str):
+        path.write_text(content)
+    with pytest.raises(UserError, match=message) as error:
+        MocapSource(folder=tmp_path).samples("train")
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_missing_is_named(tmp_path, folder, monkeypatch):
+    with pytest.raises(UserError, match="is no folder"):
+        MocapSource(folder=tmp_path / "none")
+    with pytest.raises(UserError, match="has no clips in it"):
+        MocapSource(folder=tmp_path)
+    with pytest.raises(UserError, match="no split 'test'"):
+        MocapSource(folder=folder).samples("test")
+    monkeypatch.setitem(sys.modules, "pybullet_data", None)
+    with pytest.raises(UserError, match=r"pip install 'mmgen\[motion\]'"):
+        MocapSource()

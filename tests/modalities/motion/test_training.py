@@ -1,0 +1,155 @@
+"""Runs on motions: statistics that are taken from the data once, pictures of what is made, and what they show."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.data import DataModule
+from mmgen.modalities.motion.previews import motion_reconstruction, motion_samples
+from mmgen.modalities.motion.skeleton import KIT
+from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
+from mmgen.model.backbone import Transformer
+from mmgen.paradigms import (
+    CodebookAutoregressive,
+    ContinuousBlockDiffusion,
+    Flow,
+    MaskedCodebooks,
+    Mixture,
+    Paradigm,
+    SampleOptions,
+)
+from mmgen.tokenizers.quantizers import VQ
+from mmgen.training import GeneratorModule, TokenizerModule
+from mmgen.training.averaging import EMA
+from mmgen.training.previews import SampleGrids
+from tests.data.training import QUIET
+from tests.motion_runs import CONTINUOUS, RESIDUAL, Walks, motion_tokenizer_run
+from tests.tiny_runs import scramble
+
+MOTIONS = 2
+PARADIGMS: dict[str, Callable[[], Paradigm]] = {
+    "mixture": lambda: Mixture({"ar": CodebookAutoregressive(), "masked": MaskedCodebooks(steps=[2, 1])}),
+    "ends": CodebookAutoregressive,
+    "continuous": lambda: ContinuousBlockDiffusion(2, Flow(), steps=2),
+}
+
+
+def tokenizer(**changes: Any) -> MotionTokenizer:
+    torch.manual_seed(0)
+    return MotionTokenizer(VQ(8, 4), **{"frames": 16, "width": 4, "dilations": (1,), **changes})
+
+
+def trained(folder: Path, source: Walks, made: MotionTokenizer, steps: int, **options: Any) -> TokenizerModule:
+    module, callbacks = TokenizerModule(made, warmup_steps=1), options.pop("callbacks", [])
+    trainer = L.Trainer(**QUIET, max_steps=steps, max_epochs=-1, limit_val_batches=0, callbacks=callbacks)
+    trainer.fit(module, datamodule=DataModule(source, 4), weights_only=True, **options)
+    trainer.save_checkpoint(folder / f"{steps}.ckpt")
+    return module
+
+
+def test_statistics_come_from_the_data_and_go_with_the_weights(tmp_path: Path) -> None:
+    source = Walks()
+    mean, _ = source.statistics()
+    made = tokenizer()
+    trained(tmp_path, source, made, 2)
+    torch.testing.assert_close(made.mean, mean)
+    saved = torch.load(tmp_path / "2.ckpt", weights_only=True)["state_dict"]
+    torch.testing.assert_close(saved["tokenizer.mean"], mean)
+    # The same data in other units: what the weights were trained with stays, resumed and otherwise.
+    resumed = tokenizer()
+    trained(tmp_path, Walks(scale=2.0), resumed, 3, ckpt_path=tmp_path / "2.ckpt")
+    torch.testing.assert_close(resumed.mean, mean)
+    trained(tmp_path, Walks(scale=2.0), made, 1)
+    torch.testing.assert_close(made.mean, mean)
+
+
+def test_the_average_has_them_too(tmp_path: Path) -> None:
+    source = Walks()
+    mean, _ = source.statistics()
+    trained(tmp_path, source, tokenizer(), 2, callbacks=[EMA(0.9)])
+    saved = torch.load(tmp_path / "2.ckpt", weights_only=True)
+    assert "current_model_state" in saved
+    torch.testing.assert_close(saved["state_dict"]["tokenizer.mean"], mean)
+
+
+def test_training_stops_before_its_first_step_where_the_data_does_not_fit(tmp_path: Path) -> None:
+    for source, message in ((Walks(skeleton=KIT), "set tokenizer.dims"), (Walks(fps=12.5), "set both alike")):
+        with pytest.raises(UserError, match=message):
+            trained(tmp_path, source, tokenizer(), 1)
+
+
+def walks(folder: Path, quantizer: dict[str, Any] = RESIDUAL) -> DataModule:
+    """Walks that are longer than those of the tokenizer, and of different lengths."""
+    return DataModule(Walks(), 4, tokenizer=str(motion_tokenizer_run(folder / "tok", quantizer)))
+
+
+def generator(data: DataModule, paradigm: Paradigm, ends: bool = False) -> GeneratorModule:
+    facts = (2, data.class_names, data.tokenizer_path, data.tokenizer_hash, [], data.fps, None, None, 0)
+    backbone = Transformer(dim=16, depth=1, heads=2, rope=[1, 1, 1])
+    module = GeneratorModule(data.spec, *facts, backbone, paradigm, positions="none", ends=ends).eval()
+    scramble(module.generator)
+    return module
+
+
+class Logger:
+    """TensorBoard, as far as pictures go."""
+
+    def __init__(self) -> None:
+        self.experiment, self.images = self, dict[str, Tensor]()
+
+    def add_image(self, name: str, picture: Tensor, step: int) -> None:
+        self.images[name] = picture
+
+
+def validated(folder: Path, data: DataModule, module: L.LightningModule) -> Logger:
+    """The end of a validation at step 7."""
+    callback, logger = SampleGrids(clips=MOTIONS), Logger()
+    callback.put_into(folder)
+    callback.on_validation_epoch_end(
+        SimpleNamespace(sanity_checking=False, datamodule=data, is_global_zero=True, global_step=7, loggers=[logger]),
+        module,
+    )
+    return logger
+
+
+def test_a_tokenizer_shows_its_reconstructions(tmp_path: Path) -> None:
+    data = walks(tmp_path)
+    assert data.tokenizer is not None
+    module = TokenizerModule(data.tokenizer)
+    logger = validated(tmp_path, data, module)
+    assert sorted(path.name for path in tmp_path.glob("samples/*")) == [
+        "reconstruction-0000007.gif",
+        "reconstruction-0000007.png",
+    ]
+    assert logger.images.keys() == {"samples/reconstruction"}
+    with Image.open(tmp_path / "samples" / "reconstruction-0000007.gif") as moving:
+        assert moving.size == (2 * 192, MOTIONS * 192)  # held out and made, one below the other
+    moved = motion_reconstruction(module, data, 5)
+    assert {len(joints) for joints in moved.truth} == {11, 16}
+    assert all(real.shape == made.shape and real.shape[1:] == (22, 3) for real, made in zip(moved.truth, moved.made))
+    assert set(moved.told) <= {"slow", "fast"}
+
+
+@pytest.mark.parametrize("kind", PARADIGMS)
+def test_every_mode_shows_the_classes_of_held_out_motions(kind: str, tmp_path: Path) -> None:
+    data = walks(tmp_path, CONTINUOUS if kind == "continuous" else RESIDUAL)
+    module, ends = generator(data, PARADIGMS[kind](), kind == "ends"), kind == "ends"
+    logger, modes = validated(tmp_path, data, module), module.paradigm.modes()
+    assert {path.name for path in tmp_path.glob("samples/*")} == {
+        f"{mode}-0000007{end}" for mode in modes for end in (".png", ".gif")
+    }
+    assert logger.images.keys() == {f"samples/{mode}" for mode in modes}
+    assert isinstance(data.tokenizer, MotionTokenizer)
+    for moved in motion_samples(module, data, data.tokenizer, 5, SampleOptions(1)):
+        assert moved.name in modes
+        assert {len(joints) for joints in moved.truth} == {12, 16}  # whole tokens
+        assert ends or [len(joints) for joints in moved.made] == [len(joints) for joints in moved.truth]
+        assert all(joints.isfinite().all() and joints.shape[1:] == (22, 3) for joints in moved.made)

@@ -1,0 +1,114 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmgen.media.audio import read_audio
+from mmgen.modalities.speech.data.speech_folder import SpeechFolder
+from mmgen.modalities.speech.previews import sound_reconstruction, sound_samples
+from mmgen.paradigms import SampleOptions
+from mmgen.store.store import load_generator
+from mmgen.training import GeneratorModule, TokenizerModule
+from mmgen.training.previews import SampleGrids
+from tests.spoken_runs import PARADIGM, RATE, codec_run, speech_run
+
+pytest.importorskip("soundfile")
+
+MODES = list(PARADIGM["init_args"]["members"])
+SOUNDS = 2
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> SpeechFolder:
+    """Hums that are longer than those of the tokenizer."""
+    folder = tmp_path_factory.mktemp("data")
+    hums = SpeechFolder.make_fake(folder / "hums", 12)
+    return SpeechFolder(**hums, sample_rate=RATE, held_out=3, tokenizer=str(codec_run(folder / "codec")))
+
+
+@pytest.fixture(scope="module")
+def module(data: SpeechFolder, tmp_path_factory: pytest.TempPathFactory) -> GeneratorModule:
+    assert data.tokenizer_path is not None
+    folder = tmp_path_factory.mktemp("run")
+    made = load_generator(speech_run(folder / "gen", Path(data.tokenizer_path)))
+    facts = (
+        data.classes, data.class_names, data.tokenizer_path, data.tokenizer_hash, [], None, data.text, RATE, 0,
+    )  # fmt: skip
+    backbone = made.generator.backbone
+    return GeneratorModule(data.spec, *facts, backbone, made.paradigm, positions="none", sentinels=1).eval()
+
+
+class Logger:
+    """TensorBoard, as far as pictures and sounds go."""
+
+    def __init__(self) -> None:
+        self.experiment, self.images, self.sounds = self, dict[str, Tensor](), dict[str, tuple[Tensor, int, int]]()
+
+    def add_image(self, name: str, picture: Tensor, step: int) -> None:
+        self.images[name] = picture
+
+    def add_audio(self, name: str, sound: Tensor, step: int, sample_rate: int) -> None:
+        self.sounds[name] = sound, step, sample_rate
+
+
+def validated(folder: Path, data: Any, module: Any) -> Logger:
+    """The end of a validation at step 7."""
+    callback, logger = SampleGrids(clips=SOUNDS), Logger()
+    callback.put_into(folder)
+    callback.on_validation_epoch_end(
+        SimpleNamespace(sanity_checking=False, datamodule=data, is_global_zero=True, global_step=7, loggers=[logger]),
+        module,
+    )
+    return logger
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("samples/*"))
+
+
+def test_every_mode_is_heard_and_seen(data: SpeechFolder, module: GeneratorModule, tmp_path: Path) -> None:
+    logger = validated(tmp_path, data, module)
+    names = [f"{mode}-0000007{end}" for mode in MODES for end in (".png", *(f"-{n}.wav" for n in range(SOUNDS)))]
+    assert files(tmp_path) == sorted(names)
+    assert logger.images.keys() == {f"samples/{mode}" for mode in MODES}
+    assert logger.sounds.keys() == {f"samples/{mode}/{number}" for mode in MODES for number in range(SOUNDS)}
+    for name, (sound, step, rate) in logger.sounds.items():
+        assert (step, rate) == (7, RATE)
+        _, mode, number = name.split("/")
+        written = read_audio(tmp_path / "samples" / f"{mode}-0000007-{number}.wav", RATE)
+        torch.testing.assert_close(written, sound, atol=1e-4, rtol=0)
+    with Image.open(tmp_path / "samples" / "ar-0000007.png") as sheet:
+        assert sheet.mode == "RGB"
+
+
+def test_held_out_texts_are_said_and_gaps_are_filled(data: SpeechFolder, module: GeneratorModule) -> None:
+    assert data.tokenizer is not None
+    texts = data.samples("val").texts(torch.arange(len(data.samples("val"))))
+    for heard in sound_samples(module, data, data.tokenizer, SOUNDS, SampleOptions()):
+        assert len(heard.told) == len(heard.truth) == len(heard.made) == SOUNDS
+        assert all(any(told in text.lower() for text in texts) for told in heard.told)
+        assert all(sound.shape[0] == 1 and sound.shape[1] >= 40 for sound in [*heard.truth, *heard.made])
+        if heard.name == "infill":  # the outer parts are those of the recording
+            for truth, made in zip(heard.truth, heard.made):
+                third = truth.shape[1] // 4
+                torch.testing.assert_close(made[:, :third], truth[:, :third], atol=1e-5, rtol=0)
+
+
+def test_a_codec_lets_its_reconstructions_be_heard(data: SpeechFolder, tmp_path: Path) -> None:
+    assert data.tokenizer is not None
+    module = TokenizerModule(data.tokenizer)
+    validated(tmp_path, data, module)
+    assert files(tmp_path) == [
+        "reconstruction-0000007-0.wav",
+        "reconstruction-0000007-1.wav",
+        "reconstruction-0000007.png",
+    ]
+    heard = sound_reconstruction(module, data, SOUNDS)
+    for truth, made in zip(heard.truth, heard.made):
+        assert truth.shape == made.shape
+        whole = data.tokenizer.decode(data.tokenizer.encode(truth[None]))[0, :, : truth.shape[1]]
+        torch.testing.assert_close(made[:, :-80], whole[:, :-80], atol=1e-5, rtol=0)

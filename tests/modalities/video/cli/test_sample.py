@@ -1,0 +1,160 @@
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from mmgen.apps.cli.main import main
+from mmgen.core.tokens import Tokens
+from mmgen.data.build import build_source
+from mmgen.media.images import save_png
+from mmgen.media.video import read_clip
+from mmgen.modalities.video.context import held_out_clips
+from mmgen.store.store import load_generator, load_tokenizer
+from tests.tiny_runs import VIDEO_MIXTURE, generator_run, tokenizer_run, video_run, video_tokenizer_run
+
+MODES = list(VIDEO_MIXTURE["init_args"]["members"])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    return video_run(folder / "gen", video_tokenizer_run(folder / "tok"))
+
+
+def sample(run: Path, out: Path, *options: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    assert main(["sample", str(run), "--out", str(out), *options]) == 0
+    return load_file(out / "samples.safetensors"), json.loads((out / "record.json").read_text())
+
+
+def refused(run: Path, out: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The one line that a mistake is answered with."""
+    assert main(["sample", str(run), "--out", str(out), *options]) == 2
+    assert not out.exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_it_writes_all_clips_at_once_one_by_one_and_as_a_sheet(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    options = "--mode block --steps 3 --num 3 --frames 7 --class 1,4 --seed 2 --fps 5 --actions left,2"
+    found, record = sample(run, out, *options.split())
+    names = ["0.mp4", "1.mp4", "2.mp4", "grid.gif", "grid.mp4", "record.json", "samples.safetensors", "sheet.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert found["labels"].tolist() == [1, 4, 1]
+    assert found["actions"].tolist() == [[-1, 1, 2, 1, 2, 1, 2]] * 3
+    decoded = load_tokenizer(run.parent / "tok").decode(Tokens(found["tokens"], (7, 2, 2)))
+    for number, clip in enumerate(decoded):
+        shown = read_clip(out / f"{number}.mp4", (1, 7, 32, 32), fps=5)
+        assert (shown - clip).abs().mean() < 0.1  # H.264 is not exact
+    with Image.open(out / "grid.gif") as film, Image.open(out / "sheet.png") as sheet:
+        assert film.n_frames == 7
+        assert film.info["duration"] == 200
+        assert sheet.width > 7 * 32
+        assert sheet.height > 3 * 32
+    assert record["mode"] == "block"
+    assert (record["samples"], record["frames"], record["trained_frames"], record["context_frames"]) == (3, 7, 4, 0)
+    assert (record["steps"], record["forward_passes"], record["fps"]) == (21, 21, 5.0)
+    assert 0 < record["first_frame_seconds"] < record["seconds"]
+    assert record["seconds_per_frame"] == pytest.approx(record["seconds"] / 21, abs=1e-3)
+    printed = capsys.readouterr()
+    assert "first_frame_seconds:" in printed.out
+    assert printed.err == ""
+
+
+def test_the_recorded_command_gives_the_same_clips(run: Path, tmp_path: Path) -> None:
+    options = "--mode frame --num 2 --frames 6 --context held_out --context_frames 2 --actions right --batch 1"
+    first, record = sample(run, tmp_path / "one", *options.split())
+    words = shlex.split(record["command"].replace(str(tmp_path / "one"), str(tmp_path / "two")))
+    assert main(words[1:]) == 0
+    second = load_file(tmp_path / "two" / "samples.safetensors")
+    assert all(torch.equal(first[name], second[name]) for name in ("tokens", "labels", "actions"))
+    assert (tmp_path / "one" / "grid.gif").read_bytes() == (tmp_path / "two" / "grid.gif").read_bytes()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_held_out_clips_go_on(mode: str, run: Path, tmp_path: Path) -> None:
+    found, record = sample(run, tmp_path / "out", "--mode", mode, "--num", "3", "--context", "held_out")
+    batch = held_out_clips(build_source(load_generator(run).config).samples("val"), 3)
+    assert record["context_frames"] == 1  # the fewest
+    assert torch.equal(found["labels"], batch["label"])
+    code = load_tokenizer(run.parent / "tok").encode(batch["x"][:, :, :1])
+    assert torch.equal(found["tokens"][:, :4], code.values)
+    named, _ = sample(run, tmp_path / "named", "--mode", mode, "--num", "3", "--context", "held_out", "--class", "2")
+    assert named["labels"].tolist() == [2, 2, 2]
+
+
+def test_an_image_or_a_video_begins_every_clip(run: Path, tmp_path: Path) -> None:
+    save_png(torch.linspace(-1, 1, 3 * 50 * 40).view(3, 50, 40), tmp_path / "real.png")
+    options = ["--mode", "ar", "--num", "2", "--context"]
+    found, record = sample(run, tmp_path / "image", *options, str(tmp_path / "real.png"))
+    assert record["context_frames"] == 1
+    assert torch.equal(found["tokens"][0, :4], found["tokens"][1, :4])
+    film = str(tmp_path / "image" / "1.mp4")
+    found, record = sample(run, tmp_path / "video", *options, film, "--context_frames", "3")
+    assert record["context_frames"] == 3
+    assert torch.equal(found["tokens"][0, :12], found["tokens"][1, :12])
+
+
+def test_recorded_actions_are_followed(tmp_path: Path) -> None:
+    pytest.importorskip("ale_py")
+    init_args = {"frames": 4, "size": 32, "channels": 1, "clips": 1, "held_out": 3}
+    data = {"class_path": "mmgen.modalities.video.data.atari.Atari", "init_args": init_args}
+    source = build_source({"data": data})
+    tokenizer = video_tokenizer_run(tmp_path / "tok")
+    run = generator_run(
+        tmp_path / "gen", tokenizer, 0, VIDEO_MIXTURE, source.action_names, source.fps, "spatial", data
+    )  # fmt: skip
+    options = ["--mode", "frame", "--num", "3", "--context", "held_out", "--actions"]
+    batch = held_out_clips(source.samples("val"), 3)
+    recorded, record = sample(run, tmp_path / "recorded", *options, "recorded")
+    assert torch.equal(recorded["actions"], batch["action"])
+    assert record["fps"] == 15.0
+    other, _ = sample(run, tmp_path / "other", *options, "noop")
+    assert torch.equal(recorded["tokens"][:, :4], other["tokens"][:, :4])
+    assert not torch.equal(recorded["tokens"], other["tokens"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--keep a.png", "--keep is for images, and"),
+        ("--animate", "--animate is for images, and"),
+        ("--npz", "--npz is for images, and"),
+        ("--frames 0", "at least 1 frame"),
+        ("--fps 0", "cannot have 0 frames a second"),
+        ("--num 0", "at least one sample"),
+        ("--actions jump", "action 'jump' is unknown"),
+        ("--actions recorded", "needs --context held_out"),
+        ("--context held_out --actions recorded", "needs --context held_out, with actions"),
+        ("--context_frames 1", "--context_frames needs --context"),
+        ("--context held_out --context_frames 4", "--context_frames 4 must lie between 1 and 3 in clips of 4"),
+        ("--context held_out --context_frames 0", "--context_frames 0 must lie between 1 and 3"),
+        ("--context held_out --context_frames 5 --frames 9", "more than the 4 frames of the held-out clips"),
+        ("--context nowhere.mp4", "nowhere.mp4 does not exist"),
+        ("--context_noise 2", "context_noise 2.0 must lie in [0, 1]"),
+        ("--class 10", "class 10 is out of range"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(
+    options: str, told: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told in refused(run, tmp_path / "out", capsys, "--mode", "block", *options.split())
+
+
+@pytest.mark.parametrize(
+    "option", ["--frames 3", "--context held_out", "--context_frames 1", "--actions left", "--fps 5"]
+)
+def test_a_run_of_images_takes_no_option_of_clips(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok"))
+    line = refused(still, tmp_path / "out", capsys, "--mode", "ar", *option.split())
+    assert line.startswith(f"mmgen: error: {option.split()[0]} is for clips")
+    assert line.endswith("makes images: leave it out")

@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmgen.core.errors import UserError
+from mmgen.modalities.video.actions import clip_actions, read_actions
+from mmgen.store.store import Loaded, load_generator
+from tests.tiny_runs import generator_run, tokenizer_run, video_run, video_tokenizer_run
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """Its actions are stay, left and right."""
+    folder = tmp_path_factory.mktemp("runs")
+    return load_generator(video_run(folder / "gen", video_tokenizer_run(folder / "tok")))
+
+
+def test_a_list_of_names_and_numbers_is_repeated(loaded: Loaded) -> None:
+    assert read_actions("left, 0,right", loaded, 7).tolist() == [1, 0, 2, 1, 0, 2, 1]
+    assert read_actions("left,0,right", loaded, 2).tolist() == [1, 0]
+    assert read_actions("2", loaded, 3).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.txt", "left\nright\n0\n"), ("a.csv", "left,right,0"), ("a.json", json.dumps(["left", 2, "stay"]))],
+)
+def test_a_file_holds_one_a_frame(name: str, text: str, loaded: Loaded, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_actions(str(tmp_path / name), loaded, 3).tolist() == [1, 2, 0]
+    assert read_actions(str(tmp_path / name), loaded, 1).tolist() == [1]
+    with pytest.raises(UserError, match=f"{name} holds 3 actions, but 4 frames are to be generated"):
+        read_actions(str(tmp_path / name), loaded, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.json", "[1, ", "cannot be read as actions"),
+        ("a.json", '{"left": 1}', "must hold a list of actions"),
+        ("a.json", "[[1], [2]]", "must hold a list of actions"),
+        ("a.txt", "left\nup\n", "action 'up' is unknown"),
+        ("a.txt", "", "holds 0 actions"),
+    ],
+)
+def test_a_file_that_holds_none_is_refused(name: str, text: str, told: str, loaded: Loaded, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=told) as caught:
+        read_actions(str(tmp_path / name), loaded, 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_refused(loaded: Loaded, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(UserError, match=r"a\.txt cannot be read as actions"):
+        read_actions(str(tmp_path / "a.txt"), loaded, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rihgt", "action 'rihgt' is unknown: .*gen knows stay, left, right; did you mean 'right'"),
+        ("3", "action 3 is out of range: .*gen knows actions 0 to 2"),
+        ("-1", "action -1 is out of range"),
+        ("left,", "action '' is unknown"),
+    ],
+)
+def test_an_unknown_action_is_named(text: str, told: str, loaded: Loaded) -> None:
+    with pytest.raises(UserError, match=told):
+        read_actions(text, loaded, 2)
+
+
+def test_the_first_action_leads_to_the_first_generated_frame(loaded: Loaded) -> None:
+    recorded = torch.tensor([[-1, 2, 2, 2], [-1, 0, 0, 0]])
+    assert clip_actions(None, loaded, 2, 5, 0, None) is None
+    found = clip_actions("left,right", loaded, 2, 5, 0, None)
+    assert found is not None
+    assert found.tolist() == [[-1, 1, 2, 1, 2]] * 2  # nothing led to the first frame
+    found = clip_actions("left,right", loaded, 2, 5, 3, None)
+    assert found is not None
+    assert found.tolist() == [[-1, -1, -1, 1, 2]] * 2
+    found = clip_actions("left,right", loaded, 2, 5, 3, recorded)
+    assert found is not None
+    assert found.tolist() == [[-1, 2, 2, 1, 2], [-1, 0, 0, 1, 2]]
+
+
+def test_recorded_actions_reach_as_far_as_they_were_recorded(loaded: Loaded) -> None:
+    recorded = torch.tensor([[-1, 2, 2, 2], [-1, 0, 0, 0]])
+    found = clip_actions("recorded", loaded, 2, 3, 1, recorded)
+    assert found is not None
+    assert torch.equal(found, recorded[:, :3])
+    with pytest.raises(UserError, match="4 actions were recorded a clip, but --frames is 5"):
+        clip_actions("recorded", loaded, 2, 5, 1, recorded)
+    with pytest.raises(UserError, match="needs --context held_out"):
+        clip_actions("recorded", loaded, 2, 3, 1, None)
+
+
+def test_a_model_without_actions_takes_none(tmp_path: Path) -> None:
+    still = load_generator(generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok")))
+    with pytest.raises(UserError, match="was trained without actions: leave --actions out"):
+        read_actions("left", still, 2)

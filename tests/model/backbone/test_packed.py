@@ -1,0 +1,149 @@
+"""A packed backbone is the backbone, for every option and in pieces; where it would not be, there is none."""
+
+import copy
+
+import pytest
+import torch
+
+from mmgen.core.layout import grid_layout, pad, prefix
+from mmgen.core.masks import get_mask
+from mmgen.model.backbone import Packed, Transformer, pack
+from mmgen.model.backbone.cpu.products import PACKS, Product
+from mmgen.paradigms import Autoregressive, Guidance, Request, SampleOptions
+from tests.worlds import draws, generator
+
+LAYOUT = prefix(1) + grid_layout((1, 3, 3), 4)
+OPTIONS: dict[str, dict[str, object]] = {
+    "default": {},
+    "bare": {"modulation": "none"},
+    "layer-gelu": {"norm": "layer", "mlp": "gelu", "bias": True, "modulation": "none"},
+    "layer-modulated": {"norm": "layer", "bias": True, "norm_affine": False},
+    "grouped": {"kv_heads": 2, "qk_norm": "layer", "mlp": "gelu_tanh"},
+    "shared-adaln": {"modulation": "adaln_shared", "mlp": "silu", "qk_norm": "none", "norm_affine": False},
+    "plain": {"modulation": "none", "rope": None, "mlp": "relu", "mlp_hidden": 48, "final_norm": False},
+    "zero-prefix": {"rope_prefix": "zero", "rope": (1, 0, 0), "dropout": 0.5},
+}
+options_ = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+
+
+def backbone(dtype: torch.dtype, **changes: object) -> Transformer:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Transformer(**({"dim": 32, "depth": 2, "heads": 4} | changes)).to(dtype).eval()  # type: ignore[arg-type]
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def inputs(dtype: torch.dtype, rows: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    source = torch.Generator().manual_seed(1)
+    return torch.randn(rows, 10, 32, generator=source).to(dtype), torch.randn(rows, 32, generator=source).to(dtype)
+
+
+def packed(model: Transformer) -> Packed:
+    made = pack(model)
+    assert made is not None
+    return made
+
+
+@options_
+@dtypes
+@torch.no_grad()
+def test_one_pass(options: dict[str, object], dtype: torch.dtype) -> None:
+    """Twice with one condition, whose modulation is kept, and once with another."""
+    model, mask = backbone(dtype, **options), get_mask("block_causal")
+    made, (x, cond) = packed(model), inputs(dtype)
+    before = x.clone()
+    for each in (cond, cond, -cond, None):
+        near = TOLERANCE[dtype]
+        torch.testing.assert_close(made(x, LAYOUT, mask, each), model(x, LAYOUT, mask, each), rtol=near, atol=near)
+    assert torch.equal(x, before)
+
+
+@options_
+@dtypes
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("follows", [False, True])
+@torch.no_grad()
+def test_cached_pieces_equal_the_whole(options: dict, dtype: torch.dtype, rows: int, follows: bool) -> None:
+    model, mask = backbone(dtype, **options), get_mask("causal")
+    made, (x, cond) = packed(model), inputs(dtype, rows)
+    if follows:
+        made.follow(mask, LAYOUT)
+    cache, pieces = model.new_cache(rows, 10), []
+    for begin, end in [(0, 1), (1, 2), (2, 6), (6, 7), (7, 10)]:
+        pieces.append(made(x[:, begin:end], LAYOUT.slice(begin, end), mask, cond, cache=cache))
+    near = TOLERANCE[dtype]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), model(x, LAYOUT, mask, cond), rtol=near, atol=near)
+    assert cache.length == 10 and cache.layout is not None and torch.equal(cache.layout.rank, LAYOUT.rank)
+
+
+@torch.no_grad()
+def test_rows_of_several_lengths_are_followed() -> None:
+    model, mask, layout = backbone(torch.float64), get_mask("causal"), pad(LAYOUT, torch.tensor([9, 4, 6]), 1)
+    made, (x, cond) = packed(model), inputs(torch.float64)
+    made.follow(mask, layout)
+    cache = model.new_cache(3, 10)
+    pieces = [made(x[:, i : i + 1], layout.slice(i, i + 1), mask, cond, cache=cache) for i in range(10)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), model(x, layout, mask, cond), rtol=1e-12, atol=1e-12)
+
+
+@torch.no_grad()
+def test_there_is_none_where_it_would_not_be_the_same() -> None:
+    assert pack(backbone(torch.float32, norm_order="post")) is None
+    assert pack(backbone(torch.bfloat16)) is None
+    assert pack(backbone(torch.float32).train()) is None
+    hooked, compiled = backbone(torch.float32), backbone(torch.float32)
+    hooked.blocks[0].register_forward_hook(lambda *_: None)
+    compiled.blocks[0].compile(backend="eager")
+    assert pack(hooked) is None and pack(compiled) is None
+    with torch.enable_grad():
+        assert pack(backbone(torch.float32)) is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert pack(backbone(torch.float32)) is None
+    assert pack(backbone(torch.float32)) is not None
+
+
+@torch.no_grad()
+def test_sampling_follows_changed_weights() -> None:
+    """Nothing is kept from one sampling call to the next, however weights are changed."""
+    model = generator().float()
+    request = Request(torch.tensor([0, 1]), draws(2))
+
+    def sample(of) -> torch.Tensor:
+        return list(Autoregressive().sample(of, request, SampleOptions(guidance=Guidance(2.0))))[-1].tokens
+
+    before = sample(model)
+    for parameter in model.backbone.parameters():
+        parameter.data.neg_()
+    after = sample(model)
+    assert torch.equal(after, sample(copy.deepcopy(model))) and not torch.equal(after, before)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8, 64, 65])
+@pytest.mark.parametrize("bias", [False, True])
+@dtypes
+@torch.no_grad()
+def test_products_of_any_number_of_rows(rows: int, bias: bool, dtype: torch.dtype) -> None:
+    source = torch.Generator().manual_seed(0)
+    weight, x, to = (torch.randn(*shape, generator=source).to(dtype) for shape in [(24, 16), (rows, 16), (rows, 24)])
+    b = torch.randn(24, generator=source).to(dtype) if bias else None
+    product, near = Product(weight, b), TOLERANCE[dtype]
+    expected = torch.nn.functional.linear(x, weight, b)
+    torch.testing.assert_close(product(x, torch.empty_like(to)), expected, rtol=near, atol=near)
+    torch.testing.assert_close(product.add(x, to.clone()), to + expected, rtol=near, atol=near)
+
+
+@torch.no_grad()
+def test_without_reordered_weights_all_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (x, cond) = backbone(torch.float32), inputs(torch.float32)
+    monkeypatch.setattr("mmgen.model.backbone.cpu.products.PACKS", False)
+    plain = packed(model)(x, LAYOUT, get_mask("causal"), cond)
+    torch.testing.assert_close(plain, model(x, LAYOUT, get_mask("causal"), cond), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_the_order_of_weights_is_had_where_there_is_onednn() -> None:
+    assert PACKS

@@ -1,0 +1,113 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmgen.modalities.video.data.moving_digits import MovingDigits
+from mmgen.modalities.video.previews import clip_reconstruction, clip_samples
+from mmgen.paradigms import SampleOptions
+from mmgen.store.store import load_generator
+from mmgen.training import GeneratorModule, TokenizerModule
+from mmgen.training.previews import SampleGrids
+from tests.tiny_runs import VIDEO_MIXTURE, video_run, video_tokenizer_run
+
+MODES = list(VIDEO_MIXTURE["init_args"]["members"])
+CLIPS, FRAMES, SIDE = 3, 6, 32
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> MovingDigits:
+    """Clips that are longer than those of the tokenizer."""
+    folder = tmp_path_factory.mktemp("data")
+    options = MovingDigits.make_fake(folder / "digits")
+    return MovingDigits(FRAMES, 1, SIDE, tokenizer=str(video_tokenizer_run(folder / "tok")), **options)
+
+
+@pytest.fixture(scope="module")
+def module(data: MovingDigits, tmp_path_factory: pytest.TempPathFactory) -> GeneratorModule:
+    folder = tmp_path_factory.mktemp("run")
+    assert data.tokenizer_path is not None
+    made = load_generator(video_run(folder / "gen", Path(data.tokenizer_path), actions=0))
+    facts = (10, data.class_names, data.tokenizer_path, data.tokenizer_hash, [], data.fps, None, None, 0)
+    backbone = made.generator.backbone
+    return GeneratorModule(data.spec, *facts, backbone, made.paradigm, positions="spatial").eval()
+
+
+class Logger:
+    """TensorBoard, as far as pictures go."""
+
+    def __init__(self) -> None:
+        self.experiment, self.images = self, dict[str, tuple[Tensor, int]]()
+
+    def add_image(self, name: str, picture: Tensor, step: int) -> None:
+        self.images[name] = picture, step
+
+
+def validated(folder: Path, data: Any, module: Any, main: bool = True, **options: Any) -> Logger:
+    """The end of a validation at step 7."""
+    callback, logger = SampleGrids(clips=CLIPS, **options), Logger()
+    callback.put_into(folder)
+    callback.on_validation_epoch_end(
+        SimpleNamespace(sanity_checking=False, datamodule=data, is_global_zero=main, global_step=7, loggers=[logger]),
+        module,
+    )
+    return logger
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("samples/*"))
+
+
+def test_clips_of_every_mode_are_shown_still_and_in_motion(
+    data: MovingDigits, module: GeneratorModule, tmp_path: Path
+) -> None:
+    logger = validated(tmp_path, data, module)
+    assert files(tmp_path) == sorted(f"{mode}-0000007.{suffix}" for mode in MODES for suffix in ("gif", "png"))
+    assert logger.images.keys() == {f"samples/{mode}" for mode in MODES}
+    for mode in MODES:
+        picture, step = logger.images[f"samples/{mode}"]
+        assert step == 7
+        assert 0 <= picture.min() <= picture.max() <= 1
+        with Image.open(tmp_path / f"samples/{mode}-0000007.png") as sheet:
+            assert sheet.height == 2 * CLIPS * (SIDE + 2) + 2  # a clip, and below what was made of it
+            assert sheet.width == FRAMES * (SIDE + 2) + 2
+        with Image.open(tmp_path / f"samples/{mode}-0000007.gif") as film:
+            assert film.n_frames == FRAMES
+            assert film.info["duration"] == 100  # the data have 10 frames a second
+    before = [(tmp_path / "samples" / name).read_bytes() for name in files(tmp_path)]
+    validated(tmp_path, data, module)  # always the same draws
+    assert [(tmp_path / "samples" / name).read_bytes() for name in files(tmp_path)] == before
+
+
+def test_what_is_made_begins_as_the_held_out_clip_does(data: MovingDigits, module: GeneratorModule) -> None:
+    tokenizer = data.tokenizer
+    assert tokenizer is not None
+    for _, truth, made in clip_samples(module, data, tokenizer, CLIPS, SampleOptions()):
+        assert truth.shape == made.shape == (CLIPS, 1, FRAMES, SIDE, SIDE)
+        copy = tokenizer.decode(tokenizer.encode(truth))
+        torch.testing.assert_close(made[:, :, : FRAMES // 3], copy[:, :, : FRAMES // 3], atol=1e-5, rtol=0)
+        assert not torch.allclose(made[:, :, FRAMES // 3 :], copy[:, :, FRAMES // 3 :], atol=1e-2)
+        assert len({tuple(clip.flatten().tolist()) for clip in truth}) == CLIPS
+
+
+def test_a_tokenizer_shows_its_reconstructions(data: MovingDigits, tmp_path: Path) -> None:
+    assert data.tokenizer is not None
+    module = TokenizerModule(data.tokenizer)
+    logger = validated(tmp_path, data, module)
+    assert files(tmp_path) == ["reconstruction-0000007.gif", "reconstruction-0000007.png"]
+    truth, made = clip_reconstruction(module, data, CLIPS)
+    torch.testing.assert_close(made, data.tokenizer.decode(data.tokenizer.encode(truth)))
+    picture, _ = logger.images["samples/reconstruction"]
+    torch.testing.assert_close(picture[:, 2 : 2 + SIDE, 2 : 2 + SIDE], truth[0, :, 0] / 2 + 0.5)
+
+
+def test_other_processes_write_nothing_and_nothing_is_written_unasked(
+    data: MovingDigits, module: GeneratorModule, tmp_path: Path
+) -> None:
+    assert not validated(tmp_path, data, module, main=False).images
+    assert not validated(tmp_path, data, module, count=0).images
+    assert not files(tmp_path)

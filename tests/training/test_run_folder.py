@@ -1,0 +1,147 @@
+"""What a run writes is kept: room is looked for first, a failed write leaves the one before it, damage is found."""
+
+import errno
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import mmgen.store.checkpoint_file
+import mmgen.training.disk_space
+from mmgen.apps.cli.main import main
+from mmgen.core.errors import UserError
+from mmgen.store.checkpoint_file import check_seal, one_before, read_checkpoint
+from mmgen.training import TokenizerModule
+from mmgen.training.disk_space import checkpoint_bytes, require_room
+from tests.training.fits import QUICK, TOKENIZER, fit
+
+STEPS = ["--data.global_batch_size=4", "--trainer.max_steps=4", "--ema.decay=0.9"]
+
+
+def refused(options: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    capfd.readouterr()
+    assert main(["fit", *TOKENIZER, *QUICK, *STEPS, *options]) == 2
+    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("mmgen: error: ")]
+    assert len(told) == 1
+    return told[0]
+
+
+def test_a_disk_that_is_too_small_is_told_before_training(
+    digits: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        mmgen.training.disk_space, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=2**21))
+    )
+    monkeypatch.setattr(TokenizerModule, "training_step", lambda *_: pytest.fail("it has begun to train"))
+    told = refused([*digits, f"--run={tmp_path / 'run'}"], capfd)
+    assert "has room for 2 MiB, and two checkpoints of this model take about 2 MiB" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_takes_no_checkpoints_is_told_before_training(
+    digits: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The folder of the run may be written to, that of its checkpoints not: here, it is a file."""
+    monkeypatch.setattr(TokenizerModule, "training_step", lambda *_: pytest.fail("it has begun to train"))
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(
+        "mmgen.training.disk_space.Room.__init__",
+        lambda self, run: setattr(self, "folder", tmp_path / "file" / "checkpoints"),
+    )
+    assert "checkpoints cannot be written to" in refused([*digits, f"--run={tmp_path / 'run'}"], capfd)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(UserError, match=r"cannot be written to .*: Read-only file system; name another run folder"):
+        require_room(tmp_path, 10)
+
+
+def test_the_size_is_that_of_a_checkpoint(digits: list[str], tmp_path: Path) -> None:
+    """Of a model that is large enough for its numbers to count, with an average."""
+    wide = ["--model.tokenizer.width=128"]
+    run = fit(tmp_path / "run", *TOKENIZER, *wide, *digits, *STEPS[:1], "--trainer.max_steps=1", "--ema.decay=0.9")
+    from mmgen.store.store import load_tokenizer
+
+    module = TokenizerModule(load_tokenizer(run).requires_grad_(True))
+    actual = (run / "checkpoints" / "last.ckpt").stat().st_size
+    assert actual > 3 * 2**20
+    assert actual <= checkpoint_bytes(module, averaged=True) <= 1.4 * actual
+
+
+def test_a_write_that_fails_leaves_the_checkpoint_before_it(
+    digits: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full at the third checkpoint; with room again, the run goes on as if nothing had been."""
+    whole = read_checkpoint(fit(tmp_path / "whole", *TOKENIZER, *digits, *STEPS) / "checkpoints" / "last.ckpt")
+    save, count = torch.save, iter(range(100))
+
+    def full(checkpoint: Any, file: Any) -> None:
+        save(checkpoint, file)
+        if next(count) == 2:
+            file.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mmgen.store.checkpoint_file.torch, "save", full)
+        told = refused([*digits, f"--run={tmp_path / 'run'}"], capfd)
+    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert f"checkpoint {file} could not be written (No space left on device)" in told
+    assert f"{file} is still the one before it" in told
+    check_seal(file)
+    assert read_checkpoint(file)["global_step"] == 2
+    again = read_checkpoint(
+        fit(tmp_path / "run", *TOKENIZER, *digits, *STEPS, "--ckpt_path=last") / "checkpoints" / "last.ckpt"
+    )
+    assert all(value.equal(again["current_model_state"][name]) for name, value in whole["current_model_state"].items())
+
+
+def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(
+    digits: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Which is told in one line; the run ends as it would have."""
+    run = fit(tmp_path / "run", *TOKENIZER, *digits, *STEPS)
+    file = run / "checkpoints" / "last.ckpt"
+    whole = read_checkpoint(file)
+    os.truncate(file, file.stat().st_size - 1000)
+    assert read_checkpoint(one_before(file))["global_step"] == 3
+    capfd.readouterr()
+    again = read_checkpoint(fit(run, *TOKENIZER, *digits, *STEPS, "--ckpt_path=last") / "checkpoints" / "last.ckpt")
+    told = [line for line in capfd.readouterr().err.splitlines() if "last.ckpt" in line]
+    assert len(told) == 1
+    assert f"checkpoint {file} is truncated or corrupt" in told[0]
+    assert told[0].endswith("of step 3")
+    assert all(value.equal(again["current_model_state"][name]) for name, value in whole["current_model_state"].items())
+    check_seal(file)
+    check_seal(one_before(file))
+
+
+def test_no_checkpoint_is_written_between_accumulated_batches(
+    digits: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is resumed, and killed before its next step, leaves the checkpoint that it began with."""
+    options = [*TOKENIZER, *digits, *STEPS, "--trainer.accumulate_grad_batches=2"]
+    run = fit(tmp_path / "run", *options, "--trainer.limit_train_batches=4", "--trainer.max_epochs=1")
+    file = run / "checkpoints" / "last.ckpt"
+    before = file.read_bytes()
+    step, count = TokenizerModule.training_step, iter(range(10))
+
+    class Killed(BaseException):
+        pass
+
+    def dies(self: Any, batch: Any, index: int) -> torch.Tensor:
+        if next(count) == 1:
+            raise Killed
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TokenizerModule, "training_step", dies)
+    with pytest.raises(Killed):
+        main(["fit", *QUICK, *options, f"--run={run}", "--ckpt_path=last"])
+    assert read_checkpoint(file)["global_step"] == 2
+    assert file.read_bytes() == before

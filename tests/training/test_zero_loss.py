@@ -1,0 +1,44 @@
+"""Every parameter has a gradient in every step, whatever the batch needs, and none of them is changed by that."""
+
+import pytest
+import torch
+
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
+from mmgen.paradigms import Autoregressive, Masked, Mixture
+from mmgen.training import GeneratorModule
+from mmgen.training.zero_loss import outside_blocks, touch
+
+SPEC = TokenSpec("categorical", 16, (1, 2, 4))
+
+
+@pytest.fixture
+def module() -> GeneratorModule:
+    facts = {"spec": SPEC, "classes": 3, "class_names": ["a", "b", "c"], "tokenizer_path": None, "tokenizer_hash": None}
+    more = {"action_names": [], "fps": None, "text": None, "sample_rate": None, "seed": 0, "self_conditioning": True}
+    paradigm = Mixture({"ar": Autoregressive(), "masked": Masked()})
+    return GeneratorModule(**facts, **more, backbone=Transformer(dim=16, depth=2, heads=2), paradigm=paradigm)
+
+
+def batch(rows: int) -> dict:
+    sample = torch.arange(rows)
+    tokens = Tokens(torch.randint(16, (rows, 8), generator=torch.Generator().manual_seed(0)), SPEC.grid)
+    return {"tokens": tokens, "label": sample % 3, "sample": sample, "epoch": torch.zeros_like(sample)}
+
+
+def test_a_batch_of_one_member_leaves_no_parameter_out(module: GeneratorModule) -> None:
+    lone = next(rows for rows in range(1, 9) if len(module.losses(batch(rows))) == 1)
+    losses = module.losses(batch(lone))
+    torch.cat(list(losses.values())).mean().backward()
+    assert [name for name, each in module.named_parameters() if each.grad is None] == []
+    assert module.generator.previous is not None
+    assert not module.generator.previous.weight.grad.any()
+
+
+def test_what_is_touched_is_all_that_no_block_holds(module: GeneratorModule) -> None:
+    touch(outside_blocks(module)).backward()
+    touched = {name for name, each in module.named_parameters() if each.grad is not None}
+    blocks = {name for name, _ in module.named_parameters() if ".blocks." in name}
+    assert touched
+    assert touched | blocks == {name for name, _ in module.named_parameters()}
+    assert not touched & blocks
