@@ -9,9 +9,9 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens
 from mmgen.data import DataModule
+from mmgen.data.held_out import held_out_clips
 from mmgen.data.sources import Batch
 from mmgen.modalities.speech.editing import INFILL
-from mmgen.modalities.video.context import held_out_clips
 from mmgen.model.conditioning import NO_CLASS
 from mmgen.paradigms import Request, SampleOptions, State
 from mmgen.training.generator_module import GeneratorModule

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from mmgen.core.tokens import Tokens
 from mmgen.data import DataModule
+from mmgen.data.held_out import held_out_clips
 from mmgen.data.sources import Batch
 from mmgen.modalities.motion.drawing import draw_motion, motion_sheet
 from mmgen.modalities.motion.features import features_to_joints
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
-from mmgen.modalities.video.context import held_out_clips
 from mmgen.paradigms import SampleOptions
 from mmgen.training.generator_module import GeneratorModule
 from mmgen.training.held_out import held_out_batch, made_of

@@ -13,10 +13,9 @@ from mmgen.media.video import mp4_bytes, write_gif, write_mp4
 from mmgen.modalities.motion.drawing import draw_motion, motion_sheet
 from mmgen.modalities.motion.files import write_bvh, write_npy
 from mmgen.modalities.motion.sampling import move, require_motion_tokenizer
-from mmgen.modalities.speech.input_files import read_texts
-from mmgen.modalities.speech.sampling import encoded_texts
 from mmgen.sampling.options import sample_options
 from mmgen.sampling.samples import check_count, check_request, class_labels, pick_mode, tokens_per_forward
+from mmgen.sampling.texts import encoded_texts, read_texts
 from mmgen.store.store import Loaded
 
 

@@ -15,10 +15,10 @@ from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
 from mmgen.modalities.motion.features import features_to_joints
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
-from mmgen.modalities.speech.decoding import ended_tokens, row_lengths
-from mmgen.modalities.speech.sampling import encoded_texts
 from mmgen.paradigms import Paradigm, Request, SampleOptions, State
+from mmgen.sampling.rows import ended_tokens, row_lengths
 from mmgen.sampling.samples import check_request, follow, pick_mode, requests, require_tokenizer
+from mmgen.sampling.texts import encoded_texts
 from mmgen.store.store import Loaded
 
 

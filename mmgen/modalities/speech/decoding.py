@@ -12,7 +12,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import State
-from mmgen.paradigms.base import real_positions, where
+from mmgen.sampling.rows import ended_tokens, row_lengths
 
 _FRAME = 0.02  # seconds over which loudness is measured
 _SILENCE_DB = 40.0  # what is so much softer than the loudest frame of its sound is silence
@@ -116,15 +116,3 @@ def decoded(states: Iterator[State], tokenizer: AudioTokenizer, rows: slice, giv
         ended = (lengths <= stop).cpu()
         yield Chunk(rows, (begin - given) * stride, sound.masked_fill(silent[:, None], 0.0), ended, state)
         done = stop
-
-
-def row_lengths(state: State) -> Tensor:
-    """(B,) int64 tokens of each row."""
-    if state.lengths is not None:
-        return state.lengths
-    return torch.full((len(state.tokens),), state.tokens.shape[1], device=state.tokens.device)
-
-
-def ended_tokens(tokens: Tensor, lengths: Tensor) -> Tensor:
-    """Tokens with zeros behind the end of each row, which may hold what no decoder knows."""
-    return where(real_positions(tokens, lengths.to(tokens.device)), tokens, torch.zeros_like(tokens))

@@ -16,9 +16,10 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
 from mmgen.modalities.speech.alignment import Aligner, Change, Times, find_span, word_times
-from mmgen.modalities.speech.sampling import encoded_texts, require_speech_tokenizer, speech_spec
+from mmgen.modalities.speech.sampling import require_speech_tokenizer, speech_spec
 from mmgen.paradigms import Paradigm, Request, SampleOptions
 from mmgen.sampling.samples import check_request, follow, pick_mode
+from mmgen.sampling.texts import encoded_texts
 from mmgen.store.store import Loaded
 
 INFILL = "infill"

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mmgen.core.errors import UserError
 from mmgen.media.audio import read_audio, read_header
 
 _FULL = 0.999  # of full scale: what reaches it was most likely cut there
@@ -34,28 +33,3 @@ def open_sound(path: str | Path, sample_rate: int) -> Tensor:
     if told:
         print(f"mmgen: {path}: {', '.join(told)}", file=sys.stderr)
     return sound
-
-
-def read_texts(given: list[str]) -> list[str]:
-    """Texts as `--text` takes them: a word that begins with @ names a file with one text a line.
-
-    Raises:
-        UserError: a file is missing, is no text, or has none in it.
-    """
-    texts: list[str] = []
-    for text in given:
-        texts += _lines(text[1:]) if text.startswith("@") else [text]
-    return texts
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"--text @{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"--text @{path} is no text in UTF-8") from None
-    found = [line.strip() for line in lines if line.strip()]
-    if not found:
-        raise UserError(f"--text @{path} holds no text")
-    return found

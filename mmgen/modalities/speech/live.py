@@ -8,11 +8,12 @@ from torch import Tensor
 
 from mmgen.media.spectrogram import spectrogram
 from mmgen.modalities.speech.decoding import Chunk, without_silence
-from mmgen.modalities.speech.sampling import encoded_texts, require_speech_tokenizer, speech_spec, stream_speech
+from mmgen.modalities.speech.sampling import require_speech_tokenizer, speech_spec, stream_speech
 from mmgen.sampling.live import Pace, with_progress
 from mmgen.sampling.preview import Shown
 from mmgen.sampling.request import Asked
 from mmgen.sampling.samples import check_request, class_labels, pick_mode
+from mmgen.sampling.texts import encoded_texts
 from mmgen.store.store import Loaded
 
 _CHUNK = 0.2  # seconds of sound that are handed out together, at least

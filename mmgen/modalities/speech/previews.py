@@ -8,11 +8,11 @@ from torch import Tensor
 
 from mmgen.core.tokens import Tokens
 from mmgen.data import DataModule
+from mmgen.data.held_out import held_out_clips
 from mmgen.data.sources import Batch
 from mmgen.media.spectrogram import spectrogram_sheet
 from mmgen.modalities.speech.sampling import decode_rows, without_silence
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
-from mmgen.modalities.video.context import held_out_clips
 from mmgen.paradigms import SampleOptions
 from mmgen.tokenizers import Tokenizer
 from mmgen.training.generator_module import GeneratorModule

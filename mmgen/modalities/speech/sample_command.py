@@ -10,10 +10,11 @@ from mmgen.core.progress import progress_bar
 from mmgen.media.audio import write_wav
 from mmgen.media.images import save_png
 from mmgen.media.spectrogram import spectrogram_sheet
-from mmgen.modalities.speech.input_files import open_sound, read_texts
-from mmgen.modalities.speech.sampling import Prompt, encoded_texts, require_speech_tokenizer, speak, speech_spec
+from mmgen.modalities.speech.input_files import open_sound
+from mmgen.modalities.speech.sampling import Prompt, require_speech_tokenizer, speak, speech_spec
 from mmgen.sampling.options import sample_options
 from mmgen.sampling.samples import check_count, check_request, class_labels, pick_mode, tokens_per_forward
+from mmgen.sampling.texts import encoded_texts, read_texts
 from mmgen.store.store import Loaded
 
 _UNTOLD = 8  # samples of a generator that reads no text

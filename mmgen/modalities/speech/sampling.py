@@ -14,10 +14,12 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
-from mmgen.modalities.speech.decoding import Chunk, decode_rows, decoded, ended_tokens, row_lengths, without_silence
+from mmgen.modalities.speech.decoding import Chunk, decode_rows, decoded, without_silence
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import Paradigm, Request, SampleOptions, State
+from mmgen.sampling.rows import ended_tokens, row_lengths
 from mmgen.sampling.samples import check_request, follow, pick_mode, requests, require_tokenizer
+from mmgen.sampling.texts import encoded_texts
 from mmgen.store.store import Loaded
 
 CHUNK = 0.1
@@ -267,20 +269,6 @@ class _Task:
                 keep = torch.arange(self.spec.length) < self.given[rows, None]
                 request = replace(request, known=self.known[rows], keep=keep.to(device))
             yield rows, request
-
-
-def encoded_texts(loaded: Loaded, texts: Sequence[str]) -> Tensor | None:
-    """(B, L) int64 characters as the generator reads them; None where it reads none and all texts are empty.
-
-    Raises:
-        UserError: a text for a generator that reads none, one of unknown characters, or one that is empty or too long.
-    """
-    reads = loaded.generator.text
-    if reads is None:
-        if any(texts):
-            raise UserError(f"{loaded.path} was trained without texts, so it cannot speak any")
-        return None
-    return reads.encode_all(texts)
 
 
 @torch.no_grad()

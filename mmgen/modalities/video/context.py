@@ -1,16 +1,13 @@
 """What sampled clips begin with: frames of held-out clips, of a video file, or one image."""
 
-import math
 from dataclasses import dataclass
-from itertools import count as count_up
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.data.build import build_source
-from mmgen.data.sources import Batch, Samples
+from mmgen.data.held_out import held_out_clips
 from mmgen.media.images import crop, open_image
 from mmgen.media.video import read_clip
 from mmgen.sampling.samples import require_tokenizer
@@ -18,7 +15,6 @@ from mmgen.store.store import Loaded
 
 HELD_OUT = "held_out"
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,22 +30,6 @@ class Context:
     frames: Tensor
     labels: Tensor | None = None
     actions: Tensor | None = None
-
-
-def held_out_clips(samples: Samples, count: int) -> Batch:
-    """`count` samples from all over a split, as `all_over` chooses them."""
-    return samples.take(all_over(len(samples), count))
-
-
-def all_over(size: int, count: int) -> Tensor:
-    """(count,) int64 numbers of samples from all over a split of so many, all different ones as far as there are so
-    many; the i-th always the same.
-
-    Data may be ordered by class, so the steps are wide: about the golden ratio of the split, and without a common
-    factor with its size, so that none comes twice before all have come once.
-    """
-    step = next(step for step in count_up(round(_GOLDEN * size)) if math.gcd(step, size) == 1)
-    return torch.arange(count) * step % size
 
 
 def held_out_context(loaded: Loaded, count: int, frames: int) -> Context:

@@ -8,8 +8,8 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data import DataModule
+from mmgen.data.held_out import held_out_clips
 from mmgen.data.sources import Batch
-from mmgen.modalities.video.context import held_out_clips
 from mmgen.modalities.video.sampling import begin_with
 from mmgen.model.conditioning import NO_CLASS
 from mmgen.paradigms import Request, SampleOptions

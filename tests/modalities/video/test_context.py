@@ -5,10 +5,11 @@ import torch
 
 from mmgen.core.errors import UserError
 from mmgen.data.build import build_source
+from mmgen.data.held_out import held_out_clips
 from mmgen.data.sources import Batch, Samples
 from mmgen.media.images import save_png, to_uint8
 from mmgen.media.video import write_gif, write_mp4
-from mmgen.modalities.video.context import file_context, held_out_clips, held_out_context
+from mmgen.modalities.video.context import file_context, held_out_context
 from mmgen.store.store import Loaded, load_generator
 from tests.tiny_runs import generator_run, video_run, video_tokenizer_run
 

@@ -14,6 +14,7 @@ from mmgen.apps.demo.pair import SECOND, PairDemo
 from mmgen.apps.demo.settings import SEED, repeating
 from mmgen.apps.demo.stages import Stage, Walk
 from mmgen.core.progress import progress_bar
+from mmgen.data.held_out import all_over
 from mmgen.data.sources import Source
 from mmgen.evaluation.reference import Chosen, Reference
 from mmgen.modalities.motion.evaluation.generator import MotionReport, Real, measure_motions, measure_real
@@ -22,7 +23,6 @@ from mmgen.modalities.motion.evaluation.network import motions_of
 from mmgen.modalities.motion.evaluation.tokenizer import MotionTokenizerReport, measure_motion_tokenizer
 from mmgen.modalities.motion.features import features_to_joints
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
-from mmgen.modalities.video.context import all_over
 from mmgen.store.store import Loaded, load_generator, load_tokenizer
 
 _SEARCHED = 500  # training motions among which one of each action is looked for

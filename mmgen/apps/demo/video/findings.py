@@ -12,8 +12,8 @@ from mmgen.core.layout import Layout, clean, grid_layout, noisy
 from mmgen.core.layout import prefix as condition
 from mmgen.core.mask import Mask
 from mmgen.core.window import Window
+from mmgen.data.held_out import held_out_clips
 from mmgen.evaluation.extractors import as_floats
-from mmgen.modalities.video.context import held_out_clips
 from mmgen.modalities.video.evaluation.frame_metrics import ClipReport
 from mmgen.modalities.video.page import video_page
 from mmgen.modalities.video.page.story import ClipReconstruction, Prediction, Rollout, VideoMode, VideoStory

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
+from mmgen.data.held_out import all_over
 from mmgen.data.sources import Batch, Samples, Source
 from mmgen.evaluation.reference import Chosen
 from mmgen.evaluation.torch_state import seeded
@@ -29,7 +30,6 @@ from mmgen.modalities.motion.evaluation.network import (
     motions_of,
     statistics,
 )
-from mmgen.modalities.video.context import all_over
 
 FOLDER = Path("runs/classifier-motion")
 

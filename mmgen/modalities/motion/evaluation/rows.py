@@ -10,6 +10,7 @@ import torch
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
 from mmgen.data.build import build_source, open_source
+from mmgen.data.held_out import all_over
 from mmgen.data.sources import Source
 from mmgen.evaluation.command import (
     MOTIONS,
@@ -28,7 +29,6 @@ from mmgen.modalities.motion.evaluation.inbetween import Gaps, linear, measure_i
 from mmgen.modalities.motion.evaluation.judges import Judges
 from mmgen.modalities.motion.evaluation.tokenizer import measure_motion_tokenizer
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
-from mmgen.modalities.video.context import all_over
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.options import settings
 from mmgen.sampling.samples import check_request, pick_mode, require_tokenizer

@@ -12,8 +12,8 @@ from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.modalities.motion.features import feature_slices
 from mmgen.modalities.motion.skeleton import skeleton_of_features
 from mmgen.modalities.motion.tokenizers.networks import conv_decoder, conv_encoder, patch_decoder, patch_encoder
-from mmgen.modalities.video.tokenizers.causal import State
 from mmgen.tokenizers.base import Reconstruction
+from mmgen.tokenizers.chain import State
 from mmgen.tokenizers.quantizers import Quantizer
 from mmgen.tokenizers.stream import TokenizerStream
 from mmgen.tokenizers.timed import TimedTokenizer

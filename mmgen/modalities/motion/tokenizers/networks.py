@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mmgen.modalities.speech.tokenizers.seanet import CausalConv, FrameBlock
-from mmgen.modalities.video.tokenizers.causal import Chain, State
+from mmgen.tokenizers.causal_conv import CausalConv, FrameBlock
+from mmgen.tokenizers.chain import Chain, State
 
 
 def conv_encoder(dims: int, width: int, steps: int, dilations: Sequence[int], out: int, causal: bool) -> Chain:

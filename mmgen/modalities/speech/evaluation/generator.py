@@ -16,17 +16,11 @@ from mmgen.modalities.speech.evaluation.recogniser import Recogniser
 from mmgen.modalities.speech.evaluation.signal_metrics import SpeechFigure
 from mmgen.modalities.speech.evaluation.similarity import VoiceJudge, next_of_same, similarities
 from mmgen.modalities.speech.evaluation.tokenizer import floor, real_lengths, recognised
-from mmgen.modalities.speech.sampling import (
-    CHUNK,
-    Spoken,
-    encoded_texts,
-    require_speech_tokenizer,
-    speak,
-    stream_speech,
-)
+from mmgen.modalities.speech.sampling import CHUNK, Spoken, require_speech_tokenizer, speak, stream_speech
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.samples import tokens_per_forward
+from mmgen.sampling.texts import encoded_texts
 from mmgen.store.store import Loaded
 
 TIMED = 3

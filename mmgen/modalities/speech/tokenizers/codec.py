@@ -13,8 +13,8 @@ from mmgen.modalities.speech.tokenizers.audio import AudioStream, AudioTokenizer
 from mmgen.modalities.speech.tokenizers.istft import SpectralHead
 from mmgen.modalities.speech.tokenizers.mel_front import mel_encoder
 from mmgen.modalities.speech.tokenizers.seanet import frame_decoder, seanet_encoder, seanet_head
-from mmgen.modalities.video.tokenizers.causal import State
 from mmgen.tokenizers.base import Reconstruction
+from mmgen.tokenizers.chain import State
 from mmgen.tokenizers.quantizers import Quantizer
 
 

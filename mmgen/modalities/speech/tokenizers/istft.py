@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mmgen.modalities.video.tokenizers.causal import State
+from mmgen.tokenizers.chain import State
 
 
 class SpectralHead(nn.Module):

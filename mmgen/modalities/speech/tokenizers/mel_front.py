@@ -7,8 +7,9 @@ from torch import Tensor, cat, nn
 
 from mmgen.core.errors import UserError
 from mmgen.media.log_mel import LogMel
-from mmgen.modalities.speech.tokenizers.seanet import CausalConv, Elu, FrameBlock
-from mmgen.modalities.video.tokenizers.causal import Chain, State
+from mmgen.modalities.speech.tokenizers.seanet import Elu
+from mmgen.tokenizers.causal_conv import CausalConv, FrameBlock
+from mmgen.tokenizers.chain import Chain, State
 
 
 class MelFront(nn.Module):

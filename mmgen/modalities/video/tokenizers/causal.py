@@ -10,21 +10,12 @@ that begins with an empty one.
 from einops import rearrange
 from torch import Tensor, cat, nn
 
+from mmgen.tokenizers.chain import Chain, State
 from mmgen.tokenizers.conv import Grow, Shrink, norm
 
-State = dict[nn.Module, Tensor]  # what each layer keeps of its last inputs; empty before the first chunk
 Stride = tuple[int, int]  # frames, and pixels in each direction
 
 _KERNEL = 3  # frames that a convolution over time sees: its own and those before
-
-
-class Chain(nn.ModuleList):
-    """Layers of clips one after another: (b, t, c, h, w), or (b, c, t) of sound, state -> the same of other sizes."""
-
-    def forward(self, x: Tensor, state: State) -> Tensor:
-        for layer in self:
-            x = layer(x, state)
-        return x
 
 
 class EachFrame(nn.Module):

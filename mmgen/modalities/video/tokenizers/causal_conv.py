@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.modalities.video.tokenizers.causal import State, causal_decoder, causal_encoder
+from mmgen.modalities.video.tokenizers.causal import causal_decoder, causal_encoder
 from mmgen.tokenizers.base import Reconstruction
+from mmgen.tokenizers.chain import State
 from mmgen.tokenizers.conv import check_sizes, last_weight
 from mmgen.tokenizers.quantizers import Quantizer
 from mmgen.tokenizers.stream import TokenizerStream

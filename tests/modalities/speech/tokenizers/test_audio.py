@@ -19,8 +19,9 @@ from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.modalities.speech.tokenizers.audio import AudioStream
 from mmgen.modalities.speech.tokenizers.codec import SEANetCodec
 from mmgen.modalities.speech.tokenizers.istft import SpectralHead
-from mmgen.modalities.speech.tokenizers.seanet import CausalConv, FrameBlock, GrowTime
+from mmgen.modalities.speech.tokenizers.seanet import GrowTime
 from mmgen.store.store import load_tokenizer, save_export, weights_hash
+from mmgen.tokenizers.causal_conv import CausalConv, FrameBlock
 from mmgen.tokenizers.quantizers import BSQ, FSQ, VQ, Gaussian, Quantizer, ResidualVQ
 from mmgen.tokenizers.stream import TokenizerStream
 

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from mmgen.apps.cli.main import main
 from mmgen.core.tokens import Tokens
 from mmgen.data.build import build_source
+from mmgen.data.held_out import held_out_clips
 from mmgen.media.images import save_png
 from mmgen.media.video import read_clip
-from mmgen.modalities.video.context import held_out_clips
 from mmgen.store.store import load_generator, load_tokenizer
 from tests.tiny_runs import VIDEO_MIXTURE, generator_run, tokenizer_run, video_run, video_tokenizer_run
 

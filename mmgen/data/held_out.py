@@ -1,0 +1,27 @@
+"""Held-out samples from all over a split."""
+
+import math
+from itertools import count as count_up
+
+import torch
+from torch import Tensor
+
+from mmgen.data.sources import Batch, Samples
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def held_out_clips(samples: Samples, count: int) -> Batch:
+    """`count` samples from all over a split, as `all_over` chooses them."""
+    return samples.take(all_over(len(samples), count))
+
+
+def all_over(size: int, count: int) -> Tensor:
+    """(count,) int64 numbers of samples from all over a split of so many, all different ones as far as there are so
+    many; the i-th always the same.
+
+    Data may be ordered by class, so the steps are wide: about the golden ratio of the split, and without a common
+    factor with its size, so that none comes twice before all have come once.
+    """
+    step = next(step for step in count_up(round(_GOLDEN * size)) if math.gcd(step, size) == 1)
+    return torch.arange(count) * step % size
