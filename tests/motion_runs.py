@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from mmgen.core.characters import Text
+from mmgen.core.facts import Facts
+from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.modalities.motion.features import feature_slices, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D, Skeleton, skeleton_of_features
@@ -36,10 +38,12 @@ _NARROW = {"dim": 16, "depth": 1, "heads": 2, "rope": [1, 1, 1]}
 class Walks(Source):
     """Walks that differ by speed and turn; every third is shorter, and stands still at its end."""
 
+    bounded = False
+
     def __init__(
         self, count: int = 12, frames: int = 16, skeleton: Skeleton = HUMANML3D, fps: float = 20.0, scale: float = 1.0
     ) -> None:
-        self.skeleton, self.fps, self.class_names = skeleton, fps, ["slow", "fast"]
+        self.more, self.fps, self.class_names = {"skeleton": skeleton.name}, fps, ["slow", "fast"]
         walks = [walk(skeleton, frames + 1, fps, 0.5 + n / count / 2, (n % 5 - 2) / 4) for n in range(count)]
         self.x = scale * torch.stack([joints_to_features(joints).mT for joints in walks])
         self.sample_shape = tuple(self.x.shape[1:])
@@ -114,16 +118,8 @@ def motion_run(
         "class_path": "mmgen.modalities.motion.data.mocap.Mocap",
         "init_args": {"frames": frames, "tokenizer": str(tokenizer)},
     }
-    record = {
-        "spec": spec.to_dict(),
-        "classes": classes,
-        "class_names": list(class_names),
-        "tokenizer": str(tokenizer),
-        "tokenizer_hash": weights_hash(coder),
-        "action_names": [],
-        "fps": 20.0,
-        "text": None if text is None else text.to_dict(),
-        "sample_rate": None,
-    }
+    conditions: dict[str, Vocabulary] = {"class": Names(tuple(class_names))} if classes else {}
+    conditions |= {} if text is None else {"text": text}
+    facts = Facts(spec, conditions, fps=20.0, tokenizer_path=str(tokenizer), tokenizer_hash=weights_hash(coder))
     state = prefixed("generator", scramble(generator, 1))
-    return write_run(folder, {"model": model, "data": data or mocap}, state, mmgen=record)
+    return write_run(folder, {"model": model, "data": data or mocap}, state, mmgen=facts.to_dict())

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from mmgen.core.characters import Text
+from mmgen.core.facts import Facts
+from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.store.rebuild import build_tokenizer
@@ -84,18 +86,16 @@ def speech_run(
         "class_path": "mmgen.modalities.speech.data.espeak_speech.EspeakSpeech",
         "init_args": {"tokenizer": str(tokenizer)},
     }
-    record = {
-        "spec": codec.spec.to_dict(),
-        "classes": classes,
-        "class_names": VOICES[:classes],
-        "tokenizer": str(tokenizer),
-        "tokenizer_hash": weights_hash(codec),
-        "action_names": [],
-        "fps": None,
-        "text": None if text is None else text.to_dict(),
-        "sample_rate": RATE,
-    }
-    return write_run(folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=record)
+    conditions: dict[str, Vocabulary] = {"class": Names(tuple(VOICES[:classes]))} if classes else {}
+    conditions |= {} if text is None else {"text": text}
+    facts = Facts(
+        codec.spec,
+        conditions,
+        sample_rate=RATE,
+        tokenizer_path=str(tokenizer),
+        tokenizer_hash=weights_hash(codec),
+    )
+    return write_run(folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=facts.to_dict())
 
 
 def speaker(spec: Any, classes: int, text: Text | None, ends: bool = False) -> nn.Module:

@@ -8,6 +8,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from mmgen.core.facts import Facts
+from mmgen.core.vocabulary import Names
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
 from mmgen.modalities.video.sources.moving_digits import MovingDigitsSource
 from mmgen.model.backbone import Transformer
@@ -129,16 +131,17 @@ def generator_run(
     source = str(tokenizer) if tokenizer else None
     data = data or {"class_path": "mmgen.modalities.image.data.digits.Digits", "init_args": {"tokenizer": source}}
     model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
-    record = {
-        "spec": spec.to_dict(),
-        "classes": classes,
-        "class_names": [*CLASS_NAMES, *map(str, range(3, classes))][:classes],
-        "tokenizer": source,
-        "tokenizer_hash": weights_hash(load_tokenizer(tokenizer)) if tokenizer else None,
-        "action_names": list(action_names),
-        "fps": fps,
-    }
-    return write_run(folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=record, **changes)
+    names = {"class": [*CLASS_NAMES, *map(str, range(3, classes))][:classes], "actions": action_names}
+    facts = Facts(
+        spec,
+        {condition: Names(tuple(each)) for condition, each in names.items() if each},
+        fps=fps,
+        tokenizer_path=source,
+        tokenizer_hash=weights_hash(load_tokenizer(tokenizer)) if tokenizer else None,
+    )
+    return write_run(
+        folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=facts.to_dict(), **changes
+    )
 
 
 def write_run(folder: Path, config: dict[str, Any], state: dict[str, Tensor], **extra: Any) -> Path:

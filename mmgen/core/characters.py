@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import accumulate, repeat
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import Vocabulary
 
 NO_SYMBOL = -1  # between characters, and after the end of a text
 _PACE = 0.025  # seconds a place of a timed text: room for the shortest sounds
@@ -24,7 +25,7 @@ Heard = Sequence[tuple[int, float]]  # characters, and the second at which each 
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(Vocabulary):
     """The texts that a model reads.
 
     Args:
@@ -180,15 +181,11 @@ class Text:
         """The text of symbols (N,) int64; `NO_SYMBOL` stands for nothing."""
         return "".join(self.alphabet[symbol] for symbol in symbols.tolist() if symbol != NO_SYMBOL)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types only, for JSON and checkpoints."""
-        return asdict(self)
-
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "Text":
-        """Inverse of `to_dict`."""
-        durations = plain.get("durations")
-        return cls(**plain | {"durations": None if durations is None else tuple(durations)})
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """JSON has no tuples: durations are a list there."""
+        durations = fields.get("durations")
+        return cls(**fields | {"durations": None if durations is None else tuple(durations)})
 
 
 def _neighbours(text: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The data module: a source as Lightning wants it, in an order that neither restarts nor numbers of devices change."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning as L
 import torch
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.loader import slot_loader
@@ -20,9 +21,6 @@ from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.data.stream import RankBatches, Split, Stream, shares
 from mmgen.store.store import load_tokenizer, weights_hash
 from mmgen.tokenizers import Tokenizer
-
-if TYPE_CHECKING:
-    from mmgen.modalities.motion.skeleton import Skeleton
 
 _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
@@ -99,14 +97,19 @@ class DataModule(L.LightningDataModule):
         return self.source.sample_rate
 
     @property
-    def skeleton(self) -> "Skeleton | None":
-        """Of the people whose motions samples are; None where they are none."""
-        return self.source.skeleton
-
-    @property
     def text(self) -> Text | None:
         """The alphabet and the longest of the texts in batches; None where they hold none."""
         return self.source.text
+
+    @property
+    def facts(self) -> Facts:
+        """What is to be known of the tokens in batches. Loads the tokenizer."""
+        return replace(
+            self.source.facts,
+            spec=self.spec,
+            tokenizer_path=self.tokenizer_path,
+            tokenizer_hash=self.tokenizer_hash,
+        )
 
     @property
     def spec(self) -> TokenSpec | None:
@@ -218,7 +221,7 @@ class DataModule(L.LightningDataModule):
             return batch
         x = batch["x"]
         if not self._range_checked:
-            _check_range(x, bounded=self.skeleton is None)
+            _check_range(x, self.source.bounded)
             self._range_checked = True
         if self.tokenizer is not None:
             if self._tokenizer_device != x.device:
@@ -278,10 +281,10 @@ def _token_lengths(batch: Batch, spec: TokenSpec) -> Tensor | None:
 
 
 def _check_range(x: Tensor, bounded: bool) -> None:
-    """Raises UserError unless x is float in [-1, 1]; of motions, which are not bounded, unless x is finite."""
+    """Raises UserError unless x is float and finite, and where it is bounded, in [-1, 1]."""
     if not bounded:
         if not x.is_floating_point() or not x.isfinite().all():
-            raise UserError("motions must be floats and finite, and the first batch is not: look for NaN in the data")
+            raise UserError("samples must be floats and finite, and the first batch is not: look for NaN in the data")
         return
     low, high = x.min().item(), x.max().item()
     if not x.is_floating_point() or not -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING:

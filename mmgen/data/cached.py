@@ -41,7 +41,7 @@ class CachedTokens(DataModule):
             return None
         fresh = self._tokenizer is None
         tokenizer = super().tokenizer
-        if fresh and tokenizer is not None and weights_hash(tokenizer) != self.source.meta.tokenizer_hash:
+        if fresh and tokenizer is not None and weights_hash(tokenizer) != self.source.meta.facts.tokenizer_hash:
             self._tokenizer = None
             raise UserError(
                 f"tokenizer {self.tokenizer_path} has changed since it made the tokens in {self.source.path}:"
@@ -52,7 +52,7 @@ class CachedTokens(DataModule):
     @property
     def tokenizer_hash(self) -> str | None:
         """Hash of the weights that made the tokens, whether or not they are still there."""
-        return self.source.meta.tokenizer_hash
+        return self.source.meta.facts.tokenizer_hash
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:

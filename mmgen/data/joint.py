@@ -1,19 +1,13 @@
 """Several modalities in one run: a data module a member, and at every step a batch of each."""
 
-from typing import Any
-
 import lightning as L
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader
 
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.data.base import DataModule
 from mmgen.data.sources import Batch
-
-FACTS = (
-    "spec", "classes", "class_names", "tokenizer_path", "tokenizer_hash", "action_names", "fps", "text", "sample_rate",
-)  # fmt: skip
-"""What a data module tells the generator of its tokens."""
 
 
 class JointData(L.LightningDataModule):
@@ -42,9 +36,9 @@ class JointData(L.LightningDataModule):
         self.members = members
 
     @property
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """Member -> what its data tells its generator, see `FACTS`. Loads the tokenizers."""
-        return {name: {fact: getattr(member, fact) for fact in FACTS} for name, member in self.members.items()}
+    def facts(self) -> dict[str, Facts]:
+        """Member -> what its data says of its tokens. Loads the tokenizers."""
+        return {name: member.facts for name, member in self.members.items()}
 
     @property
     def split(self) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -52,16 +53,14 @@ def write_shards(
         raise UserError(f"--mirror is for images, and the samples have shape {tuple(source.sample_shape)}")
     together = max(1, int(batch / _size(source)))
     meta = Meta(
-        spec=encoded_spec(tokenizer, source, str(tokenizer_path)),
-        class_names=list(source.class_names),
+        facts=replace(
+            source.facts,
+            spec=encoded_spec(tokenizer, source, str(tokenizer_path)),
+            tokenizer_path=os.path.relpath(tokenizer_path, out),
+            tokenizer_hash=weights_hash(tokenizer),
+        ),
         sample_shape=tuple(source.sample_shape),
         data=source.describe(),
-        tokenizer=os.path.relpath(tokenizer_path, out),
-        tokenizer_hash=weights_hash(tokenizer),
-        fps=source.fps,
-        action_names=list(source.action_names),
-        sample_rate=source.sample_rate,
-        text=source.text,
     )
     shards: dict[SplitName, Iterator[Columns]] = {}
     done = 0

@@ -112,8 +112,8 @@ def _require_same_tokens(pair: Sequence[Loaded]) -> None:
     if len({weights_hash(require_tokenizer(run)) for run in pair}) > 1:
         raise UserError(f"{paths} are of tokens of different tokenizers, whose losses do not compare")
     told: dict[str, list[Any]] = {  # falsy for one that is told none
-        "classes": [run.class_names if run.generator.classes else None for run in pair],
-        "actions": [run.action_names for run in pair],
+        "classes": [run.facts.class_names if run.generator.classes else None for run in pair],
+        "actions": [run.facts.action_names for run in pair],
         "texts": [run.generator.text for run in pair],
     }
     for what, each in told.items():

@@ -53,7 +53,7 @@ class Reference(Samples):
         """The held-out samples of a source; the first `count` of them, or all if there are fewer."""
         name, samples = data_name(source), source.samples("val")
         samples = samples if count is None or count >= len(samples) else Chosen(samples, torch.arange(count))
-        motion_fps = None if source.skeleton is None else source.fps
+        motion_fps = None if source.bounded else source.fps
         return cls(
             samples, name, "val", source.crop, source.sample_shape, source.classes, source.sample_rate, motion_fps
         )

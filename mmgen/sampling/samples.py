@@ -279,7 +279,7 @@ def state_images(tokenizer: Tokenizer, state: State) -> Tensor:
 
 
 def _class_number(name: str, loaded: Loaded) -> int:
-    classes, names = loaded.generator.classes, loaded.class_names
+    classes, names = loaded.generator.classes, loaded.facts.class_names
     if name == "none":
         return -1
     if not classes:

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
-from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import TokenSpec
+from mmgen.core.facts import Facts
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.store.allowed_imports import VARIABLE, allowed_in_models, is_within, restrict_imports
@@ -36,18 +35,13 @@ def build_tokenizer(init_args: dict[str, Any], where: str) -> Tokenizer:
 
 
 @torch.random.fork_rng(devices=[])
-def build_generator(
-    init_args: dict[str, Any], spec: TokenSpec, classes: int, where: str, actions: int = 0, text: Text | None = None
-) -> tuple[Generator, Paradigm]:
+def build_generator(init_args: dict[str, Any], facts: Facts, where: str) -> tuple[Generator, Paradigm]:
     """An untrained generator and its paradigm.
 
     Args:
         init_args: of the module that trained it; the generator's own arguments and `paradigm` are read.
-        spec: of the tokens it was trained on.
-        classes: that it was trained on.
+        facts: what the data said of the tokens that it was trained on.
         where: the file it stands in, for errors.
-        actions: that it was trained on.
-        text: what the texts that it was trained on are like.
 
     Raises:
         UserError: an argument that a class does not have, or a class that is not mmgen's.
@@ -58,7 +52,13 @@ def build_generator(
     parts = _instantiate(parser, {name: init_args[name] for name in ("paradigm", *names) if name in init_args}, where)
     paradigm = parts.pop("paradigm")
     with _one_line(where):
-        return Generator(spec=spec, classes=classes, actions=actions, text=text, **parts), paradigm
+        assert facts.spec is not None
+        conditions: dict[str, Any] = {
+            "classes": len(facts.class_names),
+            "actions": len(facts.action_names),
+            "text": facts.text,
+        }
+        return Generator(spec=facts.spec, **conditions, **parts), paradigm
 
 
 def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
 from mmgen.media.folders import new_folder
 from mmgen.modalities.image.tokenizers import pretrained
@@ -50,27 +50,24 @@ class Loaded:
         generator: the module, in eval mode.
         paradigm: the tie between its training and its sampling; `paradigm.modes()` are the ways it can sample.
         tokenizer: the frozen tokenizer whose tokens it was trained on; None where the run had none.
-        spec: shape and alphabet of the tokens.
-        class_names: a name for each class, in order; empty where it was trained without classes.
+        facts: what the data said of the tokens: their shape, the names of classes and actions, rates.
         config: the whole config of the run.
         step: optimiser steps that were taken.
         path: the folder it came from.
-        action_names: a name for each action that it follows, in order; empty where it was trained without actions.
-        fps: frames a second of the clips that it was trained on; None where they were none.
-        sample_rate: of the sounds that it was trained on, in Hz; None where they were none.
     """
 
     generator: Generator
     paradigm: Paradigm
     tokenizer: Tokenizer | None
-    spec: TokenSpec
-    class_names: list[str]
+    facts: Facts
     config: dict[str, Any]
     step: int
     path: Path
-    action_names: list[str] = field(default_factory=list)
-    fps: float | None = None
-    sample_rate: int | None = None
+
+    @property
+    def spec(self) -> TokenSpec:
+        """Shape and alphabet of the tokens."""
+        return self.generator.spec
 
     def to(self, device: torch.device | str) -> "Loaded":
         """The same parts on another device (modules move in place)."""
@@ -107,11 +104,11 @@ def load_generator(path: str | Path) -> Loaded:
     """
     saved = Saved.read(path, "generator")
     with _whole_record(saved):
-        spec = TokenSpec.from_dict(saved.record["spec"])
-        names, actions = list(saved.record["class_names"]), list(saved.record.get("action_names", []))
-        text = None if saved.record.get("text") is None else Text.from_dict(saved.record["text"])
-        classes = int(saved.record["classes"])
-    generator, paradigm = build_generator(saved.init_args, spec, classes, saved.where, len(actions), text)
+        facts = Facts.from_dict(saved.record)
+        spec = facts.spec
+        if spec is None:
+            raise ValueError("its tokens are missing")
+    generator, paradigm = build_generator(saved.init_args, facts, saved.where)
     fill(generator, saved.state, saved.weights)
     source = saved.tokenizer_path()
     tokenizer = None if source is None else load_tokenizer(source)
@@ -123,15 +120,12 @@ def load_generator(path: str | Path) -> Loaded:
             raise UserError(
                 f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {yields}"
             )
-    if tokenizer is not None and saved.record.get("tokenizer_hash") not in (None, weights_hash(tokenizer)):
+    if tokenizer is not None and facts.tokenizer_hash not in (None, weights_hash(tokenizer)):
         raise UserError(
             f"the tokenizer {source} has been trained anew since {saved.path} was trained on its tokens, and would"
             " decode samples wrongly; restore it, or train the generator again"
         )
-    return Loaded(
-        generator.eval(), paradigm, tokenizer, spec, names, saved.config, saved.step, saved.path, actions,
-        saved.record.get("fps"), saved.record.get("sample_rate"),
-    )  # fmt: skip
+    return Loaded(generator.eval(), paradigm, tokenizer, facts, saved.config, saved.step, saved.path)
 
 
 @contextmanager
@@ -210,7 +204,7 @@ class Saved:
         state: the module's state dict, named as in the module.
         step: optimiser steps taken.
         averaged: whether the weights are an average over training (EMA).
-        record: what the data told the generator: spec, classes, class_names, tokenizer. Empty for a tokenizer.
+        record: `Facts.to_dict()` of a generator's data. Empty for a tokenizer.
     """
 
     path: Path
@@ -332,7 +326,7 @@ class Saved:
         A relative path is looked up from the working directory, then from each folder above the run, so that a run can
         be sampled from anywhere.
         """
-        named = self.record.get("tokenizer")
+        named = self.record.get("tokenizer_path")
         if named is None:
             return None
         if self.weights.name == WEIGHTS:

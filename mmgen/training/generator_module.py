@@ -7,10 +7,9 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import TokenSpec
+from mmgen.core.facts import Facts
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Reading
 from mmgen.model.embeddings.positions import PositionKind
@@ -25,19 +24,10 @@ from mmgen.training.zero_loss import outside_blocks, touch
 class GeneratorModule(L.LightningModule):
     """Trains a `Generator`; knows neither its paradigm nor its backbone.
 
-    The command line takes `spec`, `classes`, `class_names`, `tokenizer_path`, `tokenizer_hash`, `action_names`, `fps`,
-    `text` and `sample_rate` from the data module, and `seed` from `seed_everything`.
+    The command line takes `facts` from the data module, and `seed` from `seed_everything`.
 
     Args:
-        spec: the tokens in the batches.
-        classes: number of classes that labels name; 0 for an unconditional model.
-        class_names: a name a class, kept with the checkpoint.
-        tokenizer_path: run or export folder whose tokens these are, kept with the checkpoint; None where none is known.
-        tokenizer_hash: of its weights, so that samples are never decoded with others; None where none is known.
-        action_names: a name for each action that may lead to a frame, kept with the checkpoint; empty for none.
-        fps: frames a second of the clips, kept with the checkpoint; None for what is no clip.
-        text: what the texts of spoken samples are like; None for none.
-        sample_rate: of sounds, in Hz, kept with the checkpoint; None for what is no sound.
+        facts: what the data says of its tokens, kept with the checkpoint; None for data that has several members.
         seed: keys all randomness of training, together with epoch, sample number and name of the draw.
         backbone: the transformer.
         paradigm: how tokens are corrupted, what the loss is, how they are sampled.
@@ -68,15 +58,7 @@ class GeneratorModule(L.LightningModule):
 
     def __init__(
         self,
-        spec: TokenSpec | None,
-        classes: int,
-        class_names: list[str],
-        tokenizer_path: str | None,
-        tokenizer_hash: str | None,
-        action_names: list[str],
-        fps: float | None,
-        text: Text | None,
-        sample_rate: int | None,
+        facts: Facts | None,
         seed: int,
         backbone: Transformer,
         paradigm: Paradigm,
@@ -97,7 +79,8 @@ class GeneratorModule(L.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        if spec is None:
+        spec = facts.spec if isinstance(facts, Facts) else None
+        if facts is None or spec is None:
             raise UserError(
                 "a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data"
                 " (JointData goes with JointModule)"
@@ -105,14 +88,14 @@ class GeneratorModule(L.LightningModule):
         self.generator = Generator(
             spec,
             backbone,
-            classes,
+            len(facts.class_names),
             condition_dropout,
             positions,
             noise_level,
             self_conditioning,
-            len(action_names),
+            len(facts.action_names),
             head_group,
-            text,
+            facts.text,
             reading,
             ends,
             sentinels,
@@ -122,17 +105,7 @@ class GeneratorModule(L.LightningModule):
         self._outside_blocks = outside_blocks(self.generator)
         self.paradigm, self.seed = paradigm, seed
         self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
-        self.record = {
-            "spec": spec.to_dict(),
-            "classes": classes,
-            "class_names": list(class_names),
-            "tokenizer": tokenizer_path,
-            "tokenizer_hash": tokenizer_hash,
-            "action_names": list(action_names),
-            "fps": fps,
-            "text": None if text is None else text.to_dict(),
-            "sample_rate": sample_rate,
-        }
+        self.facts = facts
         if compile:
             compile_blocks(backbone)
 
@@ -193,7 +166,7 @@ class GeneratorModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the data told the generator, so that it can be rebuilt without the data."""
-        checkpoint["mmgen"] = self.record
+        checkpoint["mmgen"] = self.facts.to_dict()
 
     def work(self, batch: dict[str, Any]) -> int:
         """Tokens in a batch."""

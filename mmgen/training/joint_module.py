@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.facts import Facts
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Reading
 from mmgen.model.embeddings.positions import PositionKind
@@ -63,8 +64,7 @@ class JointModule(L.LightningModule):
     data module (`JointData`), and `seed` from `seed_everything`.
 
     Args:
-        facts: member -> what its data tells its generator, as `GeneratorModule` takes it; None for data without
-            members.
+        facts: member -> what its data says of its tokens; None for data without members.
         seed: keys all randomness of training, together with epoch, sample number and name of the draw.
         backbone: the transformer; its `rope` must suit all members, as (2, 1, 1) does sequences and images.
         members: a name a modality, and how it is generated; the names of the data's members.
@@ -83,7 +83,7 @@ class JointModule(L.LightningModule):
 
     def __init__(
         self,
-        facts: dict[str, dict[str, Any]] | None,
+        facts: dict[str, Facts] | None,
         seed: int,
         backbone: Transformer,
         members: dict[str, Member],
@@ -94,7 +94,7 @@ class JointModule(L.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        facts = facts or {}
+        facts = facts if isinstance(facts, dict) else {}
         _require_data(members, facts)
         self.members = nn.ModuleDict(
             {name: _module(name, facts[name], seed, backbone, members[name]) for name in members}
@@ -167,22 +167,22 @@ class JointModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the data told each member's generator, so that it can be rebuilt without the data."""
-        checkpoint["mmgen"] = {"members": {name: member.record for name, member in self.parts()}}
+        checkpoint["mmgen"] = {"members": {name: member.facts.to_dict() for name, member in self.parts()}}
 
     def work(self, batch: dict[str, dict[str, Any]]) -> int:
         """Tokens in a batch, of all members."""
         return sum(member.work(batch[name]) for name, member in self.parts())
 
 
-def _module(name: str, facts: dict[str, Any], seed: int, backbone: Transformer, member: Member) -> GeneratorModule:
+def _module(name: str, facts: Facts, seed: int, backbone: Transformer, member: Member) -> GeneratorModule:
     options = {option: value for option, value in vars(member).items() if option != "weight"}
     try:
-        return GeneratorModule(**facts, seed=seed, backbone=backbone, **options)
+        return GeneratorModule(facts, seed=seed, backbone=backbone, **options)
     except UserError as error:
         raise UserError(f"model.members.{name}: {error}") from None
 
 
-def _require_data(members: dict[str, Member], facts: dict[str, dict[str, Any]]) -> None:
+def _require_data(members: dict[str, Member], facts: dict[str, Facts]) -> None:
     """Raises UserError unless the names are names, the same on both sides, and the weights positive."""
     if not members:
         raise UserError("model.members is empty: name a modality, and its paradigm")

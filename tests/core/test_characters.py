@@ -7,6 +7,7 @@ import torch
 
 from mmgen.core.characters import NO_SYMBOL, Text
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import vocabulary_from_dict
 
 TEXT = Text(" ,abcdez", 6)
 
@@ -53,8 +54,8 @@ def test_a_text_that_cannot_be_read_is_named_in_one_line(text: str, message: str
 
 def test_what_it_is_survives_json() -> None:
     text = Text("abˈ", 9, 1.5)
-    assert Text.from_dict(json.loads(json.dumps(text.to_dict()))) == text
-    assert Text.from_dict({"alphabet": "a", "length": 2}) == Text("a", 2)
+    assert vocabulary_from_dict(json.loads(json.dumps(text.to_dict()))) == text
+    assert vocabulary_from_dict({"kind": "Text", "alphabet": "a", "length": 2}) == Text("a", 2)
 
 
 def test_characters_stand_where_their_sound_is_to_be_expected() -> None:
@@ -67,7 +68,7 @@ def test_characters_stand_where_their_sound_is_to_be_expected() -> None:
     assert text.decode(crowded) == "a a a a"
     assert text.expected("a ab") == 4.25
     assert Text("ab", 3, 0.5).expected("ab") == 1.0
-    assert Text.from_dict(json.loads(json.dumps(text.to_dict()))) == text
+    assert vocabulary_from_dict(json.loads(json.dumps(text.to_dict()))) == text
 
 
 def test_words_that_were_heard_stand_where_they_were_and_their_characters_between() -> None:
@@ -117,7 +118,7 @@ def test_a_character_takes_longer_behind_some_than_behind_others() -> None:
     timed = Text.timed("abc ", 60, 2.0, words, [one + other for one, other in zip(seconds, noise, strict=True)], True)
     assert [timed.expected(word) for word in ("ab", "ba", "cab")] == pytest.approx([0.4, 0.2, 0.45], abs=0.02)
     assert timed.spread == pytest.approx(0.03, rel=0.2)
-    assert Text.from_dict(json.loads(json.dumps(timed.to_dict()))) == timed
+    assert vocabulary_from_dict(json.loads(json.dumps(timed.to_dict()))) == timed
     with pytest.raises(UserError, match="pairs of a text are two characters"):
         Text("ab", 3, 0.1, (0.1, 0.1), {"ax": 0.1})
 

@@ -138,9 +138,9 @@ def test_every_batch_holds_tokens_where_the_member_has_some(members):
 
 def test_it_knows_what_its_members_know(members):
     facts = JointData(members()).facts
-    assert facts["sound"]["spec"] == SOUND
-    assert facts["image"]["spec"] is None
-    assert facts["image"]["class_names"] == [str(digit) for digit in range(10)]
+    assert facts["sound"].spec == SOUND
+    assert facts["image"].spec is None
+    assert facts["image"].class_names == [str(digit) for digit in range(10)]
 
 
 def test_mistakes_are_told_in_one_line(members, tmp_path):

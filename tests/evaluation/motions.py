@@ -24,7 +24,7 @@ DATA = {"class_path": "tests.evaluation.motions.Moves"}
 class Moves(Source):
     """24 walks to learn from and 12 held out; every third is shorter, and stands still at its end."""
 
-    skeleton, fps, sample_shape = HUMANML3D, FPS, (HUMANML3D.features, FRAMES)
+    bounded, more, fps, sample_shape = False, {"skeleton": HUMANML3D.name}, FPS, (HUMANML3D.features, FRAMES)
 
     def __init__(self, classes: bool = True, texts: bool = True) -> None:
         self.class_names, self.text = NAMES if classes else [], TEXT if texts else None

@@ -224,7 +224,7 @@ def test_losses_that_do_not_compare_are_refused(
     assert "are not of the same tokens" in refused(capsys, image, "--beside", joint / "clip")
     retrained = other()
     checkpoint = torch.load(retrained / "checkpoints" / "last.ckpt", weights_only=True)
-    checkpoint["mmgen"] |= {"tokenizer": str(bits_run(tmp_path / "bits", seed=1)), "tokenizer_hash": None}
+    checkpoint["mmgen"] |= {"tokenizer_path": str(bits_run(tmp_path / "bits", seed=1)), "tokenizer_hash": None}
     torch.save(checkpoint, retrained / "checkpoints" / "last.ckpt")
     assert "different tokenizers" in refused(capsys, image, "--beside", retrained)
     few = changed(other(), data=Digits.make_fake(tmp_path / "few", 30))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.sources.images import ImageSamples
 from mmgen.evaluation.likelihood import measure_likelihood
@@ -52,7 +53,7 @@ def loaded(paradigm: Paradigm, spec: TokenSpec, classes: int = 3, zero: bool = F
     if zero:
         nn.init.zeros_(model.head.project.weight)
         nn.init.zeros_(model.head.project.bias)
-    return Loaded(model, paradigm, Digits(spec), spec, [], {}, 0, Path("gen"))
+    return Loaded(model, paradigm, Digits(spec), Facts(spec), {}, 0, Path("gen"))
 
 
 def anything(spec: TokenSpec, count: int) -> Tensor:
@@ -133,7 +134,7 @@ def test_mistakes_end_in_a_line() -> None:
     model, data = loaded(Autoregressive(), spec), samples(anything(spec, 4), spec)
     flow = loaded(PARADIGMS["flow-4"], spec)
     empty, foreign = samples(anything(spec, 0), spec), samples(anything(spec, 2), spec, torch.tensor([0, 3]))
-    bare = Loaded(model.generator, Autoregressive(), None, spec, [], {}, 0, Path("gen"))
+    bare = Loaded(model.generator, Autoregressive(), None, Facts(spec), {}, 0, Path("gen"))
     broken = loaded(Autoregressive(), spec)
     with torch.no_grad():
         broken.generator.head.project.bias[0] = torch.nan

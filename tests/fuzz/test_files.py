@@ -258,7 +258,11 @@ def test_configs_of_runs(draw: st.DataObject, which: int, place: Path, runs: tup
 
 
 @fuzz(40)
-@given(record=st.recursive(PLAIN, lambda inner: st.dictionaries(st.sampled_from(["spec", "classes", "grid"]), inner)))
+@given(
+    record=st.recursive(
+        PLAIN, lambda inner: st.dictionaries(st.sampled_from(["spec", "conditions", "kind", "grid"]), inner)
+    )
+)
 def test_records_of_checkpoints(record: Any, place: Path, runs: tuple[Path, Path]) -> None:
     """What the data told the generator, in a checkpoint of somebody else."""
     run = place / "told"

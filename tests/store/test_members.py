@@ -12,7 +12,9 @@ from torch import Tensor
 
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
+from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.data.build import build_source, open_source
 from mmgen.data.sources import DigitsSource
 from mmgen.store.rebuild import build_generator
@@ -49,7 +51,9 @@ def joint_run(folder: Path) -> Path:
     facts = {name: known(specs[name], path, name) for name, path in tokenizers.items()}
     backbone, members = None, {}
     for name, options in MEMBERS.items():
-        generator, paradigm = build_generator(copy.deepcopy({"backbone": BACKBONE} | options), specs[name], 0, "tests")
+        generator, paradigm = build_generator(
+            copy.deepcopy({"backbone": BACKBONE} | options), Facts(specs[name]), "tests"
+        )
         backbone = backbone or generator.backbone
         members[name] = Member(**options | {"paradigm": paradigm})
     assert backbone is not None
@@ -81,21 +85,17 @@ def joint_run(folder: Path) -> Path:
     return write_run(folder, config, module.state_dict(), **checkpoint)
 
 
-def known(spec: TokenSpec, tokenizer: Path, name: str) -> dict[str, Any]:
-    """What data would tell."""
+def known(spec: TokenSpec, tokenizer: Path, name: str) -> Facts:
+    """What data would say."""
     speech = name == "speech"
-    names = VOICES if speech else CLASS_NAMES
-    return {
-        "spec": spec,
-        "classes": len(names),
-        "class_names": names,
-        "tokenizer_path": str(tokenizer),
-        "tokenizer_hash": weights_hash(load_tokenizer(tokenizer)),
-        "action_names": [],
-        "fps": None,
-        "text": TEXT if speech else None,
-        "sample_rate": RATE if speech else None,
-    }
+    conditions: dict[str, Vocabulary] = {"class": Names(tuple(VOICES if speech else CLASS_NAMES))}
+    return Facts(
+        spec,
+        conditions | ({"text": TEXT} if speech else {}),
+        sample_rate=RATE if speech else None,
+        tokenizer_path=str(tokenizer),
+        tokenizer_hash=weights_hash(load_tokenizer(tokenizer)),
+    )
 
 
 def state_of(run: Path) -> dict[str, Tensor]:
@@ -111,8 +111,8 @@ def test_a_member_loads_as_a_run_of_its_own(run: Path, name: str) -> None:
     assert all(torch.equal(value, state[f"members.{name}.generator.{key}"]) for key, value in own.items())
     assert loaded.tokenizer is not None
     assert loaded.tokenizer.spec == loaded.spec
-    assert loaded.class_names == {"image": CLASS_NAMES, "speech": VOICES}[name]
-    assert loaded.sample_rate == (RATE if name == "speech" else None)
+    assert loaded.facts.class_names == {"image": CLASS_NAMES, "speech": VOICES}[name]
+    assert loaded.facts.sample_rate == (RATE if name == "speech" else None)
     assert (loaded.generator.text, loaded.generator.sentinels) == ((TEXT, 1) if name == "speech" else (None, 0))
     assert (loaded.step, loaded.path) == (12, run / name)
 

@@ -1,6 +1,7 @@
 """Several modalities over one backbone: a joint run with one member is that member, and each adds its gradient."""
 
 import csv
+from dataclasses import replace
 
 import lightning as L
 import pytest
@@ -11,7 +12,6 @@ from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
 from mmgen.data import CachedTokens, JointData
-from mmgen.data.joint import FACTS
 from mmgen.data.sources import CachedTokensSource
 from mmgen.model.backbone import Transformer
 from mmgen.paradigms import Autoregressive, CodebookAutoregressive, Masked, MaskedCodebooks, Mixture
@@ -68,9 +68,8 @@ def joint(data, names=tuple(SPECS), weights=None, **options):
 
 
 def alone(data, name, shared=None, **options):
-    facts = {fact: getattr(data[name], fact) for fact in FACTS}
     shared = shared or backbone(**options)
-    return GeneratorModule(**facts, seed=3, backbone=shared, **member(name), **RATES)
+    return GeneratorModule(data[name].facts, seed=3, backbone=shared, **member(name), **RATES)
 
 
 class Losses(L.Callback):
@@ -163,7 +162,7 @@ def test_names_that_do_not_agree_are_told_in_one_line(data):
     facts = JointData(data).facts
     members = {name: Member(**member(name)) for name in SPECS}
     image = {"image": members["image"]}
-    raw = facts["image"] | {"spec": None}
+    raw = replace(facts["image"], spec=None)
     mistakes = {
         "model.members.motion has no data: data.members has image": ({"image": facts["image"]}, members),
         "model.members.imago has no data: data.members has image; did you": (

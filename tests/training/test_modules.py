@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.paradigms import Autoregressive
 from mmgen.store.store import load_generator, load_tokenizer
 from mmgen.training import GeneratorModule
@@ -115,7 +116,7 @@ def test_the_checkpoint_rebuilds_with_the_averaged_weights(told, tokenizer):
     run, _ = told
     loaded, saved = load_generator(run), checkpoint(run)
     assert loaded.step == 4
-    assert loaded.class_names == [str(digit) for digit in range(10)]
+    assert loaded.facts.class_names == [str(digit) for digit in range(10)]
     assert loaded.paradigm.modes().keys() == {"ar", "masked", "block"}
     for name, value in loaded.generator.state_dict().items():
         assert value.equal(saved["state_dict"][f"generator.{name}"])
@@ -138,7 +139,7 @@ def test_a_run_is_measured_again(told, capsys):
 
 def test_a_generator_without_tokens_is_refused():
     with pytest.raises(UserError, match=r"data\.tokenizer"):
-        GeneratorModule(None, 10, [], None, None, [], None, None, None, 0, None, Autoregressive())
+        GeneratorModule(Facts(), 0, None, Autoregressive())
 
 
 def test_the_table_adds_up():

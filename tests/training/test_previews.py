@@ -32,9 +32,8 @@ def module(data: MovingDigits, tmp_path_factory: pytest.TempPathFactory) -> Gene
     folder = tmp_path_factory.mktemp("run")
     assert data.tokenizer_path is not None
     made = load_generator(video_run(folder / "gen", Path(data.tokenizer_path), actions=0))
-    facts = (10, data.class_names, data.tokenizer_path, data.tokenizer_hash, [], data.fps, None, None, 0)
     backbone = made.generator.backbone
-    return GeneratorModule(data.spec, *facts, backbone, made.paradigm, positions="spatial").eval()
+    return GeneratorModule(data.facts, 0, backbone, made.paradigm, positions="spatial").eval()
 
 
 class Logger:

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.core.vocabulary import Names
 from mmgen.model.backbone import Transformer
 from mmgen.paradigms import Autoregressive, Masked, Mixture
 from mmgen.training import GeneratorModule
@@ -14,10 +16,9 @@ SPEC = TokenSpec("categorical", 16, (1, 2, 4))
 
 @pytest.fixture
 def module() -> GeneratorModule:
-    facts = {"spec": SPEC, "classes": 3, "class_names": ["a", "b", "c"], "tokenizer_path": None, "tokenizer_hash": None}
-    more = {"action_names": [], "fps": None, "text": None, "sample_rate": None, "seed": 0, "self_conditioning": True}
+    facts = Facts(SPEC, {"class": Names(("a", "b", "c"))})
     paradigm = Mixture({"ar": Autoregressive(), "masked": Masked()})
-    return GeneratorModule(**facts, **more, backbone=Transformer(dim=16, depth=2, heads=2), paradigm=paradigm)
+    return GeneratorModule(facts, 0, Transformer(dim=16, depth=2, heads=2), paradigm, self_conditioning=True)
 
 
 def batch(rows: int) -> dict:

@@ -7,7 +7,6 @@ command line and in a reference (`${data.init_args.global_batch_size}`), which i
 
 import logging
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +25,6 @@ from mmgen.apps.cli.only_member import HELP, only, require_on_command_line
 from mmgen.apps.cli.run_folder import RunFolder
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.modality import import_all, import_parts
-from mmgen.data.joint import FACTS, JointData
 from mmgen.store.allowed_imports import restrict_imports
 from mmgen.store.config_errors import explain
 from mmgen.store.recipes import recipes_root
@@ -117,8 +115,7 @@ class RecipeCLI(LightningCLI):
             (SkipBadSteps, "skip"),
         ):
             parser.add_lightning_class_args(kind, key)
-        for fact in (*FACTS, "facts"):
-            parser.link_arguments("data", f"model.init_args.{fact}", _teller(fact), apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.facts", lambda data: data.facts, apply_on="instantiate")
         for module in ("model", "data"):
             parser.link_arguments("seed_everything", f"{module}.init_args.seed", compute_fn=_number)
 
@@ -238,17 +235,6 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
             RecipeCLI(command, [_found(arg, before) for before, arg in zip(["", *args], args)]).start()
         except MisconfigurationException as error:
             raise UserError(str(error)) from None
-
-
-def _teller(fact: str) -> Callable[[Any], Any]:
-    """What asks the data for a fact; None for one that it does not have: joint data have `facts` alone, other data all
-    else.
-    """
-
-    def tell(data: Any) -> Any:
-        return getattr(data, fact) if isinstance(data, JointData) is (fact == "facts") else None
-
-    return tell
 
 
 def _with_sealed_files(plugins: Any) -> list[Any]:

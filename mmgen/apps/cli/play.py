@@ -59,14 +59,14 @@ def run(
     if Path(out).exists():
         raise UserError(f"{out} exists, and nothing is overwritten; choose another --out")
     given = 0 if asked.context is None else asked.context.shape[2]
-    names, last = ", ".join(loaded.action_names), 0
+    names, last = ", ".join(loaded.facts.action_names), 0
 
     def steer(frame: int) -> Tensor:
         nonlocal last
         if frame < max(given, 1):  # nothing that a person could decide
             return torch.tensor([NO_ACTION]) if asked.recorded is None else asked.recorded[:, frame]
         while True:
-            word = _word(f"frame {frame} ({names}; empty: {loaded.action_names[last]}; q ends): ")
+            word = _word(f"frame {frame} ({names}; empty: {loaded.facts.action_names[last]}; q ends): ")
             try:
                 last = int(read_actions(word, loaded, 1)) if word else last
                 return torch.tensor([last])

@@ -60,7 +60,7 @@ class Page:
         except UserError as error:
             return ["", *nothing, mistake(_in_page_words(error))]
         modes = list(loaded.paradigm.modes())
-        names = loaded.class_names or [str(number) for number in range(loaded.generator.classes)]
+        names = loaded.facts.class_names or [str(number) for number in range(loaded.generator.classes)]
         reads = loaded.generator.text
         guided = bool(loaded.generator.conditioning.dropout) and bool(loaded.generator.classes or reads)
         letters = "" if reads is None else f"Letters it knows: {reads.alphabet.replace(' ', '␣')}"

@@ -1,8 +1,9 @@
 """What a source of samples is: named classes, a shape, and random access to the samples of a split."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,10 +11,9 @@ from torch.utils.data import Dataset
 
 from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
-
-if TYPE_CHECKING:
-    from mmgen.modalities.motion.skeleton import Skeleton
+from mmgen.core.vocabulary import Names, Vocabulary
 
 Batch = dict[str, Any]
 """Names to tensors whose first axis is the batch."""
@@ -83,7 +83,8 @@ class Source(ABC):
         action_names: one name an action; empty when clips are of no world that is acted in.
         sample_rate: samples a second of a sound, in Hz; None where samples are no sounds.
         text: the alphabet and the longest of the texts that batches hold; None where they hold none.
-        skeleton: of the people whose motions samples are; None where they are none.
+        bounded: raw samples lie in [-1, 1]; else they are any finite numbers.
+        more: facts that one modality alone needs, of plain types, such as the skeleton of a motion.
     """
 
     class_names: list[str]
@@ -94,7 +95,8 @@ class Source(ABC):
     action_names: Sequence[str] = ()
     sample_rate: int | None = None
     text: Text | None = None
-    skeleton: "Skeleton | None" = None
+    bounded: bool = True
+    more: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def actions(self) -> int:
@@ -105,6 +107,23 @@ class Source(ABC):
     def classes(self) -> int:
         """Number of classes, 0 when samples have none."""
         return len(self.class_names)
+
+    @property
+    def conditions(self) -> dict[str, Vocabulary]:
+        """What comes with each sample, by name, and the values that it can take."""
+        given: dict[str, Vocabulary] = {}
+        if self.class_names:
+            given["class"] = Names(tuple(self.class_names))
+        if self.action_names:
+            given["actions"] = Names(tuple(self.action_names))
+        if self.text is not None:
+            given["text"] = self.text
+        return given
+
+    @property
+    def facts(self) -> Facts:
+        """All that a model is told of these samples; of raw ones, without the tokens that are made of them."""
+        return Facts(self.spec, self.conditions, self.fps, self.sample_rate, more=dict(self.more))
 
     @abstractmethod
     def samples(self, split: SplitName) -> Samples:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
+from mmgen.core.vocabulary import Names
 from mmgen.data.sources.base import NO_ACTION, Batch, Samples, Source, SplitName, check_split
 from mmgen.data.sources.shards import Meta, read_split, storage_type, write_folder
 
@@ -63,25 +65,24 @@ class CachedTokensSource(Source):
         self.path = Path(path)
         self.meta = Meta.read(self.path)
         self.spec = self.meta.spec
-        self.class_names = self.meta.class_names
         self.sample_shape = self.meta.sample_shape
-        self.fps, self.action_names = self.meta.fps, self.meta.action_names
-        self.sample_rate, self.text = self.meta.sample_rate, self.meta.text
+        facts = self.meta.facts
+        self.class_names, self.action_names, self.text = facts.class_names, facts.action_names, facts.text
+        self.fps, self.sample_rate, self.more = facts.fps, facts.sample_rate, facts.more
         self._splits: dict[str, TokenSamples] = {}
 
     @property
     def tokenizer_path(self) -> Path | None:
         """Where the tokenizer was, seen from here; None where the tokens came from none."""
-        return None if self.meta.tokenizer is None else (self.path / self.meta.tokenizer).resolve()
+        named = self.meta.facts.tokenizer_path
+        return None if named is None else (self.path / named).resolve()
 
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
         if split not in self._splits:
             columns = read_split(self.path, self.meta, split)
             more = {name: column for name, column in columns.items() if name not in ("values", "label", "sample")}
-            self._splits[split] = TokenSamples(
-                columns["values"], columns["label"], columns["sample"], more, self.meta.text
-            )
+            self._splits[split] = TokenSamples(columns["values"], columns["label"], columns["sample"], more, self.text)
         return self._splits[split]
 
     def describe(self) -> dict[str, Any]:
@@ -119,13 +120,13 @@ class CachedTokensSource(Source):
             columns["action"] = (draws.uniform("fake actions", frames) * actions).long()
             columns["action"][:, 0] = NO_ACTION
         chosen: dict[SplitName, Tensor] = {"train": number % 5 != 0, "val": number % 5 == 0}
-        meta = Meta(
+        names = {"class": [str(label) for label in range(classes)], "actions": [f"action {n}" for n in range(actions)]}
+        facts = Facts(
             spec,
-            class_names=[str(label) for label in range(classes)],
-            sample_shape=(1, frames, 28, 28) if video else (263, frames) if motion else (1, 28, 28),
+            {condition: Names(tuple(each)) for condition, each in names.items() if each},
             fps=10.0 if video else 20.0 if motion else None,
-            action_names=[f"action {action}" for action in range(actions)],
         )
+        meta = Meta(facts, (1, frames, 28, 28) if video else (263, frames) if motion else (1, 28, 28))
         shards = {split: [{name: column[rows] for name, column in columns.items()}] for split, rows in chosen.items()}
         write_folder(Path(path), meta, shards)
         return {"path": str(path)}

@@ -20,8 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
 from mmgen.data.sources.base import SplitName
 from mmgen.media.folders import new_folder
@@ -58,36 +58,29 @@ class Meta:
     """What meta.json says.
 
     Args:
-        spec: of the tokens.
-        class_names: a name a label.
+        facts: of the tokens; `tokenizer_path` is relative to the folder.
         sample_shape: of the raw samples.
-        fps: frames a second of the raw clips; None where they are no clips.
-        action_names: a name an action; empty where there are none, and then shards hold no column of them.
-        sample_rate: samples a second of a sound; None where samples are no sounds.
-        text: of the raw samples; None where they have none, and then shards hold none.
         data: the `data` section of a config that leads to the raw samples; None where there are none.
-        tokenizer: path of the run or export that encoded them, relative to the folder; None where there is none.
-        tokenizer_hash: `mmgen.store.store.weights_hash` of its weights.
         shards: the files, in order.
     """
 
-    spec: TokenSpec
-    class_names: list[str]
+    facts: Facts
     sample_shape: tuple[int, ...]
     data: dict[str, Any] | None = None
-    tokenizer: str | None = None
-    tokenizer_hash: str | None = None
-    fps: float | None = None
-    action_names: list[str] = field(default_factory=list)
-    sample_rate: int | None = None
-    text: Text | None = None
     shards: list[Shard] = field(default_factory=list)
+
+    @property
+    def spec(self) -> TokenSpec:
+        """The tokens."""
+        assert self.facts.spec is not None
+        return self.facts.spec
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of what a shard holds; lengths are held of sounds and of motions."""
-        lengths = self.sample_rate is not None or self.spec.modality == "motion"
-        held = {"action": self.action_names, "length": lengths, "text": self.text}
+        facts = self.facts
+        lengths = facts.sample_rate is not None or self.spec.modality == "motion"
+        held = {"action": facts.action_names, "length": lengths, "text": facts.text}
         return ("values", *(name for name in COLUMNS if held.get(name, True)))
 
     def counts(self) -> dict[str, int]:
@@ -99,7 +92,7 @@ class Meta:
 
     def to_json(self) -> str:
         """The text of meta.json."""
-        plain = {"format": _FORMAT, "counts": self.counts()} | asdict(self) | {"spec": self.spec.to_dict()}
+        plain = {"format": _FORMAT, "counts": self.counts()} | asdict(self) | {"facts": self.facts.to_dict()}
         return json.dumps(plain, indent=1) + "\n"
 
     @classmethod
@@ -112,16 +105,9 @@ class Meta:
                     f"{folder / META} has format {plain['format']}, not {_FORMAT} as this version reads: {_AGAIN}"
                 )
             return cls(
-                spec=TokenSpec.from_dict(plain["spec"]),
-                class_names=[str(name) for name in plain["class_names"]],
+                facts=Facts.from_dict(plain["facts"]),
                 sample_shape=tuple(int(size) for size in plain["sample_shape"]),
                 data=plain["data"],
-                tokenizer=plain["tokenizer"],
-                tokenizer_hash=plain["tokenizer_hash"],
-                fps=plain.get("fps"),  # a folder from before there were clips says neither
-                action_names=[str(name) for name in plain.get("action_names", [])],
-                sample_rate=plain.get("sample_rate"),
-                text=None if plain.get("text") is None else Text.from_dict(plain["text"]),
                 shards=[Shard(**shard) for shard in plain["shards"]],
             )
         except (FileNotFoundError, NotADirectoryError):
@@ -215,8 +201,9 @@ def _checked(columns: Columns, meta: Meta, shard: Shard) -> Columns:
         column = columns[name]
         if len(column) != count or column.dtype != torch.int64 or column.ndim != 1 + (name in ("action", "text")):
             raise ValueError(f"its column {name} is {column.dtype} of shape {tuple(column.shape)}")
-    if count and not -1 <= int(columns["label"].min()) <= int(columns["label"].max()) < max(1, len(meta.class_names)):
-        raise ValueError(f"its labels are not all of -1 to {len(meta.class_names) - 1}")
+    label, classes = columns["label"], len(meta.facts.class_names)
+    if count and not -1 <= int(label.min()) <= int(label.max()) < max(1, classes):
+        raise ValueError(f"its labels are not all of -1 to {classes - 1}")
     return columns
 
 

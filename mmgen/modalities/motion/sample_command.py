@@ -74,7 +74,7 @@ class MotionSamples:
 
     def write(self, folder: Path) -> dict[str, Any]:
         """All files but the record; returns what is to be recorded."""
-        moved, names = self.moved, self.loaded.class_names
+        moved, names = self.moved, self.loaded.facts.class_names
         classes = [names[label] if 0 <= label < len(names) else None for label in self.labels.tolist()]
         told = [text or name or f"sample {number}" for number, (text, name) in enumerate(zip(self.texts, classes))]
         for number, joints in enumerate(moved.joints):

@@ -64,7 +64,7 @@ def show_speech(loaded: Loaded, asked: Asked, every: float) -> Iterator[Shown]:
 
 def _told(loaded: Loaded, labels: Tensor) -> list[str]:
     """The voice of each sound, or its number."""
-    names = loaded.class_names
+    names = loaded.facts.class_names
     return [names[label] if label >= 0 and names else f"sample {row}" for row, label in enumerate(labels.tolist())]
 
 

@@ -107,7 +107,7 @@ class SpeechSamples:
         save_file(
             {"tokens": spoken.tokens, "lengths": spoken.lengths, "labels": self.labels}, folder / "samples.safetensors"
         )
-        names = self.loaded.class_names
+        names = self.loaded.facts.class_names
         return {
             "samples": self.count,
             "texts": self.texts,

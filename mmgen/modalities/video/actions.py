@@ -84,7 +84,7 @@ def _words(path: Path) -> Sequence[str]:
 
 
 def _number(name: str, loaded: Loaded) -> int:
-    names, count = loaded.action_names, loaded.generator.actions
+    names, count = loaded.facts.action_names, loaded.generator.actions
     if name in names:
         return names.index(name)
     if name.lstrip("-").isdigit():

@@ -53,7 +53,7 @@ def show_clips(loaded: Loaded, asked: Asked, every: float) -> Iterator[Shown]:
     told = f"{many} in {seconds:.2g} s, {newest.state.forward_passes} forward passes"
     yield Shown(
         told, 1.0, newest.state, last=True, pictures=[contact_sheet(clips)],
-        clip=tile_clips(clips), fps=loaded.fps or _FPS,
+        clip=tile_clips(clips), fps=loaded.facts.fps or _FPS,
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ class ClipSamples:
         self.count = 8 if arguments["num"] is None else arguments["num"]
         self.batch = 16 if arguments["batch"] is None else arguments["batch"]
         check_count(self.count, self.batch)
-        self.fps = (loaded.fps or _FPS) if arguments["fps"] is None else arguments["fps"]
+        self.fps = (loaded.facts.fps or _FPS) if arguments["fps"] is None else arguments["fps"]
         mp4_bytes(torch.zeros(1, 1, 2, 2), self.fps)  # whether the results can be written, before hours go into them
         self.spec = clip_spec(loaded, arguments["frames"])
         self.frames = self.spec.frames(self.spec.grid[0])
@@ -62,7 +62,7 @@ class ClipSamples:
             )
         if named == HELD_OUT:
             return held_out_context(self.loaded, self.count, count)
-        return file_context(named, self.loaded, self.count, count, self.loaded.fps or self.fps)
+        return file_context(named, self.loaded, self.count, count, self.loaded.facts.fps or self.fps)
 
     def _labels(self, context: Context | None) -> Any:
         """The classes that are named; else those of the clips that the samples begin with; else all in turn."""

@@ -11,9 +11,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 import mmgen.model.backbone
 import mmgen.paradigms  # noqa: F401  (a short class name is found among the classes that were imported)
-from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import Kind, TokenSpec
+from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.data.build import build_source
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.sources import Source
@@ -33,19 +34,13 @@ class Recipe:
     Args:
         path: its file.
         config: its content, references resolved.
-        spec: the tokens.
-        classes: that labels name.
-        actions: that lead to frames.
-        text: what texts are like; None for none.
+        facts: what its data says of the tokens.
         notes: what was assumed, a sentence each.
     """
 
     path: Path
     config: dict[str, Any]
-    spec: TokenSpec
-    classes: int
-    actions: int = 0
-    text: Text | None = None
+    facts: Facts
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -71,12 +66,20 @@ class Recipe:
         source = _source(config, notes)
         data = (config.get("data") or {}).get("init_args") or {}
         found = _parsed_spec(spec) if spec else _spec(data, source, path, notes)
-        if classes is None:
-            classes = len(source.class_names) if source is not None else 0
-            if source is None:
-                notes.append("the data is not here: no classes are assumed; --classes says how many there are")
-        actions, text = (len(source.action_names), source.text) if source is not None else (0, None)
-        return cls(path, config, found, classes, actions, text, notes)
+        facts = Facts() if source is None else source.facts
+        if classes is None and source is None:
+            notes.append("the data is not here: no classes are assumed; --classes says how many there are")
+        if classes is not None:
+            others = {name: each for name, each in facts.conditions.items() if name != "class"}
+            named: dict[str, Vocabulary] = {"class": Names(tuple(map(str, range(classes))))} if classes else {}
+            facts = replace(facts, conditions=named | others)
+        return cls(path, config, replace(facts, spec=found), notes)
+
+    @property
+    def spec(self) -> TokenSpec:
+        """The tokens."""
+        assert self.facts.spec is not None
+        return self.facts.spec
 
     @property
     def depth(self) -> int:
@@ -112,7 +115,7 @@ class Recipe:
         return self._build(self.config["model"]["init_args"])
 
     def _build(self, init_args: dict[str, Any]) -> tuple[Generator, Paradigm]:
-        return build_generator(init_args, self.spec, self.classes, f"{self.path}", self.actions, self.text)
+        return build_generator(init_args, self.facts, f"{self.path}")
 
     @property
     def _backbone(self) -> dict[str, Any]:

@@ -92,9 +92,8 @@ def walks(folder: Path, quantizer: dict[str, Any] = RESIDUAL) -> DataModule:
 
 
 def generator(data: DataModule, paradigm: Paradigm, ends: bool = False) -> GeneratorModule:
-    facts = (2, data.class_names, data.tokenizer_path, data.tokenizer_hash, [], data.fps, None, None, 0)
     backbone = Transformer(dim=16, depth=1, heads=2, rope=[1, 1, 1])
-    module = GeneratorModule(data.spec, *facts, backbone, paradigm, positions="none", ends=ends).eval()
+    module = GeneratorModule(data.facts, 0, backbone, paradigm, positions="none", ends=ends).eval()
     scramble(module.generator)
     return module
 

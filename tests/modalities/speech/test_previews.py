@@ -35,11 +35,8 @@ def module(data: SpeechFolder, tmp_path_factory: pytest.TempPathFactory) -> Gene
     assert data.tokenizer_path is not None
     folder = tmp_path_factory.mktemp("run")
     made = load_generator(speech_run(folder / "gen", Path(data.tokenizer_path)))
-    facts = (
-        data.classes, data.class_names, data.tokenizer_path, data.tokenizer_hash, [], None, data.text, RATE, 0,
-    )  # fmt: skip
     backbone = made.generator.backbone
-    return GeneratorModule(data.spec, *facts, backbone, made.paradigm, positions="none", sentinels=1).eval()
+    return GeneratorModule(data.facts, 0, backbone, made.paradigm, positions="none", sentinels=1).eval()
 
 
 class Logger:

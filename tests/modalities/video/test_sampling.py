@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.modalities.video.sampling import Frames, SampledClips, check_context, sample_clips, stream_clips
 from mmgen.modalities.video.tokenizers.causal_conv import CausalConvTokenizer
@@ -48,7 +49,7 @@ def strided() -> Loaded:
         generator = scramble(Generator(tokenizer.spec, backbone, classes=3, positions="spatial"))
     assert isinstance(generator, Generator)
     paradigm = ContinuousBlockDiffusion("frame", Flow(), steps=2)
-    return Loaded(generator.double().eval(), paradigm, tokenizer.eval(), tokenizer.spec, [], {}, 0, Path("gen"))
+    return Loaded(generator.double().eval(), paradigm, tokenizer.eval(), Facts(tokenizer.spec), {}, 0, Path("gen"))
 
 
 def tokenizer_of(loaded: Loaded) -> Tokenizer:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.core.vocabulary import Names
 from mmgen.paradigms import (
     Autoregressive,
     ContinuousBlockDiffusion,
@@ -38,7 +40,9 @@ def loaded(spec: TokenSpec, paradigm: Paradigm | None = None, seed: int = 0, pea
     model = generator(spec, seed=seed).float()
     with torch.no_grad():
         model.head.project.weight.mul_(peaked)
-    return Loaded(model, paradigm or Autoregressive(), None, spec, ["a", "b", "c"], {}, 0, Path("gen"))
+    return Loaded(
+        model, paradigm or Autoregressive(), None, Facts(spec, {"class": Names(("a", "b", "c"))}), {}, 0, Path("gen")
+    )
 
 
 def anything(spec: TokenSpec, count: int, seed: int = 0) -> Tensor:

@@ -62,7 +62,8 @@ def test_bytes_in_bfloat16(precision: str) -> None:
 def test_visible_pairs_are_those_of_the_mask() -> None:
     """A causal row of n positions shows (n + 1) / 2n of its pairs; tokens are predicted from the prefix on."""
     spec = TokenSpec("categorical", 64, (1, 8, 8))
-    made = plan(dataclasses.replace(recipe("imagenet_maskgit"), spec=spec).of_member("", 4), Wish(1))
+    read = recipe("imagenet_maskgit")
+    made = plan(dataclasses.replace(read, facts=dataclasses.replace(read.facts, spec=spec)).of_member("", 4), Wish(1))
     assert made.visible == 1.0
     causal = Recipe.read("experiments/imagenet_ar", NARROW, "categorical:64:1x8x8", 3)
     assert plan(causal, Wish(1)).visible == pytest.approx((64 + 1) / 128)

@@ -65,7 +65,7 @@ class ImageFindings(Findings):
         completions = [self._completion(name, told) for name, told in self.settings.completed.items()]
         made = [line for each in modes for line in (each.measure_command, each.command)]
         story = ImageStory(
-            class_names=self.loaded.class_names,
+            class_names=self.loaded.facts.class_names,
             reconstruction=self._reconstruction(),
             modes=modes,
             completions=completions,
@@ -91,7 +91,7 @@ class ImageFindings(Findings):
         )  # fmt: skip
 
     def _mode(self, report: ModeReport) -> Mode:
-        classes = len(self.loaded.class_names)
+        classes = len(self.loaded.facts.class_names)
         count = min(self.settings.rows * classes, len(report.labels) // classes * classes)
         options = self.settings.sampling.get(report.mode, {})
         labels = class_labels([], classes, self.loaded)
@@ -114,7 +114,7 @@ class ImageFindings(Findings):
     def _completion(self, name: str, told: bool) -> Completion:
         """A held-out digit of that class, its top kept."""
         tokenizer = require_tokenizer(self.loaded)
-        number = self.loaded.class_names.index(name)
+        number = self.loaded.facts.class_names.index(name)
         original = self.source.samples("val").take(self._held_out(number)[:1])["x"][0]
         file = self.folder / "completion" / f"{name}.png"
         file.parent.mkdir(exist_ok=True)

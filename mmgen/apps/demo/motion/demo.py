@@ -76,7 +76,7 @@ class MotionDemo(MotionLine, PairDemo):
 
     def find(self, source: Source, loaded: Loaded, planned: Plan) -> MotionFindings:
         every = [loaded, *(load_generator(line._path("generator")) for line in self.lines[1:])]
-        self.recorded = one_of_each(source, loaded.class_names)
+        self.recorded = one_of_each(source, loaded.facts.class_names)
         with self.walk.stage("samples"):
             lines = [self._line(*each, source, planned.samples) for each in zip(self.lines, every, self.kept)]
             held_out, learnt = source.samples("val"), source.samples("train")
@@ -112,7 +112,7 @@ class MotionDemo(MotionLine, PairDemo):
                 loaded, mode, asked, self.judges, others, line.options(mode), SEED, progress=progress
             )
         told: dict[str, Any] = {"mode": mode, **self.sampling.get(mode, {})}
-        names, frames = loaded.class_names, [len(motion) for motion in self.recorded]
+        names, frames = loaded.facts.class_names, [len(motion) for motion in self.recorded]
         if mode in self.settings.ending:
             shown = line.draw(loaded, mode, len(names))
             asked_for: list[dict[str, Any]] = [{"num": len(names)}]

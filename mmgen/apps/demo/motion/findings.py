@@ -104,7 +104,7 @@ class MotionFindings(PairFindings):
         }
 
     def page(self, total_seconds: Callable[[], float]) -> Page:
-        labels, held_out = self.loaded.class_names, self.source.samples("val")
+        labels, held_out = self.loaded.facts.class_names, self.source.samples("val")
         batch = held_out.take(torch.arange(len(held_out)))
         real, actions = _joints(motions_of(batch)), batch["label"].tolist()
         chosen = unlike(actions, [len(motion) for motion in real], self.settings.kept)

@@ -127,7 +127,7 @@ class SpeechDemo(SpeechLine, PairDemo):
         recogniser, sounds = self.listeners.recogniser, report.spoken.sounds[:shown]
         heard = [] if recogniser is None else recogniser.transcribe(sounds, report.spoken.sample_rate)
         options: dict[str, Any] = {"mode": mode, **self.sampling.get(mode, {})}
-        names = loaded.class_names
+        names = loaded.facts.class_names
         voices = ",".join(names[label] for label in sentences.labels[:shown].tolist()) if names else None
         said = {"text": sentences.read[:shown]} | ({} if voices is None else {"class_": voices})
         return ModeFindings(

@@ -54,7 +54,7 @@ def edit_some(
         file = folder / f"{len(found)}.wav"
         write_wav(sound, file, rate)
         heard = None if recogniser is None else recogniser.transcribe([made.sound[0]], rate)[0]
-        voice = loaded.class_names[label] if 0 <= label < len(loaded.class_names) else "none"
+        voice = loaded.facts.class_names[label] if 0 <= label < len(loaded.facts.class_names) else "none"
         command = edit_command(loaded, file, old, new, mode, voice, settings)
         found.append(SpeechEdit(old, new, mode, sound, made.sound[0], made.span, made.made, heard, command))
     return found

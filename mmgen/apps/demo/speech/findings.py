@@ -98,7 +98,7 @@ class SpeechFindings(PairFindings):
         first = self.lines[0]
         shown = min(self.settings.shown, len(first.sentences.read))
         real = first.sentences.sounds[:shown]
-        names, labels = first.loaded.class_names, first.sentences.labels[:shown].tolist()
+        names, labels = first.loaded.facts.class_names, first.sentences.labels[:shown].tolist()
         recogniser, ways = self.listeners.recogniser, [line.loaded.paradigm.modes() for line in self.lines]
         rate = require_speech_tokenizer(first.loaded).sample_rate
         modes = [self._mode(each, shown) for line in self.lines for each in line.modes]

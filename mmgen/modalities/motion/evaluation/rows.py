@@ -107,7 +107,7 @@ class MotionMeasuring(Call):
         self.refuse(f"for images and clips, and {saved.path} is of motions", *OF_PICTURES)
         data = self.arguments["data"]
         source = build_source(saved.config) if data is None else open_source(data)
-        if source.skeleton is None:
+        if "skeleton" not in source.more:
             raise UserError(f"{saved.path} is of motions, and the data has samples of shape {source.sample_shape}")
         wanted, found = (len(tokenizer.mean), tokenizer.fps), (source.sample_shape[0], source.fps)
         if wanted != found:

@@ -54,6 +54,7 @@ class HumanML3DSource(Source):
     """
 
     fps: float
+    bounded = False
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class HumanML3DSource(Source):
         self.skeleton = find_skeleton(self._paths())
         self.fps = fps or (12.5 if self.skeleton is KIT else 20.0)
         self.class_names = []
+        self.more = {"skeleton": self.skeleton.name}
         self.sample_shape = (self.skeleton.features, frames)
         self.crop = f"the first frames of a motion, {frames} at most"
 
@@ -123,7 +125,6 @@ class HumanML3DSource(Source):
 
     @cached_property
     def _splits(self) -> dict[str, CaptionedMotions]:
-        assert self.skeleton is not None
         splits, first = {}, 0
         for split, parts in self._parts.items():
             usable = parts if self.text is None else _readable(parts, self.text, self.root / TEXTS)
@@ -140,7 +141,6 @@ class HumanML3DSource(Source):
 
     @cached_property
     def _survey(self) -> Survey:
-        assert self.skeleton is not None
         return survey(self._paths(), len(self._lists["train"]), self.skeleton, self.cache)
 
     @cached_property

@@ -43,7 +43,7 @@ class MocapSource(Source):
     """
 
     fps: float
-    skeleton = HUMANML3D
+    bounded = False
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class MocapSource(Source):
         self.folder = None if folder is None else Path(folder)
         self.files = _files(_package() if self.folder is None else self.folder)
         self.class_names = list(dict.fromkeys(map(action, self.files)))
+        self.more = {"skeleton": HUMANML3D.name}
         self.sample_shape = (HUMANML3D.features, frames)
         self.crop = f"the last {held_out:g} of every clip, plain and mirrored, at most {frames} frames at a time"
 

@@ -359,7 +359,7 @@ def test_what_describes_a_source_leads_back_to_it(folder):
 
 def test_the_data_module_reads_fake_data(tmp_path):
     data = HumanML3D(**HumanML3D.make_fake(tmp_path, 10), global_batch_size=4)
-    assert (data.sample_shape, data.fps, data.skeleton) == ((263, 48), 20.0, HUMANML3D)
+    assert (data.sample_shape, data.fps, data.facts.more) == ((263, 48), 20.0, {"skeleton": "HumanML3D"})
     assert isinstance(data.text, Text)
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
     assert batch["x"].shape == (4, 263, 48)

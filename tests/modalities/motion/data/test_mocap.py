@@ -183,7 +183,7 @@ def test_the_clips_of_the_package(real, caplog):
         "backflip", "cartwheel", "crawl", "dance", "getup_facedown", "getup_faceup", "jump", "kick", "punch", "roll",
         "run", "spin", "spinkick", "walk",
     ]  # fmt: skip
-    assert (real.sample_shape, real.fps, real.skeleton) == ((263, 48), 20.0, HUMANML3D)
+    assert (real.sample_shape, real.fps, real.more) == ((263, 48), 20.0, {"skeleton": "HumanML3D"})
     training, held_out = (sum(part.seconds for part in parts) for parts in zip(*real._stretches))
     assert (round(training, 1), round(held_out, 1)) == (25.1, 8.5)
     val = everything(real.samples("val"))
@@ -356,13 +356,18 @@ def test_statistics_are_those_of_real_training_frames(source):
 def test_the_data_module_brings_motions_and_their_tokens(folder, tmp_path, source):
     tokenizer = motion_tokenizer_run(tmp_path / "tokenizer")
     data = Mocap(folder=str(folder), global_batch_size=8, tokenizer=str(tokenizer))
-    assert (data.classes, data.fps, data.skeleton, data.sample_shape) == (3, 20.0, HUMANML3D, (263, 48))
+    assert (data.classes, data.fps, data.facts.more, data.sample_shape) == (
+        3,
+        20.0,
+        {"skeleton": "HumanML3D"},
+        (263, 48),
+    )
     assert data.spec.grid == (12, 1, 1)
     batch = data.on_after_batch_transfer(next(iter(data.val_dataloader())), 0)
     assert batch["tokens"].values.shape == (8, 12, 2)
     assert batch["tokens"].lengths.equal(batch["length"] // 4)
     broken = {"x": torch.full((1, 263, 48), math.nan)}
-    with pytest.raises(UserError, match="motions must be floats and finite"):
+    with pytest.raises(UserError, match="samples must be floats and finite"):
         Mocap(folder=str(folder)).on_after_batch_transfer(broken, 0)
     loaded = load_tokenizer(tokenizer)
     write_shards(tmp_path / "tokens", source, loaded, tokenizer)

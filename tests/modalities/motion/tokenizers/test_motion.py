@@ -48,6 +48,8 @@ def motions(batch: int, frames: int, seed: int = 0, dims: int = DIMS) -> Tensor:
 class Walks(Source):
     """Motions without a name."""
 
+    bounded = False
+
     def __init__(self, x: Tensor, fps: float = 20.0) -> None:
         self.x, self.class_names, self.sample_shape, self.fps = x, [], tuple(x.shape[1:]), fps
 

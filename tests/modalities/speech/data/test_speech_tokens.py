@@ -1,6 +1,5 @@
 """Speech as tokens: what belongs to a clip goes with it, and only tokens of sound count."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -104,14 +103,3 @@ def test_another_rate_is_refused(source: SpeechFolderSource, tmp_path: Path) -> 
     digits = DigitsSource(**DigitsSource.make_fake(tmp_path / "digits"))
     with pytest.raises(UserError, match=r"takes samples of shape \(1, 8000\), but the data has \(1, 28, 28\)"):
         encoded_spec(Loudness(), digits, "runs/x")
-
-
-def test_folders_from_before_there_was_speech_are_read(tmp_path: Path) -> None:
-    CachedTokensSource.make_fake(tmp_path / "tokens")
-    meta = json.loads((tmp_path / "tokens" / "meta.json").read_text())
-    for name in ("text", "sample_rate"):
-        assert meta.pop(name) is None
-    (tmp_path / "tokens" / "meta.json").write_text(json.dumps(meta))
-    cached = CachedTokensSource(tmp_path / "tokens")
-    assert (cached.text, cached.sample_rate) == (None, None)
-    assert set(cached.samples("val")[0]) == {"values", "label", "sample"}

@@ -68,4 +68,4 @@ def test_a_recording_that_is_touched_elsewhere_is_found_out(
     listeners = Listeners(Parrot(), None, naturalness=False)
     figures = measure_edits(loaded, "infill", sentences("ab cd ef"), TEXTS, listeners, align=align)
     assert figures[-1].value == pytest.approx(0.25)
-    assert loaded.sample_rate == RATE
+    assert loaded.facts.sample_rate == RATE

@@ -1,7 +1,5 @@
 """Actions stay beside their frames: in batches, on disk and back; where they cannot, that is told."""
 
-import json
-
 import lightning as L
 import pytest
 import torch
@@ -133,17 +131,6 @@ def test_without_actions_nothing_of_them_is_stored(tmp_path, levels):
     assert (source.actions, source.action_names, source.fps) == (0, [], 15)
     assert source.samples("val")[0].keys() == {"values", "label", "sample"}
     assert (Digits().actions, Digits().action_names, Digits().fps) == (0, [], None)
-
-
-def test_a_folder_from_before_there_were_clips_is_read(tmp_path):
-    arguments = CachedTokensSource.make_fake(tmp_path / "tokens")
-    file = tmp_path / "tokens" / "meta.json"
-    meta = json.loads(file.read_text())
-    del meta["fps"], meta["action_names"], meta["spec"]["stride"], meta["spec"]["first"]
-    file.write_text(json.dumps(meta))
-    data = CachedTokens(**arguments)
-    assert (data.fps, data.actions) == (None, 0)
-    assert data.samples("val")[0].keys() == {"values", "label", "sample"}
 
 
 def test_a_latent_of_several_frames_has_no_room_for_their_actions(tmp_path, monkeypatch):

@@ -1,0 +1,73 @@
+"""What data says of its tokens, in one place: it goes from data to model, run folder, and sampling."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from mmgen.core.characters import Text
+from mmgen.core.tokens import TokenSpec
+from mmgen.core.vocabulary import Names, Vocabulary, vocabulary_from_dict
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model is told about the data it is trained on. A new fact is one more field, of a plain type.
+
+    Args:
+        spec: the tokens; None for raw samples without a tokenizer.
+        conditions: what comes with each sample, by name, and the values that it can take: `class`, `actions`, `text`,
+            `caption`.
+        fps: frames a second of clips and motions; None for what has no frames.
+        sample_rate: of sounds, in Hz; None for what is no sound.
+        tokenizer_path: run or export folder of the tokenizer that the tokens are of; None where none is known.
+        tokenizer_hash: of its weights, so that samples are never decoded with others; None where none is known.
+        more: what one modality alone needs, such as the skeleton of a motion; plain types only.
+    """
+
+    spec: TokenSpec | None = None
+    conditions: Mapping[str, Vocabulary] = field(default_factory=dict)
+    fps: float | None = None
+    sample_rate: int | None = None
+    tokenizer_path: str | None = None
+    tokenizer_hash: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> list[str]:
+        """A name for each class, in order; empty where samples have none."""
+        return self._names("class")
+
+    @property
+    def action_names(self) -> list[str]:
+        """A name for each action that may lead to a frame, in order; empty where there are none."""
+        return self._names("actions")
+
+    @property
+    def text(self) -> Text | None:
+        """The alphabet and the longest of texts that are read character by character; None where there are none."""
+        text = self.conditions.get("text")
+        return text if isinstance(text, Text) else None
+
+    def _names(self, condition: str) -> list[str]:
+        vocabulary = self.conditions.get(condition)
+        return list(vocabulary.names) if isinstance(vocabulary, Names) else []
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON and checkpoints."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        return plain | {
+            "spec": None if self.spec is None else self.spec.to_dict(),
+            "conditions": {name: vocabulary.to_dict() for name, vocabulary in self.conditions.items()},
+            "more": dict(self.more),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Facts":
+        """Inverse of `to_dict`.
+
+        Raises:
+            UserError, KeyError, TypeError, ValueError, AttributeError: this is no such dictionary.
+        """
+        conditions = {name: vocabulary_from_dict(each) for name, each in plain["conditions"].items()}
+        spec = None if plain["spec"] is None else TokenSpec.from_dict(plain["spec"])
+        return cls(**plain | {"spec": spec, "conditions": conditions})

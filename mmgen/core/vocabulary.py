@@ -1,0 +1,61 @@
+"""What values a condition can take: an open set of small classes, found by name, that travel with the checkpoint."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from mmgen.core.errors import UserError
+
+
+class Vocabulary:
+    """The values of one condition. A new kind is a frozen dataclass of plain fields in a file of its own."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON and checkpoints; `kind` is the name of the class."""
+        return {"kind": type(self).__name__} | asdict(self)  # type: ignore[call-overload]  # each is a dataclass
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """From the fields of `to_dict`. A kind whose fields are no plain types converts them here."""
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Names(Vocabulary):
+    """A fixed list of values that have names, such as classes, actions or speakers.
+
+    Args:
+        names: of each; a value's place among them is its number.
+    """
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """From a list of names."""
+        return cls(tuple(str(name) for name in fields["names"]))
+
+
+@dataclass(frozen=True)
+class FreeText(Vocabulary):
+    """Any text, such as a caption: a text encoder reads it, so that no alphabet bounds it."""
+
+
+def vocabulary_from_dict(plain: dict[str, Any]) -> Vocabulary:
+    """Inverse of `Vocabulary.to_dict`.
+
+    Raises:
+        UserError: no class of that name is a vocabulary.
+        KeyError, TypeError, ValueError: these are not its fields.
+    """
+    fields = dict(plain)
+    kind = fields.pop("kind")
+    known = {each.__name__: each for each in _subclasses(Vocabulary)}
+    if kind not in known:
+        raise UserError(f"there is no vocabulary {kind!r}: known are {', '.join(sorted(known))}")
+    return known[kind].from_fields(fields)
+
+
+def _subclasses(kind: type[Vocabulary]) -> list[type[Vocabulary]]:
+    """All below a class, at any depth."""
+    direct = kind.__subclasses__()
+    return direct + [each for below in direct for each in _subclasses(below)]
