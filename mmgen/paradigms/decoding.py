@@ -14,7 +14,7 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.model.heads import CategoricalHead
-from mmgen.paradigms.schedules import ScheduleName, remaining
+from mmgen.paradigms.schedules import RevealScheduleName, remaining
 
 Order = Literal["confidence", "margin", "entropy", "random"]
 Select = Literal["count", "threshold", "entropy_bound"]
@@ -37,7 +37,8 @@ class Decoding:
         order: what a step commits first: the highest probability of the drawn token (`confidence`), the largest gap
             between the two best tokens (`margin`), the lowest entropy (`entropy`), or positions at random, which is
             the one order that keeps the model's own distribution.
-        noise: Gumbel noise on the confidence, annealed to 0 over the steps (MaskGIT's choice temperature).
+        noise: Gumbel noise on the confidence, MaskGIT's choice temperature: this times 1 - (s + 1) / T in step s = 0 ..
+            T - 1, so that the last step has none.
         select: how many: a `count` from the schedule, all above a confidence `threshold`, or the largest set within an
             `entropy_bound`.
         threshold: probability above which the drawn token is committed; for select = threshold.
@@ -174,7 +175,7 @@ def unmask(
     tokens: Tensor,
     committed: Tensor,
     decoding: Decoding,
-    schedule: ScheduleName,
+    schedule: RevealScheduleName,
     steps: int,
     draws: Draws,
     name: str,
@@ -211,7 +212,8 @@ def unmask(
             if decoding.order == "random" and rank is not None:
                 score = -rank.double()
             else:
-                score = _score(probs, chosen, decoding, step / max(steps - 1, 1), draws, f"{name}/order/{step}")
+                # MaskGIT's own code anneals so; Besnier & Chen's port and MaskGIL have T / (T - 1) times as much noise.
+                score = _score(probs, chosen, decoding, (step + 1) / steps, draws, f"{name}/order/{step}")
             reveal = top(score, open_, count)
         elif decoding.select == "threshold":
             one = top(chosen, open_, torch.ones_like(size))

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -31,7 +31,8 @@ class Guidance:
 
     Args:
         scale: see `guide`; 1 turns guidance off and saves the unconditional half of the batch.
-        schedule: `constant`, or `linear`: from 1 where nothing is committed to `scale` where all is (MUSE, MAR).
+        schedule: `constant`, or `linear`: from 1 where nothing is committed to `scale` where all is (MUSE, MaskGIL,
+            MAR).
     """
 
     scale: float = 1.0
@@ -129,8 +130,24 @@ class GuidedGenerator:
         """The head's guided prediction in float64: logits (B, outputs, groups, choices), or vectors (B, outputs, C).
         progress (B,) is the committed share of each row, or what tells it; the rest is as in `Generator.forward`.
         """
+        return self.guided(self.predict(values, layout, mask, hidden, store, outputs, levels, previous), progress)
+
+    def predict(
+        self,
+        values: Tensor,
+        layout: Layout,
+        mask: Mask,
+        hidden: Tensor | None = None,
+        store: int | None = None,
+        outputs: int | None = None,
+        levels: Tensor | None = None,
+        previous: Tensor | None = None,
+    ) -> Tensor:
+        """The head's prediction (halves B, ...) for all rows, and under guidance for the same rows without their
+        condition behind them: for `guided`, or for what mixes something else than predictions.
+        """
         features = self.features(values, layout, mask, hidden, store, outputs, levels, previous)
-        return self.guided(self._head.predict(features), progress)
+        return cast(Tensor, self._head.predict(features))
 
     def features(
         self,

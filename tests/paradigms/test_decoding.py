@@ -1,6 +1,7 @@
 """Decoding rules on distributions small enough to know the answer."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from mmgen.model.heads import BitsHead, CategoricalHead
 from mmgen.paradigms import Decoding
 from mmgen.paradigms.decoding import distribution, draw, token_entropy, token_margin, top, unmask, within_entropy_bound
 from mmgen.paradigms.guidance import Guidance, guide
-from mmgen.paradigms.schedules import SCHEDULES, hidden_count, remaining
+from mmgen.paradigms.schedules import SCHEDULES, RevealScheduleName, hidden_count, remaining
 
 LAW = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
 
@@ -127,6 +128,14 @@ def test_as_many_linear_steps_as_tokens_commit_one_each(size: int) -> None:
     assert left == list(range(size - 1, -1, -1))
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5, 12])
+@pytest.mark.parametrize("name", get_args(RevealScheduleName))
+def test_sampling_schedules_reveal_all_and_hide_none_again(name: RevealScheduleName, steps: int) -> None:
+    size = torch.arange(1, 50)
+    left = torch.stack([size, *(remaining(name, step, steps, size) for step in range(steps))])
+    assert (left.diff(dim=0) <= 0).all() and (left >= 0).all() and (left[-1] == 0).all()
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_fall_from_all_to_none(name: str) -> None:
     progress = torch.linspace(0, 1, 101)
@@ -144,6 +153,41 @@ def test_cosine_and_arccos_hide_two_over_pi_on_average_by_different_laws() -> No
     cosine, arccos = SCHEDULES["cosine"](u), SCHEDULES["arccos"](u)
     assert abs(float(cosine.mean()) - 2 / math.pi) < 1e-4 and abs(float(arccos.mean()) - 2 / math.pi) < 1e-4
     assert abs(float(cosine.std() - arccos.std())) > 0.05
+
+
+def test_published_decoding_counts() -> None:
+    """Positions known after each of 8 steps over 256: MaskGIL's own code, and MaskGIT's floor of the cosine law."""
+    known = {
+        "arccos_counts": [1, 19, 45, 77, 115, 158, 206, 256],
+        "cosine": [5, 20, 44, 75, 114, 159, 207, 256],
+        "arccos": [21, 42, 63, 86, 111, 139, 174, 256],
+    }
+    for name, expected in known.items():
+        assert [256 - int(remaining(name, step, 8, torch.tensor([256]))) for step in range(8)] == expected  # type: ignore[arg-type]
+
+
+def test_choice_noise_anneals_as_in_maskgits_own_code() -> None:
+    """(1 - (s + 1) / T) of it in step s of T, so that all four of these steps rank by that much noise, and the last by
+    none.
+    """
+    keys, size, noise, seen = Draws(0, torch.arange(3)), 8, 3.0, []
+    tokens = torch.zeros(3, size, dtype=torch.int64)
+    flat = torch.zeros(3, size, 1, 2, dtype=torch.float64)
+    ramp = torch.stack([torch.linspace(0, 4, size).double(), torch.zeros(size).double()], -1)[None, :, None]
+
+    def predict(tokens: torch.Tensor, committed: torch.Tensor) -> torch.Tensor:
+        seen.append(committed.clone())
+        return flat + ramp
+
+    states = list(
+        unmask(predict, CategoricalHead(2, 1), tokens, tokens > 0, Decoding(noise=noise), "linear", 4, keys, "x")
+    )
+    for step, (before, (_, after)) in enumerate(zip(seen, states, strict=True)):
+        probs = (flat + ramp).softmax(-1)
+        drawn = draw(probs, keys.uniform(f"x/token/{step}", size, 1))
+        score = probs.gather(-1, drawn[..., None])[..., 0, 0].log()
+        score = score + noise * (1 - (step + 1) / 4) * keys.gumbel(f"x/order/{step}", size)
+        assert torch.equal(after & ~before, top(score, ~before, torch.full((3,), 2)))
 
 
 def test_guidance_conventions() -> None:

@@ -17,9 +17,11 @@ from mmgen.model.generator import Generator
 from mmgen.model.heads.bits import BitsHead
 from mmgen.paradigms import Decoding, Guidance, MaskedDiffusion, Request, SampleOptions
 from mmgen.paradigms.base import Corrupted
+from mmgen.paradigms.decoding import distribution
 from mmgen.paradigms.diffusion.absorbing import Absorbing, move
 from mmgen.paradigms.diffusion.corruption import LEAST_SHARE
-from mmgen.paradigms.diffusion.uniform import divergence, reverse
+from mmgen.paradigms.diffusion.uniform import divergence, guided_reverse, reverse
+from mmgen.paradigms.guidance import guide
 from mmgen.paradigms.schedules import NoiseSchedule, hidden_share
 from tests.paradigms.oracle import Oracle, absorbing_law, uniform_law
 from tests.worlds import GRID, World, draws, generator, tokens_for
@@ -219,7 +221,7 @@ def test_a_bound_is_above_the_likelihood_of_the_same_model(corruption: str) -> N
     world, wrong = World(seed=0), World(seed=1)
     oracle, steps = Oracle(wrong, NoiseSchedule()), 200
     paradigm = diffusion(NoiseSchedule(), corruption)
-    shares = paradigm.noise.grid(steps).tolist()
+    shares = paradigm.noise.shares(steps).tolist()
     if corruption == "absorbing":
         law = absorbing_law(oracle, paradigm.noise.moves(steps, Decoding()))
     else:
@@ -237,7 +239,7 @@ def test_few_steps_draw_what_the_chain_says(schedule: NoiseSchedule, corruption:
     """Three steps are not yet the world's law; the exact law of the three-step chain is."""
     world, count = World(), 20000
     oracle, paradigm = Oracle(world, schedule), diffusion(schedule, corruption)
-    shares = paradigm.noise.grid(3).tolist()
+    shares = paradigm.noise.shares(3).tolist()
     if corruption == "absorbing":
         law = absorbing_law(oracle, paradigm.noise.moves(3, Decoding()))
     else:
@@ -248,13 +250,51 @@ def test_few_steps_draw_what_the_chain_says(schedule: NoiseSchedule, corruption:
 
 
 @corruptions
+def test_the_grid_of_sampling_times_is_a_choice_of_its_own(corruption: str) -> None:
+    """MD4's published pair: trained on the linear law, sampled at sin(pi u / 2) of even times."""
+    world, linear = World(), NoiseSchedule()
+    oracle, paradigm = Oracle(world, linear), diffusion(linear, corruption, sampling_grid="cosine")
+    shares = paradigm.noise.shares(3).tolist()
+    assert shares == pytest.approx([1, math.sin(math.pi / 3), 0.5, 0])
+    if corruption == "absorbing":
+        law = absorbing_law(oracle, paradigm.noise.moves(3, Decoding()))
+    else:
+        law = uniform_law(oracle, shares, shares[:-1])
+    states = sampled(paradigm, oracle, 20000, SampleOptions(steps=3))
+    assert_follows(world.histogram(states[-1].tokens), law)
+
+
+@pytest.mark.parametrize("rules", [Decoding(), Decoding(temperature=0.7), Decoding(top_k=2), Decoding(temperature=0)])
+def test_guidance_of_uniform_corruption_mixes_the_laws_of_a_step(rules: Decoding) -> None:
+    """p(z_s | z_t, c)^s p(z_s | z_t)^(1 - s) (Schiff et al. 2025), not what a mix of the logits would give."""
+    source = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(4, 3, 1, 5, generator=source, dtype=torch.float64)  # conditional rows, then the others
+    symbol, scale, now, after = torch.randint(0, 5, (2, 3, 1), generator=source), 2.5, 0.6, 0.4
+
+    def mix(x: Tensor) -> Tensor:
+        return guide(*x.chunk(2), scale)
+
+    found = guided_reverse(logits, symbol, now, after, rules, mix)
+    if rules == Decoding():
+        conditional, plain = (reverse(each.softmax(-1), symbol, now, after) for each in logits.chunk(2))
+        product = conditional**scale * plain ** (1 - scale)
+        torch.testing.assert_close(found, product / product.sum(-1, keepdim=True))
+    torch.testing.assert_close(found.sum(-1), torch.ones_like(found.sum(-1)))
+    same = guided_reverse(logits[:2].repeat(2, 1, 1, 1), symbol, now, after, rules, mix)
+    alone = guided_reverse(logits[:2], symbol, now, after, rules, lambda x: x)
+    torch.testing.assert_close(same, alone)  # halves that agree: whatever the scale, the law without guidance
+    last = guided_reverse(logits, symbol, now, 0.0, rules, mix)
+    assert torch.equal(last > 1e-9, (last > 1e-9) & (distribution(mix(logits), rules) > 0))
+
+
+@corruptions
 def test_many_steps_draw_the_worlds_law(corruption: str) -> None:
     """The chain's distance from the law falls like 1 / steps; the samples meet the law itself."""
     world, schedule = World(), NoiseSchedule()
     oracle, paradigm = Oracle(world, schedule), diffusion(schedule, corruption)
     distance = []
     for steps in (8, 32, 128):
-        shares = paradigm.noise.grid(steps).tolist()
+        shares = paradigm.noise.shares(steps).tolist()
         law = (
             absorbing_law(oracle, paradigm.noise.moves(steps, Decoding()))
             if corruption == "absorbing"

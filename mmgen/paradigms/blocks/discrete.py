@@ -21,7 +21,7 @@ from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOpt
 from mmgen.paradigms.blocks.blockwise import BlockSize, Blockwise, Context, History, Passes
 from mmgen.paradigms.corruption import hide, replace
 from mmgen.paradigms.decoding import unmask
-from mmgen.paradigms.schedules import ScheduleName
+from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 
 
 class BlockDiffusion(Blockwise):
@@ -32,7 +32,7 @@ class BlockDiffusion(Blockwise):
 
     Args:
         block_size: tokens a block, from 1 to the whole grid, a remainder block first; or `frame`.
-        schedule: law of the hidden share of a block in training, and of what stays hidden after each sampling step.
+        schedule: law of the hidden share of a block in training.
         mask: who may see whom; one that shows a block its own answer, or a later block, is refused. By default
             skip_causal for a complete history, block_causal for a corrupted one.
         steps: sampling steps a block where none are asked for; never more than the block has tokens.
@@ -43,6 +43,8 @@ class BlockDiffusion(Blockwise):
         sink: blocks at the beginning that stay visible besides.
         context_noise: with a complete history, the largest share of its tokens that are replaced by random ones in
             training; with a corrupted one, the share that is hidden when a finished block enters the cache.
+        sampling_schedule: what stays hidden of a block after each sampling step, as for `Masked`; the training schedule
+            where None.
     """
 
     drafts = False
@@ -58,9 +60,11 @@ class BlockDiffusion(Blockwise):
         window: int | None = None,
         sink: int = 0,
         context_noise: float = 0.0,
+        sampling_schedule: RevealScheduleName | None = None,
     ) -> None:
         super().__init__(block_size, tiles, mask, steps, history, window, sink, context_noise)
         self.schedule: ScheduleName = schedule
+        self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
         # Sampling meets a history as it is: what is learned from a corrupted one is no bound on that likelihood.
         self.likelihood = "bound" if history == "complete" else None
 
@@ -97,6 +101,6 @@ class BlockDiffusion(Blockwise):
         return unmask(
             lambda tokens, committed: passes.predict(tokens, hidden=~committed),
             discrete(passes.model.generator.head, type(self).__name__),
-            canvas.tokens[:, here], canvas.committed[:, here], options.decoding, self.schedule,
+            canvas.tokens[:, here], canvas.committed[:, here], options.decoding, self.sampling_schedule,
             min(options.steps or self.steps, here.stop - here.start), request.draws, f"block/{block}",
         )  # fmt: skip

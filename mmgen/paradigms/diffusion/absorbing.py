@@ -75,7 +75,7 @@ class Absorbing(DiscreteNoise):
         loop = 0
         if decoding.remask == "loop":
             loop = min(round(decoding.remask_share * steps), steps - 1)
-        shares = self.grid(steps - loop).tolist()
+        shares = self.shares(steps - loop).tolist()
         eta = decoding.remask_eta if decoding.remask == "cap" else 0.0
         moves = [move(now, after, eta) for now, after in zip(shares, shares[1:])]
         begin = next(i for i, share in enumerate(shares) if 1 - share >= decoding.remask_at or i + 1 == steps - loop)

@@ -18,7 +18,7 @@ from mmgen.model.heads import CategoricalHead, discrete
 from mmgen.paradigms.base import Canvas, Corrupted, State
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import GuidedGenerator
-from mmgen.paradigms.schedules import NoiseSchedule
+from mmgen.paradigms.schedules import NoiseSchedule, TimeGridName, time_grid
 
 LEAST_SHARE = 1e-5
 """Share of corrupted tokens at which training's times begin.
@@ -36,10 +36,12 @@ class DiscreteNoise(ABC):
 
     Args:
         schedule: alpha over time.
+        grid: the times of a sampler's steps.
     """
 
-    def __init__(self, schedule: NoiseSchedule) -> None:
-        self.schedule = schedule
+    def __init__(self, schedule: NoiseSchedule, grid: TimeGridName = "uniform") -> None:
+        time_grid(grid, 1)  # refuses an unknown one
+        self.schedule, self.grid = schedule, grid
         self.first = schedule.time(LEAST_SHARE)
 
     def times(self, draws: Draws, early: bool) -> tuple[Tensor, Tensor]:
@@ -57,9 +59,9 @@ class DiscreteNoise(ABC):
             return self.first + span * uniform**2, span * 2 * uniform
         return self.first + span * uniform, torch.full_like(uniform, span)
 
-    def grid(self, steps: int) -> Tensor:
-        """(steps + 1,) shares of corrupted tokens from 1 to 0, at even times."""
-        return self.schedule.share(1 - torch.arange(steps + 1, dtype=torch.float64) / steps)
+    def shares(self, steps: int) -> Tensor:
+        """(steps + 1,) shares of corrupted tokens from 1 to 0, at the times of the sampler's grid."""
+        return self.schedule.share(time_grid(self.grid, steps))
 
     @abstractmethod
     def layout(self, prefix: Layout, grid: Grid, device: torch.device) -> Layout:
@@ -120,7 +122,7 @@ class Denoiser:
         hidden: Tensor | None = None,
         levels: Tensor | None = None,
     ) -> Tensor:
-        """Guided logits (b, N, groups, choices), float64. All arguments but `rows` are those of the whole batch.
+        """Guided logits. All arguments but `rows` are those of the whole batch.
 
         Args:
             rows: (b,) int64, the rows that are wanted.
@@ -129,7 +131,26 @@ class Denoiser:
             progress: (B,) for guidance.
             hidden: (B, N) bool, positions that show the mask token.
             levels: (B, N) noise levels.
+
+        Returns:
+            (b, N, groups, choices) float64.
         """
+        return self.guide(self.both(rows, tokens, unknown, progress, hidden, levels), progress[rows])
+
+    def guide(self, predictions: Tensor, progress: Tensor) -> Tensor:
+        """(halves b, ...) of conditional and unconditional rows -> (b, ...) float64; progress (b,)."""
+        return self.model.guided(predictions, progress)
+
+    def both(
+        self,
+        rows: Tensor,
+        tokens: Tensor,
+        unknown: Tensor,
+        progress: Tensor,
+        hidden: Tensor | None = None,
+        levels: Tensor | None = None,
+    ) -> Tensor:
+        """As `predict`, before guidance: (halves b, N, groups, choices) float64, unconditional rows last."""
         whole = len(rows) == len(tokens)
         layout = self.layout if whole or self.layout.batch == 1 else self.layout.map(lambda field: field[rows])
         model = self.model if whole else self.model.rows(rows)
@@ -140,12 +161,12 @@ class Denoiser:
         before = pick(self.previous)
         if before is not None:
             before = torch.where(unknown[rows, :, None], before, 0.0)
-        logits = model(
-            tokens[rows], layout, self.mask, progress[rows], pick(hidden), outputs=tokens.shape[1], levels=pick(levels),
+        logits = model.predict(
+            tokens[rows], layout, self.mask, pick(hidden), outputs=tokens.shape[1], levels=pick(levels),
             previous=before,
-        )  # fmt: skip
+        ).double()  # fmt: skip
         if self.self_conditioning:
-            expected = expected_embedding(self.model.generator, logits)
+            expected = expected_embedding(self.model.generator, self.guide(logits, progress[rows]))
             if self.previous is None:
                 self.previous = expected.new_zeros(len(tokens), *expected.shape[1:])
             self.previous[rows] = expected

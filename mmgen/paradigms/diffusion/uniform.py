@@ -6,7 +6,8 @@ the symbol itself. A symbol is one choice of the head: a token, or a group of it
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from mmgen.model.heads import CategoricalHead
 from mmgen.paradigms.base import Canvas, Corrupted, State, real_positions
 from mmgen.paradigms.decoding import Decoding, distribution, draw, token_entropy
 from mmgen.paradigms.diffusion.corruption import LEAST_SHARE, Denoiser, DiscreteNoise
+from mmgen.paradigms.schedules import time_grid
 
 
 class Uniform(DiscreteNoise):
@@ -62,7 +64,7 @@ class Uniform(DiscreteNoise):
         self, denoiser: Denoiser, canvas: Canvas, decoding: Decoding, steps: int, draws: Draws
     ) -> Iterator[State]:
         """Every step redraws all symbols. Rows that stop early take no further pass and become their most probable
-        tokens.
+        tokens. Guidance mixes the laws of a step, see `guided_reverse`.
         """
         decoding.require_supported("mode 'diffusion' with uniform corruption", "stop_entropy")
         head, length = denoiser.head, canvas.length
@@ -70,19 +72,20 @@ class Uniform(DiscreteNoise):
         noise = head.join(symbols(draws, "diffusion/start", head, length))
         canvas.tokens = torch.where(unknown, noise, canvas.tokens)
         stop = None if decoding.stop_entropy is None else Stop(unknown, decoding.stop_entropy)
-        given, shares = 1 - unknown.sum(1).double() / canvas.real.sum(1), self.grid(steps).tolist()
+        given, shares = 1 - unknown.sum(1).double() / canvas.real.sum(1), self.shares(steps).tolist()
+        times = time_grid(self.grid, steps).tolist()
         for step, (now, after) in enumerate(zip(shares, shares[1:])):
             rows = (~canvas.committed).any(1).nonzero()[:, 0]
             if not len(rows):
                 return
-            levels = unknown.double() * (1 - step / steps)
-            logits = denoiser.predict(rows, canvas.tokens, unknown, given + (1 - given) * (1 - now), levels=levels)
-            law, symbol = distribution(logits, decoding), head.split(canvas.tokens[rows])
+            levels, progress = unknown.double() * times[step], given + (1 - given) * (1 - now)
+            logits = denoiser.both(rows, canvas.tokens, unknown, progress, levels=levels)
+            mix, symbol = partial(denoiser.guide, progress=progress[rows]), head.split(canvas.tokens[rows])
             uniform = draws.rows(rows).uniform(f"diffusion/token/{step}", length, head.groups)
-            tokens = head.join(draw(reverse(law, symbol, now, after), uniform))
+            tokens = head.join(draw(guided_reverse(logits, symbol, now, after, decoding, mix), uniform))
             finished = torch.full_like(rows, step + 1 == steps, dtype=torch.bool)
             if stop is not None:
-                posterior = reverse(law, symbol, now, 0.0)
+                posterior = guided_reverse(logits, symbol, now, 0.0, decoding, mix)
                 best = head.join(posterior.argmax(-1))
                 stops = stop(rows, best, posterior)
                 tokens = torch.where(stops[:, None], best, tokens)
@@ -161,6 +164,34 @@ def reverse(law: Tensor, symbol: Tensor, now: float, after: float) -> Tensor:
     onward = kept * F.one_hot(symbol, choices).to(law.dtype) + (1 - kept) / choices
     joint = onward * ((1 - after) * law + after / choices)
     return joint / joint.sum(-1, keepdim=True)
+
+
+def guided_reverse(
+    logits: Tensor, symbol: Tensor, now: float, after: float, decoding: Decoding, mix: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """`reverse` under guidance: that of the logarithms of p(z_s | z_t) with and without the condition, and not of the
+    logits of x' (D-CFG, Schiff et al. 2025, section 3). Without guidance it is `reverse` of the decoded law.
+
+    What top-k, top-p and temperature 0 leave out is left out of both laws: the choices that the guided logits lack.
+
+    Args:
+        logits: (halves B, ...,  choices) float64 of x', see `GuidedGenerator.predict`.
+        symbol: (B, ...) int64, z_t.
+        now: as for `reverse`.
+        after: as for `reverse`.
+        decoding: temperature, top-k and top-p.
+        mix: (halves B, ...) -> (B, ...), guidance.
+
+    Returns:
+        (B, ..., choices).
+    """
+    law, halves = distribution(mix(logits), decoding), len(logits) // len(symbol)
+    if halves == 1:
+        return reverse(law, symbol, now, after)
+    excluded = (law == 0).repeat(halves, *[1] * (law.dim() - 1))
+    laws = (logits / (decoding.temperature or 1)).masked_fill(excluded, -torch.inf).softmax(-1)
+    posteriors = reverse(laws, symbol.repeat(halves, *[1] * (symbol.dim() - 1)), now, after)
+    return mix(posteriors.clamp_min(1e-300).log()).softmax(-1)
 
 
 @remember(256)

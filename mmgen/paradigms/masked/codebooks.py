@@ -25,7 +25,7 @@ from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOpt
 from mmgen.paradigms.corruption import hide, replace
 from mmgen.paradigms.decoding import unmask
 from mmgen.paradigms.guidance import GuidedGenerator
-from mmgen.paradigms.schedules import ScheduleName
+from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 
 
 class MaskedCodebooks(Paradigm):
@@ -33,9 +33,8 @@ class MaskedCodebooks(Paradigm):
     the best predictions first.
 
     Args:
-        schedule: law of the hidden share of the level in training, and of what stays hidden after each sampling step.
-            With `linear` the loss is a bound on the negative log-likelihood in nats per token (of all levels); the
-            others are surrogates.
+        schedule: law of the hidden share of the level in training. With `linear` the loss is a bound on the negative
+            log-likelihood in nats per token (of all levels); the others are surrogates.
         mask: who may see whom.
         steps: sampling steps of each level, the last number for all that follow; `SampleOptions.steps` replaces the
             first.
@@ -49,6 +48,8 @@ class MaskedCodebooks(Paradigm):
         greedy: levels from this one on take the most probable codes (SoundStorm: 1); None for none.
         mistakes: share of the visible codes that are random in the input in training alone, so that a network goes on
             well after mistakes of its own (after MoMask, Guo et al. 2024).
+        sampling_schedule: what stays hidden after each sampling step of a level, as for `Masked`; the training schedule
+            where None.
     """
 
     mode = "masked"
@@ -65,6 +66,7 @@ class MaskedCodebooks(Paradigm):
         coarse: float = 0.0,
         greedy: int | None = None,
         mistakes: float = 0.0,
+        sampling_schedule: RevealScheduleName | None = None,
     ) -> None:
         super().__init__(mask)
         self.steps = tuple(steps)
@@ -81,6 +83,7 @@ class MaskedCodebooks(Paradigm):
             if not fine:
                 raise UserError(message)
         self.schedule, self.span, self.context = schedule, span, context
+        self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
         self.prompt, self.coarse, self.greedy, self.mistakes = prompt, coarse, greedy, mistakes
         if context is not None:
             self.mask = self.mask & get_mask(f"level_local({context})")
@@ -169,7 +172,7 @@ class MaskedCodebooks(Paradigm):
                 decoding = dataclasses.replace(decoding, temperature=0.0)
             states = unmask(
                 predict, cast(CategoricalHead, spans), spans.join(spans.tiles(canvas.tokens[..., level])),
-                ~spans.any(open_), decoding, self.schedule, steps, request.draws, f"masked/{level}",
+                ~spans.any(open_), decoding, self.sampling_schedule, steps, request.draws, f"masked/{level}",
             )  # fmt: skip
             for joint, revealed in states:
                 canvas.tokens, step = filled(joint), step + 1

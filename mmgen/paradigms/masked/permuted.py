@@ -23,7 +23,7 @@ from mmgen.paradigms.autoregressive.steps import leveled, like
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
 from mmgen.paradigms.decoding import top, unmask
 from mmgen.paradigms.masked.codebooks import MaskedCodebooks, Spans
-from mmgen.paradigms.schedules import ScheduleName
+from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 
 Hiding = Callable[[Tensor, Draws], tuple[Tensor, Tensor, Tensor]]
 
@@ -42,13 +42,15 @@ class Permuted(Paradigm):
 
     Args:
         mask: who may see whom.
-        schedule: what stays hidden after each sampling step, and the law of the hidden share of finer levels.
+        schedule: law of the hidden share of finer levels in training, and of what stays hidden after each sampling step
+            of all levels, where `sampling_schedule` is None.
         steps: sampling steps of each level, the last number for all that follow; `SampleOptions.steps` replaces the
             first.
         few: share of the training rows of which at most half is hidden; of the others at least half is.
         mistakes: share of the visible codes that are random in the input in training at most; each row draws its own
             between 0 and this one.
         coarse: how much more often training draws coarse levels, as for `MaskedCodebooks`.
+        sampling_schedule: what stays hidden after each sampling step, as for `Masked`.
     """
 
     mode = "permuted"
@@ -62,11 +64,12 @@ class Permuted(Paradigm):
         few: float = 0.1,
         mistakes: float = 0.4,
         coarse: float = 0.0,
+        sampling_schedule: RevealScheduleName | None = None,
     ) -> None:
         super().__init__(mask)
         if not 0 <= few <= 1 or not 0 <= mistakes <= 1:
             raise UserError(f"few and mistakes are shares from 0 to 1, got {few:g} and {mistakes:g}")
-        self.finer = MaskedCodebooks(schedule, mask, steps, coarse=coarse)
+        self.finer = MaskedCodebooks(schedule, mask, steps, coarse=coarse, sampling_schedule=sampling_schedule)
         self.few, self.mistakes = few, mistakes
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
@@ -150,7 +153,7 @@ class Permuted(Paradigm):
         head = discrete(generator.head, type(self).__name__)
         head = cast(CategoricalHead, Spans(spec, canvas.length, 1)) if residual else head
         states = unmask(
-            predict, head, codes[..., 0], ~open_, options.decoding, self.finer.schedule,
+            predict, head, codes[..., 0], ~open_, options.decoding, self.finer.sampling_schedule,
             options.steps or self.finer.steps[0], request.draws, "permuted", rank,
         )  # fmt: skip
         step = 0

@@ -14,26 +14,35 @@ from mmgen.model.heads import discrete
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
 from mmgen.paradigms.corruption import hide
 from mmgen.paradigms.decoding import unmask
-from mmgen.paradigms.schedules import ScheduleName
+from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 
 
 class Masked(Paradigm):
     """Predict hidden tokens from visible ones; sample by committing the best predictions first.
 
     Args:
-        schedule: law of the hidden share in training, and of what stays hidden after each sampling step. With `linear`
-            the loss is a bound on the negative log-likelihood in nats per token; the others are MaskGIT's surrogates,
-            its mean over hidden tokens.
+        schedule: law of the hidden share in training: MaskGIT's `cosine`, MaskGIL's `arccos`, or `linear`, with which
+            the loss is a bound on the negative log-likelihood in nats per token; the others are surrogates, its mean
+            over hidden tokens.
         mask: who may see whom.
         steps: sampling steps where none are asked for.
+        sampling_schedule: what stays hidden after each sampling step: that law of the hidden share, MaskGIL's
+            `arccos_counts`, or the training schedule where None.
     """
 
     mode = "masked"
     likelihood = "bound"
 
-    def __init__(self, schedule: ScheduleName = "arccos", mask: str = "bidirectional", steps: int = 12) -> None:
+    def __init__(
+        self,
+        schedule: ScheduleName = "cosine",
+        mask: str = "bidirectional",
+        steps: int = 12,
+        sampling_schedule: RevealScheduleName | None = None,
+    ) -> None:
         super().__init__(mask)
         self.schedule, self.steps = schedule, steps
+        self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and the tokens, a random share of them hidden; hidden positions predict themselves."""
@@ -64,7 +73,7 @@ class Masked(Paradigm):
 
         states = unmask(
             predict, discrete(generator.head, type(self).__name__), canvas.tokens, canvas.committed, options.decoding,
-            self.schedule, options.steps or self.steps, request.draws, "masked",
+            self.sampling_schedule, options.steps or self.steps, request.draws, "masked",
         )  # fmt: skip
         for step, (canvas.tokens, canvas.committed) in enumerate(states, start=1):
             yield canvas.state(step, 0, model.forward_passes)

@@ -79,7 +79,7 @@ def recomputed(paradigm: BlockDiffusion, ours: Generator, request: Request) -> T
         whole = _Whole(model, paradigm, canvas, begin, layout)
         states = unmask(
             whole, discrete(ours.head, "block"), canvas.tokens[:, here], canvas.committed[:, here], options.decoding,
-            paradigm.schedule, min(paradigm.steps, here.stop - here.start), request.draws, f"block/{number}",
+            paradigm.sampling_schedule, min(paradigm.steps, here.stop - here.start), request.draws, f"block/{number}",
         )  # fmt: skip
         for tokens, committed in states:
             last = tokens, committed
