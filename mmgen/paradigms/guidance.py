@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -147,7 +147,7 @@ class GuidedGenerator:
         condition behind them: for `guided`, or for what mixes something else than predictions.
         """
         features = self.features(values, layout, mask, hidden, store, outputs, levels, previous)
-        return cast(Tensor, self._head.predict(features))
+        return self._head.predict(features)
 
     def features(
         self,
