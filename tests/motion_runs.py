@@ -88,7 +88,10 @@ def motion_tokenizer_run(
     walks = Walks(skeleton=skeleton_of_features(dims))
     module.adapt(walks)
     module.train()(walks.x)  # fills the codebooks
-    config = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": tokenizer, "lr": 1e-3}}
+    config = {
+        "class_path": "mmgen.training.TokenizerModule",
+        "init_args": {"tokenizer": tokenizer},
+    }
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
@@ -111,7 +114,6 @@ def motion_run(
         "paradigm": paradigm,
         "positions": "none",
         "ends": ends,
-        "lr": 1e-3,
     }
     model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
     mocap = {

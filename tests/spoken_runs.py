@@ -57,7 +57,10 @@ def codec_run(folder: Path, quantizer: dict[str, Any] = QUANTIZER) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module.train()(torch.rand(4, 1, 2 * STRIDE * TOKENS) - 0.5)  # fills the codebooks
-    config = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": tokenizer, "lr": 1e-3}}
+    config = {
+        "class_path": "mmgen.training.TokenizerModule",
+        "init_args": {"tokenizer": tokenizer},
+    }
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
@@ -79,7 +82,6 @@ def speech_run(
         "positions": "none",
         "ends": ends,
         "sentinels": 1,
-        "lr": 1e-3,
     }
     model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
     data = data or {

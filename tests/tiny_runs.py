@@ -84,14 +84,20 @@ def scramble(module: nn.Module, seed: int = 0) -> nn.Module:
 def tokenizer_run(folder: Path, seed: int = 0) -> Path:
     """A tokenizer of 8x8 grey images, 4x4 tokens of 4 bits."""
     module = scramble(ConvImageTokenizer(BSQ(4), image_size=8, channels=1, width=8, downsample=2), seed)
-    config = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": TOKENIZER, "lr": 1e-3}}
+    config = {
+        "class_path": "mmgen.training.TokenizerModule",
+        "init_args": {"tokenizer": TOKENIZER},
+    }
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
 def video_tokenizer_run(folder: Path, seed: int = 0) -> Path:
     """A tokenizer of grey clips of four 32x32 frames, 2x2 tokens of 4 bits each, that streams."""
     module = scramble(build_tokenizer({"tokenizer": VIDEO_TOKENIZER}, "tests"), seed)
-    config = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": VIDEO_TOKENIZER, "lr": 1e-3}}
+    config = {
+        "class_path": "mmgen.training.TokenizerModule",
+        "init_args": {"tokenizer": VIDEO_TOKENIZER},
+    }
     return write_run(folder, {"model": config}, prefixed("tokenizer", module))
 
 
@@ -121,13 +127,7 @@ def generator_run(
     module = Generator(spec, Transformer(**_NARROW), classes, positions=positions, actions=len(action_names))
     scramble(module, 1)
     backbone = {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}}
-    init_args = {
-        "backbone": backbone,
-        "paradigm": paradigm,
-        "positions": positions,
-        "condition_dropout": 0.1,
-        "lr": 1e-3,
-    }
+    init_args = {"backbone": backbone, "paradigm": paradigm, "positions": positions, "condition_dropout": 0.1}
     source = str(tokenizer) if tokenizer else None
     data = data or {"class_path": "mmgen.modalities.image.data.digits.Digits", "init_args": {"tokenizer": source}}
     model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}

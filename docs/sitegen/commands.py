@@ -49,7 +49,8 @@ def _training(name: str) -> str:
     for row in _options(name):
         (trainer if row[0].startswith("--trainer.") else own).append(row)
     text = (
-        "Every argument of every part of a recipe is an option too: `--model.lr 1e-3` sets `model.init_args.lr`,"
+        "Every argument of every part of a recipe is an option too: `--model.optimizer.lr 1e-3` sets"
+        " `model.init_args.optimizer.init_args.lr`,"
         " `--model.paradigm.steps 8` that of the paradigm. What there is says [Parts of a recipe](parts.md)."
         " Several `--config` are merged, the later ones over the earlier ones. `--print_config` prints what a run would"
         " use, and trains nothing."

@@ -14,8 +14,9 @@ VARIABLE = "MMGEN_ALLOW"
 """Environment variable: further packages or modules, separated by commas."""
 
 _OWN = ("mmgen",)
-_TRAINING = tuple(
-    f"lightning.pytorch.{name}" for name in ("callbacks", "loggers", "plugins", "profilers", "strategies")
+_TRAINING = (
+    "torch.optim",
+    *(f"lightning.pytorch.{name}" for name in ("callbacks", "loggers", "plugins", "profilers", "strategies")),
 )
 
 

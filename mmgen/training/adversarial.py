@@ -13,7 +13,8 @@ from mmgen.core.errors import UserError
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.losses import Adversarial, adaptive_weight, discriminator_loss, feature_matching, generator_loss
 from mmgen.tokenizers.quantizers.base import sum_over_ranks, world
-from mmgen.training.optim import scheduled_adamw
+from mmgen.training.optim import FusedAdamW, scheduled
+from mmgen.training.schedules import WarmupCosine
 
 
 class Adversary(Callback):
@@ -28,20 +29,19 @@ class Adversary(Callback):
     the state of this callback.
 
     Args:
-        settings: of the game, with the discriminator.
+        settings: of adversarial training, with the discriminator.
         tokenizer: the other side.
-        warmup_steps: of both learning rates.
 
     Raises:
         UserError: the discriminator does not take the tokenizer's samples, or has no features to match, or losses are
             to be balanced and the tokenizer has no last layer.
     """
 
-    def __init__(self, settings: Adversarial, tokenizer: Tokenizer, warmup_steps: int) -> None:
-        self.settings, self.tokenizer, self.warmup_steps = settings, tokenizer, warmup_steps
+    def __init__(self, settings: Adversarial, tokenizer: Tokenizer) -> None:
+        self.settings, self.tokenizer = settings, tokenizer
         self.net = settings.discriminator
         self._restored: dict[str, Any] = {}
-        # Mistakes are told here, and not at the step where the game begins.
+        # Mistakes are told here, and not at the step where the discriminator becomes active.
         with torch.no_grad():
             verdicts = self.net.verdicts(torch.zeros(1, *tokenizer.sample_shape))
             if settings.feature_matching:
@@ -56,7 +56,7 @@ class Adversary(Callback):
         return {"adversarial": settings.weight} | matching
 
     def active(self, trainer: L.Trainer) -> bool:
-        """Whether the game has begun."""
+        """Whether the discriminator is active."""
         return trainer.global_step >= self.settings.start
 
     def losses(self, made: Tensor, x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
@@ -80,11 +80,11 @@ class Adversary(Callback):
         self.net.requires_grad_(False)  # a constant of the tokenizer's loss
         verdicts = self.net.verdicts(made)
         self.net.requires_grad_(True)
-        fooled = torch.stack([generator_loss(each.logits, settings.loss) for each in verdicts]).mean()
-        weight = torch.ones_like(fooled)
+        adversarial = torch.stack([generator_loss(each.logits, settings.loss) for each in verdicts]).mean()
+        weight = torch.ones_like(adversarial)
         if settings.adaptive:
-            weight = adaptive_weight(reconstruction, fooled, self.tokenizer.last_layer)
-        losses = {"adversarial": settings.weight * weight * fooled}
+            weight = adaptive_weight(reconstruction, adversarial, self.tokenizer.last_layer)
+        losses = {"adversarial": settings.weight * weight * adversarial}
         if settings.feature_matching:
             matched = feature_matching([real for real, _ in both], verdicts)
             losses["feature_matching"] = settings.feature_matching * matched
@@ -106,8 +106,11 @@ class Adversary(Callback):
         self.net.to(device=pl_module.device, dtype=next(pl_module.parameters()).dtype).train()
         self._accumulate = trainer.accumulate_grad_batches
         steps, settings = max(1, trainer.max_steps - self.settings.start), self.settings
-        self._optimizer, self._schedule = scheduled_adamw(
-            self.net, steps, settings.lr, 0.0, settings.betas, self.warmup_steps
+        self._optimizer, self._schedule = scheduled(
+            self.net,
+            steps,
+            lambda params: FusedAdamW(params, settings.lr, 0.0, settings.betas),
+            lambda optimizer: WarmupCosine(optimizer, settings.warmup_steps),
         )
         if self._restored:
             self.net.load_state_dict(self._restored["discriminator"])

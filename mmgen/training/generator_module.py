@@ -15,7 +15,8 @@ from mmgen.model.conditioning import Reading
 from mmgen.model.embeddings.positions import PositionKind
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
-from mmgen.training.optim import adamw
+from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, configure
+from mmgen.training.schedules import WarmupCosine
 from mmgen.training.sharded import is_sharded, shard
 from mmgen.training.validation import conditions, counted_tokens, validation_losses
 from mmgen.training.zero_loss import outside_blocks, touch
@@ -44,10 +45,10 @@ class GeneratorModule(L.LightningModule):
         ranks: hidden positions tell when they are generated, for a paradigm that settles the order beforehand.
         level_depth: blocks of a stack for each level of residual tokens after the first, for a paradigm whose levels
             come one after the other within a position.
-        lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
-        weight_decay: of linear maps and convolutions.
-        betas: of Adam.
-        warmup_steps: optimiser steps on which the learning rate climbs from 0; at most half of the run.
+        optimizer: a class of torch.optim, or of `mmgen.training`, and its arguments; parameters that should not decay
+            are never decayed.
+        lr_scheduler: a class of torch.optim.lr_scheduler, or of `mmgen.training`, and its arguments; stepped with the
+            optimizer.
         compile: compile the backbone's blocks (`torch.compile`): slower to start, quicker afterwards.
 
     Raises:
@@ -72,10 +73,8 @@ class GeneratorModule(L.LightningModule):
         sentinels: int = 0,
         ranks: bool = False,
         level_depth: int = 0,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        betas: tuple[float, float] = (0.9, 0.98),
-        warmup_steps: int = 100,
+        optimizer: OptimizerFactory = lambda params: FusedAdamW(params, lr=1e-3, weight_decay=0.05),
+        lr_scheduler: SchedulerFactory = lambda optimizer: WarmupCosine(optimizer, warmup_steps=100),
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -104,8 +103,8 @@ class GeneratorModule(L.LightningModule):
         )
         self._outside_blocks = outside_blocks(self.generator)
         self.paradigm, self.seed = paradigm, seed
-        self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
         self.facts = facts
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         if compile:
             compile_blocks(backbone)
 
@@ -161,8 +160,8 @@ class GeneratorModule(L.LightningModule):
         shard(self)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine."""
-        return adamw(self, self.trainer.max_steps, self.lr, self.weight_decay, self.betas, self.warmup_steps)
+        """As the recipe names them."""
+        return configure(self, self.optimizer, self.lr_scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the data told the generator, so that it can be rebuilt without the data."""

@@ -16,7 +16,8 @@ from mmgen.model.conditioning import Reading
 from mmgen.model.embeddings.positions import PositionKind
 from mmgen.paradigms import Paradigm
 from mmgen.training.generator_module import GeneratorModule, compile_blocks
-from mmgen.training.optim import adamw
+from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, configure
+from mmgen.training.schedules import WarmupCosine
 from mmgen.training.sharded import shard
 
 
@@ -68,10 +69,10 @@ class JointModule(L.LightningModule):
         seed: keys all randomness of training, together with epoch, sample number and name of the draw.
         backbone: the transformer; its `rope` must suit all members, as (2, 1, 1) does sequences and images.
         members: a name a modality, and how it is generated; the names of the data's members.
-        lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
-        weight_decay: of linear maps and convolutions.
-        betas: of Adam.
-        warmup_steps: optimiser steps on which the learning rate climbs from 0; at most half of the run.
+        optimizer: a class of torch.optim, or of `mmgen.training`, and its arguments; parameters that should not decay
+            are never decayed.
+        lr_scheduler: a class of torch.optim.lr_scheduler, or of `mmgen.training`, and its arguments; stepped with the
+            optimizer.
         compile: compile the backbone's blocks (`torch.compile`): slower to start, quicker afterwards.
 
     Raises:
@@ -87,10 +88,8 @@ class JointModule(L.LightningModule):
         seed: int,
         backbone: Transformer,
         members: dict[str, Member],
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        betas: tuple[float, float] = (0.9, 0.98),
-        warmup_steps: int = 100,
+        optimizer: OptimizerFactory = lambda params: FusedAdamW(params, lr=1e-3, weight_decay=0.05),
+        lr_scheduler: SchedulerFactory = lambda optimizer: WarmupCosine(optimizer, warmup_steps=100),
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -101,7 +100,7 @@ class JointModule(L.LightningModule):
         )
         total = sum(member.weight for member in members.values())
         self.shares = {name: member.weight / total for name, member in members.items()}
-        self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         if compile:
             compile_blocks(backbone)
 
@@ -162,8 +161,8 @@ class JointModule(L.LightningModule):
         shard(self)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine."""
-        return adamw(self, self.trainer.max_steps, self.lr, self.weight_decay, self.betas, self.warmup_steps)
+        """As the recipe names them."""
+        return configure(self, self.optimizer, self.lr_scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the data told each member's generator, so that it can be rebuilt without the data."""

@@ -1,77 +1,123 @@
-"""AdamW with decay groups, and warm-up + cosine over the whole run."""
+"""From a recipe's optimizer and learning rate schedule to what Lightning steps: which parameters decay, AdamW."""
 
-import math
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from mmgen.core.errors import UserError
+from mmgen.model.backbone.transformer import Block
+from mmgen.training.schedules import WarmupCosine
+
+OptimizerFactory = Callable[[Iterable], Optimizer]
+"""Takes parameter groups, as `parameter_groups` makes them: a class of torch.optim or of mmgen, with its arguments."""
+
+SchedulerFactory = Callable[[Optimizer], LRScheduler]
+"""Takes the optimizer: a class of torch.optim.lr_scheduler or of mmgen, with its arguments."""
 
 FUSED = ("cuda", "cpu")  # devices for which AdamW has one kernel
 
 
-def adamw(
-    module: nn.Module, max_steps: int, lr: float, weight_decay: float, betas: tuple[float, float], warmup_steps: int
-) -> OptimizerLRSchedulerConfig:
-    """What `configure_optimizers` returns: `scheduled_adamw`, its schedule stepped with it."""
-    optimizer, schedule = scheduled_adamw(module, max_steps, lr, weight_decay, betas, warmup_steps)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def scheduled_adamw(
-    module: nn.Module, max_steps: int, lr: float, weight_decay: float, betas: tuple[float, float], warmup_steps: int
-) -> tuple[AdamW, LambdaLR]:
-    """AdamW (Loshchilov & Hutter 2019) and its schedule.
+class FusedAdamW(torch.optim.AdamW):
+    """AdamW (Loshchilov & Hutter 2019) that updates each parameter in one kernel where it can: the same numbers as
+    torch's up to rounding, in fewer passes over memory.
 
     Args:
-        module: whose trainable parameters are optimised.
-        max_steps: optimiser steps of the whole run.
-        lr: the highest learning rate.
-        weight_decay: of matrices and convolutions; see `decay_groups`.
-        betas: of Adam.
-        warmup_steps: steps on which the learning rate climbs from 0; at most half of the run.
+        params: parameters, or groups of them; see `parameter_groups` for which of a module's decay.
+        lr: highest learning rate, > 0.
+        weight_decay: of linear maps and convolutions, as a share of the learning rate.
+        betas: decay rates of the two moments, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.98),
+    ) -> None:
+        groups = list(params)
+        super().__init__(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=_can_fuse(_tensors(groups)))
+        # A fused step can undo the scaling of float16 losses itself, and Lightning then clips no gradients under
+        # autocast, of bfloat16 either. So the scaler undoes it, before gradients are clipped, as for other optimizers.
+        self._step_supports_amp_scaling = False
+
+
+def configure(
+    module: L.LightningModule, optimizer: OptimizerFactory, lr_scheduler: SchedulerFactory
+) -> OptimizerLRSchedulerConfig:
+    """What `configure_optimizers` returns: an optimizer, and its schedule over the run, stepped with it."""
+    made, schedule = scheduled(module, module.trainer.max_steps, optimizer, lr_scheduler)
+    return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def scheduled(
+    module: nn.Module, max_steps: int, optimizer: OptimizerFactory, lr_scheduler: SchedulerFactory
+) -> tuple[Optimizer, LRScheduler]:
+    """The optimizer of a module's trainable parameters, and its schedule.
+
+    Args:
+        module: whose parameters are optimized.
+        max_steps: optimizer steps of the whole run; -1 for a run without end.
+        optimizer: makes it from parameter groups.
+        lr_scheduler: makes the schedule.
 
     Raises:
-        UserError: the run has no end to schedule for.
+        UserError: arguments that the optimizer or the schedule refuses, or a schedule over a run without end.
     """
-    if max_steps < 1:
-        raise UserError("trainer.max_steps must say how long the run is: the learning rate is scheduled over it")
-    optimizer = AdamW(decay_groups(module, weight_decay), lr=lr, betas=betas, fused=fused_where_it_can(module))
-    # A fused step can undo the scaling of float16 losses itself, and Lightning then clips no gradients under autocast,
-    # of bfloat16 either. So the scaler undoes it, before gradients are clipped, as for any other optimiser.
-    optimizer._step_supports_amp_scaling = False
-    warmup_steps = min(warmup_steps, max_steps // 2)
-    return optimizer, LambdaLR(optimizer, partial(warmup_cosine, max_steps=max_steps, warmup_steps=warmup_steps))
+    with _refusals("optimizer"):
+        made = optimizer(parameter_groups(module))
+    with _refusals("lr_scheduler"):
+        schedule = lr_scheduler(made)
+    if isinstance(schedule, WarmupCosine):
+        schedule.end_at(max_steps)
+    return made, schedule
 
 
-def fused_where_it_can(module: nn.Module) -> bool:
-    """Whether AdamW updates a parameter in one kernel where the trainable ones are: the same numbers up to rounding, in
-    fewer passes over memory.
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Trainable parameters in groups that any optimizer of torch takes.
+
+    Weights of linear maps and convolutions decay, by the optimizer's own `weight_decay`; gains, biases and tables have
+    a `weight_decay` of 0: decay pulls a norm's gain away from 1 and an embedding that is rarely used towards 0, and
+    helps neither. `hidden` marks the group of matrices within the blocks of a transformer.
     """
     trainable = [each for each in module.parameters() if each.requires_grad]
-    return all(each.device.type in FUSED and torch.is_floating_point(each) for each in trainable)
+    decayed, hidden = _weights(module), set()
+    for block in module.modules():
+        if isinstance(block, Block):
+            hidden |= _weights(block)
+    groups: list[dict[str, Any]] = [
+        {"params": [each for each in trainable if id(each) in hidden], "hidden": True},
+        {"params": [each for each in trainable if id(each) in decayed - hidden], "hidden": False},
+        {"params": [each for each in trainable if id(each) not in decayed], "hidden": False, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
-def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: weights of linear maps and convolutions decay; gains, biases, tables do not.
-
-    Decay pulls a norm's gain away from 1 and an embedding that is rarely used towards 0, and helps neither.
-    """
-    maps = [each for each in module.modules() if isinstance(each, nn.Linear | nn.modules.conv._ConvNd)]
-    decayed = {id(each.weight) for each in maps}
-    trainable = [each for each in module.parameters() if each.requires_grad]
-    groups = [[each for each in trainable if (id(each) in decayed) is decays] for decays in (True, False)]
-    return [{"params": groups[0], "weight_decay": weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
+def _weights(module: nn.Module) -> set[int]:
+    """Identities of the weights of linear maps and convolutions."""
+    maps = (each for each in module.modules() if isinstance(each, nn.Linear | nn.modules.conv._ConvNd))
+    return {id(each.weight) for each in maps}
 
 
-def warmup_cosine(step: int, max_steps: int, warmup_steps: int) -> float:
-    """Factor in [0, 1] of the learning rate: linear over the warm-up, then half a cosine down to 0 at `max_steps`."""
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    done = min(1.0, (step - warmup_steps) / (max_steps - warmup_steps))
-    return (1 + math.cos(math.pi * done)) / 2
+def _tensors(groups: list[Any]) -> list[Tensor]:
+    return [each for group in groups for each in (group["params"] if isinstance(group, dict) else [group])]
+
+
+def _can_fuse(tensors: list[Tensor]) -> bool:
+    """Whether AdamW has one kernel for them where they are."""
+    return all(each.device.type in FUSED and torch.is_floating_point(each) for each in tensors)
+
+
+@contextmanager
+def _refusals(option: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"model.{option}: {' '.join(str(error).split())}") from None

@@ -100,7 +100,7 @@ class SkipBadSteps(Callback):
             raise UserError(
                 f"training stopped at step {trainer.global_step}: the loss or its gradient was NaN or infinite in each"
                 f" of the last {self.in_a_row} steps, which were skipped{kept}; go on from the last checkpoint with a"
-                " lower model.lr or with trainer.gradient_clip_val, or look for the mistake in the data"
+                " lower model.optimizer.lr or with trainer.gradient_clip_val, or look for the mistake in the data"
             )
 
     def state_dict(self) -> dict[str, int]:

@@ -16,7 +16,8 @@ from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.tokenizers import Reconstruction, Tokenizer
 from mmgen.tokenizers.losses import Adversarial, Balance, Balancer, Perceptual, Spectral
 from mmgen.training.adversarial import Adversary
-from mmgen.training.optim import adamw
+from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, configure
+from mmgen.training.schedules import WarmupCosine
 
 
 class TokenizerModule(L.LightningModule):
@@ -31,10 +32,10 @@ class TokenizerModule(L.LightningModule):
         tokenizer: encoder, quantizer and decoder.
         l1: weight of the mean absolute error.
         l2: weight of the mean squared error.
-        lr: highest learning rate, after the warm-up; from there it falls along a cosine to 0 at trainer.max_steps.
-        weight_decay: of linear maps and convolutions.
-        betas: of Adam.
-        warmup_steps: optimiser steps on which the learning rate climbs from 0; at most half of the run.
+        optimizer: a class of torch.optim, or of `mmgen.training`, and its arguments; parameters that should not decay
+            are never decayed.
+        lr_scheduler: a class of torch.optim.lr_scheduler, or of `mmgen.training`, and its arguments; stepped with the
+            optimizer.
         perceptual: another error of the reconstruction, in a frozen network's features.
         adversarial: the discriminator and its settings.
         spectral: another error of the reconstruction of a sound, in its spectra.
@@ -52,10 +53,8 @@ class TokenizerModule(L.LightningModule):
         tokenizer: Tokenizer,
         l1: float = 1.0,
         l2: float = 1.0,
-        lr: float = 2e-3,
-        weight_decay: float = 0.01,
-        betas: tuple[float, float] = (0.9, 0.98),
-        warmup_steps: int = 50,
+        optimizer: OptimizerFactory = lambda params: FusedAdamW(params, lr=2e-3, weight_decay=0.01),
+        lr_scheduler: SchedulerFactory = lambda optimizer: WarmupCosine(optimizer, warmup_steps=50),
         perceptual: Perceptual | None = None,
         adversarial: Adversarial | None = None,
         spectral: Spectral | None = None,
@@ -64,9 +63,9 @@ class TokenizerModule(L.LightningModule):
         super().__init__()
         self.tokenizer = tokenizer
         self.l1, self.l2 = l1, l2
-        self.lr, self.weight_decay, self.betas, self.warmup_steps = lr, weight_decay, betas, warmup_steps
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.perceptual = perceptual
-        self.adversary = None if adversarial is None else Adversary(adversarial, tokenizer, warmup_steps)
+        self.adversary = None if adversarial is None else Adversary(adversarial, tokenizer)
         self.spectral = spectral
         self.balance = None if balancer is None else Balance(balancer)
         if spectral is not None:
@@ -144,8 +143,8 @@ class TokenizerModule(L.LightningModule):
         self.log_dict(named, batch_size=len(target), sync_dist=True, prog_bar=False)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine."""
-        return adamw(self, self.trainer.max_steps, self.lr, self.weight_decay, self.betas, self.warmup_steps)
+        """As the recipe names them."""
+        return configure(self, self.optimizer, self.lr_scheduler)
 
     def configure_callbacks(self) -> list[Callback]:
         """What trains the discriminator."""

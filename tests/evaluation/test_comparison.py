@@ -85,7 +85,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = {
         "model": {
             "class_path": "JointModule",
-            "init_args": {"backbone": backbone, "members": members, "lr": 0.01, "warmup_steps": 1},
+            "init_args": {"backbone": backbone, "members": members, "optimizer": {"lr": 0.01}},
         },
         "data": {"class_path": "JointData", "init_args": {"members": sections}},
         "trainer": {"max_steps": 2, "val_check_interval": 2},

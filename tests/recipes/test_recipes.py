@@ -197,7 +197,11 @@ def test_a_fragment_goes_with_a_recipe(fragment, capsys):
 
 
 def assert_holds(whole, part):
-    """Every value of `part` stands in `whole`; short class names have become paths."""
+    """Every value of `part` stands in `whole`; short class names have become paths, and the arguments of a default part
+    its `init_args`.
+    """
+    if "init_args" in whole and not part.keys() & {"class_path", "init_args"}:
+        whole = whole["init_args"]
     for key, value in part.items():
         if isinstance(value, dict):
             assert_holds(whole[key], value)

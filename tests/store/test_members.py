@@ -77,7 +77,7 @@ def joint_run(folder: Path) -> Path:
     config = {
         "model": {
             "class_path": "mmgen.training.JointModule",
-            "init_args": {"backbone": BACKBONE, "members": MEMBERS, "lr": 1e-3},
+            "init_args": {"backbone": BACKBONE, "members": MEMBERS, "optimizer": {"lr": 1e-3}},
         },
         "data": {"class_path": "mmgen.data.JointData", "init_args": {"members": data}},
         "trainer": {"max_steps": 12},
@@ -152,7 +152,7 @@ def test_samples_lie_in_the_member_which_stays_one(run: Path, monkeypatch: pytes
 def test_the_config_of_a_member_is_that_of_a_run_alone(run: Path) -> None:
     config = Saved.read(run / "speech").config
     assert config["model"]["class_path"] == "mmgen.training.GeneratorModule"
-    assert config["model"]["init_args"] == {"backbone": BACKBONE, "lr": 1e-3} | {
+    assert config["model"]["init_args"] == {"backbone": BACKBONE, "optimizer": {"lr": 1e-3}} | {
         key: value for key, value in MEMBERS["speech"].items() if key != "weight"
     }
     assert config["data"]["class_path"] == "mmgen.modalities.speech.data.espeak_speech.EspeakSpeech"

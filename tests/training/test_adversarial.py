@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.optim import AdamW
 from torchvision import models
 
 from mmgen.apps.cli.main import main
@@ -17,6 +16,7 @@ from mmgen.tokenizers.losses import Adversarial, FeatureLoss, PatchGAN, feature_
 from mmgen.tokenizers.quantizers import BSQ
 from mmgen.training import TokenizerModule
 from mmgen.training.adversarial import Adversary
+from mmgen.training.optim import FusedAdamW
 from mmgen.training.startup import parts
 from tests.training.fits import QUICK, TOKENIZER, checkpoint, fit
 from tests.training.test_resume import Killed, same
@@ -46,7 +46,7 @@ def five(digits, tmp_path_factory):
     """A run of five steps of two batches, with an average, in which the game begins after two; and what was asked of
     both optimisers.
     """
-    steps, step = [], AdamW.step
+    steps, step = [], FusedAdamW.step
 
     def notes(self, closure=None):
         step(self, closure)  # the tokenizer's closure makes and clips its gradients
@@ -55,7 +55,7 @@ def five(digits, tmp_path_factory):
 
     options = ["--trainer.max_steps=5", "--trainer.accumulate_grad_batches=2", "--ema.decay=0.9"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AdamW, "step", notes)
+        patch.setattr(FusedAdamW, "step", notes)
         run = fit(tmp_path_factory.mktemp("runs") / "gan", *GAN, *digits, *options, "--trainer.gradient_clip_val=1e-3")
     return run, steps
 

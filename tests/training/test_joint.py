@@ -18,6 +18,8 @@ from mmgen.paradigms import Autoregressive, CodebookAutoregressive, Masked, Mask
 from mmgen.store.store import load_generator
 from mmgen.training import GeneratorModule, JointModule
 from mmgen.training.joint_module import Member
+from mmgen.training.optim import FusedAdamW
+from mmgen.training.schedules import WarmupCosine
 from mmgen.training.startup import parts
 from tests.data.training import QUIET
 from tests.training.fits import QUICK, checkpoint, fit
@@ -28,7 +30,10 @@ SPECS = {
     "motion": TokenSpec("residual", 8, (5, 1, 1), levels=2, modality="audio", rate=10.0),
 }
 SIZES = {"image": 6, "motion": 4}
-RATES = {"lr": 1e-2, "warmup_steps": 2}
+RATES = {
+    "optimizer": lambda params: FusedAdamW(params, lr=1e-2),
+    "lr_scheduler": lambda optimizer: WarmupCosine(optimizer, warmup_steps=2),
+}
 
 
 def member(name, **options):

@@ -67,7 +67,7 @@ def told(digits, tokenizer, tmp_path_factory):
     ]
     options += [
         "--ema.decay=0.9",
-        "--model.lr=1e-4",
+        "--model.optimizer.lr=1e-4",
         "--trainer.val_check_interval=2",
         "--trainer.precision=bf16-mixed",
     ]

@@ -1,14 +1,20 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
 
+from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import TokenSpec
+from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
+from mmgen.paradigms import Autoregressive
 from mmgen.tokenizers.quantizers import VQ
-from mmgen.training.optim import adamw, decay_groups, warmup_cosine
+from mmgen.training.muon import MuonWithAdamW
+from mmgen.training.optim import FusedAdamW, parameter_groups, scheduled
+from mmgen.training.schedules import WarmupCosine, warmup_cosine
 
 GENERATOR = Generator(
     TokenSpec("categorical", 16, (1, 2, 2)), Transformer(dim=16, depth=1, heads=2, bias=True), classes=3
@@ -18,28 +24,38 @@ TOKENIZER = ConvImageTokenizer(VQ(4, dim=4), image_size=8, width=8)
 
 @pytest.mark.parametrize("module", [GENERATOR, TOKENIZER], ids=["generator", "tokenizer"])
 def test_each_trainable_parameter_is_in_one_group(module):
-    grouped = [id(each) for group in decay_groups(module, 0.1) for each in group["params"]]
+    grouped = [id(each) for group in parameter_groups(module) for each in group["params"]]
     assert sorted(grouped) == sorted(id(each) for each in module.parameters())
 
 
 @pytest.mark.parametrize("module", [GENERATOR, TOKENIZER], ids=["generator", "tokenizer"])
 def test_only_maps_decay(module):
-    decayed, spared = ({id(each) for each in group["params"]} for group in decay_groups(module, 0.1))
     names = {id(each): name for name, each in module.named_parameters()}
-    told = {names[each] for each in decayed}
-    assert all(name.endswith("weight") for name in told)
-    assert not [name for name in told if any(word in name for word in ("norm", "table", "prefix", "gain", "mask"))]
+    decayed, spared = set(), set()
+    for group in parameter_groups(module):
+        (spared if group.get("weight_decay") == 0 else decayed).update(names[id(each)] for each in group["params"])
+    assert all(name.endswith("weight") for name in decayed)
+    assert not [name for name in decayed if any(word in name for word in ("norm", "table", "prefix", "gain", "mask"))]
     assert all(
-        module.get_parameter(names[each]).ndim < 2 or not names[each].endswith(("qkv.weight", "out.weight"))
-        for each in spared
+        module.get_parameter(name).ndim < 2 or not name.endswith(("qkv.weight", "out.weight")) for name in spared
     )
-    assert [group["weight_decay"] for group in decay_groups(module, 0.1)] == [0.1, 0.0]
+
+
+def test_hidden_matrices_are_those_of_the_blocks():
+    (hidden,) = [group["params"] for group in parameter_groups(GENERATOR) if group["hidden"]]
+    names = {id(each): name for name, each in GENERATOR.named_parameters()}
+    assert {names[id(each)] for each in hidden} == {
+        name
+        for name, each in GENERATOR.backbone.named_parameters("backbone")
+        if ".blocks." in name and each.ndim == 2 and "norm" not in name
+    }
+    assert not any(group["hidden"] for group in parameter_groups(TOKENIZER))
 
 
 def test_frozen_parameters_are_left_out():
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     module[0].requires_grad_(False)
-    assert sum(len(group["params"]) for group in decay_groups(module, 0.1)) == 2
+    assert sum(len(group["params"]) for group in parameter_groups(module)) == 2
 
 
 def test_the_schedule_climbs_then_falls_to_nothing():
@@ -52,30 +68,84 @@ def test_the_schedule_climbs_then_falls_to_nothing():
     assert factors[55] == pytest.approx(0.5)
 
 
+def rates(schedule, steps):
+    seen = []
+    for _ in range(steps):
+        seen.append(schedule.optimizer.param_groups[0]["lr"])
+        schedule.optimizer.step()
+        schedule.step()
+    return seen
+
+
+def cosine(optimizer):
+    return WarmupCosine(optimizer, warmup_steps=1000)
+
+
 def test_a_short_run_reaches_the_learning_rate():
     """A warm-up longer than the run is cut to half of it."""
-    parts = adamw(nn.Linear(2, 2), 10, 0.5, 0.1, (0.9, 0.99), warmup_steps=1000)
-    schedule, rates = parts["lr_scheduler"]["scheduler"], []
-    for _ in range(10):
-        rates.append(parts["optimizer"].param_groups[0]["lr"])
-        parts["optimizer"].step()
-        schedule.step()
-    assert max(rates) == rates[5] == 0.5
-    assert min(rates) > 0
+    _, schedule = scheduled(nn.Linear(2, 2), 10, lambda params: FusedAdamW(params, lr=0.5), cosine)
+    seen = rates(schedule, 10)
+    assert seen == pytest.approx([0.5 * warmup_cosine(step, 10, 5) for step in range(10)])
+    assert max(seen) == seen[5] == 0.5
 
 
-def test_a_run_without_end_is_refused():
+def test_a_longer_run_goes_on_from_a_shorter_ones_schedule():
+    """The end is that of the run that resumes, as its trainer says it."""
+    made = {steps: scheduled(nn.Linear(2, 2), steps, FusedAdamW, cosine) for steps in (10, 20)}
+    rates(made[10][1], 8)
+    for old, new in zip(made[10], made[20], strict=True):
+        new.load_state_dict(old.state_dict())
+    made[20][0].step()
+    made[20][1].step()
+    assert made[20][0].param_groups[0]["lr"] == pytest.approx(1e-3 * warmup_cosine(9, 20, 10))
+
+
+def test_a_schedule_over_a_run_without_end_is_refused():
     with pytest.raises(UserError, match=r"trainer\.max_steps"):
-        adamw(nn.Linear(2, 2), -1, 1e-3, 0.1, (0.9, 0.99), 10)
+        scheduled(nn.Linear(2, 2), -1, FusedAdamW, WarmupCosine)
 
 
-def test_decay_acts_where_it_should_only():
-    """With zero gradients AdamW moves exactly the decayed parameters."""
+def test_what_an_optimizer_refuses_is_one_line():
+    with pytest.raises(UserError, match=r"model\.optimizer: Muon .* 2D"):
+        scheduled(GENERATOR, 10, torch.optim.Muon, WarmupCosine)
+    with pytest.raises(UserError, match="use FusedAdamW"):
+        scheduled(TOKENIZER, 10, MuonWithAdamW, WarmupCosine)
+
+
+@pytest.mark.parametrize("kind", [FusedAdamW, torch.optim.AdamW, torch.optim.SGD])
+def test_decay_acts_where_it_should_only(kind):
+    """With zero gradients an optimizer moves exactly the decayed parameters, whichever it is."""
     module = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Embedding(3, 3))
     before = {name: value.detach().clone() for name, value in module.named_parameters()}
-    optimizer = adamw(module, 10, 0.1, 0.5, (0.9, 0.99), 0)["optimizer"]
+    optimizer = kind(parameter_groups(module), lr=0.1, weight_decay=0.5)
     for each in module.parameters():
         each.grad = torch.zeros_like(each)
     optimizer.step()
-    moved = {name for name, value in module.named_parameters() if not value.equal(before[name])}
-    assert moved == {"0.weight"}
+    assert {name for name, value in module.named_parameters() if not value.equal(before[name])} == {"0.weight"}
+
+
+def test_muon_trains_matrices_and_goes_on_from_its_state():
+    """Its loss falls, and a copy that takes over the state goes the same way."""
+    tokens = torch.arange(12).reshape(3, 4, 1) % 5
+    one, other = deepcopy(GENERATOR), deepcopy(GENERATOR)
+    first, second = (MuonWithAdamW(parameter_groups(each), lr=0.01, weight_decay=0.0) for each in (one, other))
+
+    def step(module, optimizer):
+        optimizer.zero_grad()
+        label, draws = torch.zeros(3, dtype=torch.int64), Draws(0, torch.arange(3))
+        (losses,) = (
+            Autoregressive()
+            .losses(module, Tokens(tokens.squeeze(-1), (1, 2, 2)), module.conditioning(label), draws)
+            .values()
+        )
+        losses.mean().backward()
+        optimizer.step()
+        return losses.mean().item()
+
+    losses = [step(one, first)]
+    losses += [step(one, first) for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
+    other.load_state_dict(one.state_dict())
+    second.load_state_dict(deepcopy(first.state_dict()))
+    for _ in range(2):
+        assert step(one, first) == step(other, second)

@@ -133,7 +133,7 @@ class Line(ABC):
             "trainer.val_check_interval": steps,
             "trainer.log_every_n_steps": steps // 2,
         }
-        quick = {"model.warmup_steps": 0, "samples.count": 0, "run": path}
+        quick = {"model.lr_scheduler.warmup_steps": 0, "samples.count": 0, "run": path}
         words = ["--config", settings.generator, *self._data(), *settings.generator_options]
         started = time.perf_counter()
         fit.run("fit", words + [f"--{name}={value}" for name, value in (short | quick).items()])

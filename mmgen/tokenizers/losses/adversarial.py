@@ -32,8 +32,10 @@ class Adversarial:
         adaptive: multiply the weight by `adaptive_weight`, of each accumulated batch. With a `Balancer`, which does the
             same for all losses, it must be off.
         feature_matching: weight of `feature_matching`, the distance of the discriminator's features.
-        lr: highest learning rate of the discriminator. It climbs and falls as the tokenizer's does, from `start` on.
-        betas: of its Adam.
+        lr: highest learning rate of the discriminator. From `start` on it climbs, then falls along a
+            cosine to 0 at trainer.max_steps.
+        betas: decay rates of the two moments of its AdamW.
+        warmup_steps: on which its learning rate climbs from 0.
 
     Raises:
         UserError: a negative start or weight.
@@ -47,6 +49,7 @@ class Adversarial:
     feature_matching: float = 0.0
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.9)
+    warmup_steps: int = 50
 
     def __post_init__(self) -> None:
         if min(self.start, self.weight, self.feature_matching) < 0:

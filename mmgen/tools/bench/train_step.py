@@ -15,7 +15,7 @@ from mmgen.tools.bench.benchmark import Conditions, Result, register, result
 from mmgen.tools.bench.models import LLAMA, generator, parameters
 from mmgen.tools.bench.peers.llama import transformers_llama, x_transformer
 from mmgen.tools.bench.timing import compare
-from mmgen.training.optim import decay_groups, fused_where_it_can
+from mmgen.training.optim import FusedAdamW, parameter_groups
 
 GOALS = {"x-transformers": 1.1, "transformers": 1.0}
 
@@ -64,7 +64,7 @@ def _loss(ours: Generator, tokens: Tensor) -> Tensor:
 def training_step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
     """Forward, backward and AdamW, with our groups of parameters and the fused kernel."""
     model.train()
-    optimiser = torch.optim.AdamW(decay_groups(model, 0.05), lr=1e-6, fused=fused_where_it_can(model))
+    optimiser = FusedAdamW(parameter_groups(model), lr=1e-6)
 
     def step() -> None:
         optimiser.zero_grad()

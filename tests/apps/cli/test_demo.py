@@ -33,7 +33,12 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo over a hundred noise images, with models of a few numbers and a few steps."""
     monkeypatch.chdir(tmp_path)
     folder = DigitsSource.make_fake(tmp_path / "digits", 100)["folder"]
-    common = ("--trainer.limit_val_batches=1", "--samples.count=0", "--model.warmup_steps=0", "--trainer.max_steps=4")
+    common = (
+        "--trainer.limit_val_batches=1",
+        "--samples.count=0",
+        "--model.lr_scheduler.warmup_steps=0",
+        "--trainer.max_steps=4",
+    )
     tiny = ImageSettings(
         tokenizer_options=(f"--data.folder={folder}", "--model.tokenizer.width=8", *common),
         generator_options=("--model.backbone.dim=32", "--model.backbone.depth=1", "--model.backbone.heads=2", *common),

@@ -37,8 +37,8 @@ model:
     tokenizer:
       class_path: MotionTokenizer
       init_args: {{quantizer: QUANTIZER, frames: 16, width: 8, dilations: [3, 1], causal: true}}
-    lr: 1.0e-3
-    warmup_steps: 0
+    optimizer: {{lr: 1.0e-3}}
+    lr_scheduler: {{warmup_steps: 0}}
 data: {{class_path: Mocap, {DATA}}}}}
 """
 GENERATOR = f"""{COMMON}
@@ -49,8 +49,8 @@ model:
     paradigm: PARADIGM
     positions: none
     ends: ENDS
-    lr: 1.0e-3
-    warmup_steps: 0
+    optimizer: {{lr: 1.0e-3}}
+    lr_scheduler: {{warmup_steps: 0}}
 data: {{class_path: Mocap, {DATA}, tokenizer: runs/another}}}}
 """
 CODES = "{class_path: ResidualVQ, init_args: {codes: 8, dim: 4, levels: 2}}"

@@ -44,8 +44,8 @@ model:
         channels: 2
         width: 8
         blocks: 1
-    lr: 1.0e-3
-    warmup_steps: 0
+    optimizer: {{lr: 1.0e-3}}
+    lr_scheduler: {{warmup_steps: 0}}
 data:
   class_path: SpeechFolder
   init_args: {{root: ROOT, seconds: 1.0, sample_rate: 1600, crop: 0.5, held_out: 3, global_batch_size: 4}}
@@ -58,8 +58,8 @@ model:
     paradigm: PARADIGM
     positions: none
     sentinels: 1
-    lr: 1.0e-3
-    warmup_steps: 0
+    optimizer: {{lr: 1.0e-3}}
+    lr_scheduler: {{warmup_steps: 0}}
 data:
   class_path: SpeechFolder
   init_args: {{root: ROOT, seconds: 1.0, sample_rate: 1600, held_out: 3, global_batch_size: 4, tokenizer: runs/another}}

@@ -36,8 +36,8 @@ model:
         encoder: {TRANSFORMER % "none"}
         decoder: {TRANSFORMER % "none"}
         quantizer: {{class_path: BSQ, init_args: {{bits: 4}}}}
-    lr: 1.0e-3
-    warmup_steps: 0
+    optimizer: {{lr: 1.0e-3}}
+    lr_scheduler: {{warmup_steps: 0}}
 data:
   class_path: MovingDigits
   init_args: {{frames: 4, size: 32, clips: 24, held_out: 8, global_batch_size: 4, folder: FOLDER}}
@@ -49,8 +49,8 @@ model:
     backbone: {TRANSFORMER % "adaln"}
     paradigm: {{class_path: BlockDiffusion, init_args: {{block_size: frame, window: 3, steps: 2}}}}
     positions: spatial
-    lr: 1.0e-3
-    warmup_steps: 0
+    optimizer: {{lr: 1.0e-3}}
+    lr_scheduler: {{warmup_steps: 0}}
 data:
   class_path: MovingDigits
   init_args: {{frames: 6, size: 32, global_batch_size: 4, folder: FOLDER, tokenizer: runs/another}}

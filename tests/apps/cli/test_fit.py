@@ -93,7 +93,7 @@ def test_an_interruption_is_no_error(monkeypatch, digits, tmp_path, capfd):
 
 # Mistakes on the command line, and the words that the line must hold.
 MISTAKES = {
-    "unknown key": (["--model.lrr=1"], ["'lrr'", "GeneratorModule", "'lr'"]),
+    "unknown key": (["--model.optimiser=1"], ["'optimiser'", "GeneratorModule", "'optimizer'"]),
     "unknown key of a part": (["--model.backbone.sizze=tiny"], ["'sizze'", "model.backbone", "'size'"]),
     "unknown trainer key": (["--trainer.max_stepss=3"], ["--trainer.max_stepss", "'--trainer.max_steps'"]),
     "unknown class": (["--model.paradigm=Autoregresive"], ["'Autoregresive'", "model.paradigm", "'Autoregressive'"]),
@@ -107,7 +107,7 @@ MISTAKES = {
     "a class of another kind": (["--model.paradigm=Transformer"], ["'Transformer'", "does not fit", "model.paradigm"]),
     "an abstract class": (["--model.paradigm=Paradigm"], ["'Paradigm'", "abstract"]),
     "a word for a number": (["--trainer.max_steps=many"], ["trainer.max_steps", "int", "'many'"]),
-    "a word for a number in a part": (["--model.lr=fast"], ["model.lr", "float", "'fast'"]),
+    "a word for a number in a part": (["--model.optimizer.lr=fast"], ["model.optimizer.lr", "float", "'fast'"]),
     "unknown size": (["--model.backbone.size=tinny"], ["'tinny'", "'tiny'"]),
     "unknown mask": (["--model.paradigm.members.masked.mask=bidirectionl"], ["'bidirectionl'", "'bidirectional'"]),
     "a seed of its own": (["--data.seed=3"], ["--seed_everything"]),
@@ -208,12 +208,13 @@ def test_a_checkpoint_of_another_model_is_not_resumed(refused, tokenizer):
 def test_overrides_reach_what_a_recipe_refers_to(digits, tmp_path):
     """Plain OmegaConf mode would resolve references while it reads the file, before the command line is heard."""
     recipe = yaml.safe_load(Path("tokenizers/digits_bsq/config.yaml").read_text())
-    recipe["model"]["init_args"]["warmup_steps"] = "${data.init_args.global_batch_size}"
+    recipe["model"]["init_args"]["lr_scheduler"] = {"warmup_steps": "${data.init_args.global_batch_size}"}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     options = [f"--config={tmp_path / 'recipe.yaml'}", "--model.tokenizer.width=8", *digits, "--trainer.max_steps=1"]
     run = fit(tmp_path / "run", *options, "--data.global_batch_size=4")
     saved = yaml.safe_load((run / "config.yaml").read_text())
-    assert saved["model"]["init_args"]["warmup_steps"] == saved["data"]["init_args"]["global_batch_size"] == 4
+    schedule = saved["model"]["init_args"]["lr_scheduler"]["init_args"]
+    assert schedule["warmup_steps"] == saved["data"]["init_args"]["global_batch_size"] == 4
 
 
 def test_a_saved_config_runs_again_and_gives_the_same(tokenizer, tmp_path):

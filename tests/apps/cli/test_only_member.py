@@ -36,8 +36,8 @@ model:
         paradigm: &codes {class_path: MaskedCodebooks, init_args: {steps: [2, 1]}}
         positions: none
         condition_dropout: 0.25
-    lr: 1e-2
-    warmup_steps: ${data.init_args.members.codes.init_args.global_batch_size}
+    optimizer: {lr: 1e-2}
+    lr_scheduler: {warmup_steps: "${data.init_args.members.codes.init_args.global_batch_size}"}
 data:
   class_path: JointData
   init_args:
@@ -82,7 +82,8 @@ def test_a_member_becomes_a_recipe_of_its_own(recipe: Path, capsys: pytest.Captu
     assert (model["class_path"], data["class_path"]) == ("mmgen.training.GeneratorModule", "mmgen.data.CachedTokens")
     assert model["init_args"]["paradigm"]["init_args"]["steps"] == [2, 1]
     assert (model["init_args"]["positions"], model["init_args"]["condition_dropout"]) == ("none", 0.25)
-    assert (model["init_args"]["lr"], model["init_args"]["warmup_steps"]) == (0.01, 3)
+    assert model["init_args"]["optimizer"]["init_args"]["lr"] == 0.01
+    assert model["init_args"]["lr_scheduler"]["init_args"]["warmup_steps"] == 3
     assert model["init_args"]["backbone"]["init_args"]["dim"] == 16
     assert "weight" not in model["init_args"]
     assert data["init_args"]["global_batch_size"] == 3
@@ -98,11 +99,12 @@ def test_the_command_line_and_more_files_count_as_ever(
     (tmp_path / "more.yaml").write_text(yaml.safe_dump(more))
     (tmp_path / "sizes.yaml").write_text("trainer: {max_steps: 7}\n")
     files = ["--config", recipe, f"--config={tmp_path / 'more.yaml'}", f"--config={tmp_path / 'sizes.yaml'}"]
-    config = parsed(capsys, *files, "--alone=image", "--data.init_args.global_batch_size=6", "--model.lr=0.5")
+    config = parsed(capsys, *files, "--alone=image", "--data.init_args.global_batch_size=6", "--model.optimizer.lr=0.5")
     arguments = config["model"]["init_args"]
     assert arguments["paradigm"]["init_args"]["schedule"] == "linear"
     assert arguments["paradigm"]["init_args"]["steps"] == 6  # the reference is still one
-    assert (arguments["lr"], arguments["backbone"]["init_args"]["dim"]) == (0.5, 16)
+    assert arguments["optimizer"]["init_args"]["lr"] == 0.5
+    assert arguments["backbone"]["init_args"]["dim"] == 16
     assert config["trainer"]["max_steps"] == 7
 
 
@@ -118,7 +120,7 @@ def test_a_run_alone_is_the_joint_run_with_that_member_only(
     config = yaml.safe_load(recipe.read_text())
     for section in ("model", "data"):
         del config[section]["init_args"]["members"]["codes"]
-    config["model"]["init_args"]["warmup_steps"] = 3
+    config["model"]["init_args"]["lr_scheduler"] = {"warmup_steps": 3}
     Path("single.yaml").write_text(yaml.safe_dump(config))
     joint = fit(tmp_path / "joint", "--config=single.yaml", "--trainer.val_check_interval=2")
     state = {key.removeprefix("members.image."): value for key, value in checkpoint(joint)["state_dict"].items()}

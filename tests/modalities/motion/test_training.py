@@ -48,7 +48,7 @@ def tokenizer(**changes: Any) -> MotionTokenizer:
 
 
 def trained(folder: Path, source: Walks, made: MotionTokenizer, steps: int, **options: Any) -> TokenizerModule:
-    module, callbacks = TokenizerModule(made, warmup_steps=1), options.pop("callbacks", [])
+    module, callbacks = TokenizerModule(made), options.pop("callbacks", [])
     trainer = L.Trainer(**QUIET, max_steps=steps, max_epochs=-1, limit_val_batches=0, callbacks=callbacks)
     trainer.fit(module, datamodule=DataModule(source, 4), weights_only=True, **options)
     trainer.save_checkpoint(folder / f"{steps}.ckpt")
