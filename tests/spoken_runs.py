@@ -34,7 +34,7 @@ PARADIGM = {
 }
 BLOCK = {
     "class_path": "mmgen.paradigms.ContinuousBlockDiffusion",
-    "init_args": {"block_size": 6, "process": {"class_path": "mmgen.paradigms.Flow"}, "steps": 2},
+    "init_args": {"split": 6, "process": {"class_path": "mmgen.paradigms.Flow"}, "steps": 2},
 }
 _NARROW = {"dim": 16, "depth": 1, "heads": 2, "rope": [1, 1, 1]}
 

@@ -37,7 +37,7 @@ MIXTURE = {
         "members": {
             "ar": AR,
             "masked": {"class_path": "mmgen.paradigms.Masked", "init_args": {"steps": 3}},
-            "block": {"class_path": "mmgen.paradigms.BlockDiffusion", "init_args": {"block_size": 4, "steps": 2}},
+            "block": {"class_path": "mmgen.paradigms.BlockDiffusion", "init_args": {"split": 4, "steps": 2}},
         }
     },
 }
@@ -66,7 +66,7 @@ VIDEO_MIXTURE = {
         "members": {
             "ar": AR,
             "frame": {"class_path": "mmgen.paradigms.FrameAutoregressive", "init_args": {"context_noise": 0.0}},
-            "block": {"class_path": "mmgen.paradigms.BlockDiffusion", "init_args": {"block_size": "frame", "steps": 2}},
+            "block": {"class_path": "mmgen.paradigms.BlockDiffusion", "init_args": {"split": "frame", "steps": 2}},
         }
     },
 }

@@ -21,9 +21,14 @@ from mmgen.paradigms import (
     MaskedDiffusion,
     Paradigm,
     Permuted,
+    RandomOrder,
+    RandomUnits,
     SpanInfill,
+    Subgrids,
+    Tiles,
 )
 from mmgen.paradigms.autoregressive.steps import StepParadigm
+from mmgen.paradigms.blocks.blockwise import Blockwise
 
 GRID = (1, 3, 3)
 
@@ -34,14 +39,18 @@ PARADIGMS: dict[str, Paradigm] = {
     "block-2": BlockDiffusion(2),
     "block-4": BlockDiffusion(4),
     "block-all": BlockDiffusion(9),
-    "tiles": BlockDiffusion(4, tiles=True),
+    "tiles": BlockDiffusion(Tiles(2)),
+    "scales": BlockDiffusion(Subgrids(2)),
+    "any-order": BlockDiffusion(RandomOrder(2)),
+    "random-units": BlockDiffusion(RandomUnits(sampling_size=4)),
     "diffusion": MaskedDiffusion("cosine", steps=5),
     "mended": MaskedDiffusion("polynomial", self_conditioning=True, steps=5),
     "uniform": MaskedDiffusion(corruption="uniform", self_conditioning=True, steps=5),
     "flow-1": ContinuousBlockDiffusion(1, Flow(), steps=3),
     "flow-4": ContinuousBlockDiffusion(4, Flow("x0"), steps=3),
     "flow-all": ContinuousBlockDiffusion(9, Flow(density="logit_normal", shift=2.0), steps=3),
-    "ddpm-tiles": ContinuousBlockDiffusion(4, DDPM(), tiles=True, steps=3),
+    "ddpm-tiles": ContinuousBlockDiffusion(Tiles(2), DDPM(), steps=3),
+    "flow-random-units": ContinuousBlockDiffusion(RandomUnits(sampling_size=4), Flow(), steps=3),
     "delay": CodebookAutoregressive(),
     "coarse-first": CodebookAutoregressive("coarse_first"),
     "hierarchical": Hierarchical(),
@@ -75,8 +84,8 @@ def tokens_for(paradigm: Paradigm, rows: int = 4, seed: int = 0, lengths: Tensor
 
 
 def ragged(paradigm: Paradigm) -> bool:
-    """Whether rows may be of different lengths: tiles cannot be cut short."""
-    return not getattr(paradigm, "tiles", False)
+    """Whether rows may be of different lengths: only what goes in raster order can be cut short."""
+    return not isinstance(paradigm, Blockwise) or paradigm.split.is_raster
 
 
 OWN = ("positions", "actions", "text", "reading", "ends", "sentinels", "ranks", "level_depth")

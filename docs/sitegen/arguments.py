@@ -17,7 +17,7 @@ from mmgen.data import DataModule
 from mmgen.data.joint import FACTS, JointData
 from mmgen.modalities.speech.tokenizers.vocoder import Vocoder
 from mmgen.model.backbone import Transformer
-from mmgen.paradigms import NoiseProcess, Paradigm
+from mmgen.paradigms import NoiseProcess, Paradigm, Split
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.losses import Adversarial, Balancer, Discriminator, Perceptual, Spectral
 from mmgen.tokenizers.quantizers import Quantizer
@@ -28,7 +28,7 @@ FROM_DATA = (*FACTS, "facts", "seed")
 
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "lit": ("What is trained", (LightningModule, Member)),
-    "paradigms": ("Paradigms and noise processes", (Paradigm, NoiseProcess)),
+    "paradigms": ("Paradigms, splits and noise processes", (Paradigm, Split, NoiseProcess)),
     "backbone": ("The network", (Transformer,)),
     "tokenizers": ("Tokenizers", (Tokenizer, Vocoder)),
     "quantizers": ("Quantizers", (Quantizer,)),

@@ -187,9 +187,10 @@ def tile_layout(grid: Grid, side: int) -> Layout:
 
 
 def raster_index(layout: Layout, grid: Grid) -> Tensor:
-    """(N,) int64 index of each position of a shared layout in the raster order of its grid."""
-    t, h, w = layout.position[0].unbind(-1)
-    return (t * grid[1] + h) * grid[2] + w
+    """(N,) int64 index of each position in the raster order of its grid; (B, N) of a layout that rows do not share."""
+    t, h, w = layout.position.unbind(-1)
+    index = (t * grid[1] + h) * grid[2] + w
+    return index[0] if layout.batch == 1 else index
 
 
 @remember(256)

@@ -173,10 +173,19 @@ class Tokens:
         return Tokens(self.values[index], self.grid, None if self.lengths is None else self.lengths[index])
 
     def reorder(self, order: Tensor) -> "Tokens":
-        """Positions in another order, (N,) int64, for a sampler that does not work in raster order. Full rows only."""
+        """Positions in another order, (N,) or (B, N) int64, for a sampler that does not work in raster order. Full rows
+        only.
+        """
         if self.lengths is not None:
-            raise UserError("rows of different lengths are generated in raster order only, not in tiles")
-        return Tokens(self.values[:, order], self.grid)
+            raise UserError("rows of different lengths are in raster order only: split them into runs or frames")
+        return Tokens(take_positions(self.values, order), self.grid)
+
+
+def take_positions(x: Tensor, order: Tensor) -> Tensor:
+    """(B, N, ...) in another order of N positions, (N,) int64 for all rows or (B, N)."""
+    if order.dim() == 1:
+        return x[:, order]
+    return x[torch.arange(len(order), device=order.device)[:, None], order]
 
 
 def pack_bits(bits: Tensor) -> Tensor:

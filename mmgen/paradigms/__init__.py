@@ -16,6 +16,7 @@ from mmgen.paradigms.masked.codebooks import MaskedCodebooks
 from mmgen.paradigms.masked.permuted import Permuted
 from mmgen.paradigms.masked.tokens import Masked
 from mmgen.paradigms.mixture import Mixture
+from mmgen.paradigms.splits import Frames, RandomOrder, RandomUnits, Runs, Split, Subgrids, Tiles
 
 __all__ = [
     "DDPM",
@@ -26,6 +27,7 @@ __all__ = [
     "Decoding",
     "Flow",
     "FrameAutoregressive",
+    "Frames",
     "Guidance",
     "Hierarchical",
     "Masked",
@@ -35,8 +37,14 @@ __all__ = [
     "NoiseProcess",
     "Paradigm",
     "Permuted",
+    "RandomOrder",
+    "RandomUnits",
     "Request",
+    "Runs",
     "SampleOptions",
     "SpanInfill",
+    "Split",
     "State",
+    "Subgrids",
+    "Tiles",
 ]

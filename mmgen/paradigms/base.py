@@ -16,7 +16,7 @@ from mmgen.core.layout import Layout, grid_layout
 from mmgen.core.mask import Mask
 from mmgen.core.masks import get_mask
 from mmgen.core.shape_cache import remember
-from mmgen.core.tokens import Grid, Tokens
+from mmgen.core.tokens import Grid, Tokens, take_positions
 from mmgen.model.conditioning import NO_ACTION, Condition
 from mmgen.model.generator import Generator
 from mmgen.model.heads import discrete
@@ -295,8 +295,8 @@ class Canvas:
     Args:
         generator: whose tokens they are.
         request: which samples are wanted.
-        order: (N,) int64, the order that the sampler works in, as indices of raster positions; raster order by default.
-            All attributes are in this order, and states are in raster order.
+        order: (N,) or (B, N) int64, the order that the sampler works in, as indices of raster positions; raster order
+            by default. All attributes are in this order, and states are in raster order.
     """
 
     def __init__(self, generator: Generator, request: Request, order: Tensor | None = None) -> None:
@@ -307,7 +307,7 @@ class Canvas:
         if not 1 <= self.length <= self.full:
             raise UserError(f"lengths must lie between 1 and the {self.full} positions of the grid, got {self.length}")
         if order is not None and request.lengths is not None:
-            raise UserError("rows of different lengths are generated in raster order only, not in tiles")
+            raise UserError("rows of different lengths are in raster order only: split them into runs or frames")
         spec = generator.spec
         dtype = next(generator.parameters()).dtype if spec.kind == "continuous" else torch.int64
         shape = {"continuous": (spec.size,), "residual": (spec.levels,)}.get(spec.kind, ())
@@ -327,7 +327,7 @@ class Canvas:
         self.committed |= ~self.real
 
     def _ordered(self, x: Tensor) -> Tensor:
-        return x if self.order is None else x[:, self.order]
+        return x if self.order is None else take_positions(x, self.order)
 
     def progress(self) -> Tensor:
         """(B,) committed share of each row's real positions."""
@@ -355,7 +355,7 @@ class Canvas:
 
         def whole(x: Tensor, value: bool = False) -> Tensor:
             x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, tail), value=value)
-            return x if self.order is None else x[:, self.order.argsort()]
+            return x if self.order is None else take_positions(x, self.order.argsort(-1))
 
         seen = None if drafted is None else whole(drafted)
         return State(whole(self.tokens), whole(self.committed, True), step, block, forward_passes, seen)

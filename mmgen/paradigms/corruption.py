@@ -27,8 +27,8 @@ def hide(block: Tensor, blocks: int, real: Tensor, schedule: ScheduleName, draws
     bounds of MD4 and BD3-LM. With one position a block it is the autoregressive likelihood itself.
 
     Args:
-        block: (N,) int64 block numbers from 0, ascending.
-        blocks: how many there are.
+        block: (N,) int64 block numbers from 0, ascending, or (B, N) where rows have blocks of their own.
+        blocks: how many there are, at most.
         real: (B, N) bool, False for padding, which is never hidden.
         schedule: law of the hidden share.
         draws: a stream a sample.
@@ -43,7 +43,8 @@ def hide(block: Tensor, blocks: int, real: Tensor, schedule: ScheduleName, draws
     # Sorting by (block, padding last, chance) puts the chosen ones of each block at its beginning.
     order = (block + torch.where(real, draws.uniform("hidden_order", length) / 2, 0.75)).argsort(dim=1)
     place = order.argsort(dim=1)
-    start = torch.searchsorted(block, torch.arange(blocks, device=block.device))
-    hidden = real & (place - start[block] < count.gather(1, index))
+    numbers = torch.arange(blocks, device=block.device).expand(*block.shape[:-1], -1)
+    start = torch.searchsorted(block, numbers.contiguous()).expand(batch, -1)
+    hidden = real & (place - start.gather(1, index) < count.gather(1, index))
     weight = size / (count.clamp_min(1) * real.sum(1, keepdim=True))
     return hidden, torch.where(hidden, weight.double().gather(1, index), 0.0)

@@ -73,7 +73,7 @@ def test_cached_sampling_equals_recomputation(paradigm: ContinuousBlockDiffusion
     model.forward = record
     request = Request(LABELS, draws(3), text=SAID)
     states = list(paradigm.sample(model, request, SampleOptions(guidance=Guidance(scale))))
-    row = paradigm.row(model, SPEC.grid, LABELS.device)
+    row = paradigm.row(model, SPEC.grid, draws(3))
     assert len(seen) == states[-1].forward_passes == STEPS * row.count
     assert row.bounds == ([0, 25] if paradigm is PARADIGMS["one"] else [0, 5, 15, 25])
     stored: list[tuple] = []
@@ -96,7 +96,7 @@ def test_cached_sampling_equals_recomputation(paradigm: ContinuousBlockDiffusion
 def test_sampling_sees_what_training_shows(paradigm: ContinuousBlockDiffusion) -> None:
     """The features of a training row, block by block, are those of short rows of the text, the past and one block."""
     model, x = speaker(), latents()
-    row, parts = paradigm.corrupt(x, model, draws(3)), paradigm.row(model, SPEC.grid, LABELS.device)
+    row, parts = paradigm.corrupt(x, model, draws(3)), paradigm.row(model, SPEC.grid, draws(3))
     condition = model.conditioning(LABELS, None, SAID)
     features = model(row.values, row.layout, row.mask, condition, outputs=25, levels=row.levels)
     noised, level = row.values[:, -25:], row.levels[:, -25:]

@@ -5,7 +5,7 @@ import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
 from mmgen.core.errors import UserError
-from mmgen.paradigms import DDPM, ContinuousBlockDiffusion, Flow, NoiseProcess
+from mmgen.paradigms import DDPM, ContinuousBlockDiffusion, Flow, NoiseProcess, Tiles
 
 SOURCE = torch.Generator().manual_seed(0)
 DATA, NOISE = (torch.randn(6, 4, 3, generator=SOURCE, dtype=torch.float64) for _ in range(2))
@@ -102,7 +102,7 @@ def test_logit_normal_levels_prefer_the_middle() -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: ContinuousBlockDiffusion(6, Flow(), tiles=True), "is no square"),
+        (lambda: ContinuousBlockDiffusion(Tiles(0), Flow()), "at least 1"),
         (lambda: ContinuousBlockDiffusion(0, Flow()), "at least 1"),
         (lambda: ContinuousBlockDiffusion(4, Flow(), steps=0), "at least 1"),
         (lambda: Flow(shift=0.0), "positive"),

@@ -5,6 +5,7 @@ import torch
 
 from mmgen.core.errors import UserError
 from mmgen.core.layout import grid_layout, prefix
+from mmgen.core.tokens import take_positions
 from mmgen.paradigms import (
     Autoregressive,
     BlockDiffusion,
@@ -19,6 +20,7 @@ from mmgen.paradigms import (
     SampleOptions,
 )
 from mmgen.paradigms.autoregressive.steps import StepParadigm
+from mmgen.paradigms.blocks.blockwise import Blockwise
 from tests.worlds import GRID, PARADIGMS, draws, generator, ragged, spec_for, tokens_for
 
 OPTIONS = {
@@ -97,11 +99,12 @@ def full_row(paradigm: Paradigm, model, state, condition, halves: int) -> torch.
     if isinstance(paradigm, Masked):
         return model(tokens, prefix(1) + grid_layout((1, 3, 3)), paradigm.mask, condition, hidden=~committed)
     assert isinstance(paradigm, BlockDiffusion)
-    row = paradigm.row(model, GRID, tokens.device)
+    row = paradigm.sampling_row(model, Request(LABELS, draws(5)))
     if row.order is not None:
-        tokens, committed = tokens[:, row.order], committed[:, row.order]
+        order = row.order.expand(5, -1).repeat(halves, 1)
+        tokens, committed = take_positions(tokens, order), take_positions(committed, order)
     hidden = torch.cat([torch.zeros_like(committed), ~committed], dim=1)
-    layout = row.prefix + row.clean + row.noisy
+    layout = (row.prefix + row.clean + row.noisy).repeat(halves)
     features = model(torch.cat([tokens, tokens], dim=1), layout, paradigm.mask, condition, hidden=hidden, outputs=9)
     open_blocks = row.unit[~committed.all(0)]
     return features[:, row.unit == open_blocks.min()]
@@ -124,14 +127,14 @@ def test_cached_denoising_predicts_what_a_whole_row_would(paradigm: ContinuousBl
     model.forward = record
     options = SampleOptions(guidance=Guidance(scale))
     states = list(paradigm.sample(model, Request(LABELS, draws(5)), options))
-    row = paradigm.row(model, GRID, LABELS.device)
-    final = states[-1].tokens if row.order is None else states[-1].tokens[:, row.order]
+    row = paradigm.sampling_row(model, Request(LABELS, draws(5)))
+    final = states[-1].tokens if row.order is None else take_positions(states[-1].tokens, row.order)
     final = final.repeat(1 if scale == 1 else 2, 1, 1)
     assert len(seen) == states[-1].forward_passes == len(states) - 1 == 3 * row.count
     for number, (values, named) in enumerate(seen):
         begin, end = row.bounds[number // 3], row.bounds[number // 3 + 1]
         whole = torch.cat([final[:, :begin], values[:, -(end - begin) :]], dim=1)
-        layout = row.prefix + row.clean.slice(0, begin) + row.noisy.slice(begin, end)
+        layout = (row.prefix + row.clean.slice(0, begin) + row.noisy.slice(begin, end)).repeat(1 if scale == 1 else 2)
         levels = torch.cat([torch.zeros(len(whole), begin), named["levels"][:, -(end - begin) :]], dim=1)
         expected = forward(model, whole, layout, paradigm.mask, named["condition"], outputs=end - begin, levels=levels)
         torch.testing.assert_close(named["features"], expected, rtol=1e-9, atol=1e-9)
@@ -142,9 +145,10 @@ def test_cached_denoising_predicts_what_a_whole_row_would(paradigm: ContinuousBl
 def test_kept_positions_survive_and_committed_ones_never_change(paradigm: Paradigm) -> None:
     model, known = generator(spec_for(paradigm)), tokens_for(paradigm, rows=5, seed=1).values
     keep = torch.zeros(5, 9, dtype=torch.bool)
-    keep[:, :2], keep[0, :] = True, True  # a beginning, of the first tile too; the first row is given whole
-    if ragged(paradigm):
-        keep[:, 2:4] = True
+    beginning = torch.arange(4 if ragged(paradigm) else 2)
+    if isinstance(paradigm, Blockwise) and not paradigm.split.is_raster and not paradigm.split.is_drawn:
+        beginning = paradigm.row(model, GRID, draws(5)).order[:2]
+    keep[:, beginning], keep[0, :] = True, True  # a beginning, of the first tile too; the first row is given whole
     states = list(paradigm.sample(model, Request(LABELS, draws(5), known=known, keep=keep), SampleOptions()))
     assert torch.equal(states[-1].tokens[keep], known[keep]) and states[-1].committed.all()
     for before, after in zip(states, states[1:], strict=False):

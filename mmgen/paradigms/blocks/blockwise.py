@@ -1,29 +1,27 @@
 """What all blockwise paradigms share: the training row, and cached sampling block after block."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from math import isqrt
 from operator import add
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.core.layout import Layout, Role, clean, grid_layout, noisy, pad, raster_index, tile_layout
+from mmgen.core.layout import Layout, Role, clean, noisy, pad, raster_index
 from mmgen.core.mask import Mask
-from mmgen.core.shape_cache import remember
+from mmgen.core.shape_cache import passing, remember
 from mmgen.core.tokens import Grid
 from mmgen.core.window import Window
 from mmgen.model.generator import Generator
 from mmgen.paradigms.base import Canvas, Paradigm, Request, SampleOptions, State
 from mmgen.paradigms.guidance import GuidedGenerator
+from mmgen.paradigms.splits import Split, SplitChoice, get_split
 
-BlockSize = int | Literal["frame"]
 History = Literal["complete", "corrupted"]
 
 
@@ -35,9 +33,11 @@ class BlockRow:
         prefix: positions of the condition.
         clean: data as it is, block after block.
         noisy: the copy to be recovered, same positions in the same order.
-        order: (N,) raster index of each position, None in raster order.
-        unit: (N,) block numbers, ascending from 0.
-        bounds: where each block begins, and the end of the last.
+        order: (N,) raster index of each position or, where each sample draws an order, (B, N); None in raster order.
+        unit: (N,) block numbers, ascending from 0, or (B, N) where each sample draws the sizes of its blocks.
+        bounds: where each block begins, and the end of the last; where sizes are drawn, as if all blocks had one
+            position.
+        read: how many clean positions anybody reads: all but the last block, where it is the same in all rows.
     """
 
     prefix: Layout
@@ -46,16 +46,16 @@ class BlockRow:
     order: Tensor | None
     unit: Tensor
     bounds: list[int]
+    read: int
 
     @property
     def count(self) -> int:
-        """Number of blocks."""
+        """Number of blocks, the largest that there can be where sizes are drawn."""
         return len(self.bounds) - 1
 
-    @property
-    def read(self) -> int:
-        """How many clean positions anybody reads: all but the last block."""
-        return self.bounds[-2]
+    def spread(self, each: Tensor) -> Tensor:
+        """What each block has, (B, count), at its positions, (B, N)."""
+        return each[:, self.unit] if self.unit.dim() == 1 else each.gather(1, self.unit)
 
 
 class Blockwise(Paradigm):
@@ -67,8 +67,8 @@ class Blockwise(Paradigm):
     the positions, but sampling then meets histories that are cleaner than those of training.
 
     Args:
-        block_size: tokens a block, from 1 to the whole grid, a smaller remainder first; or `frame`.
-        tiles: blocks are square tiles of sqrt(block_size) positions a side instead of runs in raster order.
+        split: how a grid falls into blocks: tokens a block, from 1 to the whole grid, a smaller remainder first;
+            `frame`; or another split.
         mask: who may see whom; one that shows a block its own answer, or a later block, is refused. By default
             skip_causal for a complete history, block_causal for a corrupted one.
         steps: sampling steps a block where none are asked for.
@@ -86,8 +86,7 @@ class Blockwise(Paradigm):
 
     def __init__(
         self,
-        block_size: BlockSize,
-        tiles: bool,
+        split: SplitChoice,
         mask: str | None,
         steps: int,
         history: History,
@@ -96,29 +95,27 @@ class Blockwise(Paradigm):
         context_noise: float,
     ) -> None:
         super().__init__(mask or ("skip_causal" if history == "complete" else "block_causal"))
-        if isinstance(block_size, int) and block_size < 1:
-            raise UserError(f"block_size {block_size} must be at least 1")
-        if tiles and (not isinstance(block_size, int) or isqrt(block_size) ** 2 != block_size):
-            raise UserError(f"block_size {block_size} is no square, so that its tiles are none; take 4, 9, 16, ..")
         if steps < 1:
             raise UserError(f"steps {steps} must be at least 1")
         if not 0 <= context_noise <= 1:
             raise UserError(f"context_noise {context_noise} must lie in [0, 1]")
-        self.block_size, self.tiles, self.steps = block_size, tiles, steps
+        self.split, self.steps = get_split(split), steps
         self.history, self.window, self.context_noise = history, Window(window, sink), context_noise
         self.mask = self.window.restrict(self.mask)
 
-    def row(self, generator: Generator, grid: Grid, device: torch.device) -> BlockRow:
-        """The parts of a row for this grid; UserError where the mask is wrong for them."""
-
-        def part(grid: Grid) -> BlockRow:
-            size = math.prod(grid[1:]) if self.block_size == "frame" else self.block_size
-            return block_row(generator.prefix, grid, size, self.tiles, device)
-
-        seen = part(generator.spec.grid)  # of a longer one the whole square of pairs might not fit the memory
+    def row(self, generator: Generator, grid: Grid, draws: Draws) -> BlockRow:
+        """The parts of a training row for this grid; UserError where the mask is wrong for them."""
+        # Of a longer grid the whole square of pairs might not fit the memory.
+        seen = _example(generator.prefix, self.split, generator.spec.grid, draws.samples.device)
         streams = seen.clean + seen.noisy if self.history == "complete" else seen.noisy
         _require_right(self.mask, seen.prefix + streams)
-        return part(grid)
+        return block_row(generator.prefix, self.split, grid, draws)
+
+    def sampling_row(self, generator: Generator, request: Request) -> BlockRow:
+        """The parts of the row that is generated; where its order is drawn, known positions come first."""
+        grid = request.whole(generator)
+        self.row(generator, generator.spec.grid, request.draws)  # refuses a wrong mask
+        return block_row(generator.prefix, self.split.for_sampling(), grid, request.draws, request.keep)
 
     def training_row(
         self, row: BlockRow, data: Tensor, noised: Tensor, lengths: Tensor | None
@@ -140,7 +137,7 @@ class Blockwise(Paradigm):
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Block after block, or several at a time; `keep` may fix any positions up to and in the block of the first
-        unknown one.
+        unknown one, and in an order that is drawn any at all.
 
         A finished block enters the cache together with the first pass over the next one, so that it costs no pass of
         its own and is never computed again.
@@ -148,7 +145,7 @@ class Blockwise(Paradigm):
         options.decoding.require_supported(f"mode {self.mode!r}")
         if self.history == "complete":
             options.require_alone("with a complete history no block ever saw an unfinished one")
-        row = self.row(generator, request.whole(generator), request.labels.device)
+        row = self.sampling_row(generator, request)
         canvas = Canvas(generator, request, row.order)
         unit = row.unit[: canvas.length]
         canvas.require_reachable(unit, self.mode)
@@ -220,7 +217,7 @@ class Frames:
     """Asks for the actions that lead to a frame when sampling gets there."""
 
     def __init__(self, model: GuidedGenerator, request: Request, layout: Layout) -> None:
-        self.model, self.request, self.frame, self.known = model, request, layout.frame[0].tolist(), -1
+        self.model, self.request, self.frame, self.known = model, request, layout.frame.amax(0).tolist(), -1
 
     def reach(self, here: slice) -> None:
         """The next passes are over these positions."""
@@ -275,7 +272,8 @@ class Passes:
             levels = torch.cat([_levels(each) for each in contexts], dim=1)
         self.finished, self.waiting = None, []
         values, stored = torch.cat([each.values for each in contexts], dim=1), layout.length - outputs
-        with self.window.passing():
+        drawn = self.canvas.order is not None and self.canvas.order.dim() == 2
+        with passing() if drawn else self.window.passing():
             return self.model(values, layout, self.mask, self.canvas.progress, hidden, stored, outputs, levels)
 
 
@@ -289,15 +287,51 @@ def _levels(context: Context) -> Tensor:
     return torch.full(context.values.shape[:2], level, dtype=torch.float64, device=context.values.device)
 
 
+def block_row(prefix: Layout, split: Split, grid: Grid, draws: Draws, first: Tensor | None = None) -> BlockRow:
+    """The parts of a row; where the split draws nothing they are found again for each shape and device.
+
+    Args:
+        prefix: positions of the condition.
+        split: how the grid falls into blocks.
+        grid: (T, H, W).
+        draws: a stream a sample.
+        first: (B, N) bool, positions that come first where the order is drawn.
+    """
+    if not split.is_drawn:
+        return _fixed_row(prefix, split, grid, draws.samples.device)
+    with passing():  # these layouts never come again
+        layout = split.layout(grid, draws, first)
+        length = layout.length
+        unit = layout.block if split.draws_sizes else layout.block[0]
+        bounds = list(range(length + 1)) if split.draws_sizes else _bounds(unit)
+        order = raster_index(layout, grid).view(layout.batch, -1)
+        read = length if split.draws_sizes else bounds[-2]
+    return BlockRow(prefix.to(order.device), clean(layout), noisy(layout), order, unit, bounds, read)
+
+
 @remember(256)
-def block_row(prefix: Layout, grid: Grid, block_size: int, tiles: bool, device: torch.device) -> BlockRow:
-    """The parts of a row, found again for each shape and device."""
-    layout = tile_layout(grid, isqrt(block_size)) if tiles else grid_layout(grid, block_size)
+def _fixed_row(prefix: Layout, split: Split, grid: Grid, device: torch.device) -> BlockRow:
+    layout = split.layout(grid, Draws(0, torch.zeros(1, dtype=torch.int64)))
     unit = layout.block[0]
-    bounds = torch.searchsorted(unit, torch.arange(int(unit[-1]) + 2)).tolist()
-    order = raster_index(layout, grid).to(device) if tiles else None
+    order = None if split.is_raster else raster_index(layout, grid).to(device)
     head, copy, twin = (part.to(device) for part in (prefix, clean(layout), noisy(layout)))
-    return BlockRow(head, copy, twin, order, unit.to(device), bounds)
+    bounds = _bounds(unit)
+    return BlockRow(head, copy, twin, order, unit.to(device), bounds, bounds[-2])
+
+
+@remember(256)
+def _example(prefix: Layout, split: Split, grid: Grid, device: torch.device) -> BlockRow:
+    """The parts of one row that the mask is checked on: of several that are drawn, the one with the most blocks."""
+    if not split.is_drawn:
+        return _fixed_row(prefix, split, grid, device)
+    layout = split.layout(grid, Draws(0, torch.arange(8, device=device)))
+    row = int(layout.block.amax(1).argmax())
+    layout = layout.map(lambda field: field[row : row + 1])
+    return BlockRow(prefix.to(device), clean(layout), noisy(layout), None, layout.block[0], [0], 0)
+
+
+def _bounds(unit: Tensor) -> list[int]:
+    return cast(list[int], torch.searchsorted(unit, torch.arange(int(unit[-1]) + 2, device=unit.device)).tolist())
 
 
 @remember(256)

@@ -13,8 +13,9 @@ from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
 from mmgen.model.heads import continuous
 from mmgen.paradigms.base import Canvas, Corrupted, Request, SampleOptions, real_positions, where
-from mmgen.paradigms.blocks.blockwise import BlockSize, Blockwise, Context, History, Passes
+from mmgen.paradigms.blocks.blockwise import Blockwise, Context, History, Passes
 from mmgen.paradigms.diffusion.noise import NoiseProcess
+from mmgen.paradigms.splits import SplitChoice
 
 
 class ContinuousBlockDiffusion(Blockwise):
@@ -28,9 +29,9 @@ class ContinuousBlockDiffusion(Blockwise):
     which predict.
 
     Args:
-        block_size: tokens a block, from 1 to the whole grid, a smaller remainder first; or `frame`.
+        split: how a grid falls into blocks: tokens a block, from 1 to the whole grid, a smaller remainder first;
+            `frame`; or another split.
         process: how blocks are noised, and what the denoiser predicts of them.
-        tiles: blocks are square tiles of sqrt(block_size) tokens a side (ACDiT) instead of runs in raster order.
         mask: who may see whom; one that shows a block its own answer, or a later block, is refused. By default
             skip_causal for a complete history, block_causal for a corrupted one.
         steps: sampling steps a block where none are asked for.
@@ -47,9 +48,8 @@ class ContinuousBlockDiffusion(Blockwise):
 
     def __init__(
         self,
-        block_size: BlockSize,
+        split: SplitChoice,
         process: NoiseProcess,
-        tiles: bool = False,
         mask: str | None = None,
         steps: int = 25,
         history: History = "complete",
@@ -57,21 +57,21 @@ class ContinuousBlockDiffusion(Blockwise):
         sink: int = 0,
         context_noise: float = 0.0,
     ) -> None:
-        super().__init__(block_size, tiles, mask, steps, history, window, sink, context_noise)
+        super().__init__(split, mask, steps, history, window, sink, context_noise)
         self.process = process
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """Every position of the noisy copy predicts what the noise process asks for."""
         continuous(generator.head, type(self).__name__)
-        row = self.row(generator, tokens.grid, tokens.values.device)
+        row = self.row(generator, tokens.grid, draws)
         tokens = tokens if row.order is None else tokens.reorder(row.order)
         data, real = tokens.values, real_positions(tokens.values, tokens.lengths)
-        level = self.process.levels(draws.uniform("noise_level", row.count))[:, row.unit, None]
+        level = row.spread(self.process.levels(draws.uniform("noise_level", row.count)))[..., None]
         noise = draws.normal("noise", *data.shape[1:])
         noised = self.process.corrupt(data.double(), noise, level).to(data.dtype)
         context = data
         if self.history == "complete" and self.context_noise:
-            share = self.context_noise * draws.uniform("context_noise", row.count)[:, row.unit, None]
+            share = self.context_noise * row.spread(draws.uniform("context_noise", row.count))[..., None]
             context = self._noised(data, share, draws.normal("context", *data.shape[1:]))
         values, layout = self.training_row(row, context, noised, tokens.lengths)
         levels = level[..., 0]

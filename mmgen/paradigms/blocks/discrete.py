@@ -18,25 +18,26 @@ from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
 from mmgen.model.heads import discrete
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, real_positions
-from mmgen.paradigms.blocks.blockwise import BlockSize, Blockwise, Context, History, Passes
+from mmgen.paradigms.blocks.blockwise import Blockwise, Context, History, Passes
 from mmgen.paradigms.corruption import hide, replace
 from mmgen.paradigms.decoding import unmask
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
+from mmgen.paradigms.splits import SplitChoice
 
 
 class BlockDiffusion(Blockwise):
     """Each block is revealed in a few masked steps, given the finished blocks, whose keys and values are cached.
 
-    With the linear schedule the loss is a bound on the negative log-likelihood in nats per token, and with block_size
-    1 the likelihood itself.
+    With the linear schedule the loss is a bound on the negative log-likelihood in nats per token, and with blocks of
+    one token the likelihood itself.
 
     Args:
-        block_size: tokens a block, from 1 to the whole grid, a remainder block first; or `frame`.
+        split: how a grid falls into blocks: tokens a block, from 1 to the whole grid, a smaller remainder first;
+            `frame`; or another split.
         schedule: law of the hidden share of a block in training.
         mask: who may see whom; one that shows a block its own answer, or a later block, is refused. By default
             skip_causal for a complete history, block_causal for a corrupted one.
         steps: sampling steps a block where none are asked for; never more than the block has tokens.
-        tiles: blocks are square tiles of sqrt(block_size) tokens a side instead of runs in raster order.
         history: what a block is given of those before it in training: `complete` (complete teacher forcing, MAGI, Zhou
             et al. 2025), or `corrupted`, with tokens hidden as its own are (masked teacher forcing).
         window: blocks in all that a block sees, itself among them, in training and in sampling; None for all.
@@ -51,18 +52,17 @@ class BlockDiffusion(Blockwise):
 
     def __init__(
         self,
-        block_size: BlockSize,
+        split: SplitChoice,
         schedule: ScheduleName = "linear",
         mask: str | None = None,
         steps: int = 4,
-        tiles: bool = False,
         history: History = "complete",
         window: int | None = None,
         sink: int = 0,
         context_noise: float = 0.0,
         sampling_schedule: RevealScheduleName | None = None,
     ) -> None:
-        super().__init__(block_size, tiles, mask, steps, history, window, sink, context_noise)
+        super().__init__(split, mask, steps, history, window, sink, context_noise)
         self.schedule: ScheduleName = schedule
         self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
         # Sampling meets a history as it is: what is learned from a corrupted one is no bound on that likelihood.
@@ -70,13 +70,13 @@ class BlockDiffusion(Blockwise):
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """Hidden positions of the corrupted copy predict themselves."""
-        row = self.row(generator, tokens.grid, tokens.values.device)
+        row = self.row(generator, tokens.grid, draws)
         tokens = tokens if row.order is None else tokens.reorder(row.order)
         real = real_positions(tokens.values, tokens.lengths)
         hidden, weights = hide(row.unit, row.count, real, self.schedule, draws)
         context = tokens.values
         if self.history == "complete" and self.context_noise:
-            share = self.context_noise * draws.uniform("context_noise", row.count)[:, row.unit]
+            share = self.context_noise * row.spread(draws.uniform("context_noise", row.count))
             context = replace(context, generator.spec.alphabet, share, "context", draws)
         values, layout = self.training_row(row, context, tokens.values, tokens.lengths)
         hidden = torch.cat([hidden.new_zeros(len(hidden), values.shape[1] - hidden.shape[1]), hidden], dim=1)
@@ -90,9 +90,11 @@ class BlockDiffusion(Blockwise):
         return Context(tokens, draws.uniform(name, tokens.shape[1]) < noise)
 
     def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
-        """Under the linear schedule and with a history as it is, whatever training does: only that is a bound."""
+        """Under the linear schedule, with a history as it is and in the blocks of sampling, whatever training does:
+        only that is a bound.
+        """
         linear = copy.copy(self)
-        linear.schedule, linear.context_noise = "linear", 0.0
+        linear.schedule, linear.context_noise, linear.split = "linear", 0.0, self.split.for_sampling()
         return Paradigm.bound(linear, generator, tokens, condition, draws)
 
     def fill(

@@ -70,7 +70,7 @@ def cached(paradigm: BlockDiffusion, ours: Generator, request: Request) -> Tenso
 def recomputed(paradigm: BlockDiffusion, ours: Generator, request: Request) -> Tensor:
     """The same tokens, each step by a pass over all that is finished and the block."""
     options, canvas = SampleOptions(), Canvas(ours, request)
-    row, model = paradigm.row(ours, ours.spec.grid, ours.device), request.guided(ours, SampleOptions().guidance)
+    row, model = paradigm.row(ours, ours.spec.grid, request.draws), request.guided(ours, SampleOptions().guidance)
     for number, (begin, end) in enumerate(zip(row.bounds, row.bounds[1:])):
         here = slice(begin, min(end, canvas.length))
         if begin >= canvas.length:
@@ -106,7 +106,7 @@ class _Whole:
 
 def passes(paradigm: BlockDiffusion, ours: Generator, request: Request) -> Callable[[], object]:
     """The passes of the cached sampler and their logits, and nothing else."""
-    row = paradigm.row(ours, ours.spec.grid, ours.device)
+    row = paradigm.row(ours, ours.spec.grid, request.draws)
 
     def run() -> None:
         canvas = Canvas(ours, request)

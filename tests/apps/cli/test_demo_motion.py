@@ -60,7 +60,7 @@ MIXTURE = (
     "masked: {class_path: MaskedCodebooks, init_args: {steps: [2, 1]}}}}}"
 )
 FLOW = (
-    "{class_path: ContinuousBlockDiffusion, init_args: {block_size: 2, steps: 2,"
+    "{class_path: ContinuousBlockDiffusion, init_args: {split: 2, steps: 2,"
     " process: {class_path: mmgen.paradigms.Flow}}}"
 )
 MODES = ["ar", "masked", "block"]

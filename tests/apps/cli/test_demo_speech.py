@@ -73,7 +73,7 @@ MIXTURE = (
     "infill: {class_path: SpanInfill, init_args: {most: 1}}}}}"
 )
 FLOW = (
-    "{class_path: ContinuousBlockDiffusion, init_args: {block_size: 8, steps: 2,"
+    "{class_path: ContinuousBlockDiffusion, init_args: {split: 8, steps: 2,"
     " process: {class_path: mmgen.paradigms.Flow}}}"
 )
 MODES = ["ar", "masked", "block"]

@@ -47,7 +47,7 @@ model:
   class_path: GeneratorModule
   init_args:
     backbone: {TRANSFORMER % "adaln"}
-    paradigm: {{class_path: BlockDiffusion, init_args: {{block_size: frame, window: 3, steps: 2}}}}
+    paradigm: {{class_path: BlockDiffusion, init_args: {{split: frame, window: 3, steps: 2}}}}
     positions: spatial
     optimizer: {{lr: 1.0e-3}}
     lr_scheduler: {{warmup_steps: 0}}

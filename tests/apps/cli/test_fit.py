@@ -121,7 +121,7 @@ MISTAKES = {
     "a stray word": (["stray"], ["'stray'"]),
     "resuming nothing": (["--ckpt_path=last"], ["last.ckpt", "--ckpt_path"]),
     "a mask that shows the answer": (
-        ["--model.paradigm=BlockDiffusion", "--model.paradigm.block_size=7", "--model.paradigm.mask=bidirectional"],
+        ["--model.paradigm=BlockDiffusion", "--model.paradigm.split=7", "--model.paradigm.mask=bidirectional"],
         ["'bidirectional'", "not final"],  # found at the first step, which undoes the run folder
     ),
     "a missing part": (["--model=TokenizerModule"], ["TokenizerModule", "tokenizer"]),
