@@ -258,6 +258,16 @@ def skip_causal(q: Position, k: Position) -> Tensor:
 
 
 @mask(
+    "ACDiT (Hu et al. 2024), whose clean tokens see no class",
+    lambda: _two_streams(grid_layout((1, 1, 7), block_size=2)),
+    own_prefix=True,
+)
+def unconditional_history(q: Position, k: Position) -> Tensor:
+    """As skip_causal, but clean positions see no prefix: what is cached of a history depends on no condition."""
+    return skip_causal.sees(q, k) & ~((q.role == Role.CLEAN) & (k.role == Role.PREFIX))
+
+
+@mask(
     "XLNet's two streams (Yang et al. 2019); any-order autoregression, random-order MAR",
     lambda: _two_streams(grid_layout((1, 1, 6)).but(rank=torch.tensor([[3, 0, 5, 1, 4, 2]]))),
 )

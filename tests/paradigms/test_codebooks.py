@@ -250,7 +250,7 @@ def test_steps_are_forgotten_in_training_alone(make: Callable[..., CodebookAutor
     for training in (True, False):
         model.train(training)
         for share in (0.0, 0.4, 1.0):
-            row = make(forget=share).corrupt(x, model, keys)
+            row = make(input_dropout=share).corrupt(x, model, keys)
             assert row.hidden is not None
             more = (row.hidden & ~plain).any(-1)
             assert not (plain & ~row.hidden).any()
@@ -271,15 +271,15 @@ def test_mistakes_are_seen_in_training_alone_and_never_asked_for(
     plain = make().corrupt(x, model, keys)
     for training in (True, False):
         model.train(training)
-        row = make(mistakes=0.3).corrupt(x, model, keys)
+        row = make(token_noise=0.3).corrupt(x, model, keys)
         assert torch.equal(row.targets, plain.targets)
         shown = ~plain.hidden  # type: ignore[operator]
         share = (row.values != plain.values)[shown].double().mean().item()
         assert share == pytest.approx(0.3 * 15 / 16 if training else 0, abs=0.03)
         assert row.values.min() >= 0
         assert row.values.max() < 16
-    with pytest.raises(UserError, match="forget and mistakes are shares from 0 to 1, got 0 and 2"):
-        make(mistakes=2.0)
+    with pytest.raises(UserError, match="input_dropout and token_noise are shares from 0 to 1, got 0 and 2"):
+        make(token_noise=2.0)
 
 
 def test_a_given_length_or_none_leaves_no_end() -> None:

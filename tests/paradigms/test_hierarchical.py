@@ -124,7 +124,7 @@ def test_losses_are_the_likelihood_by_the_chain_rule() -> None:
 def test_codes_are_forgotten_and_mistaken_in_training_alone() -> None:
     model, x, keys = made(), tokens(LENGTHS), draws(6)
     condition, plain = model.conditioning(LABELS), PARADIGM.losses(model, x, model.conditioning(LABELS), keys)["ar"]
-    for spoiled in (Hierarchical(forget=0.5), Hierarchical(mistakes=0.5)):
+    for spoiled in (Hierarchical(input_dropout=0.5), Hierarchical(token_noise=0.5)):
         assert torch.equal(spoiled.losses(model, x, condition, keys)["ar"], plain)
         model.train()
         assert not torch.equal(spoiled.losses(model, x, condition, keys)["ar"], plain)

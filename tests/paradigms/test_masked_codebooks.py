@@ -441,11 +441,11 @@ def test_mistakes_are_seen_in_training_alone_and_never_asked_for() -> None:
     plain = MaskedCodebooks().corrupt(x, model, keys)
     for training in (True, False):
         model.train(training)
-        row = MaskedCodebooks(mistakes=0.3).corrupt(x, model, keys)
+        row = MaskedCodebooks(token_noise=0.3).corrupt(x, model, keys)
         assert torch.equal(row.targets, x.values) and torch.equal(row.hidden, plain.hidden)  # type: ignore[arg-type]
         assert torch.equal(row.weights, plain.weights)
         share = (row.values != x.values)[~plain.hidden].double().mean().item()  # type: ignore[operator]
         assert share == pytest.approx(0.3 * 15 / 16 if training else 0, abs=0.05)
         assert int(row.values.min()) >= 0 and int(row.values.max()) < 16
-    with pytest.raises(UserError, match=r"mistakes 2\.0 must lie in \[0, 1\]"):
-        MaskedCodebooks(mistakes=2.0)
+    with pytest.raises(UserError, match=r"token_noise 2\.0 must lie in \[0, 1\]"):
+        MaskedCodebooks(token_noise=2.0)

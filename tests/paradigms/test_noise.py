@@ -5,7 +5,9 @@ import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
 from mmgen.core.errors import UserError
+from mmgen.core.layout import Role
 from mmgen.paradigms import DDPM, ContinuousBlockDiffusion, Flow, NoiseProcess, Tiles
+from tests.worlds import SPECS, draws, generator, tokens_for
 
 SOURCE = torch.Generator().manual_seed(0)
 DATA, NOISE = (torch.randn(6, 4, 3, generator=SOURCE, dtype=torch.float64) for _ in range(2))
@@ -111,3 +113,16 @@ def test_logit_normal_levels_prefer_the_middle() -> None:
 def test_bad_settings_are_refused(make, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         make()
+
+
+def test_a_history_may_know_no_class() -> None:
+    """ACDiT's clean tokens: what is cached of them is the same whatever the class, and both halves of guidance."""
+    paradigm = ContinuousBlockDiffusion(4, Flow(), mask="unconditional_history")
+    model, x = generator(SPECS["continuous"]), tokens_for(paradigm)
+    row = paradigm.corrupt(x, model, draws(4))
+    one, other = (
+        model(row.values, row.layout, row.mask, model.conditioning(torch.full((4,), label)), levels=row.levels)
+        for label in (0, 2)
+    )
+    same, clean = (one == other).all(-1), (row.layout.role == Role.CLEAN).expand(4, -1)
+    assert same[clean].all() and not same[(row.layout.role == Role.NOISY).expand(4, -1)].any()

@@ -136,10 +136,10 @@ def test_a_mask_token_reaches_those_alone_that_come_before_it(spec: TokenSpec) -
 def test_mistakes_are_seen_in_training_alone_and_never_asked_for(spec: TokenSpec) -> None:
     count = 400
     model, x, keys = made(spec), tokens(spec, count), draws(count)
-    plain = Permuted(mistakes=0).corrupt(x, model, keys)
+    plain = Permuted(token_noise=0).corrupt(x, model, keys)
     for training in (True, False):
         model.train(training)
-        row = Permuted(mistakes=0.6).corrupt(x, model, keys)
+        row = Permuted(token_noise=0.6).corrupt(x, model, keys)
         assert torch.equal(row.targets, x.values) and torch.equal(row.weights, plain.weights)
         assert torch.equal(row.hidden, plain.hidden)  # type: ignore[arg-type]
         shares = (row.values != x.values).flatten(1).double().mean(1)
@@ -323,7 +323,12 @@ def test_ranks_mark_hidden_positions_alone() -> None:
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"few": 2.0}, "few"), ({"mistakes": -1.0}, "mistakes"), ({"steps": ()}, "steps"), ({"coarse": -1.0}, "coarse")],
+    [
+        ({"few": 2.0}, "few"),
+        ({"token_noise": -1.0}, "token_noise"),
+        ({"steps": ()}, "steps"),
+        ({"coarse": -1.0}, "coarse"),
+    ],
 )
 def test_wrong_options_are_refused(options: dict, reason: str) -> None:
     with pytest.raises(UserError, match=reason):

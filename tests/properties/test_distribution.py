@@ -45,7 +45,7 @@ CASES: dict[str, Paradigm] = {
     "ddpm": ContinuousBlockDiffusion(1, DDPM("x0")),
     "frames": FrameAutoregressive(window=3),
     "infill": SpanInfill(least=0),
-    "permuted": Permuted(mistakes=0, few=0.5),
+    "permuted": Permuted(token_noise=0, few=0.5),
 }
 EXACT = Decoding(order="random")  # the one order that keeps the model's own distribution, one token a step
 

@@ -62,8 +62,8 @@ class CodebookAutoregressive(StepParadigm):
     Args:
         pattern: `delay`, `flat`, `parallel` or `coarse_first`, see `mmgen.core.patterns.Pattern`.
         delays: steps by which each level comes later, for `delay` and `coarse_first`: 0, 1, 2, ... and 0 by default.
-        forget: share of the steps that are hidden from the input in training, see `StepParadigm`.
-        mistakes: share of the codes that are random in the input in training, likewise.
+        input_dropout: share of the steps that are hidden from the input in training, see `StepParadigm`.
+        token_noise: share of the codes that are random in the input in training, likewise.
         mask: who may see whom; one under which a step sees a later one is refused.
     """
 
@@ -74,11 +74,11 @@ class CodebookAutoregressive(StepParadigm):
         self,
         pattern: PatternName = "delay",
         delays: list[int] | None = None,
-        forget: float = 0.0,
-        mistakes: float = 0.0,
+        input_dropout: float = 0.0,
+        token_noise: float = 0.0,
         mask: str = "causal",
     ) -> None:
-        super().__init__(pattern, delays, forget, mistakes, mask)
+        super().__init__(pattern, delays, input_dropout, token_noise, mask)
 
     def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
         """Prefix and steps of a whole grid, but for the last one, which nothing follows. Raises UserError as `steps`,
@@ -97,8 +97,8 @@ class CodebookAutoregressive(StepParadigm):
         frames = pattern.at(step, lengths[:, None], ends)
         over = frames == lengths[:, None, None]
         targets = torch.where(over, generator.spec.size, gather(codes, frames))
-        hidden = self.hide(((frames < 0) | over)[:, :-1].expand(len(codes), -1, -1), generator, draws)
-        values = self.spoil(gather(codes, frames[:, :-1]), generator, draws).masked_fill(hidden, 0)
+        hidden = self.drop_inputs(((frames < 0) | over)[:, :-1].expand(len(codes), -1, -1), generator, draws)
+        values = self.corrupt_inputs(gather(codes, frames[:, :-1]), generator, draws).masked_fill(hidden, 0)
         layout = self.row(generator, tokens.grid, codes.device)
         if tokens.lengths is not None:
             if not pattern.nested:

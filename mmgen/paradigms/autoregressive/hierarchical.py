@@ -1,5 +1,5 @@
 """Hierarchical autoregression: all codes of a position in one step, each level by a stack of its own that sees the
-coarser ones (Mogo, Fu et al. 2024).
+coarser ones (after Mogo, Fu et al. 2024).
 """
 
 from collections.abc import Callable
@@ -26,6 +26,11 @@ class Hierarchical(CodebookAutoregressive):
     further level has a stack of blocks over the features and the code of the level before (`model.level_depth`). All
     stacks see what the backbone sees, with codes of one position more at coarser levels.
 
+    It is richer than Mogo's released code, in which the stack of a level reads the codes of this and coarser levels at
+    earlier positions alone: the levels of a position are then independent of each other given the past, and the first
+    level never reads a finer one. Here a level reads the coarser codes of its own position and what the stack before it
+    made of them, and all levels of earlier positions.
+
     Sampled with a key-value cache for each stack, a pass of the backbone a position. So levels depend on each other as
     when flat, at the number of steps of parallel codes, and a position is whole as soon as it is there.
 
@@ -33,14 +38,14 @@ class Hierarchical(CodebookAutoregressive):
     `generator.ends` rows end by themselves: the first level says END behind its last code, and its surprise counts.
 
     Args:
-        forget: share of the steps that are hidden from the input in training, see `StepParadigm`.
-        mistakes: share of the codes that are random in the input in training, likewise, for finer levels of the same
+        input_dropout: share of the steps that are hidden from the input in training, see `StepParadigm`.
+        token_noise: share of the codes that are random in the input in training, likewise, for finer levels of the same
             position too.
         mask: who may see whom; one under which a step sees a later one is refused.
     """
 
-    def __init__(self, forget: float = 0.0, mistakes: float = 0.0, mask: str = "causal") -> None:
-        super().__init__("parallel", None, forget, mistakes, mask)
+    def __init__(self, input_dropout: float = 0.0, token_noise: float = 0.0, mask: str = "causal") -> None:
+        super().__init__("parallel", None, input_dropout, token_noise, mask)
 
     def steps(self, generator: Generator) -> Pattern:
         """A step a position. UserError as for every paradigm over codebooks, and for a generator without stacks."""

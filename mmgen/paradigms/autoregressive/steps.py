@@ -38,9 +38,10 @@ class StepParadigm(Paradigm):
     Args:
         pattern: `delay`, `flat`, `parallel` or `coarse_first`, see `Pattern`.
         delays: of each level, see `Pattern`.
-        forget: share of the steps whose codes are hidden from what comes later, in training alone, so that a network
-            learns to read the condition and not to recite what it was trained on (word dropout, Bowman et al. 2016).
-        mistakes: share of the codes that are replaced by random ones in what comes later sees of them, in training
+        input_dropout: share of the steps whose codes are hidden from what comes later, in training alone, so that a
+            network learns to read the condition and not to recite what it was trained on (word dropout, Bowman et al.
+            2016).
+        token_noise: share of the codes that are replaced by random ones in what comes later sees of them, in training
             alone, so that a network goes on well after mistakes of its own.
         mask: who may see whom; one under which a step sees a later one is refused.
 
@@ -49,12 +50,14 @@ class StepParadigm(Paradigm):
     """
 
     def __init__(
-        self, pattern: PatternName, delays: list[int] | None, forget: float, mistakes: float, mask: str
+        self, pattern: PatternName, delays: list[int] | None, input_dropout: float, token_noise: float, mask: str
     ) -> None:
         super().__init__(mask)
-        if not 0 <= forget <= 1 or not 0 <= mistakes <= 1:
-            raise UserError(f"forget and mistakes are shares from 0 to 1, got {forget:g} and {mistakes:g}")
-        self.forget, self.mistakes = forget, mistakes
+        if not 0 <= input_dropout <= 1 or not 0 <= token_noise <= 1:
+            raise UserError(
+                f"input_dropout and token_noise are shares from 0 to 1, got {input_dropout:g} and {token_noise:g}"
+            )
+        self.input_dropout, self.token_noise = input_dropout, token_noise
         self.pattern, self.delays = pattern, tuple(delays) if delays else None
         Pattern(pattern, len(self.delays or (0,)), self.delays)  # refuses what is wrong for any number of levels
 
@@ -72,18 +75,18 @@ class StepParadigm(Paradigm):
         _require_ordered(self.mask, generator.prefix, pattern, generator.spec.grid)
         return pattern
 
-    def hide(self, hidden: Tensor, generator: Generator, draws: Draws) -> Tensor:
-        """hidden (B, K, Q) bool, and in training all codes of the steps that are forgotten."""
-        if self.forget == 0 or not generator.training:
+    def drop_inputs(self, hidden: Tensor, generator: Generator, draws: Draws) -> Tensor:
+        """hidden (B, K, Q) bool, and in training all codes of the steps that are dropped."""
+        if self.input_dropout == 0 or not generator.training:
             return hidden
-        return hidden | (draws.uniform("forget", hidden.shape[1]) < self.forget)[..., None]
+        return hidden | (draws.uniform("input_dropout", hidden.shape[1]) < self.input_dropout)[..., None]
 
-    def spoil(self, codes: Tensor, generator: Generator, draws: Draws) -> Tensor:
+    def corrupt_inputs(self, codes: Tensor, generator: Generator, draws: Draws) -> Tensor:
         """codes (B, K, Q), and in training some random ones in their place."""
-        if self.mistakes == 0 or not generator.training:
+        if self.token_noise == 0 or not generator.training:
             return codes
-        wrong = (draws.uniform("mistakes", *codes.shape[1:]) * generator.spec.size).long()
-        return torch.where(draws.uniform("mistaken", *codes.shape[1:]) < self.mistakes, wrong, codes)
+        wrong = (draws.uniform("token_noise/token", *codes.shape[1:]) * generator.spec.size).long()
+        return torch.where(draws.uniform("token_noise/replaced", *codes.shape[1:]) < self.token_noise, wrong, codes)
 
     def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
         """Weighted cross-entropy (B,) in nats per token, a token being the codes of all levels."""

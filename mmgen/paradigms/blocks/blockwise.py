@@ -166,12 +166,12 @@ class Blockwise(Paradigm):
                 drafted = torch.zeros_like(canvas.committed)
                 drafted[:, here] = self.drafts
                 yield canvas.state(step, block, model.forward_passes, drafted)
-            level = options.context_noise if options.context_noise is not None else self.kept_noise
-            finished = self.remember(generator, canvas.tokens[:, here], level, block, request.draws)
+            level = options.context_noise if options.context_noise is not None else self.context_level
+            finished = self.context_from(generator, canvas.tokens[:, here], level, block, request.draws)
             passes.finish(stored.slice(here.start, here.stop), finished, block)
 
     @property
-    def kept_noise(self) -> float:
+    def context_level(self) -> float:
         """Noise of a finished block in the cache where none is asked for."""
         return self.context_noise if self.history == "corrupted" else 0.0
 
@@ -182,7 +182,7 @@ class Blockwise(Paradigm):
         """Recover one block, canvas[:, here]: its tokens and which of them are committed, after each step."""
 
     @abstractmethod
-    def remember(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> "Context":
+    def context_from(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> "Context":
         """A finished block as it enters the cache, with that share of noise."""
 
 

@@ -79,7 +79,7 @@ class ContinuousBlockDiffusion(Blockwise):
         targets = self.process.target(data.double(), noise, level).to(data.dtype)
         return Corrupted(values, None, layout, self.mask, targets, real.double() / real.sum(1, keepdim=True), levels)
 
-    def remember(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> Context:
+    def context_from(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> Context:
         """Noised; a generator that was trained on noisy histories is told so."""
         told = noise if self.history == "corrupted" else None
         if not noise:

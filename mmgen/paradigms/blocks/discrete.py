@@ -82,7 +82,7 @@ class BlockDiffusion(Blockwise):
         hidden = torch.cat([hidden.new_zeros(len(hidden), values.shape[1] - hidden.shape[1]), hidden], dim=1)
         return Corrupted(values, hidden, layout, self.mask, tokens.values, weights)
 
-    def remember(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> Context:
+    def context_from(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> Context:
         """With a share of random tokens (complete history) or of mask tokens (corrupted history)."""
         name = f"block/{block}/context"
         if self.history == "complete":

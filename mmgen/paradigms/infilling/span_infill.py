@@ -42,8 +42,8 @@ class SpanInfill(StepParadigm):
             where it was cut, and what follows closes the gap; `rearranged`: one piece after the other (VoiceCraft).
             Under these nothing tells a span's length but its END, so that it may become shorter or longer.
         context: the loss covers what lies between the spans too.
-        forget: share of the steps that are hidden from the input in training, see `StepParadigm`.
-        mistakes: share of the codes that are random in the input in training, likewise.
+        input_dropout: share of the steps that are hidden from the input in training, see `StepParadigm`.
+        token_noise: share of the codes that are random in the input in training, likewise.
         mask: who may see whom; one under which a step sees a later one is refused.
     """
 
@@ -58,11 +58,11 @@ class SpanInfill(StepParadigm):
         longest: int | None = None,
         positions: Placing = "original",
         context: bool = True,
-        forget: float = 0.0,
-        mistakes: float = 0.0,
+        input_dropout: float = 0.0,
+        token_noise: float = 0.0,
         mask: str = "causal",
     ) -> None:
-        super().__init__(pattern, delays, forget, mistakes, mask)
+        super().__init__(pattern, delays, input_dropout, token_noise, mask)
         if not 0 <= least <= most or most < 1:
             raise UserError(f"spans from {least} to {most}: least must be 0 or more, and most at least that and 1")
         if longest is not None and longest < 1:
@@ -73,7 +73,7 @@ class SpanInfill(StepParadigm):
     def modes(self) -> dict[str, Paradigm]:
         """Also `ar` where rows without spans are trained on."""
         delays = None if self.delays is None else list(self.delays)
-        plain = CodebookAutoregressive(self.pattern, delays, self.forget, self.mistakes, self.mask.name)
+        plain = CodebookAutoregressive(self.pattern, delays, self.input_dropout, self.token_noise, self.mask.name)
         return {self.mode: self} | ({plain.mode: plain} if self.least == 0 else {})
 
     def steps(self, generator: Generator) -> Pattern:
@@ -94,8 +94,8 @@ class SpanInfill(StepParadigm):
         assert row.hidden is not None
         return replace(
             row,
-            values=like(self.spoil(leveled(row.values), generator, draws), generator),
-            hidden=like(self.hide(leveled(row.hidden), generator, draws), generator),
+            values=like(self.corrupt_inputs(leveled(row.values), generator, draws), generator),
+            hidden=like(self.drop_inputs(leveled(row.hidden), generator, draws), generator),
         )
 
     def arrange(self, tokens: Tokens, generator: Generator, spans: Spans) -> StepRow:

@@ -46,8 +46,8 @@ class MaskedCodebooks(Paradigm):
         coarse: how much more often training draws coarse levels, level q of Q in proportion to (Q - q)^coarse. The loss
             is weighted by its inverse, so that its mean stays the same: it is less noisy where more is drawn.
         greedy: levels from this one on take the most probable codes (SoundStorm: 1); None for none.
-        mistakes: share of the visible codes that are random in the input in training alone, so that a network goes on
-            well after mistakes of its own (after MoMask, Guo et al. 2024).
+        token_noise: share of the visible codes that are random in the input in training alone, so that a network goes
+            on well after mistakes of its own (after MoMask, Guo et al. 2024).
         sampling_schedule: what stays hidden after each sampling step of a level, as for `Masked`; the training schedule
             where None.
     """
@@ -65,7 +65,7 @@ class MaskedCodebooks(Paradigm):
         prompt: float = 0.0,
         coarse: float = 0.0,
         greedy: int | None = None,
-        mistakes: float = 0.0,
+        token_noise: float = 0.0,
         sampling_schedule: RevealScheduleName | None = None,
     ) -> None:
         super().__init__(mask)
@@ -77,14 +77,14 @@ class MaskedCodebooks(Paradigm):
             f"prompt {prompt} must lie in [0, 1]": 0 <= prompt <= 1,
             f"coarse {coarse} must be at least 0": coarse >= 0,
             f"greedy {greedy} must be at least 0": greedy is None or greedy >= 0,
-            f"mistakes {mistakes} must lie in [0, 1]": 0 <= mistakes <= 1,
+            f"token_noise {token_noise} must lie in [0, 1]": 0 <= token_noise <= 1,
         }
         for message, fine in checks.items():
             if not fine:
                 raise UserError(message)
         self.schedule, self.span, self.context = schedule, span, context
         self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
-        self.prompt, self.coarse, self.greedy, self.mistakes = prompt, coarse, greedy, mistakes
+        self.prompt, self.coarse, self.greedy, self.token_noise = prompt, coarse, greedy, token_noise
         if context is not None:
             self.mask = self.mask & get_mask(f"level_local({context})")
 
@@ -110,8 +110,9 @@ class MaskedCodebooks(Paradigm):
             layout = layout.expand(len(values)).but(level=level[:, None].expand(-1, layout.length))
         layout = pad(layout, tokens.lengths, generator.prefix_length)
         seen = values
-        if self.mistakes and generator.training:
-            seen = replace(values.flatten(1), generator.spec.size, self.mistakes, "mistakes", draws).view_as(values)
+        if self.token_noise and generator.training:
+            flat = values.flatten(1)
+            seen = replace(flat, generator.spec.size, self.token_noise, "token_noise", draws).view_as(values)
         return Corrupted(seen, hidden, layout, self.mask, values, weights)
 
     def _unprompted(self, real: Tensor, draws: Draws) -> Tensor:

@@ -47,7 +47,7 @@ class Permuted(Paradigm):
         steps: sampling steps of each level, the last number for all that follow; `SampleOptions.steps` replaces the
             first.
         few: share of the training rows of which at most half is hidden; of the others at least half is.
-        mistakes: share of the visible codes that are random in the input in training at most; each row draws its own
+        token_noise: share of the visible codes that are random in the input in training at most; each row draws its own
             between 0 and this one.
         coarse: how much more often training draws coarse levels, as for `MaskedCodebooks`.
         sampling_schedule: what stays hidden after each sampling step, as for `Masked`.
@@ -62,15 +62,15 @@ class Permuted(Paradigm):
         schedule: ScheduleName = "cosine",
         steps: tuple[int, ...] = (10, 4, 2, 1),
         few: float = 0.1,
-        mistakes: float = 0.4,
+        token_noise: float = 0.4,
         coarse: float = 0.0,
         sampling_schedule: RevealScheduleName | None = None,
     ) -> None:
         super().__init__(mask)
-        if not 0 <= few <= 1 or not 0 <= mistakes <= 1:
-            raise UserError(f"few and mistakes are shares from 0 to 1, got {few:g} and {mistakes:g}")
+        if not 0 <= few <= 1 or not 0 <= token_noise <= 1:
+            raise UserError(f"few and token_noise are shares from 0 to 1, got {few:g} and {token_noise:g}")
         self.finer = MaskedCodebooks(schedule, mask, steps, coarse=coarse, sampling_schedule=sampling_schedule)
-        self.few, self.mistakes = few, mistakes
+        self.few, self.token_noise = few, token_noise
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """Hidden positions announce random ranks; all real positions predict themselves. Of residual tokens, one level
@@ -105,7 +105,9 @@ class Permuted(Paradigm):
             layout = pad(layout, tokens.lengths, generator.prefix_length)
             row = Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
         return replace(
-            row, values=self._mistaken(tokens.values, generator, draws), layout=_announced(row.layout, hidden, rank)
+            row,
+            values=self._corrupt_inputs(tokens.values, generator, draws),
+            layout=_announced(row.layout, hidden, rank),
         )
 
     def _hide(self, real: Tensor, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,12 +118,12 @@ class Permuted(Paradigm):
         hidden = top(draws.uniform("permuted/hidden", length), real, count)
         return hidden, _ranks(draws.uniform("permuted/rank", length), real), real / real.sum(1, keepdim=True).double()
 
-    def _mistaken(self, values: Tensor, generator: Generator, draws: Draws) -> Tensor:
-        if self.mistakes == 0 or not generator.training:
+    def _corrupt_inputs(self, values: Tensor, generator: Generator, draws: Draws) -> Tensor:
+        if self.token_noise == 0 or not generator.training:
             return values
-        share = self.mistakes * draws.uniform("permuted/mistakes")[:, None]
+        share = self.token_noise * draws.uniform("permuted/token_noise")[:, None]
         flat = values.flatten(1)
-        return corruption.replace(flat, generator.spec.alphabet, share, "mistakes", draws).view_as(values)
+        return corruption.replace(flat, generator.spec.alphabet, share, "token_noise", draws).view_as(values)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Reveal several tokens a step; `keep` may fix any positions, at all levels. Ranks are those among the open

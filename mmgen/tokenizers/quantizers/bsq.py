@@ -32,8 +32,10 @@ class BSQ(SignQuantizer):
         group: bits whose joint distribution `diversity` averages. 1 costs O(bits) and is an upper bound on the entropy,
             blind to correlations between bits; `bits` is exact, at 2^bits numbers a vector; 9 is as published, at 2^9
             numbers a group. Must divide bits.
-        temperature: of the soft assignment. At 1 a bit is nearly a fair coin and the entropies hardly bind; the lower
-            it is, the more they measure the hard code.
+        temperature: of the soft assignment, 1 / (2 inv_temperature) of the published code, whose released
+            configurations have inv_temperature 1 and so 0.5 here; it also divides the penalty by inv_temperature, which
+            is `entropy_weight` here. At 1 a bit is nearly a fair coin and the entropies hardly bind; the lower it is,
+            the more they measure the hard code.
         entropy_weight: of both entropy terms.
         diversity: weight of the batch entropy against the certainty; lower lets codes be used less evenly.
         commitment: weight of the commitment loss, 0 as released.
