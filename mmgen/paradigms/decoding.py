@@ -1,4 +1,4 @@
-"""Decoding rules: which tokens are drawn, and which and how many of them are kept.
+"""Decoding rules: which tokens are drawn, and which and how many of them are committed.
 
 The order of operations is fixed: guidance, then temperature, top-k, top-p, then one draw a group, then the choice of
 positions.
@@ -92,10 +92,10 @@ class Decoding:
             sampler: named in the error.
             supported: those of `remask` and `stop_entropy` that it follows.
         """
-        asked = {"remask": self.remask != "none", "stop_entropy": self.stop_entropy is not None}
+        requested = {"remask": self.remask != "none", "stop_entropy": self.stop_entropy is not None}
         owners = {"remask": "absorbing", "stop_entropy": "uniform"}
-        for name in asked:
-            if asked[name] and name not in supported:
+        for name in requested:
+            if requested[name] and name not in supported:
                 raise UserError(
                     f"{name} does nothing in {sampler}: leave it out, or sample in mode 'diffusion' with"
                     f" {owners[name]} corruption"

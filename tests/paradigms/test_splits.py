@@ -1,6 +1,7 @@
 """Splits: partitions of a grid, their limits, and what the drawn ones train on and sample in."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +24,8 @@ from mmgen.paradigms import (
     Tiles,
 )
 from mmgen.paradigms.splits import get_split
+from mmgen.store.store import load_generator
+from tests import tiny_runs
 from tests.worlds import GRID, SPECS, draws, generator, tokens_for
 
 CLIP = (2, 5, 3)
@@ -109,6 +112,32 @@ def test_a_bound_is_that_of_the_sampled_units() -> None:
     condition = model.conditioning(torch.tensor([0, 1, 2, -1]))
     drawn, fixed = BlockDiffusion(RandomUnits(0.5, 3)), BlockDiffusion(RandomOrder(3))
     assert torch.equal(drawn.bound(model, x, condition, draws(4)), fixed.bound(model, x, condition, draws(4)))
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_drawn_orders_go_with_corrupted_histories_and_several_blocks_at_a_time(together: int) -> None:
+    """A block sees those before it in its own row's order; the law of each row alone holds there too."""
+    model, labels = generator(SPECS["continuous"]), torch.tensor([0, 1, 2, -1])
+    paradigm = ContinuousBlockDiffusion(RandomUnits(0.7, 2), Flow(), history="corrupted", steps=2)
+    row = paradigm.corrupt(tokens_for(paradigm), model, draws(4))
+    block = row.layout.block[:, -9:]
+    sees = row.mask.dense(row.layout, row.layout)[:, 0, -9:, -9:]
+    assert torch.equal(sees, block[:, None] <= block[:, :, None]) and row.layout.batch == 4
+    options = SampleOptions(together=together)
+    with torch.inference_mode():
+        *_, batch = paradigm.sample(model, Request(labels, draws(4)), options)
+        *_, single = paradigm.sample(model, Request(labels[1:2], draws(4).rows(torch.tensor([1]))), options)
+    torch.testing.assert_close(batch.tokens[1], single.tokens[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_stored_run_names_its_split(tmp_path: Path) -> None:
+    split = {"class_path": "mmgen.paradigms.RandomOrder", "init_args": {"size": 5}}
+    paradigm = {"class_path": "mmgen.paradigms.BlockDiffusion", "init_args": {"split": split, "steps": 2}}
+    loaded = load_generator(tiny_runs.generator_run(tmp_path / "run", None, paradigm=paradigm))
+    assert isinstance(loaded.paradigm, BlockDiffusion) and isinstance(loaded.paradigm.split, RandomOrder)
+    with torch.inference_mode():
+        *_, last = loaded.paradigm.sample(loaded.generator, Request(torch.tensor([0]), draws(1)), SampleOptions())
+    assert last.committed.all() and last.block == 3  # 16 positions in runs of 1, 5, 5 and 5
 
 
 def test_short_spellings() -> None:

@@ -81,11 +81,11 @@ class ContinuousBlockDiffusion(Blockwise):
 
     def context_from(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> Context:
         """Noised; a generator that was trained on noisy histories is told so."""
-        told = noise if self.history == "corrupted" else None
+        level = noise if self.history == "corrupted" else None
         if not noise:
-            return Context(tokens, level=told)
+            return Context(tokens, level=level)
         drawn = draws.normal(f"block/{block}/context", *tokens.shape[1:])
-        return Context(self._noised(tokens, torch.full_like(drawn[..., :1], noise), drawn), level=told)
+        return Context(self._noised(tokens, torch.full_like(drawn[..., :1], noise), drawn), level=level)
 
     def _noised(self, data: Tensor, level: Tensor, noise: Tensor) -> Tensor:
         return self.process.corrupt(data.double(), noise, level).to(data.dtype)
@@ -100,17 +100,17 @@ class ContinuousBlockDiffusion(Blockwise):
     def fill(
         self, passes: Passes, canvas: Canvas, here: slice, block: int, request: Request, options: SampleOptions
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Denoise the block; kept tokens are noised to the level of each step, and themselves in the end."""
+        """Denoise the block; known tokens are noised to the level of each step, and themselves in the end."""
         continuous(passes.model.generator.head, type(self).__name__)
-        kept, given = canvas.committed[:, here].clone(), canvas.tokens[:, here].clone()
-        if bool(kept.all()):
+        known, values = canvas.committed[:, here].clone(), canvas.tokens[:, here].clone()
+        if bool(known.all()):
             return
         steps = options.steps or self.steps
         solver = self.process.solver(steps)
-        noise = request.draws.normal(f"block/{block}/noise", *given.shape[1:]).to(given.dtype)
+        noise = request.draws.normal(f"block/{block}/noise", *values.shape[1:]).to(values.dtype)
         x = noise * options.decoding.temperature
         for index, level in enumerate(solver.levels):
-            x = where(kept, self.process.corrupt(given, noise, torch.as_tensor(level, dtype=given.dtype)), x)
-            x = solver.step(passes.predict(x, level=level).to(given.dtype), index, x)
+            x = where(known, self.process.corrupt(values, noise, torch.as_tensor(level, dtype=values.dtype)), x)
+            x = solver.step(passes.predict(x, level=level).to(values.dtype), index, x)
             last = index + 1 == len(solver.levels)
-            yield where(kept, given, x), torch.ones_like(kept) if last else kept
+            yield where(known, values, x), torch.ones_like(known) if last else known

@@ -50,13 +50,13 @@ class Absorbing(DiscreteNoise):
         """
         decoding.require_supported("mode 'diffusion' with absorbing corruption", "remask")
         head, length = denoiser.head, canvas.length
-        kept, moves = canvas.committed, self.moves(steps, decoding)
-        hidden = ~kept
+        known, moves = canvas.committed, self.moves(steps, decoding)
+        hidden = ~known
         for step, move in enumerate(moves):
             if bool(canvas.committed.all()):
                 return
             revealed = hidden & (draws.uniform(f"diffusion/reveal/{step}", length) < move.reveal)
-            remasked = ~hidden & ~kept & (draws.uniform(f"diffusion/remask/{step}", length) < move.remask)
+            remasked = ~hidden & ~known & (draws.uniform(f"diffusion/remask/{step}", length) < move.remask)
             rows = revealed.any(1).nonzero()[:, 0]
             if len(rows):
                 progress = (~hidden & canvas.real).sum(1).double() / canvas.real.sum(1)
@@ -66,7 +66,7 @@ class Absorbing(DiscreteNoise):
                 canvas.tokens = torch.where(revealed, drawn, canvas.tokens)
             hidden = (hidden & ~revealed) | remasked
             final = all(later.remask == 0 for later in moves[step + 1 :])
-            before, canvas.committed = canvas.committed, ~hidden if final else kept
+            before, canvas.committed = canvas.committed, ~hidden if final else known
             if bool((revealed | remasked).any()) or not torch.equal(before, canvas.committed):
                 yield canvas.state(step + 1, 0, denoiser.forward_passes, drafted=~hidden)
 

@@ -160,8 +160,8 @@ def reverse(law: Tensor, symbol: Tensor, now: float, after: float) -> Tensor:
         now: share 1 - alpha_t of corrupted symbols.
         after: share 1 - alpha_s.
     """
-    choices, kept = law.shape[-1], (1 - now) / (1 - after)
-    onward = kept * F.one_hot(symbol, choices).to(law.dtype) + (1 - kept) / choices
+    choices, unchanged = law.shape[-1], (1 - now) / (1 - after)
+    onward = unchanged * F.one_hot(symbol, choices).to(law.dtype) + (1 - unchanged) / choices
     joint = onward * ((1 - after) * law + after / choices)
     return joint / joint.sum(-1, keepdim=True)
 

@@ -101,10 +101,10 @@ class MaskedCodebooks(Paradigm):
         together, weight = hide(block, 1, spans.any(open_), self.schedule, draws)
         # A span weighs 1 / k of k hidden ones: times the open spans and by the open positions, this is nats per token.
         weight = weight * (spans.any(open_).sum(1) / open_.sum(1) / chance[level])[:, None]
-        asked = (open_ & spans.spread(together))[..., None]
+        predicted = (open_ & spans.spread(together))[..., None]
         drawn, here = torch.arange(depth, device=values.device), level[:, None, None]
-        weights = torch.where(asked & (drawn == here), spans.spread(weight)[..., None], 0.0)
-        hidden = open_[..., None] & ((drawn > here) | (asked & (drawn == here)))
+        weights = torch.where(predicted & (drawn == here), spans.spread(weight)[..., None], 0.0)
+        hidden = open_[..., None] & ((drawn > here) | (predicted & (drawn == here)))
         layout = row_layout(generator.prefix, tokens.grid, values.device)
         if self.context is not None:
             layout = layout.expand(len(values)).but(level=level[:, None].expand(-1, layout.length))
