@@ -13,8 +13,9 @@ import docstring_parser
 from lightning import LightningModule
 from mkdocs.exceptions import PluginError
 
+import mmgen
 from mmgen.data import DataModule
-from mmgen.data.joint import FACTS, JointData
+from mmgen.data.joint import JointData
 from mmgen.modalities.speech.tokenizers.vocoder import Vocoder
 from mmgen.model.backbone import Transformer
 from mmgen.paradigms import NoiseProcess, Paradigm, Split
@@ -23,11 +24,11 @@ from mmgen.tokenizers.losses import Adversarial, Balancer, Discriminator, Percep
 from mmgen.tokenizers.quantizers import Quantizer
 from mmgen.training.joint_module import Member
 
-FROM_DATA = (*FACTS, "facts", "seed")
+FROM_DATA = ("facts", "seed")
 """What the command line fills in (mmgen/apps/cli/fit.py)."""
 
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
-    "lit": ("What is trained", (LightningModule, Member)),
+    "training": ("What is trained", (LightningModule, Member)),
     "paradigms": ("Paradigms, splits and noise processes", (Paradigm, Split, NoiseProcess)),
     "backbone": ("The network", (Transformer,)),
     "tokenizers": ("Tokenizers", (Tokenizer, Vocoder)),
@@ -35,7 +36,7 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "losses": ("Losses of tokenizers", (Perceptual, Spectral, Adversarial, Discriminator, Balancer)),
     "data": ("Data sets", (DataModule, JointData)),
 }
-"""Package -> title, and the bases of the classes in it that a recipe may name."""
+"""Anchor -> title, and the bases of the classes that a recipe may name."""
 
 
 def of_class(name: str, _: str) -> str:
@@ -44,11 +45,11 @@ def of_class(name: str, _: str) -> str:
 
 
 def parts(_: str, page: str) -> str:
-    """Every class that a recipe may name, by package."""
+    """Every class that a recipe may name, by kind."""
     lines = []
-    for package, (title, _bases) in KINDS.items():
-        lines += [f"## {title} {{#{package}}}", ""]
-        for found in _classes(package):
+    for kind, (title, _bases) in KINDS.items():
+        lines += [f"## {title} {{#{kind}}}", ""]
+        for found in _classes(kind):
             about = docstring_parser.parse(inspect.getdoc(found) or "")
             lines += [f"### {found.__name__} {{#{found.__name__}}}", "", f"`{found.__module__}`", ""]
             lines += [paragraphs(about), "", _table(found), ""]
@@ -126,26 +127,31 @@ def _table(found: type) -> str:
 
 
 def _class(name: str) -> type:
-    found = next((each for package in KINDS for each in _classes(package) if each.__name__ == name), None)
+    found = next((each for kind in KINDS for each in _classes(kind) if each.__name__ == name), None)
     if found is None:
         raise PluginError(f"a recipe cannot name a class {name}")
     return found
 
 
 @lru_cache
-def _classes(package: str) -> list[type]:
-    """The classes of a package that a recipe may name."""
-    home = import_module(f"mmgen.{package}")
-    modules = [import_module(f"{home.__name__}.{each.name}") for each in pkgutil.iter_modules(home.__path__)]
+def _classes(kind: str) -> list[type]:
+    """The classes of a kind, wherever they are, that a recipe may name."""
     found = [
         member
-        for module in modules
+        for module in _modules()
         for member in vars(module).values()
-        if inspect.isclass(member) and member.__module__ == module.__name__ and _nameable(member, package)
+        if inspect.isclass(member) and member.__module__ == module.__name__ and _nameable(member, kind)
     ]
     return sorted(found, key=lambda each: (each.__module__, each.__name__))
 
 
-def _nameable(found: type, package: str) -> bool:
-    bases = KINDS[package][1]
+@lru_cache
+def _modules() -> list[types.ModuleType]:
+    """All of mmgen that a recipe may name a class of: nothing but its programs stays out."""
+    names = (each.name for each in pkgutil.walk_packages(mmgen.__path__, "mmgen."))
+    return [import_module(name) for name in names if name.split(".")[1] not in ("apps", "tools")]
+
+
+def _nameable(found: type, kind: str) -> bool:
+    bases = KINDS[kind][1]
     return issubclass(found, bases) and found is not DataModule and not inspect.isabstract(found)
