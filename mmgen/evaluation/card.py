@@ -196,7 +196,8 @@ def _way(figure: Figure) -> dict[str, str]:
     """What a row of the table is about, by column."""
     steps = "" if figure.steps is None else str(figure.steps)
     way = {"data": figure.data, "mode": figure.mode or "", "steps": steps, "settings": figure.settings or ""}
-    return way | {"training seed": "" if figure.training_seed is None else str(figure.training_seed)}
+    training = "" if figure.training_seed is None else str(figure.training_seed)
+    return way | {"training seed": training, "checkpoint": figure.checkpoint or ""}
 
 
 def _cell(figure: Figure) -> str:

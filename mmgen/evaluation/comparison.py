@@ -38,7 +38,7 @@ class BesideMeasuring(Call):
         Raises:
             UserError: no mode in common, or losses that are not of the same tokens with the same corruption.
         """
-        pair = [load_generator(each.path).to(self.device) for each in (saved, other)]
+        pair = [load_generator(each.path, each.checkpoint).to(self.device) for each in (saved, other)]
         modes, source = _shared_modes(pair, self.arguments["mode"]), build_source(saved.config)
         _require_same_tokens(pair)
         _require_same_samples(pair, source, build_source(other.config))

@@ -58,7 +58,7 @@ class Measuring(Call):
             UserError: as the parts do, before anything is measured.
         """
         self.refuse(f"for generators, and {saved.path} is a tokenizer", "mode", "seed", "likelihood", *SAMPLING)
-        tokenizer = load_tokenizer(saved.path).to(self.device)
+        tokenizer = load_tokenizer(saved.path, saved.checkpoint).to(self.device)
         if isinstance(tokenizer, AudioTokenizer):
             self.refuse(f"for clips, and {saved.path} is of speech", *OF_CLIPS)
             return self._speech().tokenizer(saved, tokenizer)
@@ -96,7 +96,7 @@ class Measuring(Call):
         mode, seed, npz = (self.arguments[name] for name in ("mode", "seed", "npz"))
         num, batch = self.given("num", IMAGES), self.given("batch", IMAGES_AT_ONCE)
         options = sample_options(self.arguments)
-        loaded = load_generator(saved.path).to(self.device)
+        loaded = load_generator(saved.path, saved.checkpoint).to(self.device)
         if loaded.spec.modality == "audio":
             self.refuse(f"for clips, and {saved.path} is of speech", *OF_CLIPS)
             return self._speech().generator(saved, loaded, options)
@@ -135,7 +135,7 @@ class Measuring(Call):
         Raises:
             UserError: as the parts do, before anything is measured.
         """
-        other = Saved.read(self.arguments["beside"], "generator")
+        other = Saved.read(self.arguments["beside"], "generator", checkpoint=saved.checkpoint)
         if saved.kind != "generator":
             raise UserError(f"--beside compares generators, and {saved.path} is a {saved.kind}; leave it out")
         taken = ("num", "seed", "data", *OF_PICTURES, *OF_CLIPS, *OF_SPEECH, *SAMPLING)

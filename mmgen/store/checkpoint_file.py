@@ -22,6 +22,10 @@ _END_BYTES = 22  # of the record that ends a zip archive, before the comment; th
 _CHUNK = 2**22
 
 
+LAST, BEST = "last.ckpt", "best.ckpt"
+"""Names of a run's two checkpoints: of its last step, and of its lowest held-out loss."""
+
+
 class Unsound(Exception):
     """A checkpoint that is damaged, or holds what is refused; its text goes on from the file's name."""
 
@@ -53,7 +57,7 @@ class _Writer:
         """Nothing: all is flushed at the end."""
 
 
-def write_checkpoint(checkpoint: dict[str, Any], path: Path, trusted: bool = False) -> None:
+def write_checkpoint(checkpoint: dict[str, Any], path: Path, trusted: bool = False, keep_previous: bool = True) -> None:
     """Write a checkpoint, and keep the one before it beside it.
 
     At any moment `path` is a whole checkpoint, the old one or the new one, or there was none before. There are never
@@ -64,6 +68,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path, trusted: bool = Fal
         path: of the file; its folder is made.
         trusted: the file at `path` is known to be sound, as this process wrote it. Otherwise it is looked at, so that a
             damaged one never takes the place of the sound one before it.
+        keep_previous: keep the one before it.
 
     Raises:
         UserError: it could not be written; then the old one is as it was.
@@ -71,7 +76,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path, trusted: bool = Fal
     partial, previous = path.with_name(f".{path.name}.partial"), one_before(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = path.exists() and (trusted or _is_sound(path))
+        kept = keep_previous and path.exists() and (trusted or _is_sound(path))
         if kept:
             previous.unlink(missing_ok=True)  # makes room
         _write(checkpoint, partial)
@@ -157,6 +162,16 @@ def find_checkpoint(path: Path) -> tuple[Path, str | None]:
             raise error from None
         return previous, f"checkpoint {path} {error}; the one before it is taken: {previous}, of step {step}"
     return path, None
+
+
+def best_record(path: Path) -> dict[str, Any] | None:
+    """`step` and `loss` of the best checkpoint at a path; None where there is none that is sound."""
+    try:
+        check_seal(path)
+        record = (read_checkpoint(path / "rest.pt") if path.is_dir() else read_checkpoint(path, mmap=True))["best"]
+        return {"step": int(record["step"]), "loss": float(record["loss"])}
+    except (Unsound, OSError, KeyError, TypeError, ValueError):
+        return None
 
 
 def check_seal(path: Path) -> None:

@@ -112,7 +112,7 @@ ON_FEATURES = (
 `fid_digits_cnn`, `wer_whisper_tiny_en`. A name that begins with another stands before it.
 """
 
-IDENTITY = ("metric", "data", "mode", "extractor", "steps", "settings", "training_seed")
+IDENTITY = ("metric", "data", "mode", "extractor", "steps", "settings", "training_seed", "checkpoint")
 """The fields that say what was measured. All others say how well, when and where."""
 
 
@@ -143,6 +143,7 @@ class Figure:
             measured before there was one.
         training_seed: `seed_everything` of the run, where it is another than 0, so that a card may hold several
             trainings of one recipe.
+        checkpoint: of the run: None for the last, or `best`, that of its lowest held-out loss.
     """
 
     metric: str
@@ -162,6 +163,7 @@ class Figure:
     settings: str | None = None
     protocol: dict[str, Any] | None = None
     training_seed: int | None = None
+    checkpoint: str | None = None
 
     def __post_init__(self) -> None:
         base = base_metric(self.metric, self.extractor)
@@ -182,7 +184,7 @@ class Figure:
         return {name: value for name, value in asdict(self).items() if value is not None or name not in _CONTEXT}
 
 
-_CONTEXT = ("mode", "extractor", "budget", "settings", "protocol", "training_seed")
+_CONTEXT = ("mode", "extractor", "budget", "settings", "protocol", "training_seed", "checkpoint")
 
 
 def metric_name(base: str, extractor: str | None = None) -> str:

@@ -30,14 +30,16 @@ from mmgen.modalities.image.tokenizers import pretrained
 from mmgen.modalities.speech.tokenizers import pretrained as pretrained_audio
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
-from mmgen.store.checkpoint_file import Unsound, find_checkpoint, read_checkpoint
+from mmgen.store.checkpoint_file import BEST, LAST, Unsound, find_checkpoint, read_checkpoint
+from mmgen.store.checkpoint_name import CheckpointName
 from mmgen.store.members import MemberOf, find_member
 from mmgen.store.rebuild import build_generator, build_tokenizer
 from mmgen.store.run_config import CONFIG, Kind, first_line, kind_of, read_config, recipe_for
 from mmgen.tokenizers import Tokenizer
 
 WEIGHTS = "model.safetensors"
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
+CHECKPOINT = Path("checkpoints") / LAST
+FILES: dict[CheckpointName, str] = {"last": LAST, "best": BEST}
 
 logger = logging.getLogger("mmgen.store.store")
 
@@ -77,7 +79,7 @@ class Loaded:
         return self
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
+def load_tokenizer(path: str | Path, checkpoint: CheckpointName = "last") -> Tokenizer:
     """The tokenizer of a run folder or an export, the autoencoder in a folder of diffusers, or the codec in one of
     transformers, in eval mode and frozen.
 
@@ -85,7 +87,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         UserError: no such folder, never trained, truncated or corrupt weights, weights of another shape than the config
             says, a generator's folder, or a config that names a class outside mmgen.
     """
-    return _tokenizer(Saved.read(path, "tokenizer"))
+    return _tokenizer(Saved.read(path, "tokenizer", checkpoint=checkpoint))
 
 
 def _tokenizer(saved: "Saved") -> Tokenizer:
@@ -94,7 +96,7 @@ def _tokenizer(saved: "Saved") -> Tokenizer:
     return tokenizer.eval().requires_grad_(False)
 
 
-def load_generator(path: str | Path) -> Loaded:
+def load_generator(path: str | Path, checkpoint: CheckpointName = "last") -> Loaded:
     """The generator of a run folder or an export, or of RUN/MEMBER for a run of several modalities, with all that
     sampling needs.
 
@@ -102,7 +104,7 @@ def load_generator(path: str | Path) -> Loaded:
         UserError: as `load_tokenizer`, for the generator or for its tokenizer; or the tokenizer is not where it was, or
             now yields other tokens.
     """
-    saved = Saved.read(path, "generator")
+    saved = Saved.read(path, "generator", checkpoint=checkpoint)
     with _whole_record(saved):
         facts = Facts.from_dict(saved.record)
         spec = facts.spec
@@ -141,7 +143,12 @@ def _whole_record(saved: "Saved") -> Iterator[None]:
 
 
 def save_export(
-    path: str | Path, out: str | Path, image_size: int | None = None, patch: int = 1, levels: int | None = None
+    path: str | Path,
+    out: str | Path,
+    image_size: int | None = None,
+    patch: int = 1,
+    levels: int | None = None,
+    checkpoint: CheckpointName = "last",
 ) -> "Saved":
     """Write a run, or a folder of diffusers or transformers, as an export.
 
@@ -155,13 +162,14 @@ def save_export(
         image_size: of the autoencoder of diffusers, as for `open_pretrained`.
         patch: likewise.
         levels: of the codec of transformers, as for `mmgen.modalities.speech.tokenizers.pretrained.open_codec`.
+        checkpoint: which of a run's.
 
     Raises:
         UserError: the run cannot be loaded (nothing is written then), or `out` is not empty or cannot be made.
     """
-    saved = Saved.read(path, image_size=image_size, patch=patch, levels=levels)
+    saved = Saved.read(path, None, image_size, patch, levels, checkpoint)
     # An export that does not load is worth nothing: find out before anything is written.
-    _tokenizer(saved) if saved.kind == "tokenizer" else load_generator(path)
+    _tokenizer(saved) if saved.kind == "tokenizer" else load_generator(path, checkpoint)
     out = new_folder(out)
     config, source = copy.deepcopy(saved.config), saved.tokenizer_path()
     config |= {
@@ -205,6 +213,7 @@ class Saved:
         step: optimiser steps taken.
         averaged: whether the weights are an average over training (EMA).
         record: `Facts.to_dict()` of a generator's data. Empty for a tokenizer.
+        checkpoint: which of a run's it is; `last` of what has one only.
     """
 
     path: Path
@@ -215,6 +224,7 @@ class Saved:
     step: int
     averaged: bool
     record: dict[str, Any] = field(default_factory=dict)
+    checkpoint: CheckpointName = "last"
 
     @property
     def init_args(self) -> dict[str, Any]:
@@ -235,6 +245,7 @@ class Saved:
         image_size: int | None = None,
         patch: int = 1,
         levels: int | None = None,
+        checkpoint: CheckpointName = "last",
     ) -> "Saved":
         """Read a folder, of either kind unless one is wanted. Raises UserError as `load_tokenizer` says."""
         path = Path(path)
@@ -255,13 +266,19 @@ class Saved:
             commands = {"tokenizer": "`mmgen reconstruct` takes it", "generator": "`mmgen sample` takes it"}
             raise UserError(f"{path} is a {kind}, but a {wanted} is needed here; {commands[kind]}")
         if (path / WEIGHTS).exists():
+            if checkpoint != "last":
+                raise UserError(
+                    f"--checkpoint {checkpoint} is for runs, and {path} is an export, which has one; leave it out"
+                )
             return cls._of_export(path, kind, config)
-        return cls._of_run(path, kind, config, member)
+        return cls._of_run(path, kind, config, member, checkpoint)
 
     @classmethod
-    def _of_run(cls, path: Path, kind: Kind, config: dict[str, Any], member: MemberOf | None) -> "Saved":
+    def _of_run(
+        cls, path: Path, kind: Kind, config: dict[str, Any], member: MemberOf | None, name: CheckpointName
+    ) -> "Saved":
         run = path if member is None else member.run
-        file = run / CHECKPOINT
+        file = run / CHECKPOINT.with_name(FILES[name])
         try:
             file, told = find_checkpoint(file)
             if told is not None:
@@ -269,6 +286,10 @@ class Saved:
             checkpoint = read_checkpoint(file) if file.exists() else None
         except (Unsound, OSError) as error:
             raise UserError(f"checkpoint {file} {error}; train again, or restore the file") from None
+        if checkpoint is None and name == "best" and (run / CHECKPOINT).exists():
+            raise UserError(
+                f"--checkpoint best: {run} has none, as it was not validated yet or checkpoint.best is off; use last"
+            )
         if checkpoint is None:
             recipe = recipe_for(run) or run / CONFIG
             raise UserError(f"{path} was never trained (no {CHECKPOINT}); run mmgen fit --config {recipe}")
@@ -288,7 +309,7 @@ class Saved:
             record = members.get(member.name) if isinstance(members, dict) else None
         if not state or not isinstance(record, dict) or (kind == "generator" and "spec" not in record):
             raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?")
-        return cls(path, kind, config, file, state, step, "current_model_state" in checkpoint, record)
+        return cls(path, kind, config, file, state, step, "current_model_state" in checkpoint, record, name)
 
     @classmethod
     def _of_export(cls, path: Path, kind: Kind, config: dict[str, Any]) -> "Saved":

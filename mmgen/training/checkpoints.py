@@ -1,5 +1,6 @@
-"""The one checkpoint of a run: always complete, always called the same, and all that going on exactly needs."""
+"""The checkpoints of a run, the last and the best: always complete, and all that going on exactly needs."""
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +9,29 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from mmgen.store.checkpoint_file import read_checkpoint, write_checkpoint
+from mmgen.store.checkpoint_file import BEST, best_record, read_checkpoint, write_checkpoint
 
 
 class Checkpoints(ModelCheckpoint):
-    """Keeps `checkpoints/last.ckpt` in the run folder: every so many steps, and at the end.
+    """Writes `checkpoints/last.ckpt` in the run folder, every so many steps and at the end, and `checkpoints/best.ckpt`
+    after each validation whose `val/loss` is the lowest so far.
 
-    It is written to another place and then moved, so that a run killed at any moment leaves a whole one, and sealed
-    with a hash, so that damage is found when it is read (`store.checkpoint_file`). The one before it stays beside it.
+    Each is written to another place and then moved, so that a run killed at any moment leaves a whole one, and sealed
+    with a hash, so that damage is detected when it is read (`store.checkpoint_file`). The last one's predecessor stays
+    too. A run that resumes reads from `best.ckpt` which loss it has to beat.
 
     Args:
-        every_n_train_steps: optimiser steps between two checkpoints.
+        every_n_train_steps: optimizer steps between two checkpoints.
+        best: write the best one; it takes as much room as the last.
     """
 
-    def __init__(self, every_n_train_steps: int = 500) -> None:
+    def __init__(self, every_n_train_steps: int = 500, best: bool = True) -> None:
         super().__init__(filename="last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
+        self.best = best
+        self._lowest: dict[str, Any] | None = None
 
     def put_into(self, run: Path) -> None:
         """Choose the run folder."""
@@ -36,6 +43,24 @@ class Checkpoints(ModelCheckpoint):
         """
         super().on_train_start(trainer, pl_module)
         self._last_global_step_saved = trainer.global_step
+        self._lowest = best_record(Path(self.dirpath) / BEST) if self.best and self.dirpath else None
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Here the weights of training are back in place of their average, which a checkpoint holds beside them."""
+        super().on_validation_end(trainer, pl_module)
+        loss = trainer.callback_metrics.get("val/loss")
+        training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not trainer.fast_dev_run
+        if not self.best or not training or self.dirpath is None or loss is None:
+            return
+        lowest = inf if self._lowest is None else self._lowest["loss"]
+        if loss.item() < lowest:  # never true of NaN
+            self._lowest = {"step": trainer.global_step, "loss": loss.item()}
+            trainer.save_checkpoint(Path(self.dirpath) / BEST)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds step and held-out loss to the checkpoint of the best step so far."""
+        if self._lowest is not None and self._lowest["step"] == trainer.global_step:
+            checkpoint["best"] = dict(self._lowest)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: it holds where the folder was, and a run folder may be moved."""
@@ -58,7 +83,7 @@ class SealedFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
         file = Path(path)
-        write_checkpoint(checkpoint, file, trusted=file in self._written)
+        write_checkpoint(checkpoint, file, trusted=file in self._written, keep_previous=file.name != BEST)
         self._written.add(file)
 
     def load_checkpoint(self, path: _PATH, *args: Any, **options: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Room on the disk for what a run will write, looked for before work is done that could not be kept."""
+"""Space on the disk for what a run will write, checked before work is done that could not be saved."""
 
 import shutil
 import tempfile
@@ -17,22 +17,24 @@ _MOMENTS = 2  # of Adam, a parameter
 _BESIDE = 2**20  # bytes of all else in a checkpoint, which are fewer
 
 
-class Room(Callback):
-    """Refuses to train where two checkpoints would not fit, the last and the one before it, or none can be written.
+class DiskSpaceCheck(Callback):
+    """Refuses to train where the run's checkpoints would not fit, or none can be written: the last, the one before it,
+    and where it is written, the best, which is whole before it takes the place of the one that was best.
 
     Args:
         run: the run folder.
+        best: whether the best checkpoint is written.
     """
 
-    def __init__(self, run: Path) -> None:
-        self.folder = run / "checkpoints"
+    def __init__(self, run: Path, best: bool) -> None:
+        self.folder, self.count = run / "checkpoints", 4 if best else 2
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks, on the rank that writes."""
         if rank_zero_only.rank != 0 or trainer.fast_dev_run:
             return
         needed = checkpoint_bytes(pl_module, averaged=any(isinstance(each, EMA) for each in trainer.callbacks))
-        require_room(self.folder, needed)
+        require_space(self.folder, needed, self.count)
 
 
 def checkpoint_bytes(module: L.LightningModule, averaged: bool) -> int:
@@ -41,13 +43,13 @@ def checkpoint_bytes(module: L.LightningModule, averaged: bool) -> int:
     return (1 + averaged) * weights + _MOMENTS * trained + _BESIDE
 
 
-def require_room(folder: Path, needed: int) -> None:
-    """Make a folder for checkpoints of so many bytes.
+def require_space(folder: Path, needed: int, count: int) -> None:
+    """Make a folder for so many checkpoints of so many bytes.
 
     What is in it already counts: the next checkpoint takes the place of the older one.
 
     Raises:
-        UserError: two of them do not fit, or nothing can be written there.
+        UserError: that many of them do not fit, or nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,10 +60,11 @@ def require_room(folder: Path, needed: int) -> None:
         raise UserError(
             f"checkpoints cannot be written to {folder}: {error.strerror or error}; name another run folder with --run"
         ) from None
-    if free < 2 * needed:
+    if free < count * needed:
+        fewer = ", do without the best checkpoint (--checkpoint.best false)" if count > 2 else ""
         raise UserError(
-            f"{folder} has room for {free / 2**20:,.0f} MiB, and two checkpoints of this model take about"
-            f" {2 * needed / 2**20:,.0f} MiB: make room, or name another run folder with --run"
+            f"{folder} has room for {free / 2**20:,.0f} MiB, and {count} checkpoints of this model take about"
+            f" {count * needed / 2**20:,.0f} MiB: make room{fewer}, or name another run folder with --run"
         )
 
 

@@ -28,7 +28,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from mmgen.core.errors import UserError
 from mmgen.model.backbone import Transformer
-from mmgen.store.checkpoint_file import Unsound, one_before, read_checkpoint
+from mmgen.store.checkpoint_file import BEST, Unsound, one_before, read_checkpoint
 from mmgen.store.sharded_checkpoint import (
     MODELS,
     OPTIMIZER,
@@ -131,7 +131,7 @@ class FSDP(ModelParallelStrategy):
         dist.all_gather_object(everybody, mine)
         if self.is_global_zero:
             (partial / PARTS).write_text(json.dumps({name: seal for part in everybody for name, seal in part.items()}))
-            _replace(partial, path)
+            _replace(partial, path, keep_previous=path.name != BEST)
         self.barrier()
 
     def load_checkpoint(self, checkpoint_path: _PATH, weights_only: bool | None = None) -> dict[str, Any]:
@@ -216,8 +216,8 @@ def _fault(path: Path, names: list[str]) -> str | None:
     return None
 
 
-def _replace(partial: Path, path: Path) -> None:
-    """Put a new checkpoint in the place of an old one, which stays beside it."""
+def _replace(partial: Path, path: Path, keep_previous: bool) -> None:
+    """Put a new checkpoint in the place of an old one, which may stay beside it."""
     previous = one_before(path)
     if path.exists():
         if previous.is_dir():
@@ -226,6 +226,8 @@ def _replace(partial: Path, path: Path) -> None:
             previous.unlink()
         path.rename(previous)
     partial.rename(path)
+    if not keep_previous:
+        shutil.rmtree(one_before(path), ignore_errors=True)
 
 
 def _named(state: dict[str, Any], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

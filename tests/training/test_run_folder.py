@@ -15,7 +15,7 @@ from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.store.checkpoint_file import check_seal, one_before, read_checkpoint
 from mmgen.training import TokenizerModule
-from mmgen.training.disk_space import checkpoint_bytes, require_room
+from mmgen.training.disk_space import checkpoint_bytes, require_space
 from tests.training.fits import QUICK, TOKENIZER, fit
 
 STEPS = ["--data.global_batch_size=4", "--trainer.max_steps=4", "--ema.decay=0.9"]
@@ -37,7 +37,7 @@ def test_a_disk_that_is_too_small_is_told_before_training(
     )
     monkeypatch.setattr(TokenizerModule, "training_step", lambda *_: pytest.fail("it has begun to train"))
     told = refused([*digits, f"--run={tmp_path / 'run'}"], capfd)
-    assert "has room for 2 MiB, and two checkpoints of this model take about 2 MiB" in told
+    assert "has room for 2 MiB, and 4 checkpoints of this model take about 5 MiB" in told
     assert not (tmp_path / "run").exists()
 
 
@@ -48,8 +48,8 @@ def test_a_folder_that_takes_no_checkpoints_is_told_before_training(
     monkeypatch.setattr(TokenizerModule, "training_step", lambda *_: pytest.fail("it has begun to train"))
     (tmp_path / "file").write_text("mine")
     monkeypatch.setattr(
-        "mmgen.training.disk_space.Room.__init__",
-        lambda self, run: setattr(self, "folder", tmp_path / "file" / "checkpoints"),
+        "mmgen.training.disk_space.DiskSpaceCheck.__init__",
+        lambda self, run, best: vars(self).update(folder=tmp_path / "file" / "checkpoints", count=4),
     )
     assert "checkpoints cannot be written to" in refused([*digits, f"--run={tmp_path / 'run'}"], capfd)
     assert (tmp_path / "file").read_text() == "mine"
@@ -61,7 +61,7 @@ def test_a_folder_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(UserError, match=r"cannot be written to .*: Read-only file system; name another run folder"):
-        require_room(tmp_path, 10)
+        require_space(tmp_path, 10, 2)
 
 
 def test_the_size_is_that_of_a_checkpoint(digits: list[str], tmp_path: Path) -> None:

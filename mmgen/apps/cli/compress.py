@@ -3,7 +3,10 @@
 import math
 from pathlib import Path
 
+from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
+
+@takes_checkpoint
 def run(
     path: str,
     files: list[str],
@@ -13,6 +16,7 @@ def run(
     class_: str = "none",
     resize: bool = False,
     batch: int = 64,
+    checkpoint: CheckpointName = "last",
     device: str = "auto",
 ) -> None:
     """Write images as one small file: the tokens of all, coded under a generator's autoregressive mode.
@@ -43,7 +47,7 @@ def run(
         raise UserError(f"--out {out} exists, and nothing is overwritten; choose another")
     if not Path(out).absolute().parent.is_dir():
         raise UserError(f"the folder of --out {out} does not exist; make it, or choose another")
-    loaded = load_generator(path).to(pick_device(device))
+    loaded = load_generator(path, checkpoint).to(pick_device(device))
     tokenizer = require_tokenizer(loaded)
     if loaded.spec.modality != "image":
         raise UserError(f"{path} makes {loaded.spec.modality}s, and compress codes images; name a run of images")

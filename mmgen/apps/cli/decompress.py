@@ -2,8 +2,19 @@
 
 from pathlib import Path
 
+from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
-def run(path: str, file: str, *, out: str, tokens: str | None = None, device: str = "auto") -> None:
+
+@takes_checkpoint
+def run(
+    path: str,
+    file: str,
+    *,
+    out: str,
+    tokens: str | None = None,
+    checkpoint: CheckpointName = "last",
+    device: str = "auto",
+) -> None:
     """Write the images of a compressed file as PNG, numbered in the order in which they were compressed.
 
     Args:
@@ -31,7 +42,7 @@ def run(path: str, file: str, *, out: str, tokens: str | None = None, device: st
     if tokens is not None and not Path(tokens).absolute().parent.is_dir():
         raise UserError(f"the folder of --tokens {tokens} does not exist; make it, or choose another")
     container = read_container(file)
-    loaded = load_generator(path).to(pick_device(device))
+    loaded = load_generator(path, checkpoint).to(pick_device(device))
     tokenizer = require_tokenizer(loaded)
     folder = new_folder(out)
     try:

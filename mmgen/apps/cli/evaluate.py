@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgen.sampling.options import all_arguments, takes_sampling
+from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
 if TYPE_CHECKING:
     from mmgen.store.results import Figure
 
 
 @takes_sampling
+@takes_checkpoint
 def run(
     path: str,
     mode: str | None = None,
@@ -35,6 +37,7 @@ def run(
     npz: str | None = None,
     card: str | None = None,
     out: str | None = None,
+    checkpoint: CheckpointName = "last",
     device: str = "auto",
     **sampling: Any,
 ) -> None:
@@ -91,7 +94,7 @@ def run(
     from mmgen.store.results import measured, read, write, write_json
     from mmgen.store.store import Saved
 
-    saved = None if path.endswith(".npz") else Saved.read(path)
+    saved = None if path.endswith(".npz") else Saved.read(path, checkpoint=checkpoint)
     on = pick_device(device)
     if batch is not None and batch < 1:
         raise UserError(f"--batch must be at least 1, got {batch}")
@@ -121,6 +124,7 @@ def run(
         "seconds": time.perf_counter() - started,
         "budget": None if saved is None else budget(saved),
         "device": str(on),
+        "checkpoint": None if checkpoint == "last" else checkpoint,
         "training_seed": None if saved is None else saved.config.get("seed_everything") or None,
     }
     figures = [measured(metric, value, **row, **how) for row, values in rows for metric, value in values.items()]

@@ -1,8 +1,16 @@
 """`mmgen export`: a run as a folder to share."""
 
+from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
+
+@takes_checkpoint
 def run(
-    path: str, out: str | None = None, image_size: int | None = None, patch: int = 1, levels: int | None = None
+    path: str,
+    out: str | None = None,
+    image_size: int | None = None,
+    patch: int = 1,
+    levels: int | None = None,
+    checkpoint: CheckpointName = "last",
 ) -> None:
     """Write config.yaml, model.safetensors and a generator's tokenizer/ into a new folder that needs nothing else.
 
@@ -24,9 +32,11 @@ def run(
 
     from mmgen.store.store import save_export
 
-    exported = save_export(path, out or Path("exports") / Path(path).resolve().name, image_size, patch, levels)
+    folder = out or Path("exports") / Path(path).resolve().name
+    exported = save_export(path, folder, image_size, patch, levels, checkpoint)
     numbers = sum(value.numel() for value in exported.state.values())
     which = "the average over training (EMA)" if exported.averaged else "as trained (the run kept no average)"
-    print(f"{exported.kind} of {path} after {exported.step} steps: {numbers:,} numbers, {which}")
+    when = f"after {exported.step} steps" + (" (best checkpoint)" if checkpoint == "best" else "")
+    print(f"{exported.kind} of {path} {when}: {numbers:,} numbers, {which}")
     again = f"; trains again with: mmgen fit --config {exported.path / 'config.yaml'}" if exported.step else ""
     print(f"written to {exported.path}{again}")

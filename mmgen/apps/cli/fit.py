@@ -31,7 +31,7 @@ from mmgen.store.recipes import recipes_root
 from mmgen.store.store import CHECKPOINT
 from mmgen.training.averaging import EMA
 from mmgen.training.checkpoints import Checkpoints, RandomState, SealedFiles
-from mmgen.training.disk_space import Room
+from mmgen.training.disk_space import DiskSpaceCheck
 from mmgen.training.previews import SampleGrids
 from mmgen.training.progress import Throughput, progress
 from mmgen.training.sharded_averaging import average_for
@@ -153,7 +153,7 @@ class RecipeCLI(LightningCLI):
             # Samples stand before the average, which puts the training weights back at the end of a validation.
             callbacks += [StartUp(), Throughput(), RandomState(), skip, samples, *average]
             if options["enable_checkpointing"] is not False:
-                callbacks += [Room(self.folder.path), checkpoints]
+                callbacks += [DiskSpaceCheck(self.folder.path, checkpoints.best), checkpoints]
                 options["plugins"] = _with_sealed_files(options["plugins"])
             logger = options["logger"]
             if logger is None or logger is True:

@@ -5,10 +5,13 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
+
 if TYPE_CHECKING:
     from mmgen.tokenizers import Tokenizer
 
 
+@takes_checkpoint
 def run(
     tokenizer: str,
     files: list[str],
@@ -16,6 +19,7 @@ def run(
     resize: bool = False,
     fps: float | None = None,
     frames: int | None = None,
+    checkpoint: CheckpointName = "last",
     device: str = "auto",
 ) -> None:
     """Encode images or videos, decode them again, and write each beside its original (left: original), with the PSNR.
@@ -36,7 +40,7 @@ def run(
     from mmgen.sampling.samples import pick_device
     from mmgen.store.store import load_tokenizer
 
-    loaded = load_tokenizer(tokenizer).to(pick_device(device))
+    loaded = load_tokenizer(tokenizer, checkpoint).to(pick_device(device))
     codes = {"video": "videos", "audio": "sounds", "motion": "motions"}.get(loaded.spec.modality, "images")
     if codes == "videos":
         _videos(loaded, files, out, fps, frames)

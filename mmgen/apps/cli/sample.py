@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmgen.sampling.options import all_arguments, takes_sampling
+from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
 _OWN = {
     "images": ("keep", "keep_region", "resize", "animate", "npz"),
@@ -18,6 +19,7 @@ _OWN = {
 
 
 @takes_sampling
+@takes_checkpoint
 def run(
     path: str,
     out: str | None = None,
@@ -40,6 +42,7 @@ def run(
     prompt_text: str | None = None,
     seconds: float | None = None,
     batch: int | None = None,
+    checkpoint: CheckpointName = "last",
     device: str = "auto",
     precision: Literal["float32", "bfloat16", "int8"] = "float32",
     compile: bool = False,
@@ -96,7 +99,7 @@ def run(
     from mmgen.sampling.samples import pick_device, pick_mode
     from mmgen.store.store import load_generator
 
-    loaded = load_generator(path).to(pick_device(device))
+    loaded = load_generator(path, checkpoint).to(pick_device(device))
     lower(loaded.generator.backbone, precision)
     for each in (loaded.generator.backbone, *(loaded.generator.stacks or ())) if compile else ():
         compile_passes(each)
@@ -121,6 +124,7 @@ def run(
         "context_noise": samples.options.context_noise,
         "together": samples.options.together,
         "trained_steps": loaded.step,
+        "checkpoint": checkpoint,
         "device": str(loaded.generator.device),
         "precision": precision,
         "compiled": compile,

@@ -1,6 +1,9 @@
 """`mmgen tokenize`: a data set as tokens, once."""
 
+from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
+
+@takes_checkpoint
 def run(
     tokenizer: str,
     *,
@@ -9,6 +12,7 @@ def run(
     mirror: bool = False,
     shard_size: int = 8192,
     batch: int = 256,
+    checkpoint: CheckpointName = "last",
     device: str = "auto",
 ) -> None:
     """Encode both splits of a data set into a new folder of safetensors shards with a meta.json.
@@ -32,7 +36,7 @@ def run(
     from mmgen.sampling.samples import pick_device
     from mmgen.store.store import load_tokenizer
 
-    loaded = load_tokenizer(tokenizer).to(pick_device(device))
+    loaded = load_tokenizer(tokenizer, checkpoint).to(pick_device(device))
     source = open_source(tokenizer if data is None else data)
     total = len(source.samples("train")) * (1 + mirror) + len(source.samples("val"))
     with progress_bar("encoding", total) as progress:
