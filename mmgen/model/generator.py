@@ -13,7 +13,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, Role
 from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, TokenSpec
-from mmgen.model.backbone import Cache, Compiled, Packed, Transformer
+from mmgen.model.backbone import Cache, Passes, Transformer
 from mmgen.model.conditioning import Condition, Conditioning, NoiseLevel, Reading
 from mmgen.model.embeddings import embedding_for
 from mmgen.model.embeddings.positions import AbsolutePositions, PositionKind
@@ -122,7 +122,7 @@ class Generator(nn.Module):
         outputs: int | None = None,
         levels: Tensor | None = None,
         previous: Tensor | None = None,
-        backbone: Packed | Compiled | None = None,
+        backbone: Passes | None = None,
     ) -> Tensor:
         """Features of the row's last `outputs` positions, for the head.
 
@@ -141,7 +141,7 @@ class Generator(nn.Module):
                 positions (`Role.NOISY`) and nothing modulates the others (ACDiT, Hu et al. 2024); without, the class
                 modulates all.
             previous: (B, M, dim) embedding of an earlier prediction, `embedding.expected(probs)`.
-            backbone: its own one made ready for many passes (`mmgen.model.backbone.pack`); as it is by default.
+            backbone: its own one made ready for many passes (`mmgen.model.backbone.prepare`); as it is by default.
 
         Returns:
             (B, outputs, dim).
@@ -180,7 +180,7 @@ class Generator(nn.Module):
         mask: Mask,
         condition: Condition,
         cache: Cache | None = None,
-        stack: Packed | Compiled | None = None,
+        stack: Passes | None = None,
     ) -> Tensor:
         """Features of a row's positions for the codes of a level after the first, from those for the level before and
         the codes that they yield: as in Mogo (Fu et al. 2024), by a stack of blocks for each level.

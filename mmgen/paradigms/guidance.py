@@ -12,8 +12,7 @@ from mmgen.core.characters import NO_SYMBOL
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
-from mmgen.model.backbone import Packed, pack
-from mmgen.model.backbone.cpu.products import with_packed_linears
+from mmgen.model.backbone import prepare, prepare_head
 from mmgen.model.conditioning import NO_ACTION, NO_CLASS, Condition
 from mmgen.model.generator import Generator
 
@@ -79,8 +78,7 @@ class GuidedGenerator:
         self.condition = self._condition()
         self.cache = generator.backbone.new_cache(self.halves * len(labels), capacity) if capacity else None
         self._passes = [0]  # shared with views of some rows
-        self._packed = pack(generator.backbone) if isinstance(generator, Generator) else None  # or what stands for one
-        self._head = with_packed_linears(generator.head) if isinstance(self._packed, Packed) else generator.head
+        self._backbone, self._head = prepare(generator.backbone), prepare_head(generator.head)
 
     @property
     def forward_passes(self) -> int:
@@ -97,8 +95,7 @@ class GuidedGenerator:
 
     def follow(self, mask: Mask, row: Layout) -> None:
         """Tell that the passes store this row in the cache, piece by piece from its beginning, under this mask."""
-        if self._packed is not None:
-            self._packed.follow(mask, row.repeat(self.halves))
+        self._backbone.follow(mask, row.repeat(self.halves))
 
     def steer(self, frame: int, actions: Tensor) -> None:
         """Tell the actions (B,) that lead to a frame, before any pass over it."""
@@ -168,10 +165,9 @@ class GuidedGenerator:
         def double(x: Tensor | None) -> Tensor | None:
             return None if x is None else self.double(x)
 
-        made_ready = {} if self._packed is None else {"backbone": self._packed}
         return self.generator(
             double(values), layout.repeat(self.halves), mask, self.condition, double(hidden), self.cache, store,
-            outputs, double(levels), double(previous), **made_ready,
+            outputs, double(levels), double(previous), self._backbone,
         )  # fmt: skip
 
     def double(self, x: Tensor) -> Tensor:

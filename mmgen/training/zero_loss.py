@@ -8,7 +8,7 @@ that another process has no use for, and a search for such ones would miss what 
 import torch
 from torch import Tensor, nn
 
-from mmgen.model.backbone.transformer import Block
+from mmgen.model.backbone.block import Block
 
 
 def outside_blocks(module: nn.Module) -> list[nn.Module]:

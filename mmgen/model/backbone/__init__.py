@@ -2,7 +2,8 @@
 
 from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.compiled import Compiled, compile_passes
-from mmgen.model.backbone.cpu.packed import Packed, pack
+from mmgen.model.backbone.cpu.packed import Packed
+from mmgen.model.backbone.prepare import Passes, prepare, prepare_head
 from mmgen.model.backbone.transformer import Transformer
 
-__all__ = ["Cache", "Compiled", "Packed", "Transformer", "compile_passes", "pack"]
+__all__ = ["Cache", "Compiled", "Packed", "Passes", "Transformer", "compile_passes", "prepare", "prepare_head"]

@@ -1,5 +1,6 @@
 """The one attention call: SDPA, whole or by groups, or FlexAttention, as mask, device and shape ask for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
-from mmgen.model.backbone.cpu.grouped import grouped_attention
+from mmgen.model.backbone.cpu.grouped import grouped_attention, untraced
 from mmgen.model.backbone.cpu.grouped_plan import Plan, plan
 
 FLEX_FROM = 1024  # keys from which skipping blocks of a mask pays for FlexAttention's fixed costs on a GPU
@@ -21,19 +22,21 @@ CAUSAL_FROM = 1024  # queries from which SDPA's own lower triangle skips anythin
 class Attend:
     """Softmax attention under one mask, realised once for all blocks of a pass.
 
-    At most one field is set; with none, everybody sees everybody.
+    At most one realisation is set; with none, everybody sees everybody.
 
     Attributes:
         causal: SDPA's own lower triangle.
         dense: (b, 1, Nq, Nk) bool or additive float mask for SDPA.
         block_mask: for FlexAttention.
         groups: of queries, each with the keys that it looks at, on a CPU.
+        by_groups: what attends by them.
     """
 
     causal: bool = False
     dense: Tensor | None = None
     block_mask: Any = None
     groups: Plan | None = None
+    by_groups: Callable[[Tensor, Tensor, Tensor, Plan], Tensor] = grouped_attention
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q (B, heads, Nq, head_dim), k and v (B, kv_heads, Nk, head_dim) -> as q; kv_heads divides heads."""
@@ -41,7 +44,7 @@ class Attend:
         if self.block_mask is not None:
             return _compiled_flex()(q, k, v, block_mask=self.block_mask, enable_gqa=grouped)
         if self.groups is not None:
-            return grouped_attention(q, k, v, self.groups)
+            return self.by_groups(q, k, v, self.groups)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=self.dense, is_causal=self.causal, enable_gqa=grouped)
 
 
@@ -61,7 +64,7 @@ def realise(mask: Mask, queries: Layout, keys: Layout, dtype: torch.dtype) -> At
     if mask.leak:
         return Attend(dense=mask.bias(queries, keys).to(dtype))
     if on_cpu and (groups := plan(mask, queries, keys)) is not None:
-        return Attend(groups=groups)
+        return Attend(groups=groups, by_groups=untraced())
     if path == "causal":
         return Attend(causal=True)
     if queries.rank.is_cuda and keys.length >= FLEX_FROM:

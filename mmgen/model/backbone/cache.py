@@ -55,14 +55,9 @@ class Cache:
         larger[..., : self.length, :] = self._stored[..., : self.length, :]
         self._stored = larger
 
-    def extend(self, block: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new keys and values (B, kv_heads, n, head_dim) of a block behind the stored ones; returns views of
-        both together.
-        """
-        stop = self.length + keys.shape[2]
-        stored = self._stored[block]
-        stored[0, :, :, self.length : stop], stored[1, :, :, self.length : stop] = keys, values
-        return stored[0, :, :, :stop], stored[1, :, :, :stop]
+    def slice(self, block: int) -> "BlockCache":
+        """The part of a block, for one pass."""
+        return BlockCache(self, block)
 
     def room(self, new: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For each block where so many new keys and values go, (2, B, kv_heads, new, head_dim), and views of all keys
@@ -91,3 +86,24 @@ class Cache:
             return
         self._stored[..., : len(index), :] = self._stored[..., index, :]
         self.layout, self.length = self.layout.take(index), len(index)
+
+
+class BlockCache:
+    """The part of a cache that belongs to one block, during one pass; see `mmgen.model.backbone.context.CacheSlice`.
+
+    Args:
+        cache: the whole.
+        block: number of the block.
+    """
+
+    def __init__(self, cache: Cache, block: int) -> None:
+        self._cache, self._block = cache, block
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write new keys and values (B, kv_heads, n, head_dim) behind the stored ones; returns views of both
+        together.
+        """
+        start, stored = self._cache.length, self._cache.whole[self._block]
+        stop = start + keys.shape[2]
+        stored[0, :, :, start:stop], stored[1, :, :, start:stop] = keys, values
+        return stored[0, :, :, :stop], stored[1, :, :, :stop]

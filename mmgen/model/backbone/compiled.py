@@ -5,8 +5,7 @@ A compiled pass needs the same shapes again and again, so that here a cached pas
 not there yet hidden, and writes where an index says.
 """
 
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,7 @@ from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.model.backbone.attention import Attend, realise
 from mmgen.model.backbone.cache import Cache
+from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.transformer import Transformer
 
 
@@ -47,7 +47,7 @@ class Compiled:
         store: int | None = None,
     ) -> Tensor:
         """Arguments and result as of `Transformer.forward`."""
-        dtype = next(self.of.parameters()).dtype
+        dtype = self.of.dtype
         tables = None if self.of.rotary is None else self.of.rotary.tables(layout, dtype)
         if cond is not None:
             cond = (cond[:, None] if cond.dim() == 2 else cond).to(dtype)
@@ -59,7 +59,8 @@ class Compiled:
             places = torch.arange(cache.length, cache.length + layout.length, device=x.device)
             torch._dynamo.mark_static_address(stored)  # graphs write into it where it lies
         torch.compiler.cudagraph_mark_step_begin()
-        out = self._run(self.of, x.to(dtype), attention, tables, cond, modulated, stored, places)
+        context = Context(attention, None, tables, cond, modulated)
+        out = self._run(self.of, x.to(dtype), context, stored, places)
         if cache is not None and store != 0:
             cache.store(layout if store is None else layout.slice(0, store))
         return out.to(x.dtype, copy=True)  # the next run of a graph writes over what it returned
@@ -70,11 +71,22 @@ def compile_passes(transformer: Transformer, backend: str = "inductor") -> None:
     transformer.compiled = Compiled(transformer, backend)
 
 
-def _extend(stored: Tensor, places: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """stored (2, B, kv_heads, capacity, head_dim) of a block: write the new ones at their places, return all."""
-    stored[0].index_copy_(2, places, keys)
-    stored[1].index_copy_(2, places, values)
-    return stored[0], stored[1]
+class _StaticCache(NamedTuple):
+    """The part of a block, all of it visible, written to where an index says.
+
+    Attributes:
+        stored: (2, B, kv_heads, capacity, head_dim) keys, then values.
+        places: (n,) int64, where the new ones go.
+    """
+
+    stored: Tensor
+    places: Tensor
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes the new ones, returns all."""
+        self.stored[0].index_copy_(2, self.places, keys)
+        self.stored[1].index_copy_(2, self.places, values)
+        return self.stored[0], self.stored[1]
 
 
 def _over(cache: Cache, mask: Mask, layout: Layout, dtype: torch.dtype) -> Attend:
@@ -91,14 +103,10 @@ def _over(cache: Cache, mask: Mask, layout: Layout, dtype: torch.dtype) -> Atten
 def _run(
     transformer: Transformer,
     x: Tensor,
-    attention: Attend,
-    tables: tuple[Tensor, Tensor] | None,
-    cond: Tensor | None,
-    modulated: Tensor | None,
+    context: Context,
     stored: Tensor | None,
     places: Tensor | None,
 ) -> Tensor:
     for index, block in enumerate(transformer.blocks):
-        extend = None if stored is None or places is None else partial(_extend, stored[index], places)
-        x = block(x, attention, tables, cond, modulated, extend)
+        x = block(x, context, None if stored is None or places is None else _StaticCache(stored[index], places))
     return transformer.final_norm(x)

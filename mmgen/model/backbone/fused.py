@@ -45,7 +45,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`positions.rotate`, for tables whose two halves are the same, as those of `Rotary` are.
+    """`positions.rotate`, in fewer passes over memory.
 
     Args:
         x: (B, heads, N, head_dim).
@@ -108,7 +108,7 @@ class _Rotate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turned(grad, cos, -sin), None, None
+        return _turned(grad, cos, -sin.roll(sin.shape[-1] // 2, -1)), None, None
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

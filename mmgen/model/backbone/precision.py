@@ -1,9 +1,8 @@
 """The precision in which a backbone samples: fewer bytes a weight, where reading them is what a token costs."""
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
 
 from mmgen.core.errors import UserError, nearest
 from mmgen.model.backbone.transformer import Transformer
@@ -31,8 +30,6 @@ def lower(backbone: Transformer, precision: str) -> None:
     backbone.to(torch.bfloat16)
     if precision == "int8":
         _quantise(backbone)
-    backbone.register_forward_pre_hook(_rounded, with_kwargs=True)
-    backbone.register_forward_hook(_as_it_came, with_kwargs=True)
 
 
 def _quantise(backbone: Transformer) -> None:
@@ -41,16 +38,3 @@ def _quantise(backbone: Transformer) -> None:
     except ModuleNotFoundError:
         raise UserError("weights of 8 bits need the package torchao: pip install 'mmgen[int8]'") from None
     quantize_(backbone.blocks, Int8WeightOnlyConfig(version=2))
-
-
-def _rounded(
-    backbone: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    def low(x: Any) -> Any:
-        return x.to(torch.bfloat16) if isinstance(x, Tensor) and x.is_floating_point() else x
-
-    return tuple(map(low, args)), {name: low(x) for name, x in options.items()}
-
-
-def _as_it_came(backbone: nn.Module, args: tuple[Any, ...], options: dict[str, Any], out: Tensor) -> Tensor:
-    return out.float()

@@ -5,14 +5,12 @@ Shapes: B rows, N positions, dim channels. Attention is said by a Mask over Layo
 
 import copy
 import math
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -20,21 +18,17 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.core.shape_cache import passing
-from mmgen.model.backbone.attention import Attend, realise
+from mmgen.model.backbone.attention import realise
+from mmgen.model.backbone.block import Block
 from mmgen.model.backbone.cache import Cache
-from mmgen.model.backbone.fused import rms_norm, rotate, swiglu
-from mmgen.model.backbone.modulation import AdaLN, Modulation, modulate
+from mmgen.model.backbone.context import Context
+from mmgen.model.backbone.mixers.attention import Attention
+from mmgen.model.backbone.mlp import MLP
+from mmgen.model.backbone.modulation import AdaLN
+from mmgen.model.backbone.norms import make_norm
 from mmgen.model.backbone.positions import PrefixRotation, Rotary
 from mmgen.model.backbone.presets import preset
 from mmgen.model.backbone.unpadded import windows
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "swiglu": F.silu,
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "silu": F.silu,
-    "relu": F.relu,
-}
 
 
 class Transformer(nn.Module):
@@ -100,14 +94,14 @@ class Transformer(nn.Module):
         self.rotary = Rotary(self.head_dim, rope, rope_base, rope_prefix) if rope else None
         ratio = 8 / 3 if mlp == "swiglu" else 4
         hidden = mlp_hidden or math.ceil(ratio * self.dim / 32) * 32
-        make_norm = partial(_norm, kind=norm, eps=norm_eps, bias=bias)
+        new_norm = partial(make_norm, kind=norm, eps=norm_eps, bias=bias)
         shared = modulation == "adaln_shared"
         self.condition = nn.Linear(self.dim, 6 * self.dim) if shared else None
         blocks = [
             Block(
                 mixer=Attention(self.dim, self.heads, self.kv_heads, bias, qk_norm, norm_eps),
                 mlp=MLP(self.dim, hidden, mlp, bias),
-                norms=(make_norm(self.dim, affine=norm_affine), make_norm(self.dim, affine=norm_affine)),
+                norms=(new_norm(self.dim, affine=norm_affine), new_norm(self.dim, affine=norm_affine)),
                 adaln=None if modulation == "none" else AdaLN(self.dim, shared),
                 post=norm_order == "post",
                 dropout=dropout,
@@ -115,8 +109,8 @@ class Transformer(nn.Module):
             for _ in range(self.depth)
         ]
         self.blocks = nn.ModuleList(blocks)
-        self.final_norm = make_norm(self.dim, affine=True) if final_norm else nn.Identity()
-        self.compiled: object = None  # what runs its passes while it samples: see `mmgen.model.backbone.compiled`
+        self.final_norm = new_norm(self.dim, affine=True) if final_norm else nn.Identity()
+        self.compiled: Any = None  # what runs its passes while it samples: see `mmgen.model.backbone.compiled`
         self._initialise(blocks)
 
     def _initialise(self, blocks: "list[Block]") -> None:
@@ -151,13 +145,22 @@ class Transformer(nn.Module):
         """An empty cache for `batch` rows of up to `capacity` positions, on this backbone's device and in its
         precision.
         """
-        weight = next(self.parameters())
-        dtype = (
-            torch.get_autocast_dtype(weight.device.type)
-            if torch.is_autocast_enabled(weight.device.type)
-            else weight.dtype
-        )
-        return Cache(self.depth, (batch, self.kv_heads, capacity, self.head_dim), weight.device, dtype)
+        device = next(self.parameters()).device
+        autocast = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if autocast else self.dtype
+        return Cache(self.depth, (batch, self.kv_heads, capacity, self.head_dim), device, dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return next(self.parameters()).dtype
+
+    def _narrowed(self, x: Tensor) -> Tensor:
+        """In the precision of the weights, where that is lower (`mmgen.model.backbone.precision`)."""
+        return x.to(self.dtype) if self.dtype.itemsize < x.dtype.itemsize else x
+
+    def follow(self, mask: Mask, layout: Layout) -> None:
+        """Tell that the next passes store this row piece by piece; prepared passes derive things from it once."""
 
     def forward(
         self,
@@ -183,6 +186,7 @@ class Transformer(nn.Module):
         Returns:
             (B, N, dim).
         """
+        x, cond, dtype = self._narrowed(x), None if cond is None else self._narrowed(cond), x.dtype
         packed = windows(layout) if cache is None and torch.is_grad_enabled() else None
         row = None
         if packed is not None:
@@ -196,139 +200,14 @@ class Transformer(nn.Module):
         if cond is not None:
             cond = cond[:, None] if cond.dim() == 2 else cond
             cond = cond if self.condition is None else self.condition(F.silu(cond))
+        context = Context(attention, layout, tables, cond, modulated, row)
         for index, block in enumerate(self.blocks):
-            extend = None if cache is None else partial(cache.extend, index)
+            cached = None if cache is None else cache.slice(index)
             if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, attention, tables, cond, modulated, extend, row, use_reentrant=False)
+                x = checkpoint(block, x, context, cached, use_reentrant=False)
             else:
-                x = block(x, attention, tables, cond, modulated, extend, row)
+                x = block(x, context, cached)
         if cache is not None and store != 0:
             cache.store(layout if store is None else layout.slice(0, store))
-        return self.final_norm(x if packed is None else packed.restore(x))
-
-
-Tables = tuple[Tensor, Tensor]
-
-
-class Block(nn.Module):
-    """A mixer branch and an MLP branch around a residual stream."""
-
-    def __init__(
-        self,
-        mixer: "Attention",
-        mlp: "MLP",
-        norms: tuple[nn.Module, nn.Module],
-        adaln: AdaLN | None,
-        post: bool,
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        self.mixer, self.mlp, self.adaln = mixer, mlp, adaln
-        self.norm_mixer, self.norm_mlp = norms
-        self.post = post
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(
-        self,
-        x: Tensor,
-        attention: Attend,
-        tables: Tables | None,
-        cond: Tensor | None,
-        modulated: Tensor | None,
-        extend: Callable[..., tuple[Tensor, Tensor]] | None,
-        row: Tensor | None = None,
-    ) -> Tensor:
-        """x (B, N, dim) -> (B, N, dim). With row, cond is that of rows, and row (B, N) int64 says of which."""
-        mixer = partial(self.mixer, attention=attention, tables=tables, extend=extend)
-        plain = self.adaln is None or cond is None
-        of_mixer, of_mlp = (None, None) if plain else self.adaln(cond, modulated, row)  # type: ignore[misc]
-        x = self._branch(x, mixer, self.norm_mixer, of_mixer)
-        return self._branch(x, self.mlp, self.norm_mlp, of_mlp)
-
-    def _branch(self, x: Tensor, body: Callable[[Tensor], Tensor], norm: nn.Module, adaln: Modulation | None) -> Tensor:
-        h = x if self.post else norm(x)
-        h = h if adaln is None else modulate(h, adaln)
-        h = self.dropout(body(h))
-        x = x + h if adaln is None else torch.addcmul(x, adaln.gate, h)
-        return norm(x) if self.post else x
-
-
-class RMSNorm(nn.RMSNorm):
-    """In the precision of its input, so that the fused kernel is taken under autocast too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (..., dim) -> as x."""
-        if not self.elementwise_affine:
-            return F.rms_norm(x, self.normalized_shape, eps=self.eps)
-        return rms_norm(x, self.weight, cast(float, self.eps))
-
-
-class Attention(nn.Module):
-    """Multi-head attention with grouped keys and values, normalised queries and keys, and rotary positions."""
-
-    def __init__(self, dim: int, heads: int, kv_heads: int, bias: bool, qk_norm: str, eps: float) -> None:
-        super().__init__()
-        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, dim // heads
-        self.qkv = nn.Linear(dim, (heads + 2 * kv_heads) * self.head_dim, bias=bias)
-        self.out = nn.Linear(dim, dim, bias=bias)
-        self.norm_q = None if qk_norm == "none" else HeadNorm(qk_norm, heads, self.head_dim, eps)
-        self.norm_k = None if qk_norm == "none" else HeadNorm(qk_norm, kv_heads, self.head_dim, eps)
-
-    def forward(
-        self,
-        x: Tensor,
-        attention: Attend,
-        tables: Tables | None,
-        extend: Callable[..., tuple[Tensor, Tensor]] | None,
-    ) -> Tensor:
-        """x (B, N, dim) -> (B, N, dim). Keys are rotated before they are cached, so that a cached key never changes."""
-        widths = [heads * self.head_dim for heads in (self.heads, self.kv_heads, self.kv_heads)]
-        parts = self.qkv(x).split(widths, dim=-1)
-        q, k, v = (rearrange(part, "b n (h d) -> b h n d", d=self.head_dim) for part in parts)
-        if self.norm_q is not None and self.norm_k is not None:
-            q, k = self.norm_q(q), self.norm_k(k)
-        if tables is not None:
-            q, k = rotate(q, *tables), rotate(k, *tables)
-        v = v.to(q.dtype)
-        if extend is not None:
-            k, v = extend(k, v)
-        return self.out(rearrange(attention(q, k, v), "b h n d -> b n (h d)"))
-
-
-class HeadNorm(nn.Module):
-    """Norm over the channels of each head, with a gain of shape (heads, head_dim)."""
-
-    def __init__(self, kind: str, heads: int, head_dim: int, eps: float) -> None:
-        super().__init__()
-        self.kind, self.eps = kind, eps
-        self.gain = nn.Parameter(torch.ones(heads, head_dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, heads, N, head_dim)."""
-        if self.kind == "rms":
-            return rms_norm(x, self.gain[:, None], self.eps)
-        return F.layer_norm(x, x.shape[-1:], eps=self.eps) * self.gain[:, None].to(x.dtype)
-
-
-class MLP(nn.Module):
-    """Two-layer perceptron, gated for swiglu."""
-
-    def __init__(self, dim: int, hidden: int, kind: str, bias: bool) -> None:
-        super().__init__()
-        self.gated = kind == "swiglu"
-        self.activation = ACTIVATIONS[kind]
-        self.up = nn.Linear(dim, hidden * (2 if self.gated else 1), bias=bias)
-        self.down = nn.Linear(hidden, dim, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, N, dim) -> (B, N, dim)."""
-        h = self.up(x)
-        if not self.gated:
-            return self.down(self.activation(h))
-        return self.down(swiglu(h))
-
-
-def _norm(dim: int, kind: str, eps: float, affine: bool, bias: bool) -> nn.Module:
-    if kind == "rms":
-        return RMSNorm(dim, eps=eps, elementwise_affine=affine)
-    return nn.LayerNorm(dim, eps=eps, elementwise_affine=affine, bias=bias)
+        x = self.final_norm(x if packed is None else packed.restore(x))
+        return x.to(dtype) if self.dtype.itemsize < dtype.itemsize else x

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.patterns import Pattern
-from mmgen.model.backbone import Transformer, pack
+from mmgen.model.backbone import Transformer, prepare
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ResidualHead
@@ -80,7 +80,7 @@ class Hierarchical(CodebookAutoregressive):
         assert model.cache is not None and generator.stacks is not None
         shape = len(model.condition.vector), model.cache.capacity
         stacks = [cast(Transformer, stack) for stack in generator.stacks]
-        caches, ready = [stack.new_cache(*shape) for stack in stacks], [pack(stack) for stack in stacks]
+        caches, ready = [stack.new_cache(*shape) for stack in stacks], [prepare(stack) for stack in stacks]
 
         def draw(question: Question) -> Tensor:
             layout, drawn = question.layout.repeat(model.halves), question.known.clone()

@@ -12,8 +12,8 @@ from mmgen.core.draws import Draws
 from mmgen.core.layout import grid_layout
 from mmgen.core.tokens import TokenSpec
 from mmgen.model.backbone import compile_passes
+from mmgen.model.backbone.block import Block
 from mmgen.model.backbone.cpu.products import Product
-from mmgen.model.backbone.transformer import Block
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Autoregressive, Request
 from mmgen.paradigms.base import SampleOptions

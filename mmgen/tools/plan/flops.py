@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from mmgen.model.backbone.block import Block
 from mmgen.model.backbone.modulation import AdaLN
-from mmgen.model.backbone.transformer import Block
 from mmgen.tools.plan.rehearsal import Pass
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mmgen.core.layout import prefix
 from mmgen.model.backbone.attention import Attend
-from mmgen.model.backbone.transformer import Block, Transformer
+from mmgen.model.backbone.block import Block
+from mmgen.model.backbone.transformer import Transformer
 from mmgen.model.heads.chunked import AT_ONCE
 from mmgen.tools.plan.devices import Precision
 from mmgen.tools.plan.rehearsal import Pass, Rehearsal, kept_logits

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmgen.core.layout import clean, grid_layout, noisy, pad
 from mmgen.core.masks import get_mask
-from mmgen.model.backbone import Compiled, Packed, Transformer, compile_passes, pack
+from mmgen.model.backbone import Compiled, Packed, Transformer, compile_passes, prepare
 from mmgen.model.backbone.precision import lower
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Guidance, Request, SampleOptions
@@ -28,7 +28,7 @@ def forget() -> None:
 
 def compiled(model: Transformer, backend: str = "eager") -> Compiled:
     compile_passes(model, backend)
-    made = pack(model)
+    made = prepare(model)
     assert isinstance(made, Compiled)
     return made
 
@@ -100,7 +100,7 @@ def test_a_copy_has_weights_of_its_own() -> None:
     other = copy.deepcopy(model)
     for parameter in other.parameters():
         parameter.neg_()
-    made = pack(other)
+    made = prepare(other)
     assert isinstance(made, Compiled)
     torch.testing.assert_close(made(x, LAYOUT, mask, cond), other(x, LAYOUT, mask, cond), rtol=1e-12, atol=1e-12)
 
@@ -118,9 +118,9 @@ def test_low_precision() -> None:
 def test_training_runs_the_plain_modules() -> None:
     model = backbone(torch.float32)
     compile_passes(model, "eager")
-    assert pack(model) is None
+    assert prepare(model) is model
     with torch.no_grad():
-        assert pack(model.train()) is None
+        assert prepare(model.train()) is model
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a C++ compiler on a CPU")

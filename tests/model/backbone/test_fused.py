@@ -33,6 +33,11 @@ CASES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tuple[Tenso
     "norm": (lambda x, w: fused.rms_norm(x, w, 1e-3), normed, (drawn(2, 5, 6), drawn(6))),
     "norm of heads": (lambda x, w: fused.rms_norm(x, w, 1e-3), normed, (drawn(2, 3, 5, 4), drawn(3, 1, 4))),
     "norm of nothing": (lambda x, w: fused.rms_norm(x, w, 1e-3), normed, (torch.zeros(2, 6).double(), drawn(6))),
+    "rotation by unequal halves": (
+        lambda x, angle: fused.rotate(x, angle.detach().cos(), angle.detach().sin()) + 0 * angle.sum(),
+        lambda x, angle: positions.rotate(x, angle.detach().cos(), angle.detach().sin()) + 0 * angle.sum(),
+        (drawn(2, 3, 5, 8), drawn(1, 1, 5, 8)),
+    ),
     "rotation": (
         lambda x: fused.rotate(x, *tables()),
         lambda x: positions.rotate(x, *tables()),

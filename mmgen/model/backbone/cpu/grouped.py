@@ -5,6 +5,9 @@ stretches is joined by their normalisers, as in ring attention (Liu et al. 2023)
 the joint output and normaliser, so that nothing is computed twice.
 """
 
+import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,7 +20,6 @@ _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-@torch.compiler.disable
 def grouped_attention(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> Tensor:
     """Softmax attention, as `scaled_dot_product_attention` with the dense mask computes it, up to rounding.
 
@@ -38,6 +40,18 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> Tensor:
     if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
         return _Grouped.apply(q, k, v, plan)
     return _attend(q, k, v, plan)[0]
+
+
+def untraced() -> Callable[[Tensor, Tensor, Tensor, Plan], Tensor]:
+    """`grouped_attention` as compiled code calls it: left out of the graph. Torch's compiler takes seconds to import,
+    so that it is told only where it is there already.
+    """
+    return _disabled() if "torch._dynamo" in sys.modules else grouped_attention
+
+
+@cache
+def _disabled() -> Callable[[Tensor, Tensor, Tensor, Plan], Tensor]:
+    return torch.compiler.disable(grouped_attention)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> tuple[Tensor, list[Tensor]]:

@@ -10,9 +10,14 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mmgen.model.backbone.attention import Attend
+from mmgen.model.backbone.block import Block
 from mmgen.model.backbone.cpu.products import Product
-from mmgen.model.backbone.modulation import Modulation
-from mmgen.model.backbone.transformer import Block, RMSNorm, Transformer
+from mmgen.model.backbone.mixers.attention import Attention
+from mmgen.model.backbone.mlp import MLP
+from mmgen.model.backbone.modulation import AdaLN, Modulation
+from mmgen.model.backbone.norms import HeadNorm, RMSNorm
+from mmgen.model.backbone.transformer import Transformer
+from mmgen.model.plain_module import is_plain
 
 Room = tuple[Tensor, Tensor, Tensor]
 Steered = tuple[Tensor | None, Tensor | None, Tensor | None]
@@ -23,12 +28,13 @@ class Place:
 
     Args:
         transformer: whose passes they are.
+        block: one of those that are packed, all of the same shape.
         batch: rows.
         length: positions a row.
     """
 
-    def __init__(self, transformer: Transformer, batch: int, length: int) -> None:
-        block, weight = cast(Block, transformer.blocks[0]), next(transformer.parameters())
+    def __init__(self, transformer: Transformer, block: Block, batch: int, length: int) -> None:
+        weight = block.mlp.up.weight
         rows, heads, kv, dim = batch * length, transformer.heads, transformer.kv_heads, transformer.dim
         self.single = length == 1
         self.flat, self.wide = (rows, dim), (batch, dim) if self.single else (batch, length, dim)
@@ -81,6 +87,21 @@ class Normalise:
         return 1 / math.sqrt(torch.dot(x[0], x[0]).item() + self.smallest**2)
 
 
+KNOWN = Block, Attention, MLP, RMSNorm, nn.LayerNorm, HeadNorm, AdaLN, nn.Linear, nn.Dropout
+
+
+def can_pack(block: nn.Module) -> bool:
+    """Whether a packed block would compute the same: all in it is exactly as its class says."""
+    parts = list(block.modules())
+    return type(block) is Block and not block.post and all(is_plain(part, *KNOWN) for part in parts)
+
+
+def shape(block: Block) -> tuple[object, ...]:
+    """What decides about buffers."""
+    mixer, mlp = block.mixer, block.mlp
+    return mixer.heads, mixer.kv_heads, mixer.head_dim, mlp.up.out_features, mlp.gated
+
+
 class PackedBlock:
     """A block with its weights laid out anew.
 
@@ -88,7 +109,7 @@ class PackedBlock:
     does not see their order, and turning is one product.
 
     Args:
-        block: in evaluation mode, with norms before its branches.
+        block: one of which `can_pack` is true, in evaluation mode.
         turns: whether queries and keys do.
     """
 

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mmgen.model.plain_module import is_plain, own_tensors
+
 FEW = 64  # rows up to which another order of the weights pays for itself in a few passes
 
 
@@ -88,13 +90,21 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def with_packed_linears(module: AnyModule) -> AnyModule:
-    """The module with its own linear maps packed, for one sampling call; all else is shared with it."""
+    """The module with its own linear maps packed, for one sampling call; all else is shared with it, and so is what is
+    no plain linear map on a CPU, such as one with an adapter.
+    """
+    if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        return module
+    packed = {name: PackedLinear(each) for name, each in module.named_children() if _can_pack(each)}  # type: ignore[arg-type]
     other = copy.copy(module)
-    plain = {name: each for name, each in module.named_children() if type(each) is nn.Linear}
-    hooked = {name for name, each in plain.items() if each._forward_hooks or each._forward_pre_hooks}
-    packed = {name: PackedLinear(each) for name, each in plain.items() if name not in hooked}
     other._modules = module._modules | packed
     return other
+
+
+def _can_pack(module: nn.Module) -> bool:
+    own = own_tensors(module)
+    on_cpu = all(each.device.type == "cpu" and each.dtype in (torch.float32, torch.float64) for each in own)
+    return is_plain(module, nn.Linear) and on_cpu
 
 
 _mkldnn: Any = torch.ops.mkldnn

@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from mmgen.model.backbone.transformer import Block
+from mmgen.model.backbone.block import Block
 from mmgen.model.generator import Generator
 
 
