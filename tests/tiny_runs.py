@@ -48,7 +48,7 @@ _FRAMES = {
     "init_args": {"size": "tiny", **_NARROW, "modulation": "none", "rope": [1, 1, 1]},
 }
 VIDEO_TOKENIZER = {
-    "class_path": "mmgen.tokenizers.ViTTokenizer",
+    "class_path": "mmgen.modalities.video.tokenizers.vit.VideoViTTokenizer",
     "init_args": {
         "quantizer": {"class_path": "mmgen.tokenizers.quantizers.BSQ", "init_args": {"bits": 4}},
         "encoder": _FRAMES,

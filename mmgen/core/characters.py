@@ -21,7 +21,7 @@ _LEAST = 5e-5  # seconds that are worth writing down
 _ENOUGH = 4000  # texts that tell how long characters take
 _SHOWN = 60  # characters of a text that a message repeats
 
-Heard = Sequence[tuple[int, float]]  # characters, and the second at which each is heard
+Transcript = Sequence[tuple[int, float]]  # characters, and the second at which each is heard
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Text(Vocabulary):
         text = " ".join(text.split())
         return text if any(character.isupper() for character in self.alphabet) else text.lower()
 
-    def encode(self, text: str, heard: Heard | None = None) -> Tensor:
+    def encode(self, text: str, heard: Transcript | None = None) -> Tensor:
         """(length,) int64 in [-1, len(alphabet)), `NO_SYMBOL` where no character is.
 
         Args:
@@ -156,7 +156,7 @@ class Text(Vocabulary):
         own = (self.durations[self.alphabet.index(character)] for character in normal)
         return [more + each for more, each in zip(behind, own, strict=True)]
 
-    def _places(self, normal: str, heard: Heard | None) -> list[int]:
+    def _places(self, normal: str, heard: Transcript | None) -> list[int]:
         """Of each character, in order: none shares one, and all lie in the row."""
         if self.durations is None:
             return list(range(len(normal)))
@@ -172,7 +172,7 @@ class Text(Vocabulary):
             free = places[-1] + 1
         return places
 
-    def encode_all(self, texts: Iterable[str], heard: Iterable[Heard] | None = None) -> Tensor:
+    def encode_all(self, texts: Iterable[str], heard: Iterable[Transcript] | None = None) -> Tensor:
         """(B, length) int64, as `encode` gives each."""
         rows = [self.encode(*each) for each in zip(texts, repeat(None) if heard is None else heard)]
         return torch.stack(rows) if rows else torch.empty(0, self.length, dtype=torch.int64)

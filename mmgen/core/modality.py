@@ -1,20 +1,233 @@
-"""The table of modalities: where the kinds of data are that the engine serves, without naming any of them.
+"""What the engine knows of a kind of data: one `Modality` each, and the table of them.
 
-A modality is a package with `sources` and `tokenizers` in it. It enters the table by its dotted name, and is imported
-when its parts are asked for.
+The engine names no modality. It looks up `TokenSpec.modality` here, and asks what it finds. A modality of this package
+enters the table by the name of its folder, and is imported when it is asked for; one from elsewhere enters by
+`register(MyModality())`.
 """
 
 import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-_PACKAGES: list[str] = []
+from mmgen.core.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mmgen.data import DataModule
+    from mmgen.evaluation.command import EvaluationCommand
+    from mmgen.paradigms import SampleOptions
+    from mmgen.sampling.preview import Preview
+    from mmgen.sampling.request import SamplingRequest
+    from mmgen.store.store import Loaded
+    from mmgen.tokenizers import Tokenizer
+    from mmgen.training.generator_module import GeneratorModule
+    from mmgen.training.tokenizer_module import TokenizerModule
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """No options of its own."""
+
+
+@dataclass(frozen=True)
+class AppControls:
+    """What the local app offers for samples of one kind.
+
+    Args:
+        count: samples at first.
+        frames: whether a person may choose the number of frames.
+        sound: whether samples can be heard.
+    """
+
+    count: int = 4
+    frames: bool = False
+    sound: bool = False
+
+
+class SamplingCommand(Protocol):
+    """One call of `mmgen sample`, checked when it is made, before anything is sampled or written.
+
+    Attributes:
+        options: steps, guidance and decoding.
+    """
+
+    options: "SampleOptions"
+
+    def draw(self) -> None:
+        """Run the sampler."""
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write all files but the record. Returns what belongs into the record."""
+
+
+class PublishedTokenizer(Protocol):
+    """A tokenizer that another package published."""
+
+    def describe(self) -> dict[str, Any]:
+        """What builds this tokenizer, but for its weights, as `tokenizer` in a config.yaml."""
+        ...
+
+    def state_dict(self) -> dict[str, "Tensor"]:
+        """Its weights, by name."""
+        ...
+
+
+class Modality(ABC):
+    """One kind of data: its facts, and where the code is that handles it.
+
+    Methods import what they need themselves, so that looking up a modality costs nothing.
+
+    Attributes:
+        name: as in `TokenSpec.modality`.
+        plural: what samples are called.
+        class_noun: what one class of them is called.
+        package: dotted name of a package with `sources`, `data` and `tokenizers`, whose classes recipes may name; None
+            for none.
+        unit: what the length of a sample is counted in; None where time is no axis.
+        fills_end: a sample that is no whole number of latents is filled up at its end; otherwise its first latent is
+            shorter.
+        bounded: raw samples lie in [-1, 1]; otherwise they are any finite numbers.
+        preview_count: samples on a preview in training.
+        app: what the local app offers.
+        sample_options: dataclass of the options of `mmgen sample` that are for this modality, with their descriptions.
+        reconstruct_options: the same for `mmgen reconstruct`.
+        evaluate_options: the same for `mmgen evaluate`.
+        export_options: the same for `mmgen export`, of published tokenizers.
+        sample_files: suffixes of files of samples that `mmgen evaluate` takes in the place of a run.
+    """
+
+    name: ClassVar[str]
+    plural: ClassVar[str]
+    class_noun: ClassVar[str] = "class"
+    package: ClassVar[str | None] = None
+    unit: ClassVar[str | None] = None
+    fills_end: ClassVar[bool] = False
+    bounded: ClassVar[bool] = True
+    preview_count: ClassVar[int] = 4
+    app: ClassVar[AppControls] = AppControls()
+    sample_options: ClassVar[type] = NoOptions
+    reconstruct_options: ClassVar[type] = NoOptions
+    evaluate_options: ClassVar[type] = NoOptions
+    export_options: ClassVar[type] = NoOptions
+    sample_files: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def sample(self, loaded: "Loaded", arguments: dict[str, Any]) -> SamplingCommand:
+        """A call of `mmgen sample`. Raises UserError where the arguments do not fit the run."""
+
+    @abstractmethod
+    def stream(self, loaded: "Loaded", request: "SamplingRequest", every: float) -> Iterator["Preview"]:
+        """Samples while they are made, the finished ones last.
+
+        Args:
+            loaded: the run.
+            request: what a person asks for.
+            every: seconds between two previews at least; 0 gives every step.
+        """
+
+    @abstractmethod
+    def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
+        """Encode files, decode them again, and write the results into a new folder.
+
+        Raises:
+            UserError: a file cannot be read, or does not fit; then nothing is written.
+        """
+
+    @abstractmethod
+    def evaluation(self) -> type["EvaluationCommand"]:
+        """The class of a call of `mmgen evaluate`."""
+
+    @abstractmethod
+    def reconstruction_preview(self, module: "TokenizerModule", data: "DataModule", count: int) -> "Preview":
+        """Held-out samples and their reconstructions, for a preview in training."""
+
+    @abstractmethod
+    def sample_previews(
+        self,
+        module: "GeneratorModule",
+        data: "DataModule",
+        tokenizer: "Tokenizer",
+        count: int,
+        options: "SampleOptions",
+    ) -> Iterator["Preview"]:
+        """Samples of each mode, whose name is the preview's caption, for previews in training."""
+
+    def reconstruction_metrics(
+        self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]
+    ) -> dict[str, "Tensor"]:
+        """Scalar metrics of held-out reconstructions that training logs beside the losses.
+
+        Args:
+            tokenizer: which is trained.
+            made: what its `forward` made.
+            target: what that should be.
+            batch: the samples.
+        """
+        return {}
+
+    def is_published(self, path: Path) -> bool:
+        """Whether a folder holds a model of another package that `open_published` may know."""
+        return False
+
+    def open_published(self, path: Path, arguments: dict[str, Any]) -> tuple[Path, "PublishedTokenizer"]:
+        """The file of the weights, and the tokenizer of another package's folder. Raises UserError where it cannot be
+        read.
+
+        Args:
+            path: the folder.
+            arguments: values of `export_options`.
+        """
+        raise UserError(f"{path} holds no tokenizer of {self.plural}")
+
+
+_MODALITIES: dict[str, Modality] = {}
+_PACKAGES: dict[str, str] = {}
 _PARTS = ("sources", "data", "tokenizers")
 
 
-def register(package: str) -> None:
-    """Put a modality into the table, by the dotted name of its package. Nothing is imported yet."""
-    if package not in _PACKAGES:
-        _PACKAGES.append(package)
+def register(modality: Modality) -> None:
+    """Put a modality into the table."""
+    _MODALITIES[modality.name] = modality
+
+
+def register_package(name: str, package: str) -> None:
+    """Put a modality into the table that is a package with a module `modality`, in which it is called MODALITY.
+    Nothing is imported yet.
+    """
+    _PACKAGES[name] = package
+
+
+def modality_names() -> list[str]:
+    """Names of all modalities, in the order in which they were registered."""
+    return list(dict.fromkeys((*_PACKAGES, *_MODALITIES)))
+
+
+def find_modality(name: str) -> Modality | None:
+    """The modality of that name, or None."""
+    if name not in _MODALITIES and name in _PACKAGES:
+        register(import_module(f"{_PACKAGES[name]}.modality").MODALITY)
+    return _MODALITIES.get(name)
+
+
+def modality_of(name: str) -> Modality:
+    """The modality of that name. Raises UserError where there is none."""
+    found = find_modality(name)
+    if found is None:
+        known = ", ".join(modality_names())
+        raise UserError(
+            f"there is no modality {name!r}: choose {known}, or register it first{nearest(name, modality_names())}"
+        )
+    return found
+
+
+def all_modalities() -> list[Modality]:
+    """All modalities, in the order in which they were registered."""
+    return [modality_of(name) for name in modality_names()]
 
 
 def import_parts(*kinds: str) -> None:
@@ -23,7 +236,8 @@ def import_parts(*kinds: str) -> None:
     Args:
         kinds: `sources`, `data`, `tokenizers`; all of them by default.
     """
-    for package in _PACKAGES:
+    packages = dict.fromkeys([*_PACKAGES.values(), *(each.package for each in _MODALITIES.values() if each.package)])
+    for package in packages:
         for kind in kinds or _PARTS:
             import_all(f"{package}.{kind}")
 

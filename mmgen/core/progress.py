@@ -61,3 +61,6 @@ def command_line(name: str, run: Callable[..., Any], arguments: dict[str, Any]) 
             values = value if isinstance(value, list) else [value]
             words += [word for each in values for word in ([option] if each is True else [option, str(each)])]
     return shlex.join(words)
+
+
+Progress = Callable[[float], None]

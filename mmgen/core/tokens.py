@@ -8,13 +8,10 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.modality import find_modality
 
 Kind = Literal["categorical", "bits", "residual", "continuous"]
 Grid = tuple[int, int, int]
-
-# What the time of a modality is counted in, where it has one.
-UNITS = {"video": "frames", "audio": "samples", "motion": "frames"}
-_FILLED = {"audio": "a sound", "motion": "a motion"}  # those whose last latent is filled up where it has a remainder
 
 
 @dataclass(frozen=True)
@@ -25,16 +22,16 @@ class TokenSpec:
         kind: `categorical` (one codebook), `bits` (a binary code packed into one integer, most significant bit first),
             `residual` (several codebooks a position) or `continuous` (a vector a position).
         size: vocabulary size, number of bits, codebook size, or channels, by kind.
-        grid: (T, H, W); 1 where an axis is absent. Audio and motion are (T, 1, 1).
+        grid: (T, H, W); 1 where an axis is absent, as in (T, 1, 1) of a sound.
         levels: codebooks a position; above 1 for `residual` only.
-        modality: name of the modality, for mixtures.
+        modality: name of the modality, which says what time is counted in (`mmgen.core.modality`); empty for tokens of
+            none, which have no time.
         rate: tokens per second, None where time is no axis.
-        stride: frames of a video or a motion, or samples of a sound, that one latent stands for: n are ceil(n / stride)
-            latents. Where a video does not divide, the remainder comes first, so that a clip of one frame is coded as
-            an image; where a sound or a motion does not, it comes last and is filled up, with silence or by standing
-            still.
-        first: frames of the first latent, 1 to `stride`, in clips of this grid; each later latent has `stride`. Of a
-            sound or a motion always `stride`.
+        stride: frames or samples that one latent stands for: n are ceil(n / stride) latents. Where n does not divide,
+            the remainder comes last and is filled up if the modality says so; otherwise it comes first, so that a clip
+            of one frame is coded as a still is.
+        first: frames of the first latent, 1 to `stride`, in clips of this grid; each later latent has `stride`. Always
+            `stride` where the modality fills up the end.
 
     Raises:
         UserError: an unknown kind, bits that do not fit, an empty grid, or groups of frames that cannot be.
@@ -44,7 +41,7 @@ class TokenSpec:
     size: int
     grid: Grid
     levels: int = 1
-    modality: str = "image"
+    modality: str = ""
     rate: float | None = None
     stride: int = 1
     first: int = 1
@@ -60,8 +57,7 @@ class TokenSpec:
         if not 1 <= self.first <= self.stride:
             raise UserError(f"first latent of {self.first} frames: must lie between 1 and the stride of {self.stride}")
         if self.fills_end and self.first != self.stride:
-            what = f"{_FILLED[self.modality]} has all {self.stride} {self.unit} of the stride"
-            raise UserError(f"first latent of {what}, not {self.first}")
+            raise UserError(f"{self.modality}: first must equal stride ({self.stride}), got {self.first}")
         object.__setattr__(self, "grid", tuple(int(n) for n in self.grid))
 
     @property
@@ -98,12 +94,14 @@ class TokenSpec:
     @property
     def unit(self) -> str | None:
         """What a clip's length is counted in, `frames` or `samples`; None where time is no axis."""
-        return UNITS.get(self.modality)
+        modality = find_modality(self.modality)
+        return None if modality is None else modality.unit
 
     @property
     def fills_end(self) -> bool:
-        """Whether the remainder of what is no whole number of latents comes last, as in sounds and motions."""
-        return self.modality in _FILLED
+        """Whether the remainder of what is no whole number of latents comes last."""
+        modality = find_modality(self.modality)
+        return modality is not None and modality.fills_end
 
     def latents(self, frames: int) -> int:
         """Latents along time of a clip of so many frames or samples, ceil(frames / stride). UserError for none."""
@@ -120,14 +118,11 @@ class TokenSpec:
         return self.first + self.stride * (latents - 1)
 
     def with_frames(self, frames: int) -> "TokenSpec":
-        """The same spec for clips of so many frames or samples. Raises UserError for none, and for tokens of neither
-        video nor sound nor motion.
+        """The same spec for clips of so many frames or samples. Raises UserError for none, and for tokens that
+        have no time.
         """
         if self.unit is None:
-            raise UserError(
-                f"tokens of modality {self.modality!r} have no frames; only the length of video, sound and motion can"
-                " change"
-            )
+            raise UserError(f"tokens of modality {self.modality!r} have no time, so their length cannot change")
         first = self.stride if self.fills_end else (frames - 1) % self.stride + 1
         return replace(self, grid=(self.latents(frames), *self.grid[1:]), first=first)
 

@@ -1,5 +1,6 @@
-"""One call of `mmgen evaluate`: its options, what it compares with, and how figures of all kinds become rows."""
+"""One call of `mmgen evaluate`, and how figures of all kinds become rows."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,33 +12,24 @@ from mmgen.evaluation.extractors import Extractor
 from mmgen.evaluation.reference import Reference
 from mmgen.paradigms import SampleOptions
 from mmgen.store.results import base_metric, metric_name
-from mmgen.store.store import Saved
+from mmgen.store.store import Loaded, Saved
 
-Rows = list[tuple[dict[str, Any], dict[str, float]]]
+ResultRows = list[tuple[dict[str, Any], dict[str, float]]]
 """Pairs of what some figures have in common (fields of `mmgen.store.results.Figure`) and their values by base name."""
-
-IMAGES, CLIPS, SENTENCES, MOTIONS = 1000, 100, 100, 100
-"""How many samples a mode draws by default: `--num`."""
-
-IMAGES_AT_ONCE, CLIPS_AT_ONCE, SENTENCES_AT_ONCE, MOTIONS_AT_ONCE, LOSSES_AT_ONCE = 100, 16, 16, 16, 16
-"""How many are in memory together by default: `--batch`."""
-
-OF_PICTURES = ("npz", "codecs", "reference", "extractor", "weights", "likelihood")
-"""Options that only concern images and clips."""
 
 
 @dataclass(frozen=True)
-class Call:
+class EvaluationOptions:
     """The options of the command.
 
     Args:
-        arguments: by name, those of sampling among them.
-        unset: their defaults.
+        arguments: by name, those of sampling and of the modality among them.
+        defaults: their defaults.
         device: that networks run on.
     """
 
     arguments: dict[str, Any]
-    unset: dict[str, Any]
+    defaults: dict[str, Any]
     device: str
 
     def given(self, name: str, default: Any) -> Any:
@@ -45,21 +37,39 @@ class Call:
         value = self.arguments[name]
         return default if value is None else value
 
-    def refuse(self, why: str, *names: str) -> None:
+    def reject_options(self, why: str, *names: str) -> None:
         """Raises UserError for the first of these options that was given."""
         for name in names:
-            if self.arguments[name] != self.unset[name]:
+            if name in self.defaults and self.arguments[name] != self.defaults[name]:
                 raise UserError(f"--{name} is {why}; leave it out")
 
 
+class EvaluationCommand(EvaluationOptions, ABC):
+    """One call of the command, on samples of one modality."""
+
+    @abstractmethod
+    def tokenizer(self, saved: Saved, tokenizer: Any) -> tuple[ResultRows, Reference]:
+        """What a tokenizer keeps of held-out samples, and these. Raises UserError before anything is measured."""
+
+    @abstractmethod
+    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[ResultRows, Reference]:
+        """How good a generator's samples are in each of its modes, or in the chosen one, and the held-out samples.
+        Raises UserError before anything is sampled.
+        """
+
+    def samples(self, file: str) -> tuple[ResultRows, Reference]:
+        """How good samples in a file are, whatever made them. Raises UserError as `generator`."""
+        raise UserError(f"{file} holds samples, and only runs can be measured here")
+
+
 @dataclass(frozen=True, eq=False)
-class Noted:
+class Metric:
     """A figure, and what is to be said of it alone.
 
     Args:
         metric: base name.
         value: of it.
-        network: name of the network that looked or listened; None where none did.
+        network: name of the network that judged; None where none did.
         protocol: what is to be said of this one beside what all have.
     """
 
@@ -74,23 +84,23 @@ class Noted:
         return metric_name(self.metric, self.network)
 
 
-def noted_rows(
-    figures: Sequence[Noted], reference: Reference, common: dict[str, Any], precision: str, of: str, **protocol: Any
-) -> Rows:
+def metric_rows(
+    figures: Sequence[Metric], reference: Reference, common: dict[str, Any], precision: str, of: str, **protocol: Any
+) -> ResultRows:
     """A row a figure, each with its own protocol.
 
     Args:
-        figures: of sounds or motions.
+        figures: each with its own protocol.
         reference: the real ones.
         common: fields of a figure.
         precision: of the network that made the samples.
-        of: what was measured, such as `float32 sounds`.
+        of: what was measured, such as `float32 features`.
         protocol: what else is to be said of how all were measured.
     """
     how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
     how |= {"dtype": f"{precision} network, {of}"} | protocol
     about = {"reference": reference.about()}
-    rows: Rows = []
+    rows: ResultRows = []
     for each in figures:
         network = {} if each.network is None else {"extractor": each.network}
         rows.append((common | network | {"protocol": how | each.protocol | about}, {each.metric: each.value}))
@@ -103,8 +113,9 @@ def figure_rows(
     reference: Reference,
     common: dict[str, Any],
     precision: str,
+    of: str = "uint8 images",
     **protocol: Any,
-) -> Rows:
+) -> ResultRows:
     """Figures by base name, apart by whether the extractor made them, with their protocol.
 
     Args:
@@ -113,16 +124,16 @@ def figure_rows(
         reference: the real ones.
         common: fields of a figure.
         precision: of the network that made the samples; empty where mmgen ran none.
+        of: what was measured.
         protocol: what else is to be said of how they were measured.
     """
-    kind = "clips" if len(reference.sample_shape) == 4 else "images"
     how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
-    how |= {"dtype": f"{precision} network, uint8 {kind}" if precision else f"uint8 {kind}"} | protocol
+    how |= {"dtype": f"{precision} network, {of}" if precision else of} | protocol
     about = {"reference": reference.about()}
     looked = (
         {} if extractor is None else {name: figures[name] for name in figures if name.endswith(f"_{extractor.name}")}
     )
-    rows: Rows = []
+    rows: ResultRows = []
     if extractor is not None and looked:
         based = {base_metric(name, extractor.name): value for name, value in looked.items()}
         rows += [(common | {"extractor": extractor.name, "protocol": how | extractor.protocol | about}, based)]

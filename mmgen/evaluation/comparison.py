@@ -1,10 +1,9 @@
-"""What `mmgen evaluate RUN --beside OTHER` measures: the losses of two generators on the same held-out tokens with the
-same corruption, such as those of a member of a joint run and of that modality trained alone. Nothing is sampled.
+"""What `mmgen evaluate RUN --compare_to OTHER` measures: the losses of two generators on the same held-out tokens with
+the same corruption, such as those of a member of a joint run and of that modality trained alone. Nothing is sampled.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +14,14 @@ from mmgen.core.progress import progress_bar
 from mmgen.data.base import DataModule
 from mmgen.data.build import build_source
 from mmgen.data.sources import Samples, Source
-from mmgen.evaluation.command import LOSSES_AT_ONCE, Call, Noted, Rows, budget, noted_rows, precision_of
+from mmgen.evaluation.command import (
+    EvaluationOptions,
+    Metric,
+    ResultRows,
+    budget,
+    metric_rows,
+    precision_of,
+)
 from mmgen.evaluation.reference import Reference
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
@@ -24,51 +30,51 @@ from mmgen.store.store import Loaded, Saved, load_generator, weights_hash
 from mmgen.training.validation import VALIDATION_SEED, validation_losses
 
 
-@dataclass(frozen=True)
-class BesideMeasuring(Call):
-    """One call of the command, on two generators."""
+def compare_losses(options: EvaluationOptions, saved: Saved, other: Saved) -> tuple[ResultRows, Reference]:
+    """The losses of two generators in every mode that both have, or in the chosen one.
 
-    def generators(self, saved: Saved, other: Saved) -> tuple[Rows, Reference]:
-        """Their losses in every mode that both have, or in the chosen one.
+    Args:
+        options: of the command.
+        saved: the run that is measured.
+        other: what it is compared to.
 
-        Args:
-            saved: the run that is measured.
-            other: the one beside it.
-
-        Raises:
-            UserError: no mode in common, or losses that are not of the same tokens with the same corruption.
-        """
-        pair = [load_generator(each.path, each.checkpoint).to(self.device) for each in (saved, other)]
-        modes, source = _shared_modes(pair, self.arguments["mode"]), build_source(saved.config)
-        _require_same_tokens(pair)
-        _require_same_samples(pair, source, build_source(other.config))
-        reference, batch = Reference.held_out(source), self.given("batch", LOSSES_AT_ONCE)
-        data = DataModule(source, batch, tokenizer=str(saved.tokenizer_path()))
-        found: dict[str, list[Tensor]] = {mode: [] for mode in modes}
-        with torch.no_grad(), progress_bar("losses", len(reference)) as progress:
-            for number, each in enumerate(reference.batches(batch)):
-                on_device = {name: value.to(self.device) for name, value in each.items()}
-                with_tokens = data.on_after_batch_transfer(on_device, 0)
-                for mode in modes:
-                    if not number:
-                        _require_same_rule(pair, mode, with_tokens)
-                    losses = [validation_losses(run.generator, _of(run, mode), with_tokens) for run in pair]
-                    found[mode].append(torch.stack(losses).double().cpu())
-                progress(number * batch + len(each["sample"]))
-        if saved.step != other.step:
-            print(f"{saved.path} took {saved.step:,} steps, {other.path} {other.step:,}")
-        common = {"samples": len(reference), "seed": VALIDATION_SEED, "steps": None} | {
-            "settings": f"beside {other.path}"
-        }
-        said = {"loss": "nats per token, as validation measures it", "beside": f"trained for {budget(other)}"}
-        precision, rows = precision_of(pair[0].generator), Rows()
-        for mode in modes:
-            figures, how = compared(*torch.cat(found[mode], dim=1)), common | {"mode": mode}
-            rows += noted_rows(figures, reference, how, precision, "float32 losses", **said)
-        return rows, reference
+    Raises:
+        UserError: no mode in common, or losses that are not of the same tokens with the same corruption.
+    """
+    pair = [load_generator(each.path, each.checkpoint).to(options.device) for each in (saved, other)]
+    modes, source = _shared_modes(pair, options.arguments["mode"]), build_source(saved.config)
+    _require_same_tokens(pair)
+    _require_same_samples(pair, source, build_source(other.config))
+    reference, batch = Reference.held_out(source), options.given("batch", LOSSES_AT_ONCE)
+    data = DataModule(source, batch, tokenizer=str(saved.tokenizer_path()))
+    found: dict[str, list[Tensor]] = {mode: [] for mode in modes}
+    with torch.no_grad(), progress_bar("losses", len(reference)) as progress:
+        for number, each in enumerate(reference.batches(batch)):
+            on_device = {name: value.to(options.device) for name, value in each.items()}
+            with_tokens = data.on_after_batch_transfer(on_device, 0)
+            for mode in modes:
+                if not number:
+                    _require_same_rule(pair, mode, with_tokens)
+                losses = [validation_losses(run.generator, _of(run, mode), with_tokens) for run in pair]
+                found[mode].append(torch.stack(losses).double().cpu())
+            progress(number * batch + len(each["sample"]))
+    if saved.step != other.step:
+        print(f"{saved.path} took {saved.step:,} steps, {other.path} {other.step:,}")
+    common = {"samples": len(reference), "seed": VALIDATION_SEED, "steps": None} | {
+        "settings": f"compared to {other.path}"
+    }
+    said = {"loss": "nats per token, as validation measures it", "compared_to": f"trained for {budget(other)}"}
+    precision, rows = precision_of(pair[0].generator), ResultRows()
+    for mode in modes:
+        figures, how = loss_metrics(*torch.cat(found[mode], dim=1)), common | {"mode": mode}
+        rows += metric_rows(figures, reference, how, precision, "float32 losses", **said)
+    return rows, reference
 
 
-def compared(own: Tensor, others: Tensor) -> list[Noted]:
+LOSSES_AT_ONCE = 16
+
+
+def loss_metrics(own: Tensor, others: Tensor) -> list[Metric]:
     """Both mean losses and the relative change from the others' to the own, with their standard errors, which cover the
     choice of the held-out samples and not that of the training.
 
@@ -82,7 +88,7 @@ def compared(own: Tensor, others: Tensor) -> list[Noted]:
         "held_out_loss_beside": (others.mean(), others),
         "held_out_loss_change": (change, (own - (1 + change) * others) / others.mean()),  # of a ratio of means
     }
-    return [Noted(name, value.item(), protocol=_error(spread)) for name, (value, spread) in figures.items()]
+    return [Metric(name, value.item(), protocol=_error(spread)) for name, (value, spread) in figures.items()]
 
 
 def _error(values: Tensor) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What looks at samples: a function from images to features, on which sets of samples are compared.
 
 A figure is worth no more than its extractor, so every figure's name holds its name. Another one is a class with these
-members and a line in `EXTRACTORS`.
+members and a line in `EXTRACTORS`, or in the table of the modality whose samples alone it can look at.
 """
 
 from collections.abc import Callable, Iterable
@@ -87,15 +87,8 @@ class Wanted:
     device: str = "cpu"
 
 
-def _digits_cnn(wanted: Wanted) -> Extractor:
-    from mmgen.modalities.image.evaluation.classifier import FOLDER, SHAPE, digits_classifier
-
-    if wanted.shape != SHAPE:
-        raise UserError(
-            f"extractor digits_cnn looks at samples of shape {SHAPE}, and these are {wanted.shape}; choose --extractor"
-            " efflite0 or pixels"
-        )
-    return digits_classifier(FOLDER if wanted.cache is None else wanted.cache)
+Extractors = dict[str, Callable[[Wanted], Extractor]]
+"""Name -> what makes it. It raises UserError, before anything is trained, where it cannot look at such samples."""
 
 
 def _pixels(wanted: Wanted) -> Extractor:
@@ -111,7 +104,7 @@ def _efflite0(wanted: Wanted) -> Extractor:
 
 
 def _inception(wanted: Wanted) -> Extractor:
-    from mmgen.modalities.image.evaluation.inception import WEIGHTS, Inception
+    from mmgen.evaluation.inception import WEIGHTS, Inception
 
     _require_image("inception", wanted.shape)
     if wanted.weights is None:
@@ -119,50 +112,42 @@ def _inception(wanted: Wanted) -> Extractor:
     return Inception(wanted.weights, wanted.device)
 
 
-EXTRACTORS: dict[str, Callable[[Wanted], Extractor]] = {
-    "digits_cnn": _digits_cnn,
+EXTRACTORS: Extractors = {
     "efflite0": _efflite0,
     "inception": _inception,
     "pixels": _pixels,
 }
-"""Name -> what makes it.
-
-It raises UserError, before anything is trained, where it cannot look at such samples."""
-
-
-def default_extractor(shape: tuple[int, ...]) -> str:
-    """The extractor of samples of that shape where nobody chose one: the digits' own, or that of natural images."""
-    from mmgen.modalities.image.evaluation.classifier import SHAPE
-
-    return "digits_cnn" if tuple(shape) == SHAPE else "efflite0"
+"""Those that can look at any pictures."""
 
 
 def get_extractor(
-    name: str | None,
+    name: str,
     shape: tuple[int, ...],
     cache: Path | None = None,
     weights: str | Path | None = None,
     device: str = "cpu",
+    extractors: Extractors | None = None,
 ) -> Extractor:
     """The extractor of that name, trained if it has to be.
 
     Args:
-        name: of `EXTRACTORS`; the `default_extractor` if None.
+        name: of `extractors`.
         shape: of the samples that it will be shown.
         cache: folder to keep what was trained in; the usual place by default.
         weights: file of weights, for `inception`.
         device: where it may run.
+        extractors: to choose from; `EXTRACTORS` by default.
 
     Raises:
         UserError: an unknown name, or one that cannot look at such samples, or weights that are missing, wrong or
             needless.
     """
-    name = default_extractor(shape) if name is None else name
-    if name not in EXTRACTORS:
-        raise UserError(f"there is no extractor {name!r}: choose {' or '.join(EXTRACTORS)}{nearest(name, EXTRACTORS)}")
+    known = EXTRACTORS if extractors is None else extractors
+    if name not in known:
+        raise UserError(f"there is no extractor {name!r}: choose {' or '.join(known)}{nearest(name, known)}")
     if weights is not None and name != "inception":
         raise UserError(f"--weights is for --extractor inception, and this is {name}; leave it out")
-    return EXTRACTORS[name](Wanted(tuple(shape), cache, None if weights is None else Path(weights), device))
+    return known[name](Wanted(tuple(shape), cache, None if weights is None else Path(weights), device))
 
 
 @torch.no_grad()

@@ -1,11 +1,8 @@
-"""The real images, clips, sounds or motions that others are compared with, and the words by which anybody can tell
-whether they are the same.
-"""
+"""The real samples that others are compared with, and the words by which anybody can tell whether they are the same."""
 
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,21 +12,20 @@ from torch import Tensor
 from mmgen.data.sources import Batch, Samples, Source
 from mmgen.media.audio import to_int16
 from mmgen.media.images import to_uint8
-from mmgen.modalities.image.evaluation.npz import read_npz
 
 
 class Reference(Samples):
     """Samples with their name and the hash of their content, which is taken while they are first read through.
 
     Args:
-        samples: real images, clips, sounds or motions.
+        samples: real ones.
         data: their name; with the split it is what a figure's `data` says.
         split: `val`; empty for a file.
         crop: how they were cut to size.
         shape: of one of them.
         classes: how many they have; 0 where that is unknown or none.
         sample_rate: of sounds, in Hz; None where they are none.
-        motion_fps: frames a second of motions; None where they are none.
+        feature_fps: frames a second of features of any range; None where samples lie in [-1, 1].
     """
 
     def __init__(
@@ -41,11 +37,11 @@ class Reference(Samples):
         shape: tuple[int, ...],
         classes: int = 0,
         sample_rate: int | None = None,
-        motion_fps: float | None = None,
+        feature_fps: float | None = None,
     ) -> None:
         self.samples, self.data, self.split, self.crop = samples, data, split, crop
         self.sample_shape, self.classes = tuple(shape), classes
-        self.sample_rate, self.motion_fps = sample_rate, motion_fps
+        self.sample_rate, self.feature_fps = sample_rate, feature_fps
         self._hash: str | None = None
 
     @classmethod
@@ -53,17 +49,10 @@ class Reference(Samples):
         """The held-out samples of a source; the first `count` of them, or all if there are fewer."""
         name, samples = data_name(source), source.samples("val")
         samples = samples if count is None or count >= len(samples) else Chosen(samples, torch.arange(count))
-        motion_fps = None if source.bounded else source.fps
+        feature_fps = None if source.bounded else source.fps
         return cls(
-            samples, name, "val", source.crop, source.sample_shape, source.classes, source.sample_rate, motion_fps
+            samples, name, "val", source.crop, source.sample_shape, source.classes, source.sample_rate, feature_fps
         )
-
-    @classmethod
-    def read(cls, file: str | Path, shape: tuple[int, ...] | None = None) -> "Reference":
-        """A file such as ADM's reference batches. Raises UserError as `read_npz` does."""
-        samples = read_npz(file, shape)
-        found = tuple(samples.pixels.shape[1:])
-        return cls(samples, Path(file).name, "", "as the file has them", found, int(samples.labels.max()) + 1)
 
     @property
     def name(self) -> str:
@@ -92,8 +81,8 @@ class Reference(Samples):
     @property
     def hash(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of all pixels, bytes in the order (N, H, W, C), of clips
-        (N, T, H, W, C); of sounds, of 16-bit samples (N, T), with the silence that fills them up; of motions, of
-        features in thousandths as 32-bit numbers (N, T, D), with the frames that fill them up.
+        (N, T, H, W, C); of sounds, of 16-bit samples (N, T), with the silence that fills them up; of features of any
+        range, in thousandths as 32-bit numbers (N, T, D), with the frames that fill them up.
         """
         if self._hash is None:
             for _ in self.batches(100):
@@ -104,7 +93,7 @@ class Reference(Samples):
     @property
     def _stored(self) -> Callable[[Tensor], Tensor]:
         """What makes of samples the numbers that a file would keep."""
-        if self.motion_fps is not None:
+        if self.feature_fps is not None:
             return lambda features: (1000 * features).round().to(torch.int32)
         return to_uint8 if self.sample_rate is None else to_int16
 
@@ -114,8 +103,8 @@ class Reference(Samples):
         more: dict[str, Any] = {"frames": self.sample_shape[1]} if len(self.sample_shape) == 4 else {}
         if self.sample_rate is not None:
             more = {"seconds": self.sample_shape[1] / self.sample_rate, "sample_rate": self.sample_rate}
-        if self.motion_fps is not None:
-            more = {"frames": self.sample_shape[1], "fps": self.motion_fps}
+        if self.feature_fps is not None:
+            more = {"frames": self.sample_shape[1], "fps": self.feature_fps}
         return {"data": self.data, **split, "count": len(self), **more, "sha256": self.hash}
 
 

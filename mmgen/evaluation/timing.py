@@ -1,4 +1,4 @@
-"""How quickly a tokenizer of sounds or motions works, and how exactly it follows a stream."""
+"""How quickly a tokenizer of timed samples works, and how exactly it follows a stream."""
 
 import time
 from collections.abc import Sequence
@@ -8,11 +8,8 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
-from mmgen.evaluation.command import Noted
-from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
-from mmgen.modalities.speech.tokenizers.audio import AudioStream, AudioTokenizer
-
-Timed = AudioTokenizer | MotionTokenizer
+from mmgen.evaluation.command import Metric
+from mmgen.tokenizers.timed import TimedTokenizer
 
 TIMED = 4
 """Held-out clips that are coded alone, and streamed, beside one that warms up."""
@@ -20,8 +17,8 @@ TIMED = 4
 
 @torch.no_grad()
 def coding_times(
-    tokenizer: Timed, clips: Sequence[Tensor], rate: float, latency: int | None, what: str, error: str
-) -> list[Noted]:
+    tokenizer: TimedTokenizer, clips: Sequence[Tensor], rate: float, latency: int | None, what: str, error: str
+) -> list[Metric]:
     """`real_time_factor`, and where the tokenizer streams `latency_ms` and `streaming_error`.
 
     Args:
@@ -46,14 +43,14 @@ def coding_times(
                 largest, other = _follow(tokenizer, x, tokens, whole)
                 gap, differing, total = max(gap, largest), differing + other, total + tokens.values.numel()
     how = {"real_time_factor": f"seconds to encode and decode a second, one {what} at a time, median"}
-    figures = [Noted("real_time_factor", _median(factors), protocol=how)]
+    figures = [Metric("real_time_factor", _median(factors), protocol=how)]
     if streams and latency is not None:
         algorithmic = {"latency": "of the algorithm, without computing"}
         exact = {"streaming": f"a token at a time against the whole {what}, {error}"}
         if tokenizer.spec.kind != "continuous":
             exact["tokens_encoded_otherwise"] = f"{differing / total:.2g}"
-        figures.append(Noted("latency_ms", 1000 * latency / rate, protocol=algorithmic))
-        figures.append(Noted("streaming_error", gap, protocol=exact))
+        figures.append(Metric("latency_ms", 1000 * latency / rate, protocol=algorithmic))
+        figures.append(Metric("streaming_error", gap, protocol=exact))
     return figures
 
 
@@ -64,15 +61,15 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _follow(tokenizer: Timed, x: Tensor, tokens: Tokens, whole: Tensor) -> tuple[float, int]:
+def _follow(tokenizer: TimedTokenizer, x: Tensor, tokens: Tokens, whole: Tensor) -> tuple[float, int]:
     """The largest difference between a streamed clip and the whole, and how many discrete tokens are encoded
     otherwise. The same discrete tokens are decoded both ways, since rounding alone may turn one into another;
     continuous ones go both ways twice.
     """
     stride, stream = tokenizer.spec.stride, tokenizer.streaming()
     coded = [stream.encode(part) for part in x.split(stride, dim=2)]
-    if isinstance(stream, AudioStream):
-        coded.append(stream.finish())
+    if (rest := stream.finish()) is not None:
+        coded.append(rest)
     values = torch.cat([part.values for part in coded], dim=1)
     discrete = tokenizer.spec.kind != "continuous"
     parts, samples, made = (tokens.values if discrete else values).split(1, dim=1), x.shape[2], []
@@ -82,7 +79,7 @@ def _follow(tokenizer: Timed, x: Tensor, tokens: Tokens, whole: Tensor) -> tuple
     return gap, int((values != tokens.values).sum()) if discrete else 0
 
 
-def _streams(tokenizer: Timed) -> bool:
+def _streams(tokenizer: TimedTokenizer) -> bool:
     try:
         tokenizer.streaming()
     except UserError:

@@ -1,7 +1,8 @@
 """Folders that commands write into: made anew, never written over."""
 
 import os
-from itertools import count
+from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from mmgen.core.errors import UserError
@@ -34,3 +35,25 @@ def new_folder(path: str | Path) -> Path:
 def next_free(path: Path) -> Path:
     """The first of `path`/000, 001, ... that does not exist yet."""
     return next(path / f"{number:03d}" for number in count() if not (path / f"{number:03d}").exists())
+
+
+def unique_names(files: Sequence[str], suffix: str) -> list[str]:
+    """A name for each file's result: its own stem and the suffix, with a number where two share it."""
+    names: list[str] = []
+    for stem in (Path(file).stem for file in files):
+        numbered = (f"{stem}-{number}{suffix}" for number in count(2))
+        names.append(next(name for name in chain([f"{stem}{suffix}"], numbered) if name not in names))
+    return names
+
+
+def require_new_file(file: str | Path, option: str) -> None:
+    """Raises UserError unless the file of that option can be made and does not exist yet."""
+    if Path(file).exists():
+        raise UserError(f"{option} {file} exists, and nothing is overwritten; choose another")
+    require_writable(Path(file).absolute().parent, f"the folder of {option} {file}")
+
+
+def require_writable(folder: Path, what: str) -> None:
+    """Raises UserError unless files can be made in a folder that is called `what`."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{what} {'may not be written to' if folder.is_dir() else 'does not exist'}; choose another")

@@ -58,8 +58,8 @@ class SampleOptions:
         context_noise: share of noise, 0 to 1, that a finished block gets when it enters the cache, so that small errors
             of it are not taken for details (CausNVS; diffusion forcing, Chen et al. 2024): the paradigm's own where
             None. For paradigms that go block by block.
-        together: blocks that are made at the same time, from one after the other (1) to all of a clip: for blockwise
-            paradigms that were trained on corrupted histories.
+        parallel_blocks: blocks that are made at the same time, from one after the other (1) to all of a clip: for
+            blockwise paradigms that were trained on corrupted histories.
         fit: what fills a gap is as long as the gap; otherwise the model says where it ends, for paradigms that move
             spans to the end of a row.
         guidance: strength and schedule.
@@ -70,7 +70,7 @@ class SampleOptions:
     guidance: Guidance = field(default_factory=Guidance)
     decoding: Decoding = field(default_factory=Decoding)
     context_noise: float | None = None
-    together: int = 1
+    parallel_blocks: int = 1
     fit: bool = True
 
     def __post_init__(self) -> None:
@@ -78,8 +78,8 @@ class SampleOptions:
             raise UserError(f"steps {self.steps} must be at least 1")
         if self.context_noise is not None and not 0 <= self.context_noise <= 1:
             raise UserError(f"context_noise {self.context_noise} must lie in [0, 1]")
-        if self.together < 1:
-            raise UserError(f"together {self.together} must be at least 1")
+        if self.parallel_blocks < 1:
+            raise UserError(f"parallel_blocks {self.parallel_blocks} must be at least 1")
 
     def require_no_context(self, mode: str) -> None:
         """Refuse an option of blockwise paradigms that this mode would leave out without a word."""
@@ -91,9 +91,10 @@ class SampleOptions:
 
     def require_alone(self, reason: str) -> None:
         """Refuse several blocks at a time, for that reason."""
-        if self.together != 1:
+        if self.parallel_blocks != 1:
             raise UserError(
-                f"together {self.together} is for blocks that were trained on corrupted histories: {reason}"
+                f"parallel_blocks {self.parallel_blocks} is for blocks that were trained on corrupted histories:"
+                f" {reason}"
             )
 
 

@@ -1,19 +1,14 @@
-"""The options of sampling, for every command that samples: said once, by the classes that they end up in.
+"""The options of sampling, for every command that samples: described once, by the classes that they end up in.
 
-A command takes them as `**sampling` under `@takes_sampling`, which puts the fields of `SampleOptions`, `Guidance` and
+A command takes them as `**options` under `@takes_sampling`, which puts the fields of `SampleOptions`, `Guidance` and
 `Decoding` into its signature and its docstring, with their types, defaults and descriptions.
 """
 
 import dataclasses
-from collections.abc import Callable
-from inspect import Parameter, Signature, signature
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
-import docstring_parser
-
+from mmgen.core.command_options import Command, Options, dataclass_options, default_options, show_options
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 _RENAMED = {
     "steps": (SampleOptions, "steps", "network steps: an image (masked, diffusion) or a block; ar takes one a token."),
@@ -28,31 +23,21 @@ _RENAMED = {
         "context_noise",
         "0 to 1, noise on a finished block or frame that later ones see (block modes), against drift.",
     ),
-    "together": (
+    "parallel_blocks": (
         SampleOptions,
-        "together",
-        "blocks or frames made at the same time (block modes trained on corrupted histories).",
+        "parallel_blocks",
+        "blocks or frames that are generated at the same time (block modes trained on corrupted histories).",
     ),
 }
 """Option -> class, field, and what it is in a command's help."""
 
 
-def _sampling() -> dict[str, tuple[Parameter, str]]:
-    """Option -> how it is taken, and what it is."""
+def _sampling() -> Options:
     found = {}
     for option, (owner, name, about) in _RENAMED.items():
-        found[option] = (_parameter(option, owner, name), about)
-    described = {
-        each.arg_name: each.description or "" for each in docstring_parser.parse(Decoding.__doc__ or "").params
-    }
-    for field in dataclasses.fields(Decoding):
-        found[field.name] = (_parameter(field.name, Decoding, field.name), " ".join(described[field.name].split()))
-    return found
-
-
-def _parameter(option: str, owner: type, name: str) -> Parameter:
-    default = next(field.default for field in dataclasses.fields(owner) if field.name == name)
-    return Parameter(option, Parameter.KEYWORD_ONLY, default=default, annotation=get_type_hints(owner)[name])
+        parameter, _ = dataclass_options(owner)[name]
+        found[option] = (parameter.replace(name=option), about)
+    return found | dataclass_options(Decoding)
 
 
 _OPTIONS = _sampling()
@@ -62,19 +47,20 @@ SAMPLING: dict[str, Any] = {option: parameter.default for option, (parameter, _)
 
 
 def takes_sampling(run: Command) -> Command:
-    """Show the options of sampling in the place of a command's `**sampling`, to whoever reads its signature."""
-    own = [each for each in signature(run).parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
-    shown = [*own, *(parameter for parameter, _ in _OPTIONS.values())]
-    about = "".join(f"        {option}: {text}\n" for option, (_, text) in _OPTIONS.items())
-    run.__signature__ = Signature(shown, return_annotation=None)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in shown} | {"return": None}
-    run.__doc__ = f"{(run.__doc__ or '').rstrip()}\n{about}    "
-    return run
+    """Show the options of sampling in the place of a command's `**options`, to whoever reads its signature."""
+    return show_options(run, _OPTIONS)
 
 
-def all_arguments(given: dict[str, Any]) -> dict[str, Any]:
-    """What a command was called with: `locals()` at its start, with each option of sampling by its own name."""
-    return {name: value for name, value in given.items() if name != "sampling"} | SAMPLING | given["sampling"]
+def all_arguments(given: dict[str, Any], command: str | None = None) -> dict[str, Any]:
+    """All arguments of a command: `locals()` at its start, with each option in `options` by its own name.
+
+    Args:
+        given: names to values.
+        command: whose options of modalities it takes, as for `modality_options`; None for none.
+    """
+    named = {name: value for name, value in given.items() if name != "options"}
+    more = {} if command is None else default_options(command)
+    return named | SAMPLING | more | given["options"]
 
 
 def sample_options(given: dict[str, Any]) -> SampleOptions:
@@ -86,7 +72,9 @@ def sample_options(given: dict[str, Any]) -> SampleOptions:
     chosen = SAMPLING | given
     rules = {field.name: chosen[field.name] for field in dataclasses.fields(Decoding)}
     guidance = Guidance(chosen["cfg"], chosen["cfg_schedule"])
-    return SampleOptions(chosen["steps"], guidance, Decoding(**rules), chosen["context_noise"], chosen["together"])
+    return SampleOptions(
+        chosen["steps"], guidance, Decoding(**rules), chosen["context_noise"], chosen["parallel_blocks"]
+    )
 
 
 def settings(given: dict[str, Any]) -> str | None:

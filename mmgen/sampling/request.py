@@ -17,7 +17,7 @@ EACH_IN_TURN = "each in turn"
 
 
 @dataclass(frozen=True)
-class Asked:
+class SamplingRequest:
     """One click on "Sample".
 
     Args:

@@ -15,6 +15,7 @@ from typing import IO, Any
 import torch
 
 from mmgen.core.errors import UserError
+from mmgen.store.torch_file import Unsound, read_torch_file
 
 _SEAL = re.compile(rb"mmgen sha256 ([0-9a-f]{64})")
 _SEAL_BYTES = len(b"mmgen sha256 ") + 64
@@ -24,10 +25,6 @@ _CHUNK = 2**22
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 """Names of a run's two checkpoints: of its last step, and of its lowest held-out loss."""
-
-
-class Unsound(Exception):
-    """A checkpoint that is damaged, or holds what is refused; its text goes on from the file's name."""
 
 
 def one_before(path: Path) -> Path:
@@ -216,17 +213,7 @@ def read_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
         Unsound: it is damaged, or holds more than that.
     """
     if path.is_dir():  # in parts, by several processes
-        from mmgen.store.sharded_checkpoint import read_parts
+        from mmgen.store.sharded_checkpoint import read_parts  # torch.distributed is slow to import
 
         return read_parts(path)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
-    except Exception as error:  # what torch raises on a damaged file is open-ended: zip, pickle, OS, key, value errors
-        what = (
-            "holds more than weights, which is refused" if "weights_only" in str(error) else "is truncated or corrupt"
-        )
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise Unsound(f"{what} ({lines[0].strip().rstrip('.:')})") from None
-    if not isinstance(checkpoint, dict):
-        raise Unsound(f"holds {type(checkpoint).__name__}, no checkpoint")
-    return checkpoint
+    return read_torch_file(path, mmap)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageReader
 
-from mmgen.store.checkpoint_file import Unsound, read_checkpoint
+from mmgen.store.torch_file import Unsound, read_torch_file
 
 PARTS = "parts.json"
 REST = "rest.pt"
@@ -70,7 +70,7 @@ def read_parts(folder: Path) -> dict[str, Any]:
         Unsound: a part is missing, truncated or corrupt.
     """
     check_hashes(folder, check_parts(folder))
-    checkpoint = read_checkpoint(folder / REST)
+    checkpoint = read_torch_file(folder / REST)
     try:
         stored = HuggingFaceStorageReader(str(folder))
         sizes = stored.read_metadata().state_dict_metadata

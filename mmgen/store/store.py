@@ -1,9 +1,10 @@
 """Trained models on disk: run folders and exports, back to modules.
 
 A run folder holds `config.yaml` and `checkpoints/last.ckpt`, as `mmgen fit` writes them. An export holds `config.yaml`
-and `model.safetensors`, and for a generator its tokenizer in `tokenizer/`. A folder of diffusers with an autoencoder,
-or of transformers with a codec of sound, stands for a tokenizer too. All are read the same way, and none can run code:
-checkpoints are read with `weights_only`, safetensors holds numbers alone, and a config may only name classes of mmgen.
+and `model.safetensors`, and for a generator its tokenizer in `tokenizer/`. A folder with a tokenizer that another
+package published (`Modality.open_published`) stands for a tokenizer too. All are read the same way, and none can run
+code: checkpoints are read with `weights_only`, safetensors holds numbers alone, and a config may only name classes of
+mmgen.
 """
 
 import copy
@@ -22,19 +23,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mmgen.core.command_options import default_options, require_own_options
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
+from mmgen.core.modality import all_modalities
 from mmgen.core.tokens import TokenSpec
 from mmgen.media.folders import new_folder
-from mmgen.modalities.image.tokenizers import pretrained
-from mmgen.modalities.speech.tokenizers import pretrained as pretrained_audio
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
-from mmgen.store.checkpoint_file import BEST, LAST, Unsound, find_checkpoint, read_checkpoint
+from mmgen.store.checkpoint_file import BEST, LAST, find_checkpoint, read_checkpoint
 from mmgen.store.checkpoint_name import CheckpointName
 from mmgen.store.members import MemberOf, find_member
 from mmgen.store.rebuild import build_generator, build_tokenizer
 from mmgen.store.run_config import CONFIG, Kind, first_line, kind_of, read_config, recipe_for
+from mmgen.store.torch_file import Unsound
 from mmgen.tokenizers import Tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -80,8 +82,7 @@ class Loaded:
 
 
 def load_tokenizer(path: str | Path, checkpoint: CheckpointName = "last") -> Tokenizer:
-    """The tokenizer of a run folder or an export, the autoencoder in a folder of diffusers, or the codec in one of
-    transformers, in eval mode and frozen.
+    """The tokenizer of a run folder or an export, or one that another package published, in eval mode and frozen.
 
     Raises:
         UserError: no such folder, never trained, truncated or corrupt weights, weights of another shape than the config
@@ -143,31 +144,24 @@ def _whole_record(saved: "Saved") -> Iterator[None]:
 
 
 def save_export(
-    path: str | Path,
-    out: str | Path,
-    image_size: int | None = None,
-    patch: int = 1,
-    levels: int | None = None,
-    checkpoint: CheckpointName = "last",
+    path: str | Path, out: str | Path, checkpoint: CheckpointName = "last", **published: Any
 ) -> "Saved":
-    """Write a run, or a folder of diffusers or transformers, as an export.
+    """Write a run, or a tokenizer that another package published, as an export.
 
     It holds the config, the weights as safetensors, and a generator's tokenizer in `tokenizer/`.
 
     The weights are those that sampling uses: the average (EMA) where the run kept one. Optimiser state stays behind.
 
     Args:
-        path: the run folder, an export, a folder of diffusers with an autoencoder, or one of transformers with a codec.
+        path: the run folder, an export, or the folder of a published tokenizer.
         out: a folder that does not exist yet, or is empty.
-        image_size: of the autoencoder of diffusers, as for `open_pretrained`.
-        patch: likewise.
-        levels: of the codec of transformers, as for `mmgen.modalities.speech.tokenizers.pretrained.open_codec`.
         checkpoint: which of a run's.
+        published: how to take a published tokenizer, see `Modality.export_options`.
 
     Raises:
         UserError: the run cannot be loaded (nothing is written then), or `out` is not empty or cannot be made.
     """
-    saved = Saved.read(path, None, image_size, patch, levels, checkpoint)
+    saved = Saved.read(path, checkpoint=checkpoint, published=published)
     # An export that does not load is worth nothing: find out before anything is written.
     _tokenizer(saved) if saved.kind == "tokenizer" else load_generator(path, checkpoint)
     out = new_folder(out)
@@ -242,23 +236,23 @@ class Saved:
         cls,
         path: str | Path,
         wanted: Kind | None = None,
-        image_size: int | None = None,
-        patch: int = 1,
-        levels: int | None = None,
         checkpoint: CheckpointName = "last",
+        published: dict[str, Any] | None = None,
     ) -> "Saved":
-        """Read a folder, of either kind unless one is wanted. Raises UserError as `load_tokenizer` says."""
-        path = Path(path)
-        if wanted != "generator" and pretrained_audio.is_codec(path):
-            if image_size is not None or patch != 1:
-                raise UserError(f"{path} is a codec of sound, which has no image_size and no patch")
-            return cls._of_transformers(path, levels)
-        if levels is not None:
-            raise UserError(f"{path} is not a folder of transformers with a codec, so its levels cannot be chosen")
-        if wanted != "generator" and pretrained.is_pretrained(path):
-            return cls._of_diffusers(path, image_size, patch)
-        if image_size is not None or patch != 1:
-            raise UserError(f"{path} is not a folder of diffusers, so its image_size and patch cannot be chosen")
+        """Read a folder, of either kind unless one is wanted. Raises UserError as `load_tokenizer` says.
+
+        Args:
+            path: the folder.
+            wanted: of which kind it has to be.
+            checkpoint: which of a run's.
+            published: how to take a published tokenizer, see `Modality.export_options`.
+        """
+        path, published = Path(path), published or {}
+        if wanted != "generator" and (found := cls._published(path, published)) is not None:
+            return found
+        if published:
+            options = ", ".join(f"--{name}" for name in published)
+            raise UserError(f"{options}: for tokenizers that other packages published, and {path} is none; leave out")
         member = find_member(path)
         config = read_config(path) if member is None else member.config
         kind = kind_of(config, path)
@@ -326,17 +320,15 @@ class Saved:
         return cls(path, kind, config, file, state, *told)
 
     @classmethod
-    def _of_diffusers(cls, path: Path, image_size: int | None, patch: int) -> "Saved":
-        return cls._of_pretrained(path / pretrained.WEIGHTS, pretrained.open_pretrained(path, image_size, patch))
-
-    @classmethod
-    def _of_transformers(cls, path: Path, levels: int | None) -> "Saved":
-        return cls._of_pretrained(path / pretrained_audio.WEIGHTS, pretrained_audio.open_codec(path, levels))
-
-    @classmethod
-    def _of_pretrained(
-        cls, file: Path, tokenizer: pretrained.DiffusersTokenizer | pretrained_audio.TransformersCodec
-    ) -> "Saved":
+    def _published(cls, path: Path, published: dict[str, Any]) -> "Saved | None":
+        """A tokenizer that another package published, by the modality that knows its form; None where none does."""
+        if (path / CONFIG).exists():
+            return None
+        modality = next((each for each in all_modalities() if each.is_published(path)), None)
+        if modality is None:
+            return None
+        options = default_options("export") | published
+        file, tokenizer = modality.open_published(path, require_own_options("export", modality, options, str(path)))
         init_args = {"tokenizer": tokenizer.describe()}
         config = {"model": {"class_path": "mmgen.training.TokenizerModule", "init_args": init_args}}
         return cls(file.parent, "tokenizer", config, file, tokenizer.state_dict(), step=0, averaged=False)

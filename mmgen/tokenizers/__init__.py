@@ -4,6 +4,6 @@ from mmgen.tokenizers.base import Reconstruction, Tokenizer
 from mmgen.tokenizers.stream import TokenizerStream
 from mmgen.tokenizers.timed import TimedTokenizer
 from mmgen.tokenizers.video import VideoTokenizer
-from mmgen.tokenizers.vit import ViTTokenizer
+from mmgen.tokenizers.vit import ViT
 
-__all__ = ["Reconstruction", "TimedTokenizer", "Tokenizer", "TokenizerStream", "ViTTokenizer", "VideoTokenizer"]
+__all__ = ["Reconstruction", "TimedTokenizer", "Tokenizer", "TokenizerStream", "VideoTokenizer", "ViT"]

@@ -4,17 +4,15 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
+from mmgen.core.modality import find_modality
 from mmgen.core.tokens import Tokens, TokenSpec
-
-if TYPE_CHECKING:
-    from mmgen.data.sources import Source
-    from mmgen.tokenizers.stream import TokenizerStream
+from mmgen.tokenizers.stream import TokenizerStream
 
 _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
@@ -35,6 +33,24 @@ class Reconstruction:
     tokens: Tokens
     losses: dict[str, Tensor]
     target: Tensor | None = None
+
+
+class TrainingData(Protocol):
+    """What a tokenizer may ask of the data that it is trained on.
+
+    Attributes:
+        sample_shape: shape of one raw sample.
+        fps: frames a second; None where samples have none.
+    """
+
+    sample_shape: tuple[int, ...]
+    fps: float | None
+
+    def statistics(self) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation (D,) of each feature over the training split; None where there are no
+        features.
+        """
+        ...
 
 
 class Tokenizer(nn.Module, ABC):
@@ -70,14 +86,14 @@ class Tokenizer(nn.Module, ABC):
         """
         raise UserError(f"{type(self).__name__} names no last layer, so its losses cannot be balanced by gradients")
 
-    def adapt(self, source: "Source") -> None:
+    def adapt(self, data: TrainingData) -> None:
         """Takes from the data what is not learned by gradients, once, before training. As a rule there is nothing.
 
         Raises:
             UserError: data that it is not made for.
         """
 
-    def streaming(self) -> "TokenizerStream":
+    def streaming(self) -> TokenizerStream:
         """A coder of one batch of clips that arrive in chunks. Raises UserError where later frames change earlier
         tokens, or where there are no frames.
         """
@@ -89,7 +105,8 @@ class Tokenizer(nn.Module, ABC):
         if unit is not None:
             wanted[1] = unit
         shape = ", ".join(map(str, wanted))
-        bounded = self.spec.modality != "motion"
+        modality = find_modality(self.spec.modality)
+        bounded = modality is None or modality.bounded
         kind = "in [-1, 1]" if bounded else "without NaN or infinity"
         expected = f"{type(self).__name__} expects float samples of shape (batch, {shape}) {kind}"
         if x.ndim != 1 + len(wanted) or any(n not in (m, unit) for n, m in zip(wanted, x.shape[1:], strict=True)):

@@ -1,16 +1,31 @@
 """A clip that is coded while it arrives: chunk after chunk, each with what the chunks before left behind."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import Tokens
+from mmgen.core.tokens import Tokens, TokenSpec
 
-if TYPE_CHECKING:
-    from mmgen.tokenizers.timed import TimedTokenizer
+
+class StreamedTokenizer(Protocol):
+    """What a stream asks of its tokenizer (`mmgen.tokenizers.timed.TimedTokenizer`)."""
+
+    spec: TokenSpec
+
+    def check_samples(self, x: Tensor) -> Tensor:
+        """x, if the tokenizer takes such samples. Raises UserError otherwise."""
+        ...
+
+    def check_tokens(self, tokens: Tokens) -> Tensor:
+        """The values of tokens, if they are this tokenizer's. Raises UserError otherwise."""
+        ...
+
+    def clip_length(self, tokens: Tokens, length: int | None = None) -> int:
+        """How many frames or samples tokens are decoded to. Raises UserError for a length that does not fit."""
+        ...
 
 
 class TokenizerStream(ABC):
@@ -31,7 +46,7 @@ class TokenizerStream(ABC):
         decoded: latents along time that were turned to frames so far.
     """
 
-    def __init__(self, tokenizer: "TimedTokenizer") -> None:
+    def __init__(self, tokenizer: StreamedTokenizer) -> None:
         self._tokenizer = tokenizer
         self._last: dict[str, tuple[int, int]] = {}  # clips at once and length of the last chunk of each direction
         self.encoded = self.decoded = 0
@@ -84,6 +99,10 @@ class TokenizerStream(ABC):
         """The body of `decode`: tokens and their number of frames are checked; `decoded` still counts the chunks
         before. Returns (B, C, frames, H, W) in [-1, 1].
         """
+
+    def finish(self) -> Tokens | None:
+        """The tokens that wait for what comes after the last chunk; None for a stream in which none ever wait."""
+        return None
 
     def check_length(self, direction: str, before: int | None, length: int) -> None:
         """Raises UserError where a chunk of this length cannot come next.

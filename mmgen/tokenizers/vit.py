@@ -1,6 +1,7 @@
 """Patch transformer tokenizer (BSQ-ViT) for images and video: the shared backbone around a quantizer."""
 
 import math
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -18,10 +19,10 @@ from mmgen.tokenizers.stream import TokenizerStream
 from mmgen.tokenizers.video import VideoTokenizer
 
 
-class ViTTokenizer(VideoTokenizer):
+class ViT(VideoTokenizer):
     """Transformer encoder and decoder over square patches, one token a patch (BSQ-ViT, Zhao et al. 2024, section 4).
 
-    Everything inside is a clip (B, C, T, H, W); an image is a clip of one frame. A patch lies in one frame, and both
+    A modality names itself in a subclass. Everything inside is a clip (B, C, T, H, W); an image is a clip of one frame. A patch lies in one frame, and both
     transformers attend under `block_causal` with a frame as block: a frame's tokens, and its pixels after decoding, do
     not depend on later frames, and a first frame is coded as an image is.
 
@@ -44,6 +45,8 @@ class ViTTokenizer(VideoTokenizer):
             without positions.
     """
 
+    modality: ClassVar[str]
+
     def __init__(
         self,
         quantizer: Quantizer,
@@ -59,8 +62,6 @@ class ViTTokenizer(VideoTokenizer):
         if min(image_size, channels, patch, 1 if frames is None else frames) < 1:
             sizes = f"{image_size}, {channels}, {patch}, {frames}"
             raise UserError(f"image_size, channels, patch and frames must be at least 1; got {sizes}")
-        if window is not None and frames is None:
-            raise UserError(f"a window of {window} frames says nothing of images: set frames, or window to null")
         side, rest = divmod(image_size, patch)
         if rest:
             raise UserError(f"image_size {image_size} is not divisible by the patch of {patch} pixels")
@@ -71,8 +72,7 @@ class ViTTokenizer(VideoTokenizer):
 
         self.patch, self.window = patch, Window(window)
         self.sample_shape = (channels, *([] if frames is None else [frames]), image_size, image_size)
-        modality = "image" if frames is None else "video"
-        self.spec = TokenSpec(quantizer.kind, quantizer.size, grid, levels=quantizer.levels, modality=modality)
+        self.spec = TokenSpec(quantizer.kind, quantizer.size, grid, levels=quantizer.levels, modality=self.modality)
         self.quantizer, self.encoder, self.decoder = quantizer, encoder, decoder
         pixels = channels * patch**2
         self.from_pixels = nn.Linear(pixels, encoder.dim)
@@ -113,7 +113,7 @@ class ViTTokenizer(VideoTokenizer):
         return Reconstruction(made, Tokens(quantized.indices, grid), quantized.losses)
 
     def streaming(self) -> TokenizerStream:
-        return super().streaming() if self.spec.modality == "image" else ViTStream(self)
+        return super().streaming() if self.spec.unit is None else ViTStream(self)
 
     def tokens_of(self, clip: Tensor, encoder: Run) -> Tokens:
         """Frames (B, C, T, H, W) -> their tokens, through a run of the encoder."""
@@ -151,7 +151,7 @@ class ViTTokenizer(VideoTokenizer):
 class ViTStream(TokenizerStream):
     """Frames as they arrive, each with the keys and values of those before it."""
 
-    def __init__(self, tokenizer: ViTTokenizer) -> None:
+    def __init__(self, tokenizer: ViT) -> None:
         super().__init__(tokenizer)
         self._vit = tokenizer
         self.encoder = Arriving(tokenizer.encoder, tokenizer.window)
@@ -167,12 +167,12 @@ class ViTStream(TokenizerStream):
 def _check(name: str, transformer: Transformer, several: tuple[bool, bool, bool]) -> None:
     """`several` says along which of (t, h, w) there can be more than one place."""
     if any(isinstance(module, AdaLN) for module in transformer.modules()):
-        raise UserError(f"the {name} of a ViTTokenizer has no condition to be modulated by: set its modulation to none")
+        raise UserError(f"the {name} of a ViT has no condition to be modulated by: set its modulation to none")
     rotary = transformer.rotary
     for axis, letter in enumerate("thw"):
         if several[axis] and (rotary is None or not rotary.frequencies[axis].any()):
             shares = [int(more) for more in several]
             raise UserError(
-                f"the {name} of a ViTTokenizer cannot tell places along {letter} apart: "
+                f"the {name} of a ViT cannot tell places along {letter} apart: "
                 f"give it rope with a share for {letter}, such as {shares}, and heads wide enough"
             )

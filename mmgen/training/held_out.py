@@ -11,9 +11,8 @@ from mmgen.core.tokens import Tokens
 from mmgen.data import DataModule
 from mmgen.data.held_out import held_out_clips
 from mmgen.data.sources import Batch
-from mmgen.modalities.speech.editing import INFILL
 from mmgen.model.conditioning import NO_CLASS
-from mmgen.paradigms import Request, SampleOptions, State
+from mmgen.paradigms import Request, SampleOptions, SpanInfill, State
 from mmgen.training.generator_module import GeneratorModule
 
 
@@ -29,11 +28,11 @@ def held_out_batch(module: GeneratorModule, data: DataModule, count: int) -> Bat
     return data.on_after_batch_transfer(batch, 0)
 
 
-def made_of(
+def sample_held_out(
     module: GeneratorModule, batch: Batch, options: SampleOptions, lengths: Tensor | None = None
 ) -> Iterator[tuple[str, State]]:
     """Every mode's name and the last state of its sampler, told the classes and texts of a batch; always of the same
-    draws. The mode `infill` fills in the middle third of each row instead.
+    draws. `SpanInfill` fills in the middle third of each row instead.
 
     Args:
         module: the generator.
@@ -51,8 +50,10 @@ def made_of(
         text=batch["text"] if generator.text is not None else None,
     )
     for mode, paradigm in module.paradigm.modes().items():
-        asked = replace(request, known=tokens.values, keep=_outer(tokens)) if mode == INFILL else request
-        *_, last = paradigm.sample(generator, asked, options)
+        filling = (
+            replace(request, known=tokens.values, keep=_outer(tokens)) if isinstance(paradigm, SpanInfill) else request
+        )
+        *_, last = paradigm.sample(generator, filling, options)
         yield mode, last
 
 

@@ -28,7 +28,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from mmgen.core.errors import UserError
 from mmgen.model.backbone import Transformer
-from mmgen.store.checkpoint_file import BEST, Unsound, one_before, read_checkpoint
+from mmgen.store.checkpoint_file import BEST, one_before, read_checkpoint
 from mmgen.store.sharded_checkpoint import (
     MODELS,
     OPTIMIZER,
@@ -40,6 +40,7 @@ from mmgen.store.sharded_checkpoint import (
     seals,
     unflatten,
 )
+from mmgen.store.torch_file import Unsound
 
 _STEPS = ("training_step", "validation_step", "test_step")  # what reads weights and is no `forward`
 

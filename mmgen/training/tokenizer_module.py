@@ -1,6 +1,5 @@
 """Training of a tokenizer by reconstruction."""
 
-import math
 from typing import Any
 
 import lightning as L
@@ -10,9 +9,8 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
+from mmgen.core.modality import find_modality
 from mmgen.data import DataModule
-from mmgen.modalities.motion.distance import position_errors
-from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.tokenizers import Reconstruction, Tokenizer
 from mmgen.tokenizers.losses import Adversarial, Balance, Balancer, Perceptual, Spectral
 from mmgen.training.adversarial import Adversary
@@ -25,8 +23,8 @@ class TokenizerModule(L.LightningModule):
     reconstructions look to a frozen network, on how they sound, and on how real they seem to a discriminator, where the
     recipe names them.
 
-    A clip of sound that was padded with silence to its length is reconstructed with that silence, which counts in all
-    losses; so does the standing still that fills up a motion, but not in the errors that are told of it.
+    What fills up a sample to its length is reconstructed too and counts in all losses, but not in the metrics of a
+    modality.
 
     Args:
         tokenizer: encoder, quantizer and decoder.
@@ -110,9 +108,7 @@ class TokenizerModule(L.LightningModule):
         return torch.stack([balanced, *made.losses.values()]).sum()
 
     def validation_step(self, batch: dict[str, Any], index: int) -> None:
-        """The same losses without the adversarial ones, and a mean over samples: of motions the errors of the joints,
-        of others the peak signal-to-noise ratio, but for sounds, of which it tells nothing.
-        """
+        """The same losses without the adversarial ones, and the modality's metrics of reconstructions."""
         self._measure("val", batch)
 
     def test_step(self, batch: dict[str, Any], index: int) -> None:
@@ -134,11 +130,9 @@ class TokenizerModule(L.LightningModule):
         errors, made, target = self._losses(batch["x"])
         parts = errors | made.losses
         figures = parts | {"loss": torch.stack(list(parts.values())).sum()}
-        if isinstance(self.tokenizer, MotionTokenizer):
-            each = position_errors(self.tokenizer.raw(made.x), batch["x"], batch.get("length"))
-            figures |= {name: error.mean() for name, error in each.items()}
-        elif self.tokenizer.spec.modality != "audio":
-            figures["psnr_db"] = psnr_db(made.x, target).mean()
+        modality = find_modality(self.tokenizer.spec.modality)
+        if modality is not None:
+            figures |= modality.reconstruction_metrics(self.tokenizer, made.x, target, batch)
         named = {f"{stage}/{name}": each for name, each in figures.items()}
         self.log_dict(named, batch_size=len(target), sync_dist=True, prog_bar=False)
 
@@ -177,18 +171,12 @@ class TokenizerModule(L.LightningModule):
         return len(batch["x"])
 
 
-def psnr_db(made: Tensor, x: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio (B,) of reconstructions (B, ...), clamped to x's range [-1, 1]; 100 dB at most."""
-    mse = (made.float().clamp(-1, 1) - x.float()).square().flatten(1).mean(1)
-    return 10 * (math.log10(4) - mse.clamp_min(4e-10).log10())
-
-
 def _check_sounds(tokenizer: Tokenizer, spectral: Spectral) -> None:
-    if tokenizer.spec.modality != "audio":
+    rate = getattr(tokenizer, "sample_rate", None)
+    if rate is None:
         raise UserError(
             f"spectral losses are of sounds, but {type(tokenizer).__name__} codes samples of {tokenizer.sample_shape}"
         )
-    rate = getattr(tokenizer, "sample_rate", spectral.sample_rate)
     if rate != spectral.sample_rate:
         raise UserError(
             f"spectral losses at {spectral.sample_rate} Hz cannot judge a tokenizer of sounds at {rate} Hz: set"

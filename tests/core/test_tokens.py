@@ -19,7 +19,7 @@ def video(stride: int = 1, frames: int = 1, **changes: Any) -> TokenSpec:
 
 
 def sound(stride: int = 1, **changes: Any) -> TokenSpec:
-    return TokenSpec("bits", 6, (1, 1, 1), modality="audio", stride=stride, first=stride, **changes)
+    return TokenSpec("bits", 6, (1, 1, 1), modality="speech", stride=stride, first=stride, **changes)
 
 
 def groups(frames: int, stride: int) -> list[int]:
@@ -77,11 +77,11 @@ def test_samples_of_a_sound_group_with_the_remainder_last(samples: int, stride: 
 
 
 def test_rate_in_bits_and_what_time_is_counted_in() -> None:
-    codec = TokenSpec("residual", 1024, (50, 1, 1), 6, "audio", rate=50.0, stride=320, first=320)
+    codec = TokenSpec("residual", 1024, (50, 1, 1), 6, "speech", rate=50.0, stride=320, first=320)
     assert codec.kbps == 3.0
     assert codec.bits_per_sample == 3000  # of one second
     assert sound(rate=75.0).kbps == 75 * 6 / 1000
-    assert TokenSpec("continuous", 8, (50, 1, 1), modality="audio", rate=50.0).kbps == math.inf
+    assert TokenSpec("continuous", 8, (50, 1, 1), modality="speech", rate=50.0).kbps == math.inf
     assert (codec.unit, video().unit, TokenSpec("bits", 6, (1, 2, 2)).unit) == ("samples", "frames", None)
     with pytest.raises(ValueError, match="without a rate"):
         _ = sound().kbps
@@ -106,10 +106,10 @@ def test_no_frames_and_no_latents_are_named(count: int) -> None:
 
 
 def test_a_sound_begins_with_a_whole_group() -> None:
-    with pytest.raises(UserError, match="first latent of a sound has all 4 samples of the stride, not 3"):
-        TokenSpec("bits", 6, (1, 1, 1), modality="audio", stride=4, first=3)
+    with pytest.raises(UserError, match=r"speech: first must equal stride \(4\), got 3"):
+        TokenSpec("bits", 6, (1, 1, 1), modality="speech", stride=4, first=3)
 
 
-def test_only_video_and_sound_change_their_length() -> None:
-    with pytest.raises(UserError, match="modality 'image' have no frames"):
-        TokenSpec("bits", 6, (1, 2, 2)).with_frames(3)
+def test_only_tokens_with_time_change_their_length() -> None:
+    with pytest.raises(UserError, match="modality 'image' have no time"):
+        TokenSpec("bits", 6, (1, 2, 2), modality="image").with_frames(3)

@@ -14,7 +14,7 @@ from tests.data.training import QUIET
 
 STEPS = 8
 SIZES = {"image": 6, "sound": 4}  # of 40 and of 16 training samples: epochs end within steps, at different ones
-SOUND = TokenSpec("residual", 8, (5, 1, 1), levels=2, modality="audio", rate=10.0)
+SOUND = TokenSpec("residual", 8, (5, 1, 1), levels=2, modality="speech", rate=10.0)
 
 
 class Recorder(L.LightningModule):

@@ -1,4 +1,4 @@
-"""`mmgen evaluate RUN --beside OTHER`: the very losses of validation, of both generators, on the same tokens."""
+"""`mmgen evaluate RUN --compare_to OTHER`: the very losses of validation, of both generators, on the same tokens."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ import yaml
 
 from mmgen.apps.cli.main import main
 from mmgen.evaluation.card import faults
-from mmgen.evaluation.comparison import compared
+from mmgen.evaluation.comparison import loss_metrics
 from mmgen.modalities.image.data.digits import Digits
 from mmgen.modalities.motion.data.mocap import Mocap
 from mmgen.modalities.speech.data.speech_folder import SpeechFolder
@@ -103,9 +103,9 @@ def card(tmp_path: Path) -> Path:
 
 def evaluate(run: Path, other: Path, card: Path, *options: str) -> dict[tuple[str, str], float]:
     """(Figure, mode) -> value."""
-    assert main(["evaluate", str(run), f"--beside={other}", f"--card={card}", "--device=cpu", *options]) == 0
+    assert main(["evaluate", str(run), f"--compare_to={other}", f"--card={card}", "--device=cpu", *options]) == 0
     rows = json.loads((card / "results.json").read_text())
-    return {(row["metric"], row["mode"]): row["value"] for row in rows if row["settings"] == f"beside {other}"}
+    return {(row["metric"], row["mode"]): row["value"] for row in rows if row["settings"] == f"compared to {other}"}
 
 
 def logged(run: Path) -> dict[str, float]:
@@ -172,15 +172,15 @@ def test_a_change_is_that_of_the_means_and_is_told_with_its_error(
     assert f"{joint / 'motion'} took 2 steps, {other} 12" in capsys.readouterr().out
     before = (card / "results.json").read_text()
     rows = {(row["metric"], row["mode"], row["settings"]): row for row in json.loads(before)}
-    row = rows["held_out_loss_change", "ar", f"beside {other}"]
+    row = rows["held_out_loss_change", "ar", f"compared to {other}"]
     assert row["protocol"]["standard_error"] > 0
-    assert row["protocol"]["beside"] == "trained for 12 steps x 3 samples"
+    assert row["protocol"]["compared_to"] == "trained for 12 steps x 3 samples"
     assert row["budget"] == "2 steps x 3 samples"
     assert main(shlex.split(row["command"].removeprefix("mmgen "))) == 0
     again = json.loads((card / "results.json").read_text())
     assert [each["value"] for each in again] == [each["value"] for each in json.loads(before)]
     text = (card / "README.md").read_text()
-    for words in ("| `held_out_loss` ↓ | `held_out_loss_beside` | `held_out_loss_change` ↓ |", f"| beside {other} |"):
+    for words in ("| `held_out_loss` ↓ | `held_out_loss_beside` | `held_out_loss_change` ↓ |", f"| compared to {other} |"):
         assert words in text
     assert faults(card) == []
 
@@ -191,9 +191,9 @@ def test_the_error_of_a_change_is_that_of_a_ratio() -> None:
     both = 2 + torch.rand(4000, 50, dtype=torch.float64, generator=draw)
     own = 1.1 * both + 0.1 * torch.rand(4000, 50, dtype=torch.float64, generator=draw)
     changes = own.mean(1) / both.mean(1) - 1
-    told = [compared(mine, others)[2].protocol["standard_error"] for mine, others in zip(own[:40], both[:40])]
+    told = [loss_metrics(mine, others)[2].protocol["standard_error"] for mine, others in zip(own[:40], both[:40])]
     assert sum(told) / len(told) == pytest.approx(changes.std().item(), rel=0.1)
-    assert math.isclose(compared(own[0], both[0])[2].value, changes[0].item())
+    assert math.isclose(loss_metrics(own[0], both[0])[2].value, changes[0].item())
 
 
 def changed(run: Path, **sections: Any) -> Path:
@@ -221,20 +221,20 @@ def test_losses_that_do_not_compare_are_refused(
         return copied(joint, name, tmp_path / "other")
 
     image = joint / "image"
-    assert "are not of the same tokens" in refused(capsys, image, "--beside", joint / "clip")
+    assert "are not of the same tokens" in refused(capsys, image, "--compare_to", joint / "clip")
     retrained = other()
     checkpoint = torch.load(retrained / "checkpoints" / "last.ckpt", weights_only=True)
     checkpoint["mmgen"] |= {"tokenizer_path": str(bits_run(tmp_path / "bits", seed=1)), "tokenizer_hash": None}
     torch.save(checkpoint, retrained / "checkpoints" / "last.ckpt")
-    assert "different tokenizers" in refused(capsys, image, "--beside", retrained)
+    assert "different tokenizers" in refused(capsys, image, "--compare_to", retrained)
     few = changed(other(), data=Digits.make_fake(tmp_path / "few", 30))
-    assert "different held-out samples" in refused(capsys, image, "--beside", few)
+    assert "different held-out samples" in refused(capsys, image, "--compare_to", few)
     linear = {"class_path": "mmgen.paradigms.Masked", "init_args": {"schedule": "linear"}}
     rule = changed(other(), model={"paradigm": mixture(ar={"class_path": "Autoregressive"}, masked=linear)})
-    assert "mode 'masked'" in refused(capsys, image, "--beside", rule)
-    assert main(["evaluate", str(image), f"--beside={rule}", "--mode=ar", "--device=cpu"]) == 0
+    assert "mode 'masked'" in refused(capsys, image, "--compare_to", rule)
+    assert main(["evaluate", str(image), f"--compare_to={rule}", "--mode=ar", "--device=cpu"]) == 0
     only = changed(other(), model={"paradigm": mixture(guess=linear)})
-    assert "no mode in common: ar, masked and guess" in refused(capsys, image, "--beside", only)
+    assert "no mode in common: ar, masked and guess" in refused(capsys, image, "--compare_to", only)
 
 
 def test_the_same_samples_by_another_name_are_accepted(joint: Path, tmp_path: Path, card: Path) -> None:
@@ -246,9 +246,9 @@ def test_options_of_other_kinds_are_refused(joint: Path, tmp_path: Path, capsys:
     image = joint / "image"
     for option in ("--cfg=2", "--num=3", "--seed=1", "--npz=x.npz", "--likelihood", "--context=2", "--wer", "--data=x"):
         name = option.partition("=")[0]
-        assert f"{name} is for what is sampled" in refused(capsys, image, "--beside", image, option)
+        assert f"{name} is for what is sampled" in refused(capsys, image, "--compare_to", image, option)
     tokenizer = joint.parent / "bits"
-    assert "is a tokenizer, but a generator is needed" in refused(capsys, image, "--beside", tokenizer)
-    assert "--beside compares generators" in refused(capsys, tokenizer, "--beside", image)
-    assert "--beside is for runs" in refused(capsys, "x.npz", "--beside", image)
-    assert "name one of" in refused(capsys, joint, "--beside", image)
+    assert "is a tokenizer, but a generator is needed" in refused(capsys, image, "--compare_to", tokenizer)
+    assert "--compare_to is for generators" in refused(capsys, tokenizer, "--compare_to", image)
+    assert "--compare_to is for runs" in refused(capsys, "x.npz", "--compare_to", image)
+    assert "name one of" in refused(capsys, joint, "--compare_to", image)

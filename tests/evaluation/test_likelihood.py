@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.data.sources.images import ImageSamples
+from mmgen.data.sources.images import StoredImages
 from mmgen.evaluation.likelihood import measure_likelihood
 from mmgen.paradigms import Autoregressive, BlockDiffusion, Hierarchical, MaskedDiffusion, Paradigm, Permuted
 from mmgen.store.store import Loaded
@@ -42,10 +42,10 @@ class Digits(Tokenizer):
         raise NotImplementedError
 
 
-def samples(tokens: Tensor, spec: TokenSpec, labels: Tensor | None = None) -> ImageSamples:
+def samples(tokens: Tensor, spec: TokenSpec, labels: Tensor | None = None) -> StoredImages:
     count = len(tokens)
     labels = torch.arange(count) % 3 if labels is None else labels
-    return ImageSamples(tokens.to(torch.uint8).view(count, 1, *spec.grid[1:]), labels, 7 * torch.arange(count))
+    return StoredImages(tokens.to(torch.uint8).view(count, 1, *spec.grid[1:]), labels, 7 * torch.arange(count))
 
 
 def loaded(paradigm: Paradigm, spec: TokenSpec, classes: int = 3, zero: bool = False) -> Loaded:

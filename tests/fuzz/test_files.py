@@ -146,7 +146,7 @@ def test_motions(draw: st.DataObject, place: Path) -> None:
 
 SPECS = {
     "categorical": TokenSpec("categorical", 16, (1, 4, 4)),
-    "residual": TokenSpec("residual", 8, (5, 1, 1), levels=2, rate=4.0, modality="audio", stride=2, first=2),
+    "residual": TokenSpec("residual", 8, (5, 1, 1), levels=2, rate=4.0, modality="speech", stride=2, first=2),
     "continuous": TokenSpec("continuous", 3, (1, 2, 2)),
 }
 

@@ -150,7 +150,7 @@ def test_specs_know_their_alphabet_and_raw_size() -> None:
     assert TokenSpec("continuous", 4, grid).bits_per_sample == float("inf")
 
 
-RESIDUAL = TokenSpec("residual", 16, (9, 1, 1), levels=3, modality="audio", rate=50.0, stride=320, first=320)
+RESIDUAL = TokenSpec("residual", 16, (9, 1, 1), levels=3, modality="speech", rate=50.0, stride=320, first=320)
 
 
 def test_a_hidden_level_has_no_influence_and_each_other_has() -> None:

@@ -13,7 +13,7 @@ from mmgen.model.generator import Generator
 from mmgen.paradigms import ContinuousBlockDiffusion, Flow, Guidance, Request, SampleOptions
 from tests.worlds import draws
 
-SPEC = TokenSpec("continuous", 3, (25, 1, 1), modality="audio", rate=10.0, stride=4, first=4)
+SPEC = TokenSpec("continuous", 3, (25, 1, 1), modality="speech", rate=10.0, stride=4, first=4)
 TEXT = Text("abc ", 6, pace=0.4)
 LABELS = torch.tensor([0, 1, -1])
 SAID = torch.tensor([[0, 1, 3, 2, 2, -1], [2, 2, 2, 2, 2, 2], [0, 0, -1, -1, -1, -1]])
@@ -157,7 +157,7 @@ def test_a_ragged_batch_equals_each_row_alone(paradigm: ContinuousBlockDiffusion
 @torch.inference_mode()
 def test_blocks_that_are_made_together_follow_the_text_row_by_row(together: int) -> None:
     model, paradigm = speaker(), PARADIGMS["corrupted"]
-    options = SampleOptions(together=together, guidance=Guidance(2.0))
+    options = SampleOptions(parallel_blocks=together, guidance=Guidance(2.0))
     *_, whole = paradigm.sample(model, Request(LABELS, draws(3), text=SAID), options)
     for row in range(3):
         one = torch.tensor([row])

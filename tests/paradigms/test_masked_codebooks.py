@@ -20,7 +20,7 @@ from mmgen.paradigms.masked.codebooks import Spans
 from tests.worlds import World, draws, generator
 
 FRAMES, LEVELS = 2, 2
-SPEC = TokenSpec("residual", 5, (7, 1, 1), levels=3, modality="audio", rate=10.0, stride=4, first=4)
+SPEC = TokenSpec("residual", 5, (7, 1, 1), levels=3, modality="speech", rate=10.0, stride=4, first=4)
 TEXT = Text("abc ", 4, pace=0.2)
 LABELS = torch.tensor([0, 1, 2, -1, 0])
 SAID = torch.tensor([[0, 1, -1, -1], [2, 2, 2, 2], [0, -1, -1, -1], [-1, -1, -1, -1], [1, 3, 1, -1]])
@@ -46,7 +46,7 @@ class CodeWorld(World):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__(2, FRAMES * LEVELS, seed)
-        self.spec = TokenSpec("residual", 2, (FRAMES, 1, 1), levels=LEVELS, modality="audio")
+        self.spec = TokenSpec("residual", 2, (FRAMES, 1, 1), levels=LEVELS, modality="speech")
 
     @property
     def entropy(self) -> float:
@@ -435,7 +435,7 @@ def test_spans_join_and_split_codes(size: int) -> None:
 
 
 def test_mistakes_are_seen_in_training_alone_and_never_asked_for() -> None:
-    spec = TokenSpec("residual", 16, (40, 1, 1), levels=3, modality="audio", rate=10.0, stride=4, first=4)
+    spec = TokenSpec("residual", 16, (40, 1, 1), levels=3, modality="speech", rate=10.0, stride=4, first=4)
     model, keys = generator(spec), draws(6)
     x = Tokens(torch.randint(0, 16, (6, 40, 3), generator=torch.Generator().manual_seed(0)), spec.grid)
     plain = MaskedCodebooks().corrupt(x, model, keys)

@@ -219,7 +219,7 @@ def test_categorical_tokens_are_filled_too() -> None:
             lambda: sample(SpanInfill(most=2), made(), known=tokens().values, keep=kept()),
             "row 0 has 3 holes and the model fills up to 2 at once",
         ),
-        (lambda: sample(SpanInfill(), made(), SampleOptions(together=2)), "together 2 is for blocks"),
+        (lambda: sample(SpanInfill(), made(), SampleOptions(parallel_blocks=2)), "parallel_blocks 2 is for blocks"),
     ],
 )
 def test_what_cannot_be_is_refused(run, words: str) -> None:

@@ -271,7 +271,7 @@ def first(part: Any, count: int, rows: int) -> Any:
 @torch.inference_mode()
 def test_frames_that_are_made_together_see_what_training_shows(name: str, together: int) -> None:
     """From one frame after the other to all at once: every pass equals the full row, given frames are seen clean."""
-    paradigm, options = CACHED[name], SampleOptions(together=together)
+    paradigm, options = CACHED[name], SampleOptions(parallel_blocks=together)
     model, known = model_for(paradigm), tokens_for(paradigm, LONG).values
     keep = torch.arange(32).expand(3, -1) < 2 * SIZE
     passes = recorded(model, paradigm, request_for(paradigm, known=known, keep=keep), options)
@@ -448,10 +448,10 @@ def test_what_cannot_be_is_refused_in_one_line() -> None:
             Autoregressive(), model, request_for(block), SampleOptions(context_noise=0.1)
         ),
         "no block ever saw an unfinished one": lambda: last(
-            block, model, request_for(block), SampleOptions(together=2)
+            block, model, request_for(block), SampleOptions(parallel_blocks=2)
         ),
         "makes each frame in one pass": lambda: last(
-            FrameAutoregressive(), model, request_for(block), SampleOptions(together=2)
+            FrameAutoregressive(), model, request_for(block), SampleOptions(parallel_blocks=2)
         ),
         "learned table of positions": lambda: last(
             block, generator(TokenSpec("bits", 4, GRID)), Request(LABELS, draws(3), grid=LONG)

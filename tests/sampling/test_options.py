@@ -16,7 +16,7 @@ def test_every_rule_of_decoding_is_an_option_of_every_command_that_samples() -> 
     for run in (sample.run, evaluate.run):
         parameters = inspect.signature(run).parameters
         assert {field.name for field in fields(Decoding)} | {"steps", "cfg", "cfg_schedule"} <= set(parameters)
-        assert "sampling" not in parameters
+        assert "options" not in parameters
         for field in fields(Decoding):
             assert parameters[field.name].default == field.default
 
@@ -51,7 +51,7 @@ def test_a_command_gets_them_by_name_and_can_be_repeated() -> None:
     found: dict[str, object] = {}
 
     @takes_sampling
-    def run(path: str, num: int = 1, **sampling: object) -> None:
+    def run(path: str, num: int = 1, **options: object) -> None:
         """Draw.
 
         Args:

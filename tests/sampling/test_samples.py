@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.modalities.image.sampling import region, sample_images, state_images
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
-from mmgen.sampling.samples import class_labels, pick_device, pick_mode, region, sample_images, state_images
+from mmgen.sampling.samples import class_labels, pick_device, pick_mode
 from mmgen.store.store import Loaded, load_generator
 from tests.tiny_runs import AR, generator_run, tokenizer_run
 

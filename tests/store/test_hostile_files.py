@@ -17,7 +17,7 @@ import yaml
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.data.sources import CachedTokensSource
-from mmgen.modalities.image.evaluation.inception import Inception
+from mmgen.evaluation.inception import Inception
 from mmgen.modalities.image.evaluation.npz import read_npz
 from mmgen.modalities.image.tokenizers.pretrained import open_pretrained
 from mmgen.store.allowed_imports import VARIABLE, allowed_in_models, allowed_in_recipes

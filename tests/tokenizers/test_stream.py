@@ -14,7 +14,7 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.tokenizers import Reconstruction, TokenizerStream, VideoTokenizer, ViTTokenizer
+from mmgen.tokenizers import Reconstruction, TokenizerStream, VideoTokenizer, ViT
 from mmgen.tokenizers.quantizers import BSQ, Gaussian
 from mmgen.tokenizers.vit import ViTStream
 from tests.tokenizers.test_vit import small, uniform
@@ -91,7 +91,7 @@ def streamed(tokenizer: VideoTokenizer, x: Tensor, sizes: list[int]) -> tuple[Te
     return torch.cat(coded, 1), torch.cat(drawn, 2)
 
 
-def vit(window: int | None = None, discrete: bool = False, **changes: Any) -> ViTTokenizer:
+def vit(window: int | None = None, discrete: bool = False, **changes: Any) -> ViT:
     return small(BSQ(16) if discrete else Gaussian(4), frames=4, window=window, **changes)
 
 

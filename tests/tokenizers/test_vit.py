@@ -1,4 +1,4 @@
-"""ViTTokenizer: the contract, the laws of frames, and that every weight is of use."""
+"""ViT: the contract, the laws of frames, and that every weight is of use."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,9 @@ import mmgen.model.backbone.attention
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
-from mmgen.tokenizers import ViTTokenizer
+from mmgen.modalities.image.tokenizers.vit import ViTTokenizer
+from mmgen.modalities.video.tokenizers.vit import VideoViTTokenizer
+from mmgen.tokenizers import ViT
 from mmgen.tokenizers.quantizers import BSQ, VQ, Gaussian, Quantizer, ResidualVQ
 
 QUANTIZERS = pytest.mark.parametrize(
@@ -27,15 +29,16 @@ def transformer(dim: int = 24, depth: int = 2, heads: int = 2, **changes: Any) -
     return Transformer(**{"dim": dim, "depth": depth, "heads": heads, "modulation": "none"} | changes)
 
 
-def small(quantizer: Quantizer | None = None, **changes: Any) -> ViTTokenizer:
+def small(quantizer: Quantizer | None = None, **changes: Any) -> ViT:
     torch.manual_seed(0)
     options = {"image_size": 8, "channels": 3, "patch": 4} | changes
-    tokenizer = ViTTokenizer(quantizer or BSQ(16), transformer(), transformer(16, 1), **options)
+    kind = VideoViTTokenizer if options.get("frames") else ViTTokenizer
+    tokenizer = kind(quantizer or BSQ(16), transformer(), transformer(16, 1), **options)
     tokenizer.train()(samples(8, tokenizer))  # fills a codebook
     return tokenizer.eval()
 
 
-def samples(batch: int, tokenizer: ViTTokenizer, seed: int = 0) -> Tensor:
+def samples(batch: int, tokenizer: ViT, seed: int = 0) -> Tensor:
     return uniform(batch, *tokenizer.sample_shape, seed=seed)
 
 
@@ -51,9 +54,9 @@ def of_frames(tokens: Tokens) -> Tensor:
 @pytest.mark.parametrize(
     ("options", "sample_shape", "spec"),
     [
-        ({}, (3, 8, 8), TokenSpec("bits", 16, (1, 2, 2))),
-        ({"channels": 1, "image_size": 12, "patch": 3}, (1, 12, 12), TokenSpec("bits", 16, (1, 4, 4))),
-        ({"patch": 8}, (3, 8, 8), TokenSpec("bits", 16, (1, 1, 1))),
+        ({}, (3, 8, 8), TokenSpec("bits", 16, (1, 2, 2), modality="image")),
+        ({"channels": 1, "image_size": 12, "patch": 3}, (1, 12, 12), TokenSpec("bits", 16, (1, 4, 4), modality="image")),
+        ({"patch": 8}, (3, 8, 8), TokenSpec("bits", 16, (1, 1, 1), modality="image")),
         ({"frames": 1}, (3, 1, 8, 8), TokenSpec("bits", 16, (1, 2, 2), modality="video")),
         ({"frames": 5}, (3, 5, 8, 8), TokenSpec("bits", 16, (5, 2, 2), modality="video")),
     ],
@@ -266,7 +269,7 @@ def test_pixels_are_linear_in_the_last_layer() -> None:
 
 def test_what_inference_mode_left_in_caches_serves_training() -> None:
     torch.manual_seed(0)
-    tokenizer = ViTTokenizer(BSQ(16), transformer(), transformer(), 28, 3, 4, frames=5)  # a grid that nobody has seen
+    tokenizer = VideoViTTokenizer(BSQ(16), transformer(), transformer(), 28, 3, 4, frames=5)  # a grid that nobody has seen
     x = samples(1, tokenizer)
     with torch.inference_mode():
         tokens = tokenizer.encode(x)
@@ -324,7 +327,7 @@ def test_wrong_tokens_are_named() -> None:
             small(frames=3).decode(Tokens(torch.zeros(1, 2 * grid[0] * grid[2], dtype=torch.int64), grid))
     with pytest.raises(UserError, match=r"tokens of shape \(batch, 8\), got \(1, 8, 3\)"):
         small(frames=3).decode(Tokens(torch.zeros(1, 8, 3, dtype=torch.int64), (2, 2, 2)))
-    with pytest.raises(UserError, match="2 latents are 2 frames to ViTTokenizer, not 3"):
+    with pytest.raises(UserError, match="2 latents are 2 frames to VideoViTTokenizer, not 3"):
         small(frames=3).decode(Tokens(torch.zeros(1, 8, dtype=torch.int64), (2, 2, 2)), frames=3)
     with pytest.raises(UserError, match="codes 0 to 65535, got 65536 to 65536"):
         small().decode(Tokens(torch.full((1, 4), 2**16), (1, 2, 2)))
@@ -342,14 +345,13 @@ def test_wrong_tokens_are_named() -> None:
         ({"decoder": transformer(rope=(1, 1, 0))}, "the decoder .* places along w apart"),
         ({"frames": 1, "decoder": transformer(rope=(0, 1, 1))}, r"places along t apart: .* such as \[1, 1, 1\]"),
         ({"frames": 2, "window": 0}, "window 0 must be at least 1"),
-        ({"window": 2}, "a window of 2 frames says nothing of images"),
         ({"encoder": transformer(heads=12)}, "places along w apart: .* heads wide enough"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     parts = {"quantizer": BSQ(6), "encoder": transformer(), "decoder": transformer()}
     with pytest.raises(UserError, match=message):
-        ViTTokenizer(**parts | {"image_size": 8, "patch": 4} | options)
+        (VideoViTTokenizer if "frames" in options else ViTTokenizer)(**parts | {"image_size": 8, "patch": 4} | options)
 
 
 def test_heads_of_odd_width_are_named() -> None:

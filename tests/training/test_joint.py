@@ -27,7 +27,7 @@ from tests.training.test_resume import Killed, same
 
 SPECS = {
     "image": TokenSpec("bits", 4, (1, 3, 3)),
-    "motion": TokenSpec("residual", 8, (5, 1, 1), levels=2, modality="audio", rate=10.0),
+    "motion": TokenSpec("residual", 8, (5, 1, 1), levels=2, modality="speech", rate=10.0),
 }
 SIZES = {"image": 6, "motion": 4}
 RATES = {

@@ -11,13 +11,13 @@ from rich.console import Console
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
+from mmgen.media.psnr import psnr_db
 from mmgen.paradigms import Autoregressive
 from mmgen.store.store import load_generator, load_tokenizer
 from mmgen.training import GeneratorModule
 from mmgen.training.averaging import EMA
 from mmgen.training.previews import SampleGrids
 from mmgen.training.startup import Part, table
-from mmgen.training.tokenizer_module import psnr_db
 from tests.training.fits import GENERATOR, QUICK, TOKENIZER, checkpoint
 
 

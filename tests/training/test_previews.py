@@ -48,7 +48,7 @@ class Logger:
 
 def validated(folder: Path, data: Any, module: Any, main: bool = True, **options: Any) -> Logger:
     """The end of a validation at step 7."""
-    callback, logger = SampleGrids(clips=CLIPS, **options), Logger()
+    callback, logger = SampleGrids(**{"count": CLIPS} | options), Logger()
     callback.put_into(folder)
     callback.on_validation_epoch_end(
         SimpleNamespace(sanity_checking=False, datamodule=data, is_global_zero=main, global_step=7, loggers=[logger]),
@@ -85,7 +85,8 @@ def test_clips_of_every_mode_are_shown_still_and_in_motion(
 def test_what_is_made_begins_as_the_held_out_clip_does(data: MovingDigits, module: GeneratorModule) -> None:
     tokenizer = data.tokenizer
     assert tokenizer is not None
-    for _, truth, made in clip_samples(module, data, tokenizer, CLIPS, SampleOptions()):
+    for pairs in clip_samples(module, data, tokenizer, CLIPS, SampleOptions()):
+        truth, made = pairs.truth, pairs.made
         assert truth.shape == made.shape == (CLIPS, 1, FRAMES, SIDE, SIDE)
         copy = tokenizer.decode(tokenizer.encode(truth))
         torch.testing.assert_close(made[:, :, : FRAMES // 3], copy[:, :, : FRAMES // 3], atol=1e-5, rtol=0)
@@ -98,7 +99,8 @@ def test_a_tokenizer_shows_its_reconstructions(data: MovingDigits, tmp_path: Pat
     module = TokenizerModule(data.tokenizer)
     logger = validated(tmp_path, data, module)
     assert files(tmp_path) == ["reconstruction-0000007.gif", "reconstruction-0000007.png"]
-    truth, made = clip_reconstruction(module, data, CLIPS)
+    pairs = clip_reconstruction(module, data, CLIPS)
+    truth, made = pairs.truth, pairs.made
     torch.testing.assert_close(made, data.tokenizer.decode(data.tokenizer.encode(truth)))
     picture, _ = logger.images["samples/reconstruction"]
     torch.testing.assert_close(picture[:, 2 : 2 + SIDE, 2 : 2 + SIDE], truth[0, :, 0] / 2 + 0.5)

@@ -19,7 +19,7 @@ def run(
     class_: str = "none",
     seed: int = 0,
     device: str = "auto",
-    **sampling: Any,
+    **options: Any,
 ) -> None:
     """Replace words of a recording by others: the part in which they stand is made anew by a generator that hears the
     rest, and everything else stays as it is, sample for sample. Writes edited.wav, spectrograms.png (the original above

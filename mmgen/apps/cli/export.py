@@ -1,17 +1,14 @@
 """`mmgen export`: a run as a folder to share."""
 
+from typing import Any
+
+from mmgen.core.command_options import default_options, takes_modality_options
 from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
 
+@takes_modality_options("export")
 @takes_checkpoint
-def run(
-    path: str,
-    out: str | None = None,
-    image_size: int | None = None,
-    patch: int = 1,
-    levels: int | None = None,
-    checkpoint: CheckpointName = "last",
-) -> None:
+def run(path: str, out: str | None = None, checkpoint: CheckpointName = "last", **options: Any) -> None:
     """Write config.yaml, model.safetensors and a generator's tokenizer/ into a new folder that needs nothing else.
 
     Every command that takes a run takes the export too, and `mmgen fit --config OUT/config.yaml` trains the same recipe
@@ -24,16 +21,15 @@ def run(
     Args:
         path: run folder of a tokenizer or a generator, or a folder of diffusers or transformers.
         out: folder for the export, made and never written over; exports/ and the name of the run by default.
-        image_size: height and width that the autoencoder of diffusers shall take; by default what its config says.
-        patch: its latents a token in each direction.
-        levels: how many levels of codes to take of the codec of transformers, the coarsest first; by default all.
     """
     from pathlib import Path
 
     from mmgen.store.store import save_export
 
+    defaults = default_options("export")
+    chosen = {name: value for name, value in options.items() if value != defaults[name]}
     folder = out or Path("exports") / Path(path).resolve().name
-    exported = save_export(path, folder, image_size, patch, levels, checkpoint)
+    exported = save_export(path, folder, checkpoint, **chosen)
     numbers = sum(value.numel() for value in exported.state.values())
     which = "the average over training (EMA)" if exported.averaged else "as trained (the run kept no average)"
     when = f"after {exported.step} steps" + (" (best checkpoint)" if checkpoint == "best" else "")

@@ -15,6 +15,7 @@ import docstring_parser
 from jsonargparse import ArgumentError, ArgumentParser
 
 from mmgen import __version__
+from mmgen.core.command_options import update_modality_options
 from mmgen.core.errors import UserError, nearest
 from mmgen.store.config_errors import explain
 
@@ -105,6 +106,7 @@ def _dispatch(args: list[str]) -> None:
 
 def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> None:
     """Call a command's function: arguments read by their types, described by its docstring, required ones by place."""
+    function = update_modality_options(function)
     types = get_type_hints(function)
     parameters = list(signature(function).parameters.values())
     lists = {each.name: each.default for each in parameters if get_origin(types[each.name]) in (list, Sequence)}

@@ -19,7 +19,7 @@ def run(
     context_frames: int | None = None,
     fps: float | None = None,
     device: str = "auto",
-    **sampling: Any,
+    **options: Any,
 ) -> None:
     """Make one clip frame by frame, each after an action that is read from the keyboard (or standard input, one a
     line): a name or a number; an empty line repeats the last one, q or the end of the input stops. A terminal shows the
@@ -46,14 +46,14 @@ def run(
     from mmgen.core.errors import UserError
     from mmgen.media.video import write_mp4
     from mmgen.modalities.video.actions import read_actions
-    from mmgen.modalities.video.sample_command import ClipSamples
+    from mmgen.modalities.video.sample_files import VideoSampling
     from mmgen.modalities.video.sampling import stream_clips
     from mmgen.model.conditioning import NO_ACTION
     from mmgen.sampling.samples import pick_device
     from mmgen.store.store import load_generator
 
     loaded = load_generator(path).to(pick_device(device))
-    asked = ClipSamples(loaded, arguments)
+    asked = VideoSampling(loaded, arguments)
     if not loaded.generator.actions:
         raise UserError(f"{path} was trained without actions, so nothing steers it: mmgen sample makes its clips")
     if Path(out).exists():

@@ -15,7 +15,7 @@ def run(data: str, *, out: str, per_shard: int = 1000) -> None:
     from pathlib import Path
 
     from mmgen.data.build import open_source
-    from mmgen.data.sources.tar_write import write_shards
+    from mmgen.modalities.image.sources.tar_write import write_shards
 
     counts = write_shards(open_source(data), Path(out), per_shard)
     told = ", ".join(

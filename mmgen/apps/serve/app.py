@@ -41,7 +41,7 @@ def launch(folder: str | Path, port: int, device: torch.device | str = "cpu", bl
     from fastapi.middleware import Middleware
     from fastapi.middleware.trustedhost import TrustedHostMiddleware
 
-    from mmgen.apps.serve.page import build, dress
+    from mmgen.apps.serve.page import build, theme_options
 
     blocks = build(Path(folder), LastLoaded(device))
     # A page of another site that resolves its own name to this machine would name itself as the host.
@@ -50,7 +50,7 @@ def launch(folder: str | Path, port: int, device: torch.device | str = "cpu", bl
         server_name=HOST, server_port=port, share=False, inbrowser=False, quiet=True, show_error=False,
         max_file_size=_LARGEST_UPLOAD, allowed_paths=[], ssr_mode=False, pwa=False, mcp_server=False, run_history=False,
         enable_monitoring=False, footer_links=[], app_kwargs={"middleware": [only_here]}, prevent_thread_lock=True,
-        **dress(),
+        **theme_options(),
     )  # fmt: skip
     print(f"mmgen serve: http://{HOST}:{port} ({count} generators in {folder}; Ctrl-C ends)", flush=True)
     if block:

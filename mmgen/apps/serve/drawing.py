@@ -7,19 +7,19 @@ from markupsafe import escape
 
 from mmgen.media.audio import wav_bytes
 from mmgen.media.images import animation_bytes, png_bytes
-from mmgen.sampling.preview import Shown
+from mmgen.sampling.preview import Preview
 
 _FIRST, _OTHERS = (520, 720), (200, 720)  # height and width that a picture may take on the page, in pixels
 _MOST_TIMES = 16  # enlarged no more than that
 _SECOND = 150  # pixels of a spectrogram
 
 
-def drawn(shown: Shown) -> str:
+def render_preview(preview: Preview) -> str:
     """A partial result for the page."""
-    state = "done" if shown.last else "making"
-    bar = f'<div class="bar"><i style="width:{100 * min(1.0, max(0.0, shown.progress)):.1f}%"></i></div>'
-    caption = f'<p class="caption" role="status">{escape(shown.caption)}</p>'
-    parts = _sounds(shown) if shown.sounds else _pictures(shown)
+    state = "done" if preview.last else "making"
+    bar = f'<div class="bar"><i style="width:{100 * min(1.0, max(0.0, preview.progress)):.1f}%"></i></div>'
+    caption = f'<p class="caption" role="status">{escape(preview.caption)}</p>'
+    parts = _sounds(preview) if preview.sounds else _pictures(preview)
     return f'<div class="shown {state}">{bar}{caption}{"".join(parts)}</div>'
 
 
@@ -33,37 +33,37 @@ def note(message: str) -> str:
     return f'<p class="quiet">{escape(message)}</p>'
 
 
-def _pictures(shown: Shown) -> Iterator[str]:
-    kept = None
-    if shown.clip is not None:
-        ends = [round(1000 * frame / shown.fps) for frame in range(shown.clip.shape[1] + 1)]
+def _pictures(preview: Preview) -> Iterator[str]:
+    saved = None
+    if preview.clip is not None:
+        ends = [round(1000 * frame / preview.fps) for frame in range(preview.clip.shape[1] + 1)]
         times = [end - begin for begin, end in zip(ends, ends[1:])]
-        kept = _uri("image/webp", animation_bytes(list(shown.clip.unbind(1)), "WEBP", times)), "clips.webp"
-        yield _image(kept[0], shown.clip.shape[-2:], _FIRST, "the clips", shown.sharp)
-    for picture in shown.pictures:
+        saved = _uri("image/webp", animation_bytes(list(preview.clip.unbind(1)), "WEBP", times)), "clips.webp"
+        yield _image(saved[0], preview.clip.shape[-2:], _FIRST, "the clips", preview.sharp)
+    for picture in preview.pictures:
         uri = _uri("image/png", png_bytes(picture))
-        room, alt = (_FIRST, "the samples") if kept is None else (_OTHERS, "frame by frame")
-        yield _image(uri, picture.shape[-2:], room, alt, shown.sharp)
-        kept = kept or (uri, "samples.png")
-    if shown.last and kept is not None:
-        yield _link(*kept)
+        room, alt = (_FIRST, "the samples") if saved is None else (_OTHERS, "frame by frame")
+        yield _image(uri, picture.shape[-2:], room, alt, preview.sharp)
+        saved = saved or (uri, "samples.png")
+    if preview.last and saved is not None:
+        yield _link(*saved)
 
 
-def _sounds(shown: Shown) -> Iterator[str]:
-    for number, (sound, told) in enumerate(zip(shown.sounds, shown.told, strict=True)):
+def _sounds(preview: Preview) -> Iterator[str]:
+    for number, (sound, title) in enumerate(zip(preview.sounds, preview.sound_titles, strict=True)):
         if not sound.numel():
             continue
-        uri = _uri("audio/wav", wav_bytes(sound, shown.sample_rate))
-        seconds = len(sound) / shown.sample_rate
+        uri = _uri("audio/wav", wav_bytes(sound, preview.sample_rate))
+        seconds = len(sound) / preview.sample_rate
         picture = ""
-        if number < len(shown.pictures):
-            style = f'style="width:{_SECOND * shown.pictures[number].shape[-1] / 100:.0f}px"'
-            picture = f'<img class="spectrogram" src="{_uri("image/png", png_bytes(shown.pictures[number]))}"'
+        if number < len(preview.pictures):
+            style = f'style="width:{_SECOND * preview.pictures[number].shape[-1] / 100:.0f}px"'
+            picture = f'<img class="spectrogram" src="{_uri("image/png", png_bytes(preview.pictures[number]))}"'
             picture += f' alt="spectrogram" {style}>'
         # The page's script plays the first sound while it grows; a person can play any of them once it is whole.
-        player = f'<audio src="{uri}" preload="auto"{" controls" if shown.last else ""}></audio>'
-        link = _link(uri, f"{number:03d}.wav") if shown.last else ""
-        head = f"<figcaption>{escape(told)} · {seconds:.1f} s {link}</figcaption>"
+        player = f'<audio src="{uri}" preload="auto"{" controls" if preview.last else ""}></audio>'
+        link = _link(uri, f"{number:03d}.wav") if preview.last else ""
+        head = f"<figcaption>{escape(title)} · {seconds:.1f} s {link}</figcaption>"
         yield f'<figure class="sound">{head}{picture}{player}</figure>'
 
 

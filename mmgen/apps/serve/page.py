@@ -8,12 +8,13 @@ from typing import Any
 import gradio
 from markupsafe import escape
 
-from mmgen.apps.serve.drawing import drawn, mistake, note
+from mmgen.apps.serve.drawing import mistake, note, render_preview
 from mmgen.apps.serve.runs import FoundRuns, LastLoaded, find_runs
-from mmgen.apps.serve.sampling import modality_of, show
+from mmgen.apps.serve.sampling import stream_previews
 from mmgen.core.errors import UserError
+from mmgen.core.modality import modality_of
 from mmgen.page.wording import title
-from mmgen.sampling.request import EACH_IN_TURN, LARGEST_SEED, MOST_SAMPLES, MOST_TEXT, Asked
+from mmgen.sampling.request import EACH_IN_TURN, LARGEST_SEED, MOST_SAMPLES, MOST_TEXT, SamplingRequest
 from mmgen.sampling.samples import require_tokenizer
 from mmgen.store.store import Loaded
 
@@ -55,7 +56,7 @@ class Page:
             return [note(f"No run of a generator lies in {self.folder}: mmgen fit makes one."), *nothing, ""]
         try:
             loaded = self.last.get(self.found.path(name))
-            modality = modality_of(loaded)
+            modality = modality_of(loaded.spec.modality)
             require_tokenizer(loaded)
         except UserError as error:
             return ["", *nothing, mistake(_in_page_words(error))]
@@ -69,22 +70,22 @@ class Page:
             gradio.update(choices=[(title(mode), mode) for mode in modes], value=modes[0], visible=True),
             gradio.update(
                 choices=[EACH_IN_TURN, *names, "none"], value=EACH_IN_TURN, visible=bool(names),
-                label=modality.classes.capitalize(),
+                label=modality.class_noun.capitalize(),
             ),
             gradio.update(visible=reads is not None, info=letters),
-            gradio.update(value=modality.count, visible=True),
-            gradio.update(visible=modality.frames, value=0),
+            gradio.update(value=modality.app.count, visible=True),
+            gradio.update(visible=modality.app.frames, value=0),
             gradio.update(visible=guided, value=1.0),
-            gradio.update(visible=modality.makes == "speech"),
+            gradio.update(visible=modality.app.sound),
             note("Nothing is made yet."),
         ]  # fmt: skip
 
-    def sample(self, name: str | None, *asked: Any) -> Iterator[str]:
+    def sample(self, name: str | None, *controls: Any) -> Iterator[str]:
         """The results, again and again while they are made; a mistake as one line."""
         try:
             loaded = self.last.get(self.found.path(name))
-            for shown in show(loaded, _asked(loaded, *asked)):
-                yield drawn(shown)
+            for preview in stream_previews(loaded, _request(loaded, *controls)):
+                yield render_preview(preview)
         except UserError as error:
             yield mistake(_in_page_words(error))
         except Exception as error:  # a mistake of ours: its trace belongs to the terminal
@@ -145,7 +146,7 @@ def build(folder: Path, last: LastLoaded) -> gradio.Blocks:
     return blocks
 
 
-def _asked(
+def _request(
     loaded: Loaded,
     mode: str | None,
     class_: str | None,
@@ -156,18 +157,20 @@ def _asked(
     guidance: float,
     temperature: float,
     frames: int | None,
-) -> Asked:
+) -> SamplingRequest:
     """What the controls say; those that the page hides for this run say nothing."""
     text = text if text and loaded.generator.text is not None else ""
-    frames = (frames or None) if modality_of(loaded).frames else None
-    return Asked(mode, class_, text, count, seed, steps or None, guidance, temperature, frames)
+    frames = (frames or None) if modality_of(loaded.spec.modality).app.frames else None
+    return SamplingRequest(mode, class_, text, count, seed, steps or None, guidance, temperature, frames)
 
 
 def _about(loaded: Loaded) -> str:
     """What a run is, in a line."""
     spec = loaded.spec
     size = " × ".join(str(n) for n in spec.grid if n > 1) or "1"
-    return note(f"{modality_of(loaded).makes} · {size} tokens, {spec.amount} · trained for {loaded.step:,} steps")
+    return note(
+        f"{modality_of(loaded.spec.modality).plural} · {size} tokens, {spec.amount} · trained for {loaded.step:,} steps"
+    )
 
 
 def _in_page_words(error: UserError) -> str:
@@ -178,7 +181,7 @@ def _in_page_words(error: UserError) -> str:
     return message
 
 
-def dress() -> dict[str, Any]:
+def theme_options() -> dict[str, Any]:
     """How the page looks, with the fonts of the system: as `launch` of gradio takes it."""
     sans = (
         "ui-sans-serif",

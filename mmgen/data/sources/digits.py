@@ -11,7 +11,7 @@ import torch
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
-from mmgen.data.sources.images import ImageSamples
+from mmgen.data.sources.images import StoredImages
 
 _FILE = "digits.npz"
 _SIDE = 28
@@ -28,7 +28,7 @@ class DigitsSource(Source):
         self.folder = None if folder is None else Path(folder)
         self.class_names = [str(digit) for digit in range(10)]
         self.sample_shape = (1, _SIDE, _SIDE)
-        self._splits: dict[str, ImageSamples] = {}
+        self._splits: dict[str, StoredImages] = {}
 
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
@@ -38,7 +38,7 @@ class DigitsSource(Source):
             held_out = number % 5 == 0
             pixels = torch.from_numpy(images)[:, None]
             for name, chosen in (("train", ~held_out), ("val", held_out)):
-                self._splits[name] = ImageSamples(pixels[chosen], torch.from_numpy(labels)[chosen], number[chosen])
+                self._splits[name] = StoredImages(pixels[chosen], torch.from_numpy(labels)[chosen], number[chosen])
         return self._splits[split]
 
     def describe(self) -> dict[str, Any]:

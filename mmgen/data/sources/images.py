@@ -9,7 +9,7 @@ from mmgen.data.sources.base import Batch, Samples
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSamples(Samples):
+class StoredImages(Samples):
     """Images in memory, one byte a value, handed out as floats in [-1, 1].
 
     Args:

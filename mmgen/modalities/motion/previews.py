@@ -14,58 +14,62 @@ from mmgen.modalities.motion.drawing import draw_motion, motion_sheet
 from mmgen.modalities.motion.features import features_to_joints
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.paradigms import SampleOptions
+from mmgen.sampling.preview import Preview
+from mmgen.tokenizers import Tokenizer
 from mmgen.training.generator_module import GeneratorModule
-from mmgen.training.held_out import held_out_batch, made_of
+from mmgen.training.held_out import held_out_batch, sample_held_out
 from mmgen.training.tokenizer_module import TokenizerModule
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
+class MotionPairs:
     """Held-out motions and what was made of them, each without what fills it up.
 
     Args:
         name: mode, or `reconstruction`.
-        told: what is done in each, or its number.
+        titles: what is done in each, or its number.
         truth: B motions (T, J, 3) in metres, on the CPU.
         made: likewise.
         fps: frames a second.
     """
 
     name: str
-    told: list[str]
+    titles: list[str]
     truth: list[Tensor]
     made: list[Tensor]
     fps: float
 
-    def picture(self) -> Tensor:
-        """(3, H, W) in [-1, 1]: the poses of each held-out motion, and of what was made of it below."""
-        pairs = zip(self.told, self.truth, self.made)
+    def preview(self) -> Preview:
+        """The poses of each held-out motion, and of what was made of it below; in motion they stand side by side."""
+        pairs = zip(self.titles, self.truth, self.made)
         rows = [
-            row for told, real, made in pairs for row in ((f"held out: {told}", real), (f"{self.name}: {told}", made))
+            row
+            for title, real, made in pairs
+            for row in ((f"held out: {title}", real), (f"{self.name}: {title}", made))
         ]
-        return motion_sheet([motion for _, motion in rows], [title for title, _ in rows], fps=self.fps)
-
-    def clip(self) -> Tensor:
-        """(3, T, H, W) in [-1, 1]: held-out motions on the left, beside each what was made of it."""
+        sheet = motion_sheet([motion for _, motion in rows], [title for title, _ in rows], fps=self.fps)
         count = max(map(len, [*self.truth, *self.made]))
-        pairs = zip(self.truth, self.made)
-        return torch.cat([draw_motion(torch.stack([_held(motion, count) for motion in pair])) for pair in pairs], 2)
+        clips = [
+            draw_motion(torch.stack([_held(motion, count) for motion in pair])) for pair in zip(self.truth, self.made)
+        ]
+        return Preview(self.name, pictures=[sheet], clip=torch.cat(clips, 2), fps=self.fps)
 
 
 @torch.no_grad()
-def motion_reconstruction(module: TokenizerModule, data: DataModule, count: int) -> Moved:
+def motion_reconstruction(module: TokenizerModule, data: DataModule, count: int) -> MotionPairs:
     """Held-out motions and their reconstructions."""
     tokenizer, batch = module.tokenizer, held_out_clips(data.samples("val"), count)
     assert isinstance(tokenizer, MotionTokenizer)
     x, lengths = batch["x"].to(module.device), batch.get("length")
     made = tokenizer.decode(tokenizer.encode(x), x.shape[2])
-    return Moved("reconstruction", _told(batch, data), _joints(x, lengths), _joints(made, lengths), tokenizer.fps)
+    joints = _joints(x, lengths), _joints(made, lengths)
+    return MotionPairs("reconstruction", _titles(batch, data), *joints, tokenizer.fps)
 
 
 @torch.no_grad()
 def motion_samples(
-    module: GeneratorModule, data: DataModule, tokenizer: MotionTokenizer, count: int, options: SampleOptions
-) -> Iterator[Moved]:
+    module: GeneratorModule, data: DataModule, tokenizer: Tokenizer, count: int, options: SampleOptions
+) -> Iterator[MotionPairs]:
     """Of every mode the held-out motions, and motions of the same classes, texts and lengths, unless they end by
     themselves; always of the same draws.
 
@@ -76,13 +80,14 @@ def motion_samples(
         count: B.
         options: of sampling.
     """
+    assert isinstance(tokenizer, MotionTokenizer)
     batch = held_out_batch(module, data, count)
     tokens: Tokens = batch["tokens"]
     truth = _decoded(tokenizer, tokens.values, tokens.lengths)
     asked = None if module.generator.ends else tokens.lengths
-    for mode, last in made_of(module, batch, options, asked):
+    for mode, last in sample_held_out(module, batch, options, asked):
         made = _decoded(tokenizer, last.tokens, asked if last.lengths is None else last.lengths)
-        yield Moved(mode, _told(batch, data), truth, made, tokenizer.fps)
+        yield MotionPairs(mode, _titles(batch, data), truth, made, tokenizer.fps)
 
 
 def _decoded(tokenizer: MotionTokenizer, tokens: Tensor, lengths: Tensor | None) -> list[Tensor]:
@@ -106,7 +111,7 @@ def _held(motion: Tensor, frames: int) -> Tensor:
     return torch.cat([motion, motion[-1:].expand(frames - len(motion), -1, -1)])
 
 
-def _told(batch: Batch, data: DataModule) -> list[str]:
+def _titles(batch: Batch, data: DataModule) -> list[str]:
     """What is done in each motion: its text, or its class; its number where nobody knows."""
     if "text" in batch and data.text is not None:
         return [data.text.decode(symbols) for symbols in batch["text"].cpu()]

@@ -23,7 +23,7 @@ from mmgen.store.store import Loaded
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
+class MotionSamples:
     """What was made, on the CPU.
 
     Args:
@@ -80,7 +80,7 @@ class Poses:
         return self.start + self.features.shape[2]
 
 
-def move(
+def sample_motion(
     loaded: Loaded,
     mode: str | None,
     labels: Tensor,
@@ -93,7 +93,7 @@ def move(
     known: Tensor | None = None,
     keep: Tensor | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Moved:
+) -> MotionSamples:
     """Make a motion of each class, or of each text.
 
     Args:
@@ -124,7 +124,7 @@ def move(
             final = state
         last.append(final)
         features += task.decode(final, rows)
-    return Moved(
+    return MotionSamples(
         features,
         task.tokenizer.fps,
         torch.cat([ended_tokens(state.tokens, row_lengths(state)).cpu() for state in last]),
@@ -149,11 +149,11 @@ def stream_motion(
 ) -> Iterator[Poses]:
     """Make motions, and hand out their frames in order as soon as their tokens are final.
 
-    All frames of a row together are those of `move`. Modes that finish everything at the end yield once, and so do
-    tokenizers that need the whole. Arguments as for `move`.
+    All frames of a row together are those of `sample_motion`. Modes that finish everything at the end yield once, and
+    so do tokenizers that need the whole. Arguments as for `sample_motion`.
 
     Raises:
-        UserError: as `move` does, at once.
+        UserError: as `sample_motion` does, at once.
     """
     task = _Task.of(loaded, mode, labels, texts, options, batch, lengths, None, None)
 

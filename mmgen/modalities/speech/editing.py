@@ -82,8 +82,8 @@ def edit(
         progress: called after each state with the share that is done.
 
     Raises:
-        UserError: as `sampling.speak`; both texts say the same, the words cannot be found in the sound, the span
-            lies outside it, or the result would be longer than what the generator was trained on.
+        UserError: as `sampling.sample_speech`; both texts say the same, the words cannot be found in the sound, the
+            span lies outside it, or the result would be longer than what the generator was trained on.
     """
     started = time.perf_counter()
     tokenizer = require_speech_tokenizer(loaded)

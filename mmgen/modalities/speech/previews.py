@@ -14,38 +14,43 @@ from mmgen.media.spectrogram import spectrogram_sheet
 from mmgen.modalities.speech.sampling import decode_rows, without_silence
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import SampleOptions
+from mmgen.sampling.preview import Preview
 from mmgen.tokenizers import Tokenizer
 from mmgen.training.generator_module import GeneratorModule
-from mmgen.training.held_out import held_out_batch, made_of
+from mmgen.training.held_out import held_out_batch, sample_held_out
 from mmgen.training.tokenizer_module import TokenizerModule
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class SpeechPairs:
     """Held-out sounds and what was made of them, without the silence at their ends.
 
     Args:
         name: mode, or `reconstruction`.
-        told: what is said in each, or its number.
+        titles: what is said in each, or its number.
         truth: B sounds (1, T) in [-1, 1], on the CPU.
         made: likewise.
         sample_rate: in Hz.
     """
 
     name: str
-    told: list[str]
+    titles: list[str]
     truth: list[Tensor]
     made: list[Tensor]
     sample_rate: int
 
-    def picture(self) -> Tensor:
-        """(3, H, W) in [-1, 1]: the spectrograms of a row of held-out sounds, and of what was made of them below."""
-        told = [*(f"held out: {text}" for text in self.told), *(f"{self.name}: {text}" for text in self.told)]
-        return spectrogram_sheet([*self.truth, *self.made], self.sample_rate, told, columns=len(self.truth))
+    def preview(self) -> Preview:
+        """The spectrograms of a row of held-out sounds, and of what was made of them below, which can be heard."""
+        titles = [*(f"held out: {text}" for text in self.titles), *(f"{self.name}: {text}" for text in self.titles)]
+        sheet = spectrogram_sheet([*self.truth, *self.made], self.sample_rate, titles, columns=len(self.truth))
+        sounds = [sound[0] for sound in self.made]
+        return Preview(
+            self.name, pictures=[sheet], sounds=sounds, sample_rate=self.sample_rate, sound_titles=self.titles
+        )
 
 
 @torch.no_grad()
-def sound_reconstruction(module: TokenizerModule, data: DataModule, count: int) -> Heard:
+def sound_reconstruction(module: TokenizerModule, data: DataModule, count: int) -> SpeechPairs:
     """Held-out sounds and their reconstructions."""
     tokenizer, batch = module.tokenizer, held_out_clips(data.samples("val"), count)
     assert isinstance(tokenizer, AudioTokenizer)
@@ -54,13 +59,13 @@ def sound_reconstruction(module: TokenizerModule, data: DataModule, count: int) 
     lengths = _lengths(batch, x.shape[2])
     truth = [sound[:, :length] for sound, length in zip(batch["x"], lengths)]
     same = [sound[:, :length] for sound, length in zip(made, lengths)]
-    return Heard("reconstruction", _told(batch, data), truth, same, tokenizer.sample_rate)
+    return SpeechPairs("reconstruction", _titles(batch, data), truth, same, tokenizer.sample_rate)
 
 
 @torch.no_grad()
 def sound_samples(
     module: GeneratorModule, data: DataModule, tokenizer: Tokenizer, count: int, options: SampleOptions
-) -> Iterator[Heard]:
+) -> Iterator[SpeechPairs]:
     """Of every mode the held-out sounds, and sounds of the same texts and voices; always of the same draws. The mode
     `infill` fills in the middle third of each instead.
 
@@ -76,12 +81,12 @@ def sound_samples(
     tokens: Tokens = batch["tokens"]
     whole = decode_rows(tokenizer, tokens.values, tokens.lengths)
     truth = [without_silence(sound, rate, tokenizer.spec.stride)[None] for sound in whole]
-    told = _told(batch, data)
-    for mode, last in made_of(module, batch, options):
+    titles = _titles(batch, data)
+    for mode, last in sample_held_out(module, batch, options):
         sounds = decode_rows(tokenizer, last.tokens, last.lengths)
         least = torch.zeros(tokenizer.spec.stride)  # one that ended at once
         made = [without_silence(sound if len(sound) else least, rate, len(least))[None] for sound in sounds]
-        yield Heard(mode, told, truth, made, rate)
+        yield SpeechPairs(mode, titles, truth, made, rate)
 
 
 def _lengths(batch: Batch, count: int) -> list[int]:
@@ -89,7 +94,7 @@ def _lengths(batch: Batch, count: int) -> list[int]:
     return found
 
 
-def _told(batch: Batch, data: DataModule) -> list[str]:
+def _titles(batch: Batch, data: DataModule) -> list[str]:
     """What is said in each sound; its number where nobody knows."""
     if "text" in batch and data.text is not None:
         return [data.text.decode(symbols) for symbols in batch["text"].cpu()]

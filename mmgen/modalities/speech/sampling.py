@@ -40,7 +40,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, eq=False)
-class Spoken:
+class SpeechSamples:
     """What was said, on the CPU.
 
     Args:
@@ -68,7 +68,7 @@ class Spoken:
         return sum(map(len, self.sounds)) / self.sample_rate
 
 
-def speak(
+def sample_speech(
     loaded: Loaded,
     mode: str | None,
     texts: Sequence[str],
@@ -80,7 +80,7 @@ def speak(
     seconds: float | None = None,
     prompt: Prompt | Sequence[Prompt] | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Spoken:
+) -> SpeechSamples:
     """Say each text.
 
     Rows that end by themselves are as long as they are. Others are as long as the clips of training, which end in
@@ -119,7 +119,7 @@ def speak(
             ended = final.lengths is not None
             sounds.append(rest if ended else without_silence(rest, task.tokenizer.sample_rate, stride))
     lengths = [row_lengths(state) for state in last]
-    return Spoken(
+    return SpeechSamples(
         sounds,
         task.tokenizer.sample_rate,
         torch.cat([ended_tokens(state.tokens, length).cpu() for state, length in zip(last, lengths)]),
@@ -146,12 +146,12 @@ def stream_speech(
 ) -> Iterator[Chunk]:
     """Say each text, and hand out the sound while it is made, in order, as soon as its tokens are final.
 
-    All chunks of a row together are what `speak` returns for it, up to rounding, and up to the silence that it cuts
-    where rows do not end by themselves. Modes that finish everything at the end yield one chunk, and so do tokenizers
-    that need the whole.
+    All chunks of a row together are what `sample_speech` returns for it, up to rounding, and up to the silence that it
+    cuts where rows do not end by themselves. Modes that finish everything at the end yield one chunk, and so do
+    tokenizers that need the whole.
 
     Args:
-        loaded: as for `speak`, and so are all but:
+        loaded: as for `sample_speech`, and so are all but:
         mode: likewise.
         texts: likewise.
         labels: likewise.
@@ -165,7 +165,7 @@ def stream_speech(
         progress: likewise.
 
     Raises:
-        UserError: as `speak` does, at once.
+        UserError: as `sample_speech` does, at once.
     """
     task = _Task.of(loaded, mode, texts, labels, options, batch, seconds, prompt)
     least = max(1, round(chunk * task.tokenizer.sample_rate / task.spec.stride))
@@ -182,7 +182,7 @@ def speech_spec(loaded: Loaded, seconds: float | None = None) -> TokenSpec:
     """The tokens of speech of so many seconds, as long as the clips of training by default. Raises UserError where the
     generator makes no sound, or none so long.
     """
-    if loaded.spec.modality != "audio":
+    if loaded.spec.modality != "speech":
         raise UserError(f"{loaded.path} makes {loaded.spec.modality}s, not speech")
     spec = loaded.spec
     if seconds is not None:

@@ -50,7 +50,7 @@ class Frames:
 
 
 @dataclass(frozen=True, eq=False)
-class SampledClips:
+class VideoSamples:
     """What came out, on the CPU.
 
     Args:
@@ -92,7 +92,7 @@ def sample_clips(
     context: Tensor | None = None,
     actions: Actions | None = None,
     progress: Callable[[float], None] | None = None,
-) -> SampledClips:
+) -> VideoSamples:
     """Draw one clip for each label: `stream_clips`, to the end.
 
     Arguments and errors as there.
@@ -112,7 +112,7 @@ def sample_clips(
         if part.stop == length:
             last.append(part.state)
     seconds = time.perf_counter() - started
-    return SampledClips(
+    return VideoSamples(
         clips,
         tokens=torch.cat([state.tokens.cpu() for state in last]),
         spec=spec,

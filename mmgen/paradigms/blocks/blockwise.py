@@ -151,13 +151,13 @@ class Blockwise(Paradigm):
         canvas.require_reachable(unit, self.mode)
         copy, twin = (pad(part.slice(0, canvas.length), canvas.lengths) for part in (row.clean, row.noisy))
         stored = copy if self.history == "complete" else twin
-        longest = options.together * max(end - begin for begin, end in zip(row.bounds, row.bounds[1:]))
+        longest = options.parallel_blocks * max(end - begin for begin, end in zip(row.bounds, row.bounds[1:]))
         capacity = self.window.capacity(row.prefix.length, canvas.length, longest)
         model = request.guided(generator, options.guidance, capacity, ahead=False)
         passes, step = Passes(model, self.mask, self.window, row.prefix, canvas), 0
         frames = Frames(model, request, row.noisy)
         yield canvas.state(0, 0, 0)
-        for block, here in _turns(row.bounds, canvas, options.together):
+        for block, here in _turns(row.bounds, canvas, options.parallel_blocks):
             frames.reach(here)
             passes.begin(twin.slice(here.start, here.stop))
             for tokens, committed in self.fill(passes, canvas, here, block, request, options):

@@ -132,21 +132,21 @@ CASES = {
     "out cannot be made": (nothing, "sample gen --mode ar --num 1 --out /proc/mmgen/x", "cannot be made"),
     "kept image of another size": (
         nothing,
-        "sample gen --mode ar --keep large.png --keep_region 0:2",
+        "sample gen --mode ar --inpaint large.png --keep_region 0:2",
         "is 8x9 pixels, but 8x8 are expected; --resize",
     ),
     "kept region not a region": (
         nothing,
-        "sample gen --mode ar --keep fits.png --keep_region left",
+        "sample gen --mode ar --inpaint fits.png --keep_region left",
         "region 'left' must be ROWS",
     ),
     "kept region out of order": (
         nothing,
-        "sample gen --mode ar --keep fits.png --keep_region 2:",
+        "sample gen --mode ar --inpaint fits.png --keep_region 2:",
         "cannot see the kept position",
     ),
-    "kept image without region": (nothing, "sample gen --mode ar --keep fits.png", "--keep needs --keep_region"),
-    "kept region without image": (nothing, "sample gen --mode ar --keep_region 0:2", "--keep_region needs --keep"),
+    "kept image without region": (nothing, "sample gen --mode ar --inpaint fits.png", "--inpaint needs --keep_region"),
+    "kept region without image": (nothing, "sample gen --mode ar --keep_region 0:2", "--keep_region needs --inpaint"),
     "image of another size": (
         nothing,
         "reconstruct tok fits.png large.png",

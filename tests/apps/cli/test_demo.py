@@ -90,7 +90,7 @@ def test_an_interrupted_demo_goes_on_and_ends_in_a_page_whose_commands_repeat_it
     shown = sampled(next(each for each in commands if " sample " in each and "--mode masked" in each), "again")
     wrong = judge().logits(shown).argmax(1) != torch.arange(len(shown)) % 10
     assert picture(sheet(pixels(shown, TIMES), 10, marked=wrong), "").uri in page
-    completed = sampled(next(each for each in commands if "--keep " in each and "--mode block" in each), "completed")
+    completed = sampled(next(each for each in commands if "--inpaint " in each and "--mode block" in each), "completed")
     assert picture(sheet(pixels(completed, TIMES), 2), "").uri in page
 
 

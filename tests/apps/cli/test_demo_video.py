@@ -27,7 +27,7 @@ model:
   class_path: TokenizerModule
   init_args:
     tokenizer:
-      class_path: ViTTokenizer
+      class_path: VideoViTTokenizer
       init_args:
         image_size: 32
         channels: 1

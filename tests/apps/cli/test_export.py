@@ -5,8 +5,8 @@ import torch
 import yaml
 
 from mmgen.apps.cli.main import main
+from mmgen.modalities.image.sampling import sample_images
 from mmgen.paradigms import SampleOptions
-from mmgen.sampling.samples import sample_images
 from mmgen.store.store import load_generator, load_tokenizer, weights_hash
 from tests.tiny_runs import generator_run, tokenizer_run
 

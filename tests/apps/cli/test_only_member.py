@@ -60,7 +60,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fake tokens of images and of codes."""
     folder = tmp_path_factory.mktemp("mixed")
     CachedTokensSource.make_fake(folder / "images", 20, TokenSpec("bits", 4, (1, 3, 3)), classes=3)
-    codes = TokenSpec("residual", 8, (5, 1, 1), levels=2, modality="audio", rate=10.0)
+    codes = TokenSpec("residual", 8, (5, 1, 1), levels=2, modality="speech", rate=10.0)
     CachedTokensSource.make_fake(folder / "codes", 15, codes, classes=2)
     text = RECIPE.replace("IMAGES", str(folder / "images")).replace("CODES", str(folder / "codes"))
     (folder / "config.yaml").write_text(text)

@@ -113,7 +113,7 @@ def test_a_region_of_an_image_is_kept(run: Path, tmp_path: Path) -> None:
     real = (
         load_tokenizer(run.parent / "tok").encode(read_image(tmp_path / "real.png", (1, 8, 8))[None]).values.view(4, 4)
     )
-    options = ["--mode", "masked", "--num", "5", "--keep", str(tmp_path / "real.png"), "--keep_region", "0:4,1:3"]
+    options = ["--mode", "masked", "--num", "5", "--inpaint", str(tmp_path / "real.png"), "--keep_region", "0:4,1:3"]
     filled = sample(run, tmp_path / "out", *options)["tokens"].view(5, 4, 4)
     assert torch.equal(filled[:, :, 1:3], real[:, 1:3].expand(5, -1, -1))
     assert len(set(map(tuple, filled.flatten(1).tolist()))) > 1
@@ -131,7 +131,7 @@ def test_an_interrupted_sampling_leaves_nothing(run: Path, tmp_path: Path) -> No
     options = [
         "--mode",
         "ar",
-        "--keep",
+        "--inpaint",
         str(tmp_path / "real.png"),
         "--keep_region",
         "2:",

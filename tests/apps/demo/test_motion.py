@@ -14,7 +14,7 @@ from mmgen.apps.demo.motion.settings import MotionSettings
 from mmgen.apps.demo.pair import SECOND
 from mmgen.apps.demo.settings import Settings
 from mmgen.apps.demo.stages import Walk
-from mmgen.evaluation.command import Noted
+from mmgen.evaluation.command import Metric
 from mmgen.modalities.motion.features import features_to_joints
 from mmgen.paradigms import SampleOptions
 from mmgen.store.store import Loaded, load_generator
@@ -113,5 +113,5 @@ def test_the_longest_recorded_motion_of_each_action_is_found() -> None:
 
 
 def test_figures_of_real_motions_stand_beside_those_of_modes() -> None:
-    assert _of_modes(Noted("label_accuracy_real", 0.5, "motion_cnn")) == "label_accuracy_motion_cnn"
-    assert _of_modes(Noted("foot_skate_real", 0.5)) == "foot_skate"
+    assert _of_modes(Metric("label_accuracy_real", 0.5, "motion_cnn")) == "label_accuracy_motion_cnn"
+    assert _of_modes(Metric("foot_skate_real", 0.5)) == "foot_skate"

@@ -73,9 +73,9 @@ def test_another_digit_comes_in_the_second_place(text: str, new: str | None) -> 
 
 
 def test_tokens_of_sound_are_told_in_words() -> None:
-    residual = TokenSpec("residual", 256, (120, 1, 1), levels=4, modality="audio", rate=50.0, stride=320, first=320)
+    residual = TokenSpec("residual", 256, (120, 1, 1), levels=4, modality="speech", rate=50.0, stride=320, first=320)
     assert in_words(residual) == "50 tokens a second, each of 4 codes out of 256"
-    continuous = TokenSpec("continuous", 16, (60, 1, 1), modality="audio", rate=25.0, stride=640, first=640)
+    continuous = TokenSpec("continuous", 16, (60, 1, 1), modality="speech", rate=25.0, stride=640, first=640)
     assert in_words(continuous) == "25 tokens a second, each of 16 numbers"
 
 

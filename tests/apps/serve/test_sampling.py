@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 import torch
 
-from mmgen.apps.serve.sampling import MODALITIES, show
+from mmgen.apps.serve.sampling import stream_previews
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import UNITS
 from mmgen.media.images import grid
 from mmgen.media.video import tile_clips
+from mmgen.modalities.image.sampling import sample_images
 from mmgen.modalities.motion.drawing import draw_motion
-from mmgen.modalities.motion.sampling import move
-from mmgen.modalities.speech.sampling import speak
+from mmgen.modalities.motion.sampling import sample_motion
+from mmgen.modalities.speech.sampling import sample_speech
 from mmgen.modalities.video.sampling import sample_clips
-from mmgen.sampling.preview import Shown
-from mmgen.sampling.request import EACH_IN_TURN, MOST_SAMPLES, MOST_TEXT, Asked
-from mmgen.sampling.samples import class_labels, sample_images
+from mmgen.sampling.preview import Preview
+from mmgen.sampling.request import EACH_IN_TURN, MOST_SAMPLES, MOST_TEXT, SamplingRequest
+from mmgen.sampling.samples import class_labels
 from mmgen.store.store import Loaded, load_generator
 from tests import motion_runs, spoken_runs, tiny_runs
 
@@ -28,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
     made = {
         "image": tiny_runs.generator_run(folder / "gen", tiny_runs.tokenizer_run(folder / "tok")),
         "video": tiny_runs.video_run(folder / "vid", tiny_runs.video_tokenizer_run(folder / "vtok")),
-        "audio": spoken_runs.speech_run(folder / "say", codec),
+        "speech": spoken_runs.speech_run(folder / "say", codec),
         "ending": spoken_runs.speech_run(
             folder / "ends", codec, {"class_path": "mmgen.paradigms.CodebookAutoregressive"}, ends=True
         ),
@@ -39,9 +39,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
     return {name: load_generator(path) for name, path in made.items()}
 
 
-def all_of(loaded: Loaded, asked: Asked, every: float = 0) -> list[Shown]:
+def all_of(loaded: Loaded, asked: SamplingRequest, every: float = 0) -> list[Preview]:
     """Partial results, of which the last one alone says so, and of which none goes back."""
-    shown = list(show(loaded, asked, every))
+    shown = list(stream_previews(loaded, asked, every))
     assert [each.last for each in shown] == [False] * (len(shown) - 1) + [True]
     progress = [each.progress for each in shown]
     assert progress == sorted(progress)
@@ -52,7 +52,7 @@ def all_of(loaded: Loaded, asked: Asked, every: float = 0) -> list[Shown]:
 
 @pytest.mark.parametrize("mode", ["ar", "masked", "block"])
 def test_images_end_in_the_tokens_of_the_command(mode: str, runs: dict[str, Loaded]) -> None:
-    loaded, asked = runs["image"], Asked(mode, count=5, seed=3, guidance=2.0, temperature=0.8)
+    loaded, asked = runs["image"], SamplingRequest(mode, count=5, seed=3, guidance=2.0, temperature=0.8)
     shown = all_of(loaded, asked)
     wanted = sample_images(loaded, mode, class_labels([], 5, loaded), asked.options, seed=3)
     assert len(shown) > 2
@@ -62,7 +62,7 @@ def test_images_end_in_the_tokens_of_the_command(mode: str, runs: dict[str, Load
 
 
 def test_how_often_is_drawn_changes_no_sample(runs: dict[str, Loaded]) -> None:
-    asked = Asked("ar", count=2, seed=1)
+    asked = SamplingRequest("ar", count=2, seed=1)
     often, seldom = all_of(runs["image"], asked), all_of(runs["image"], asked, every=1000.0)
     assert len(often) > len(seldom) == 2
     assert torch.equal(often[-1].state.tokens, seldom[-1].state.tokens)
@@ -72,7 +72,7 @@ def test_how_often_is_drawn_changes_no_sample(runs: dict[str, Loaded]) -> None:
 def test_clips_grow_frame_by_frame_to_those_of_the_command(
     mode: str, frames: int | None, runs: dict[str, Loaded]
 ) -> None:
-    loaded, asked = runs["video"], Asked(mode, "3", count=2, seed=4, frames=frames)
+    loaded, asked = runs["video"], SamplingRequest(mode, "3", count=2, seed=4, frames=frames)
     shown = all_of(loaded, asked)
     wanted = sample_clips(loaded, mode, class_labels(["3"], 2, loaded), asked.options, seed=4, frames=frames)
     assert torch.equal(shown[-1].state.tokens, wanted.tokens)
@@ -83,12 +83,12 @@ def test_clips_grow_frame_by_frame_to_those_of_the_command(
         assert any(torch.equal(each.pictures[0], newest[0]) for each in shown[:-1] if each.pictures), number
 
 
-@pytest.mark.parametrize("name", ["audio", "ending"])
+@pytest.mark.parametrize("name", ["speech", "ending"])
 def test_speech_grows_to_what_the_command_says(name: str, runs: dict[str, Loaded]) -> None:
     loaded, mode = runs[name], "ar"
-    asked = Asked(mode, text="a bad cab", count=2, seed=5)
+    asked = SamplingRequest(mode, text="a bad cab", count=2, seed=5)
     shown = all_of(loaded, asked)
-    wanted = speak(loaded, mode, ["a bad cab"] * 2, class_labels([], 2, loaded), asked.options, seed=5)
+    wanted = sample_speech(loaded, mode, ["a bad cab"] * 2, class_labels([], 2, loaded), asked.options, seed=5)
     assert len(shown[-1].sounds) == len(shown[-1].pictures) == 2
     for row, sound in enumerate(wanted.sounds):
         torch.testing.assert_close(shown[-1].sounds[row], sound, atol=1e-4, rtol=0)
@@ -98,14 +98,14 @@ def test_speech_grows_to_what_the_command_says(name: str, runs: dict[str, Loaded
                 torch.testing.assert_close(earlier.sounds[row][:common], sound[:common], atol=1e-4, rtol=0)
     lengths = {len(each.sounds[0]) for each in shown if each.sounds}
     assert name == "ending" or len(lengths) > 2
-    assert list(shown[-1].told) == spoken_runs.VOICES
+    assert list(shown[-1].sound_titles) == spoken_runs.VOICES
 
 
 @pytest.mark.parametrize("mode", ["ar", "masked"])
 def test_motions_grow_to_what_the_command_makes(mode: str, runs: dict[str, Loaded]) -> None:
-    loaded, asked = runs["motion"], Asked(mode, count=2, seed=5)
+    loaded, asked = runs["motion"], SamplingRequest(mode, count=2, seed=5)
     shown = all_of(loaded, asked)
-    wanted = move(loaded, mode, class_labels([], 2, loaded), options=asked.options, seed=5)
+    wanted = sample_motion(loaded, mode, class_labels([], 2, loaded), options=asked.options, seed=5)
     longest = max(map(len, wanted.joints))
     held = [torch.cat([each, each[-1:].expand(longest - len(each), -1, -1)]) for each in wanted.joints]
     clip, expected = shown[-1].clip, tile_clips(torch.stack([draw_motion(each) for each in held]))
@@ -115,9 +115,9 @@ def test_motions_grow_to_what_the_command_makes(mode: str, runs: dict[str, Loade
 
 
 def test_modes_that_finish_at_the_end_show_their_progress(runs: dict[str, Loaded]) -> None:
-    shown = all_of(runs["audio"], Asked("masked", text="abc", seed=2))
+    shown = all_of(runs["speech"], SamplingRequest("masked", text="abc", seed=2))
     assert len(shown) > 2
-    wanted = speak(runs["audio"], "masked", ["abc"], class_labels([], 1, runs["audio"]), seed=2)
+    wanted = sample_speech(runs["speech"], "masked", ["abc"], class_labels([], 1, runs["speech"]), seed=2)
     torch.testing.assert_close(shown[-1].sounds[0], wanted.sounds[0], atol=1e-4, rtol=0)
 
 
@@ -128,9 +128,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("image", {"mode": "ar", "class_": "none", "guidance": 2.0}, "cannot guide"),
     ("image", {"mode": "ar", "text": "abc"}, "without texts"),
     ("video", {"mode": "ar", "class_": "99"}, "out of range"),
-    ("audio", {"mode": "ar"}, "empty"),
-    ("audio", {"mode": "ar", "text": "xyz"}, "unknown here"),
-    ("audio", {"mode": "ar", "text": "abc" * 20}, "at most 16"),
+    ("speech", {"mode": "ar"}, "empty"),
+    ("speech", {"mode": "ar", "text": "xyz"}, "unknown here"),
+    ("speech", {"mode": "ar", "text": "abc" * 20}, "at most 16"),
 ]
 
 
@@ -139,7 +139,7 @@ def test_what_a_run_cannot_do_is_told_in_one_line(
     name: str, asked: dict[str, Any], words: str, runs: dict[str, Loaded]
 ) -> None:
     with pytest.raises(UserError, match=words) as error:
-        list(show(runs[name], Asked(**asked)))
+        list(stream_previews(runs[name], SamplingRequest(**asked)))
     assert "\n" not in str(error.value)
 
 
@@ -164,16 +164,9 @@ def test_what_a_run_cannot_do_is_told_in_one_line(
 )
 def test_too_much_is_refused_before_anything_runs(asked: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"must lie between|at most"):
-        Asked(**asked)
+        SamplingRequest(**asked)
 
 
 def test_all_classes_come_in_turn_unless_one_is_named() -> None:
-    assert Asked(class_=EACH_IN_TURN).classes == Asked().classes == []
-    assert Asked(class_="none").classes == ["none"]
-
-
-def test_a_modality_that_cannot_be_shown_is_told(runs: dict[str, Loaded], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(MODALITIES) <= {"image", *UNITS}
-    monkeypatch.delitem(MODALITIES, "video")
-    with pytest.raises(UserError, match="cannot show"):
-        list(show(runs["video"], Asked("ar")))
+    assert SamplingRequest(class_=EACH_IN_TURN).classes == SamplingRequest().classes == []
+    assert SamplingRequest(class_="none").classes == ["none"]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.modalities.motion.sampling import move, stream_motion
+from mmgen.modalities.image.sampling import sample_images
+from mmgen.modalities.motion.sampling import sample_motion, stream_motion
 from mmgen.paradigms import SampleOptions
-from mmgen.sampling.samples import sample_images
 from mmgen.store.store import Loaded, load_generator
 from tests.motion_runs import motion_run, motion_tokenizer_run
 
@@ -38,7 +38,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 @pytest.mark.parametrize("mode", ["ar", "masked"])
 def test_motions_have_the_lengths_that_were_asked_for(loaded: Loaded, mode: str) -> None:
     lengths = torch.tensor([12, 4, 7])
-    moved = move(loaded, mode, LABELS, lengths=lengths)
+    moved = sample_motion(loaded, mode, LABELS, lengths=lengths)
     assert [each.shape for each in moved.features] == [(263, 12), (263, 4), (263, 7)]
     assert [each.shape for each in moved.joints] == [(12, 22, 3), (4, 22, 3), (7, 22, 3)]
     assert moved.lengths.tolist() == [12, 4, 7] and all(each.isfinite().all() for each in moved.features)
@@ -48,9 +48,9 @@ def test_motions_have_the_lengths_that_were_asked_for(loaded: Loaded, mode: str)
 @pytest.mark.parametrize("mode", ["ar", "masked"])
 def test_a_motion_is_the_same_alone_and_in_a_batch(tmp_path: Path, mode: str, causal: bool) -> None:
     loaded, lengths = run(tmp_path, causal=causal), torch.tensor([12, 4, 7])
-    together = move(loaded, mode, LABELS, lengths=lengths)
+    together = sample_motion(loaded, mode, LABELS, lengths=lengths)
     alone = [
-        move(loaded, mode, LABELS[row : row + 1], first_sample=row, lengths=lengths[row : row + 1]).features[0]
+        sample_motion(loaded, mode, LABELS[row : row + 1], first_sample=row, lengths=lengths[row : row + 1]).features[0]
         for row in range(3)
     ]
     assert same(together.features, alone)
@@ -59,13 +59,13 @@ def test_a_motion_is_the_same_alone_and_in_a_batch(tmp_path: Path, mode: str, ca
 def test_rows_end_by_themselves_each_at_its_own_place(ending: Loaded) -> None:
     with torch.no_grad():
         ending.generator.head.project.weight.mul_(0.1)  # END is one of nine choices that are about as probable
-    moved = move(ending, "ar", torch.arange(24) % 2)
+    moved = sample_motion(ending, "ar", torch.arange(24) % 2)
     assert len(set(moved.lengths.tolist())) > 1 and set(moved.lengths.tolist()) <= {4, 8, 12}
 
 
 @pytest.mark.parametrize("mode", ["ar", "masked"])
 def test_a_stream_is_the_whole(loaded: Loaded, mode: str) -> None:
-    whole = move(loaded, mode, LABELS)
+    whole = sample_motion(loaded, mode, LABELS)
     parts = list(stream_motion(loaded, mode, LABELS))
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
     assert len(parts) > 1 if mode == "ar" else len(parts) == 1
@@ -75,14 +75,14 @@ def test_a_stream_is_the_whole(loaded: Loaded, mode: str) -> None:
 def test_what_is_kept_stays(loaded: Loaded) -> None:
     known = torch.randint(0, 8, (3, 3, 2), generator=torch.Generator().manual_seed(0))
     keep = torch.tensor([[True, False, True]]).expand(3, -1)
-    moved = move(loaded, "masked", LABELS, known=known, keep=keep)
+    moved = sample_motion(loaded, "masked", LABELS, known=known, keep=keep)
     assert torch.equal(moved.tokens[keep], known[keep])
 
 
 def test_mistakes_end_in_one_line(loaded: Loaded) -> None:
     with pytest.raises(UserError, match="1 to 12 frames"):
-        move(loaded, "ar", LABELS, lengths=torch.tensor([0, 4, 4]))
+        sample_motion(loaded, "ar", LABELS, lengths=torch.tensor([0, 4, 4]))
     with pytest.raises(UserError, match="trained without texts"):
-        move(loaded, "ar", LABELS, texts=["a", "b", "c"])
+        sample_motion(loaded, "ar", LABELS, texts=["a", "b", "c"])
     with pytest.raises(UserError, match="not images"):
         sample_images(loaded, "ar", LABELS, SampleOptions())

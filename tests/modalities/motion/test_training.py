@@ -110,7 +110,7 @@ class Logger:
 
 def validated(folder: Path, data: DataModule, module: L.LightningModule) -> Logger:
     """The end of a validation at step 7."""
-    callback, logger = SampleGrids(clips=MOTIONS), Logger()
+    callback, logger = SampleGrids(count=MOTIONS), Logger()
     callback.put_into(folder)
     callback.on_validation_epoch_end(
         SimpleNamespace(sanity_checking=False, datamodule=data, is_global_zero=True, global_step=7, loggers=[logger]),

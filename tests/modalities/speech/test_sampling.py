@@ -10,7 +10,14 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
-from mmgen.modalities.speech.sampling import Prompt, decode_rows, speak, speech_spec, stream_speech, without_silence
+from mmgen.modalities.speech.sampling import (
+    Prompt,
+    decode_rows,
+    sample_speech,
+    speech_spec,
+    stream_speech,
+    without_silence,
+)
 from mmgen.paradigms import State
 from mmgen.store.store import Loaded, load_generator
 from tests.spoken_runs import BLOCK, CONTINUOUS, RATE, SECONDS, STRIDE, TEXT, TOKENS, codec_run, speech_run
@@ -57,20 +64,22 @@ def ending(loaded: Loaded, monkeypatch: pytest.MonkeyPatch, lengths: list[int], 
 @pytest.mark.parametrize("mode", ["ar", "masked"])
 def test_what_is_said_depends_on_its_text_and_number_alone(loaded: Loaded, mode: str) -> None:
     labels = torch.tensor([0, 1, -1])
-    together = speak(loaded, mode, TEXTS, labels, seed=3)
+    together = sample_speech(loaded, mode, TEXTS, labels, seed=3)
     assert together.tokens.shape == (3, TOKENS, 2) and together.lengths.tolist() == [TOKENS] * 3
     assert together.sample_rate == RATE and together.spoken_seconds < 3 * SECONDS + 1e-6
     for place in range(3):
-        alone = speak(loaded, mode, TEXTS[place : place + 1], labels[place : place + 1], seed=3, first_sample=place)
+        alone = sample_speech(
+            loaded, mode, TEXTS[place : place + 1], labels[place : place + 1], seed=3, first_sample=place
+        )
         assert torch.equal(alone.tokens[0], together.tokens[place])
         torch.testing.assert_close(alone.sounds[0], together.sounds[place])
-    other = speak(loaded, mode, [TEXTS[1], *TEXTS[1:]], labels, seed=3)
+    other = sample_speech(loaded, mode, [TEXTS[1], *TEXTS[1:]], labels, seed=3)
     assert not torch.equal(other.tokens[0], together.tokens[0])
     assert torch.equal(other.tokens[1:], together.tokens[1:])
 
 
 def test_a_stream_hands_out_what_is_said_while_it_is_said(loaded: Loaded) -> None:
-    spoken = speak(loaded, "ar", TEXTS, seed=1)
+    spoken = sample_speech(loaded, "ar", TEXTS, seed=1)
     chunks = list(stream_speech(loaded, "ar", TEXTS, seed=1, batch=2, chunk=0.1))
     assert [chunk.rows for chunk in chunks] == [slice(0, 2)] * 6 + [slice(2, 3)] * 6  # 24 tokens, 4 at a time
     for row, sound in enumerate(spoken.sounds):
@@ -92,7 +101,7 @@ def test_a_prompt_is_kept_and_left_out_of_what_is_heard(loaded: Loaded, mode: st
     prompts = [Prompt(hum(5.4), "a"), Prompt(hum(8, 0.5), "bed")]
     assert loaded.tokenizer is not None
     for given in (prompts, prompts[0]):
-        spoken = speak(loaded, mode, ["cab", "fig"], seed=2, prompt=given)
+        spoken = sample_speech(loaded, mode, ["cab", "fig"], seed=2, prompt=given)
         for row, count in enumerate([5, 8] if isinstance(given, list) else [5, 5]):
             prompt = given[row] if isinstance(given, list) else given
             known = loaded.tokenizer.encode(prompt.sound[None, None, : count * STRIDE]).values[0]
@@ -100,13 +109,13 @@ def test_a_prompt_is_kept_and_left_out_of_what_is_heard(loaded: Loaded, mode: st
             assert STRIDE <= len(spoken.sounds[row]) <= (TOKENS - count) * STRIDE
             whole = decode_rows(loaded.tokenizer, spoken.tokens[row : row + 1])[0]  # type: ignore[arg-type]
             torch.testing.assert_close(spoken.sounds[row], whole[count * STRIDE :][: len(spoken.sounds[row])])
-    again = speak(loaded, mode, ["a cab", "a fig"], seed=2)
+    again = sample_speech(loaded, mode, ["a cab", "a fig"], seed=2)
     assert not torch.equal(again.tokens, spoken.tokens)
 
 
 def test_a_stream_begins_behind_its_prompt(loaded: Loaded) -> None:
     prompt = Prompt(hum(5), "a")
-    spoken = speak(loaded, "ar", ["cab"], seed=2, prompt=prompt)
+    spoken = sample_speech(loaded, "ar", ["cab"], seed=2, prompt=prompt)
     chunks = list(stream_speech(loaded, "ar", ["cab"], seed=2, prompt=prompt, chunk=0.05))
     assert (chunks[0].start, chunks[0].stop, chunks[-1].stop) == (0, 2 * STRIDE, (TOKENS - 5) * STRIDE)
     whole = torch.cat([chunk.sound[0, 0] for chunk in chunks])
@@ -118,7 +127,7 @@ def test_rows_that_end_by_themselves_are_as_long_as_they_are(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch, quick: bool
 ) -> None:
     ending(loaded, monkeypatch, [7, 3, 12], quick)
-    spoken = speak(loaded, "ar", TEXTS)
+    spoken = sample_speech(loaded, "ar", TEXTS)
     assert [len(sound) for sound in spoken.sounds] == [7 * STRIDE, 3 * STRIDE, 12 * STRIDE]
     assert spoken.lengths.tolist() == [7, 3, 12]
     assert not bool(spoken.tokens[0, 7:].any()) and int(spoken.tokens.max()) < loaded.spec.size
@@ -134,7 +143,7 @@ def test_rows_that_end_by_themselves_are_as_long_as_they_are(
 
 def test_a_row_that_ends_at_once_is_a_token_of_silence(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     ending(loaded, monkeypatch, [0])
-    assert torch.equal(speak(loaded, "ar", ["fig"]).sounds[0], torch.zeros(STRIDE))
+    assert torch.equal(sample_speech(loaded, "ar", ["fig"]).sounds[0], torch.zeros(STRIDE))
     assert list(stream_speech(loaded, "ar", ["fig"])) == []
 
 
@@ -154,14 +163,14 @@ def test_a_decoder_that_needs_the_whole_hears_nothing_behind_a_row_s_end(loaded:
 
 
 def test_rows_may_be_longer_than_those_of_training(loaded: Loaded) -> None:
-    assert speak(loaded, "masked", ["fig"], seconds=1.0).tokens.shape == (1, 40, 2)
+    assert sample_speech(loaded, "masked", ["fig"], seconds=1.0).tokens.shape == (1, 40, 2)
     assert speech_spec(loaded, 0.3).grid == (12, 1, 1)
 
 
 def test_speech_without_texts_and_of_continuous_tokens(mute: Loaded) -> None:
-    spoken = speak(mute, None, ["", ""])
+    spoken = sample_speech(mute, None, ["", ""])
     assert spoken.tokens.shape == (2, TOKENS, 4)
-    prompted = speak(mute, None, [""], prompt=Prompt(hum(6), ""))
+    prompted = sample_speech(mute, None, [""], prompt=Prompt(hum(6), ""))
     assert mute.tokenizer is not None
     torch.testing.assert_close(prompted.tokens[:, :6], mute.tokenizer.encode(hum(6)[None, None]).values)
     assert len(list(stream_speech(mute, None, [""]))) == 4  # blocks of 6 tokens
@@ -197,14 +206,14 @@ def test_mistakes_are_told_before_anything_is_said(
 ) -> None:
     monkeypatch.setattr("mmgen.modalities.speech.sampling.follow", None)
     options = {"mode": "ar"} | options
-    for way in (speak, stream_speech):
+    for way in (sample_speech, stream_speech):
         with pytest.raises(UserError, match=message):
             way(loaded, options["mode"], texts, **{name: x for name, x in options.items() if name != "mode"})
 
 
 def test_what_does_not_speak_says_so(mute: Loaded, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="trained without texts"):
-        speak(mute, None, ["fig"])
+        sample_speech(mute, None, ["fig"])
     images = load_generator(generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok")))
     with pytest.raises(UserError, match="makes images, not speech"):
-        speak(images, "ar", ["fig"])
+        sample_speech(images, "ar", ["fig"])

@@ -7,12 +7,12 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.modalities.video.sampling import Frames, SampledClips, check_context, sample_clips, stream_clips
+from mmgen.modalities.image.sampling import sample_images
+from mmgen.modalities.video.sampling import Frames, VideoSamples, check_context, sample_clips, stream_clips
 from mmgen.modalities.video.tokenizers.causal_conv import CausalConvTokenizer
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.paradigms import ContinuousBlockDiffusion, Flow, Guidance, SampleOptions
-from mmgen.sampling.samples import sample_images
 from mmgen.store.store import Loaded, load_generator
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.quantizers import Gaussian
@@ -66,7 +66,7 @@ def choices(count: int, length: int, seed: int = 0) -> Tensor:
     return torch.cat([torch.full((count, 1), -1), chosen[:, 1:]], dim=1)
 
 
-def rows(clips: SampledClips, index: slice) -> tuple[Tensor, Tensor]:
+def rows(clips: VideoSamples, index: slice) -> tuple[Tensor, Tensor]:
     return clips.tokens[index], clips.clips[index]
 
 

@@ -108,7 +108,7 @@ def test_a_backbone_computes_the_same(
 @pytest.mark.parametrize("paradigm", [Autoregressive(), Masked(), BlockDiffusion(4)], ids=lambda p: p.mode)
 def test_the_loss_is_that_of_padded_rows(paradigm: Paradigm, monkeypatch: pytest.MonkeyPatch) -> None:
     """And that of each row alone."""
-    spec = TokenSpec("categorical", 13, (11, 1, 1), modality="audio", rate=10.0)
+    spec = TokenSpec("categorical", 13, (11, 1, 1), modality="speech", rate=10.0)
     model = Generator(spec, backbone("adaln"), 3).double()
     torch.nn.init.normal_(model.head.project.weight)
     values = torch.randint(13, (len(LENGTHS), 11), generator=torch.Generator().manual_seed(2))

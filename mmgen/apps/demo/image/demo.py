@@ -11,9 +11,10 @@ from mmgen.apps.demo.image.settings import ImageSettings
 from mmgen.apps.demo.stages import Stage
 from mmgen.core.progress import progress_bar
 from mmgen.data.sources import Source
-from mmgen.evaluation.measure import ModeReport, measure_mode, measure_tokenizer, real_features
 from mmgen.modalities.image.evaluation.classifier import Classifier, digits_classifier
-from mmgen.sampling.samples import class_labels, sample_images
+from mmgen.modalities.image.evaluation.measure import ModeReport, measure_mode, measure_tokenizer, real_features
+from mmgen.modalities.image.sampling import sample_images
+from mmgen.sampling.samples import class_labels
 from mmgen.store.store import Loaded, load_tokenizer
 
 

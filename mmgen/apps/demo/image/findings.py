@@ -13,16 +13,17 @@ from mmgen.apps.demo.findings import Findings, in_words
 from mmgen.apps.demo.image.settings import ImageSettings
 from mmgen.apps.demo.settings import SEED, repeating
 from mmgen.core.tokens import Tokens
-from mmgen.evaluation.measure import ModeReport, TokenizerReport
 from mmgen.media.images import save_png
 from mmgen.modalities.image.evaluation.classifier import Classifier
+from mmgen.modalities.image.evaluation.measure import ModeReport, TokenizerReport
 from mmgen.modalities.image.page import image_page
 from mmgen.modalities.image.page.collect import film
 from mmgen.modalities.image.page.story import Completion, ImageStory, Mode, Reconstruction
+from mmgen.modalities.image.sampling import region, sample_images
 from mmgen.page.collect import mask_pictures
 from mmgen.page.page import Page
 from mmgen.sampling.options import sample_options
-from mmgen.sampling.samples import class_labels, region, require_tokenizer, sample_images
+from mmgen.sampling.samples import class_labels, require_tokenizer
 
 PAIRS = 20  # reconstructions that the page shows
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmgen.apps.demo.motion.between import unlike
 from mmgen.apps.demo.motion.settings import MotionSettings
 from mmgen.apps.demo.pair_findings import LineFound, PairFindings, in_words
-from mmgen.evaluation.command import Noted
+from mmgen.evaluation.command import Metric
 from mmgen.modalities.motion.evaluation.generator import MotionReport
 from mmgen.modalities.motion.evaluation.network import motions_of
 from mmgen.modalities.motion.evaluation.tokenizer import MotionTokenizerReport
@@ -69,7 +69,7 @@ class MotionFindings(PairFindings):
     settings: MotionSettings
     recorded: list[Tensor]
     lines: list[LineFindings]
-    real: list[Noted]
+    real: list[Metric]
     betweens: list[Between]
 
     @property
@@ -145,9 +145,9 @@ class MotionFindings(PairFindings):
         )  # fmt: skip
 
 
-def _of_modes(real: Noted) -> str:
+def _of_modes(real: Metric) -> str:
     """The name under which modes have the same figure."""
-    return Noted(real.metric.removesuffix("_real"), real.value, real.network).name
+    return Metric(real.metric.removesuffix("_real"), real.value, real.network).name
 
 
 def _joints(motions: list[Tensor]) -> list[Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmgen.apps.demo.line import Line
 from mmgen.data.build import open_source
 from mmgen.data.sources import Source
-from mmgen.modalities.motion.sampling import move
+from mmgen.modalities.motion.sampling import sample_motion
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.options import sample_options
 from mmgen.sampling.samples import class_labels
@@ -36,12 +36,12 @@ class MotionLine(Line):
 
     def draw(self, loaded: Loaded, mode: str, count: int) -> list[Tensor]:
         """Joints (T, J, 3) of what `mmgen sample --num COUNT` draws: the actions take turns."""
-        return move(loaded, mode, class_labels([], count, loaded), options=self.options(mode)).joints
+        return sample_motion(loaded, mode, class_labels([], count, loaded), options=self.options(mode)).joints
 
     def draw_as_long(self, loaded: Loaded, mode: str, label: int, frames: int) -> Tensor:
         """Joints (frames, J, 3) of what `mmgen sample --class LABEL --frames FRAMES --num 1` draws."""
         lengths = torch.tensor([frames])
-        return move(loaded, mode, torch.tensor([label]), options=self.options(mode), lengths=lengths).joints[0]
+        return sample_motion(loaded, mode, torch.tensor([label]), options=self.options(mode), lengths=lengths).joints[0]
 
     def sampling_seconds(self, loaded: Loaded, count: int) -> tuple[float, float]:
         started = time.perf_counter()

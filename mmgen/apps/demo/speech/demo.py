@@ -25,7 +25,7 @@ from mmgen.store.store import Loaded, load_generator, load_tokenizer
 
 
 class SpeechDemo(SpeechLine, PairDemo):
-    """Spoken digits."""
+    """SpeechSamples digits."""
 
     settings_class: ClassVar = SpeechSettings
     settings: SpeechSettings

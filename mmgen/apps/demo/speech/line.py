@@ -9,7 +9,7 @@ from mmgen.data.sources import Source
 from mmgen.modalities.speech.editing import INFILL
 from mmgen.modalities.speech.evaluation.generator import Listeners, Sentences
 from mmgen.modalities.speech.evaluation.rows import changed, of_known_voices
-from mmgen.modalities.speech.sampling import speak
+from mmgen.modalities.speech.sampling import sample_speech
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.options import sample_options
 from mmgen.store.store import Loaded
@@ -45,7 +45,7 @@ class SpeechLine(Line):
         sentences = self.sentences(loaded, count)
         started = time.perf_counter()
         for mode in speaking_modes(loaded):
-            spoken = speak(loaded, mode, sentences.read, sentences.labels, self.options(mode))
+            spoken = sample_speech(loaded, mode, sentences.read, sentences.labels, self.options(mode))
             if self.listeners.recogniser is not None:
                 self.listeners.recogniser.transcribe(spoken.sounds, spoken.sample_rate)
         return (time.perf_counter() - started) / len(sentences.read), 0.0

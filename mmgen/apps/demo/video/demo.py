@@ -20,7 +20,7 @@ from mmgen.modalities.video.evaluation.frechet_video import get_video_extractor
 from mmgen.modalities.video.evaluation.generator import Task, measure_predictions
 from mmgen.modalities.video.evaluation.rows import longer
 from mmgen.modalities.video.evaluation.tokenizer import measure_video_tokenizer
-from mmgen.modalities.video.sampling import SampledClips, sample_clips
+from mmgen.modalities.video.sampling import VideoSamples, sample_clips
 from mmgen.sampling.samples import class_labels
 from mmgen.store.store import Loaded, load_tokenizer
 
@@ -107,7 +107,7 @@ class VideoDemo(Demo):
         given: int | None = None,
         frames: int | None = None,
         labels: Tensor | None = None,
-    ) -> SampledClips:
+    ) -> VideoSamples:
         """What `mmgen sample` draws: from nothing, or behind the first frames of held-out clips."""
         begun = None if given is None else held_out_context(loaded, count, given)
         if labels is None:

@@ -17,7 +17,7 @@ from mmgen.evaluation.extractors import as_floats
 from mmgen.modalities.video.evaluation.frame_metrics import ClipReport
 from mmgen.modalities.video.page import video_page
 from mmgen.modalities.video.page.story import ClipReconstruction, Prediction, Rollout, VideoMode, VideoStory
-from mmgen.modalities.video.sampling import SampledClips
+from mmgen.modalities.video.sampling import VideoSamples
 from mmgen.page.collect import mask_pictures
 from mmgen.page.page import Page
 
@@ -44,9 +44,9 @@ class ModeFindings:
     mode: str
     prediction: ClipReport
     rollout: ClipReport
-    shown: SampledClips
-    rolled: SampledClips
-    drawn: SampledClips
+    shown: VideoSamples
+    rolled: VideoSamples
+    drawn: VideoSamples
     commands: dict[str, str]
 
 

@@ -9,7 +9,8 @@ from einops import rearrange
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.data.sources.images import ImageSamples
+from mmgen.data.sources.images import StoredImages
+from mmgen.evaluation.reference import Reference
 from mmgen.model.conditioning import NO_CLASS
 
 
@@ -40,7 +41,7 @@ def write_npz(file: str | Path, pixels: Tensor, labels: Tensor | None = None) ->
     return Path(file)
 
 
-def read_npz(file: str | Path, shape: tuple[int, ...] | None = None) -> ImageSamples:
+def read_npz(file: str | Path, shape: tuple[int, ...] | None = None) -> StoredImages:
     """The images of such a file, with their classes, -1 for none; ADM's reference batches have this form too.
 
     Args:
@@ -72,4 +73,11 @@ def read_npz(file: str | Path, shape: tuple[int, ...] | None = None) -> ImageSam
     if shape is not None and tuple(pixels.shape[1:]) != tuple(shape):
         raise UserError(f"{file} holds images of shape {tuple(pixels.shape[1:])}, and {tuple(shape)} is needed here")
     classes = torch.full((len(images),), NO_CLASS) if labels is None else torch.from_numpy(labels.astype(np.int64))
-    return ImageSamples(pixels.contiguous(), classes, torch.arange(len(images)))
+    return StoredImages(pixels.contiguous(), classes, torch.arange(len(images)))
+
+
+def read_reference(file: str | Path, shape: tuple[int, ...] | None = None) -> Reference:
+    """A file such as ADM's reference batches, as the real images. Raises UserError as `read_npz` does."""
+    samples = read_npz(file, shape)
+    found = tuple(samples.pixels.shape[1:])
+    return Reference(samples, Path(file).name, "", "as the file has them", found, int(samples.labels.max()) + 1)

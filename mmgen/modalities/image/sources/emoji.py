@@ -14,7 +14,7 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
-from mmgen.data.sources.images import ImageSamples
+from mmgen.data.sources.images import StoredImages
 from mmgen.media.images import from_pil, open_image, save_png, to_uint8
 from mmgen.model.conditioning import NO_CLASS
 
@@ -48,7 +48,7 @@ class EmojiSource(Source):
         self.folder = None if folder is None else Path(folder)
         self.class_names = []
         self.sample_shape = (3, image_size, image_size)
-        self._splits: dict[str, ImageSamples] = {}
+        self._splits: dict[str, StoredImages] = {}
 
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
@@ -62,7 +62,7 @@ class EmojiSource(Source):
                         f"{self.folder or self.font} has no emoji for the {name} split among its {len(number)}; {_HOW}"
                     )
                 pixels = torch.stack([pictures[code] for code in number[chosen].tolist()])
-                self._splits[name] = ImageSamples(pixels, torch.full_like(number[chosen], NO_CLASS), number[chosen])
+                self._splits[name] = StoredImages(pixels, torch.full_like(number[chosen], NO_CLASS), number[chosen])
         return self._splits[split]
 
     def _pixels(self, picture: Image.Image) -> Tensor:

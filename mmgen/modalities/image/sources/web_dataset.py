@@ -19,9 +19,8 @@ from mmgen.data.sources.listing import Listing
 from mmgen.data.sources.tar_index import TarIndex, index_folder
 from mmgen.media.images import open_image
 from mmgen.modalities.image.sources.image_folder import checked_sides
+from mmgen.modalities.image.sources.tar_write import NAMES, write_split
 from mmgen.model.conditioning import NO_CLASS
-
-NAMES = "classes.txt"
 
 
 @dataclass(frozen=True)
@@ -175,8 +174,6 @@ class WebDatasetSource(Source):
         Returns:
             the arguments that read them.
         """
-        from mmgen.data.sources.tar_write import write_split
-
         noise = Draws(0, torch.arange(samples)).uniform("fake images", 3, 40, 52).float() * 2 - 1
         labels = torch.arange(samples) // 5 % classes
         for split, chosen in (("train", torch.arange(samples) % 5 > 0), ("val", torch.arange(samples) % 5 == 0)):

@@ -59,9 +59,9 @@ class DiffusersTokenizer(Tokenizer):
         grid = (1, image_size // pixels // patch, image_size // pixels // patch)
         channels = config["latent_channels"]
         if self.codes:
-            self.spec = TokenSpec("categorical", config["num_vq_embeddings"], grid)
+            self.spec = TokenSpec("categorical", config["num_vq_embeddings"], grid, modality="image")
         else:
-            self.spec = TokenSpec("continuous", channels * patch**2, grid)
+            self.spec = TokenSpec("continuous", channels * patch**2, grid, modality="image")
 
         self.shift: Tensor
         self.scale: Tensor
@@ -117,10 +117,21 @@ class DiffusersTokenizer(Tokenizer):
 
 
 def is_pretrained(path: str | Path) -> bool:
-    """Whether a folder is diffusers', of an autoencoder or anything else, and not a run or export of mmgen."""
+    """Whether a folder is diffusers', of an autoencoder or anything else; not a run or export of mmgen, nor a model of
+    transformers.
+    """
     path = Path(path)
-    ours = (path / "config.yaml").exists()
-    return not ours and ((path / CONFIG).is_file() or (path / "model_index.json").is_file())
+    if (path / "config.yaml").exists():
+        return False
+    if (path / "model_index.json").is_file():
+        return True
+    try:
+        plain = json.loads((path / CONFIG).read_text())
+    except OSError:
+        return False
+    except ValueError:  # damaged: `open_pretrained` says so
+        return True
+    return not (isinstance(plain, dict) and "model_type" in plain)
 
 
 def open_pretrained(path: str | Path, image_size: int | None = None, patch: int = 1) -> DiffusersTokenizer:

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples, Source
-from mmgen.evaluation.command import Noted
+from mmgen.evaluation.command import Metric
 from mmgen.evaluation.likelihood import known_labels
-from mmgen.evaluation.measure import Progress
 from mmgen.modalities.motion.evaluation.judges import Judges, Wanted, judged
 from mmgen.modalities.motion.evaluation.network import frames_of, motions_of
 from mmgen.modalities.motion.evaluation.text import captions_of
-from mmgen.modalities.motion.sampling import Moved, move
+from mmgen.modalities.motion.sampling import MotionSamples, sample_motion
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.samples import tokens_per_forward
 from mmgen.store.store import Loaded
@@ -91,8 +91,8 @@ class MotionReport:
         moved: the motions.
     """
 
-    figures: list[Noted]
-    moved: Moved
+    figures: list[Metric]
+    moved: MotionSamples
 
     @property
     def values(self) -> dict[str, float]:
@@ -100,7 +100,7 @@ class MotionReport:
         return {each.name: each.value for each in self.figures}
 
 
-def measure_real(held_out: Real, training: Real, judges: Judges) -> list[Noted]:
+def measure_real(held_out: Real, training: Real, judges: Judges) -> list[Metric]:
     """What judges make of held-out motions themselves, beside which others are judged: names end in `_real`. Their
     distance is that to motions of the training split, as a generator that repeats these would have.
     """
@@ -134,10 +134,10 @@ def measure_motions(
         progress: called with the number of motions that are done.
 
     Raises:
-        UserError: as `mmgen.modalities.motion.sampling.move`.
+        UserError: as `mmgen.modalities.motion.sampling.sample_motion`.
     """
     lengths = None if asked.ends else asked.lengths
-    moved = move(
+    moved = sample_motion(
         loaded, mode, asked.labels, asked.texts, options, seed, batch=batch, lengths=lengths, progress=progress
     )
     motions = [motion.float().cpu() for motion in moved.features]
@@ -147,8 +147,8 @@ def measure_motions(
     seconds = sum(motion.shape[1] for motion in motions) / asked.fps
     how = {"seconds_per_second": f"wall clock a second of motion, {min(batch, len(asked))} at a time"}
     figures += [
-        Noted("forward_passes", float(moved.forward_passes)),
-        Noted("tokens_per_forward", tokens_per_forward(moved.lengths / loaded.spec.stride, moved.forward_passes)),
-        Noted("seconds_per_second", moved.seconds / seconds, protocol=how),
+        Metric("forward_passes", float(moved.forward_passes)),
+        Metric("tokens_per_forward", tokens_per_forward(moved.lengths / loaded.spec.stride, moved.forward_passes)),
+        Metric("seconds_per_second", moved.seconds / seconds, protocol=how),
     ]
     return MotionReport(figures, moved)

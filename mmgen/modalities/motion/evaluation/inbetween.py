@@ -6,13 +6,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from mmgen.core.progress import Progress
 from mmgen.core.tokens import TokenSpec
-from mmgen.evaluation.command import Noted
-from mmgen.evaluation.measure import Progress
+from mmgen.evaluation.command import Metric
 from mmgen.modalities.motion.distance import pose_errors
 from mmgen.modalities.motion.evaluation.generator import Real
 from mmgen.modalities.motion.features import features_to_joints
-from mmgen.modalities.motion.sampling import move, require_motion_tokenizer
+from mmgen.modalities.motion.sampling import require_motion_tokenizer, sample_motion
 from mmgen.paradigms import SampleOptions
 from mmgen.store.store import Loaded
 
@@ -59,7 +59,7 @@ class Gaps:
         return sum(errors) / len(errors)
 
 
-def linear(gaps: Gaps) -> list[Noted]:
+def linear(gaps: Gaps) -> list[Metric]:
     """`inbetween_linear_mm`: every joint on a straight line, at constant speed, from the last frame before the gap to
     the first one behind it. Nothing where no motion is long enough.
     """
@@ -69,7 +69,7 @@ def linear(gaps: Gaps) -> list[Noted]:
     for joints, start, stop in zip(_joints(gaps.held.motions), gaps.start.tolist(), gaps.stop.tolist()):
         made.append(with_straight_lines(joints, start * gaps.stride, stop * gaps.stride))
     how = {"inbetween": _WORDS.format(count=len(gaps))}
-    return [Noted("inbetween_linear_mm", gaps.error_mm(made), protocol=how)]
+    return [Metric("inbetween_linear_mm", gaps.error_mm(made), protocol=how)]
 
 
 def with_straight_lines(joints: Tensor, start: int, stop: int) -> Tensor:
@@ -93,14 +93,14 @@ def measure_inbetween(
     seed: int = 0,
     batch: int = 16,
     progress: Progress | None = None,
-) -> list[Noted]:
+) -> list[Metric]:
     """`inbetween_mm` of a mode that fills gaps; arguments and errors as of `filled`. Nothing where no motion is long
     enough.
     """
     if not len(gaps):
         return []
     made = filled(loaded, mode, gaps, options, seed, batch, progress)
-    return [Noted("inbetween_mm", gaps.error_mm(made), protocol={"inbetween": _WORDS.format(count=len(gaps))})]
+    return [Metric("inbetween_mm", gaps.error_mm(made), protocol={"inbetween": _WORDS.format(count=len(gaps))})]
 
 
 @torch.no_grad()
@@ -130,7 +130,7 @@ def filled(
     tokenizer, held = require_motion_tokenizer(loaded), gaps.held
     device = next(tokenizer.parameters()).device
     known = torch.cat([tokenizer.encode(x.to(device)).values.cpu() for x in held.x.split(batch)])
-    moved = move(
+    moved = sample_motion(
         loaded, mode, held.labels, held.texts, options, seed, batch=batch, lengths=held.lengths, known=known,
         keep=gaps.keep(known.shape[1]), progress=progress,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmgen.data.sources import Source
-from mmgen.evaluation.command import Noted
+from mmgen.evaluation.command import Metric
 from mmgen.evaluation.metrics import class_accuracy, fid
 from mmgen.modalities.motion.evaluation.classifier import MotionClassifier, motion_classifier
 from mmgen.modalities.motion.evaluation.metrics import (
@@ -78,7 +78,7 @@ class Wanted:
 
 def judged(
     motions: Sequence[Tensor], wanted: Wanted, others: Tensor | None, judges: Judges, fps: float, suffix: str = ""
-) -> list[Noted]:
+) -> list[Metric]:
     """Figures of motions, real or not.
 
     `label_accuracy`, `fid`, `diversity` and `multimodality`, `r_precision_1` to `_3` and `matching_score`, as far as
@@ -92,24 +92,24 @@ def judged(
         fps: frames a second.
         suffix: of the names, `_real` for real motions.
     """
-    figures: list[Noted] = []
+    figures: list[Metric] = []
     eye, features = judges.eye, judges.features(motions)
     actions = torch.full((len(motions),), -1) if wanted.actions is None else wanted.actions
     known = actions >= 0
     if judges.classifier is not None and bool(known.any()):
         right = class_accuracy(judges.classifier.logits(motions)[known], actions[known])
-        figures.append(Noted("label_accuracy", right, judges.classifier.name, judges.classifier.protocol))
+        figures.append(Metric("label_accuracy", right, judges.classifier.name, judges.classifier.protocol))
     if eye is not None and features is not None and others is not None:
         sets = {"fid": f"{len(features)} motions against {len(others)}"}
-        figures.append(Noted("fid", fid(others, features), eye.name, eye.protocol | sets))
+        figures.append(Metric("fid", fid(others, features), eye.name, eye.protocol | sets))
         for name, value in (("diversity", diversity(features)), ("multimodality", multimodality(features, actions))):
             if value is not None:
                 how = {name: _PAIRS + (" of one class, mean over classes" if name == "multimodality" else "")}
-                figures.append(Noted(name, value, eye.name, eye.protocol | how))
+                figures.append(Metric(name, value, eye.name, eye.protocol | how))
     if judges.texts is not None and wanted.captions is not None:
         how = judges.texts.protocol | {"r_precision": pool_words(len(motions))}
         found = judges.texts.measure(motions, wanted.captions)
-        figures += [Noted(name, value, judges.texts.name, how) for name, value in found.items()]
+        figures += [Metric(name, value, judges.texts.name, how) for name, value in found.items()]
     skeleton = skeleton_of_features(len(motions[0]))
     joints = [features_to_joints(motion.mT) for motion in motions]
     for name, value, words in (
@@ -117,5 +117,5 @@ def judged(
         ("jerk", mean_of([jerk(each, fps) for each in joints]), JERK),
     ):
         if value is not None:
-            figures.append(Noted(name, value, protocol={name: words}))
-    return [Noted(f"{each.metric}{suffix}", each.value, each.network, each.protocol) for each in figures]
+            figures.append(Metric(name, value, protocol={name: words}))
+    return [Metric(f"{each.metric}{suffix}", each.value, each.network, each.protocol) for each in figures]

@@ -13,14 +13,11 @@ from mmgen.data.build import build_source, open_source
 from mmgen.data.held_out import all_over
 from mmgen.data.sources import Source
 from mmgen.evaluation.command import (
-    MOTIONS,
-    MOTIONS_AT_ONCE,
-    OF_PICTURES,
-    Call,
-    Noted,
-    Rows,
+    EvaluationCommand,
+    Metric,
+    ResultRows,
     adaptive,
-    noted_rows,
+    metric_rows,
     precision_of,
 )
 from mmgen.evaluation.reference import Chosen, Reference
@@ -40,11 +37,15 @@ _TEXTS = "texts and lengths of held-out motions, going round"
 _CLASSES = "classes and lengths of training motions, since held-out time may be cut shorter than these"
 
 
+MOTIONS, MOTIONS_AT_ONCE = 100, 16
+"""How many samples a mode draws, and how many are in memory together, by default."""
+
+
 @dataclass(frozen=True)
-class MotionMeasuring(Call):
+class MotionEvaluation(EvaluationCommand):
     """One call of the command, on motions."""
 
-    def tokenizer(self, saved: Saved, tokenizer: MotionTokenizer) -> tuple[Rows, Reference]:
+    def tokenizer(self, saved: Saved, tokenizer: MotionTokenizer) -> tuple[ResultRows, Reference]:
         """What a tokenizer keeps of held-out motions.
 
         Raises:
@@ -55,9 +56,9 @@ class MotionMeasuring(Call):
         with progress_bar("reconstructing", len(reference)) as progress:
             report = measure_motion_tokenizer(tokenizer, reference, batch, progress)
         common = {"samples": len(reference), "seed": None, "steps": None}
-        return noted_rows(report.figures, reference, common, precision_of(tokenizer), FEATURES), reference
+        return metric_rows(report.figures, reference, common, precision_of(tokenizer), FEATURES), reference
 
-    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[Rows, Reference]:
+    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[ResultRows, Reference]:
         """Motions of a generator in each of its modes, or in the chosen one, of the classes and texts of held-out ones.
 
         Raises:
@@ -81,18 +82,18 @@ class MotionMeasuring(Call):
         others, precision = judges.features(held_out.motions), precision_of(loaded.generator)
         found = measure_real(held_out, training, judges) + linear(gaps)
         common: dict[str, Any] = {"samples": len(reference), "seed": None, "steps": None}
-        rows = noted_rows(found, reference, common, precision, FEATURES)
+        rows = metric_rows(found, reference, common, precision, FEATURES)
         for each in modes:
             with progress_bar(f"moving: {each}", num) as progress:
                 report = measure_motions(loaded, each, asked, judges, others, options, seed, batch, progress)
             steps = None if adaptive(options) else report.moved.steps
             how = {"samples": num, "seed": seed, "steps": steps, "mode": each, "settings": settings(self.arguments)}
-            rows += noted_rows(report.figures, reference, how, precision, FEATURES, asked_for=words)
+            rows += metric_rows(report.figures, reference, how, precision, FEATURES, asked_for=words)
             between = how | {"samples": len(gaps)}
-            rows += noted_rows(self._inbetween(loaded, each, gaps, options), reference, between, precision, FEATURES)
+            rows += metric_rows(self._inbetween(loaded, each, gaps, options), reference, between, precision, FEATURES)
         return rows, reference
 
-    def _inbetween(self, loaded: Loaded, mode: str, gaps: Gaps, options: SampleOptions) -> list[Noted]:
+    def _inbetween(self, loaded: Loaded, mode: str, gaps: Gaps, options: SampleOptions) -> list[Metric]:
         """Nothing, and a line that says why, for a mode that cannot fill gaps."""
         batch = self.given("batch", MOTIONS_AT_ONCE)
         try:
@@ -103,8 +104,7 @@ class MotionMeasuring(Call):
             return []
 
     def _source(self, saved: Saved, tokenizer: MotionTokenizer) -> Source:
-        """The real motions, of the tokenizer's features and rate; what only pictures have is refused."""
-        self.refuse(f"for images and clips, and {saved.path} is of motions", *OF_PICTURES)
+        """The real motions, of the tokenizer's features and rate."""
         data = self.arguments["data"]
         source = build_source(saved.config) if data is None else open_source(data)
         if "skeleton" not in source.more:

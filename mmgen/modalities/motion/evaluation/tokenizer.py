@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples
-from mmgen.evaluation.command import Noted
-from mmgen.evaluation.measure import Progress
+from mmgen.evaluation.command import Metric
 from mmgen.evaluation.metrics import code_figures
 from mmgen.evaluation.timing import TIMED, coding_times
 from mmgen.modalities.motion.distance import position_errors
@@ -30,7 +30,7 @@ class MotionTokenizerReport:
         motions: (D, T) raw features, every motion encoded and decoded again, in order, without what fills it up.
     """
 
-    figures: list[Noted]
+    figures: list[Metric]
     motions: list[Tensor]
 
     @property
@@ -74,10 +74,10 @@ def measure_motion_tokenizer(
             codes += [row[: spec.latents(length)] for row, length in zip(tokens.values.cpu(), lengths.tolist())]
         if progress is not None:
             progress(len(made))
-    figures = [Noted(name, torch.cat(found).mean().item(), protocol=_HOW[name]) for name, found in errors.items()]
+    figures = [Metric(name, torch.cat(found).mean().item(), protocol=_HOW[name]) for name, found in errors.items()]
     if codes:
-        figures.append(Noted("kbps", spec.kbps))
-        figures += [Noted(name, value) for name, value in code_figures(torch.cat(codes), spec).items()]
+        figures.append(Metric("kbps", spec.kbps))
+        figures += [Metric(name, value) for name, value in code_figures(torch.cat(codes), spec).items()]
     latency = spec.stride if tokenizer.causal else None
     longest = sorted(real, key=lambda motion: motion.shape[1], reverse=True)[: TIMED + 1]
     times = coding_times(tokenizer, longest, tokenizer.fps, latency, "motion", "largest difference of a raw feature")

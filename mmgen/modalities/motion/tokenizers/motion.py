@@ -1,6 +1,6 @@
 """Motion of people by way of its features, around any quantizer."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,11 @@ from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.modalities.motion.features import feature_slices
 from mmgen.modalities.motion.skeleton import skeleton_of_features
 from mmgen.modalities.motion.tokenizers.networks import conv_decoder, conv_encoder, patch_decoder, patch_encoder
-from mmgen.tokenizers.base import Reconstruction
+from mmgen.tokenizers.base import Reconstruction, TrainingData
 from mmgen.tokenizers.chain import State
 from mmgen.tokenizers.quantizers import Quantizer
 from mmgen.tokenizers.stream import TokenizerStream
 from mmgen.tokenizers.timed import TimedTokenizer
-
-if TYPE_CHECKING:
-    from mmgen.data.sources import Source
 
 _CONSTANT = 1e-6  # standard deviation under which a feature is taken never to change
 
@@ -115,7 +112,7 @@ class MotionTokenizer(TimedTokenizer):
     def last_layer(self) -> nn.Parameter:
         return [layer for layer in self.decoder.modules() if isinstance(layer, nn.Conv1d)][-1].get_parameter("weight")
 
-    def adapt(self, source: "Source") -> None:
+    def adapt(self, data: TrainingData) -> None:
         """Takes mean and standard deviation from the data's training split. Does nothing if they are known already:
         weights that were trained with them need them.
 
@@ -124,17 +121,17 @@ class MotionTokenizer(TimedTokenizer):
         """
         if self.adapted:
             return
-        found, dims = source.statistics(), self.sample_shape[0]
+        found, dims = data.statistics(), self.sample_shape[0]
         if found is None:
             raise UserError(
-                f"MotionTokenizer codes motions, and samples of shape {tuple(source.sample_shape)} are none: choose"
+                f"MotionTokenizer codes motions, and samples of shape {tuple(data.sample_shape)} are none: choose"
                 " data of motions, such as Mocap"
             )
         mean, std = found
         if len(mean) != dims:
             raise UserError(f"the data has {len(mean)} features a frame, and the tokenizer {dims}: set tokenizer.dims")
-        if source.fps != self.fps:
-            raise UserError(f"the data has {source.fps:g} frames a second, the tokenizer {self.fps:g}: set both alike")
+        if data.fps != self.fps:
+            raise UserError(f"the data has {data.fps:g} frames a second, the tokenizer {self.fps:g}: set both alike")
         self.mean.copy_(mean)
         self.std.copy_(std.where(std > _CONSTANT, torch.ones_like(std)))
 
@@ -208,7 +205,7 @@ class MotionTokenizer(TimedTokenizer):
         if not self.adapted:
             raise UserError(
                 "this MotionTokenizer knows no mean and deviation of its data: train it with `mmgen fit`, load one that"
-                " is trained, or call adapt(source)"
+                " is trained, or call adapt(data)"
             )
         return self.mean[:, None], self.std[:, None]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from mmgen.core.errors import UserError
-from mmgen.evaluation.measure import Progress
+from mmgen.core.progress import Progress
 from mmgen.modalities.speech.alignment import Aligner
 from mmgen.modalities.speech.editing import MARGIN, edit
 from mmgen.modalities.speech.evaluation.generator import Listeners, Sentences

@@ -7,16 +7,22 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples, Source
 from mmgen.evaluation.likelihood import known_labels
-from mmgen.evaluation.measure import Progress
 from mmgen.evaluation.timing import now
 from mmgen.modalities.speech.evaluation import dnsmos as naturalness
 from mmgen.modalities.speech.evaluation.recogniser import Recogniser
 from mmgen.modalities.speech.evaluation.signal_metrics import SpeechFigure
 from mmgen.modalities.speech.evaluation.similarity import VoiceJudge, next_of_same, similarities
 from mmgen.modalities.speech.evaluation.tokenizer import floor, real_lengths, recognised
-from mmgen.modalities.speech.sampling import CHUNK, Spoken, require_speech_tokenizer, speak, stream_speech
+from mmgen.modalities.speech.sampling import (
+    CHUNK,
+    SpeechSamples,
+    require_speech_tokenizer,
+    sample_speech,
+    stream_speech,
+)
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.samples import tokens_per_forward
@@ -92,7 +98,7 @@ class SpeechReport:
     """
 
     figures: list[SpeechFigure]
-    spoken: Spoken
+    spoken: SpeechSamples
 
     @property
     def values(self) -> dict[str, float]:
@@ -142,9 +148,11 @@ def measure_speech(
         progress: called with the number of sentences that are done.
 
     Raises:
-        UserError: as `mmgen.modalities.speech.sampling.speak`.
+        UserError: as `mmgen.modalities.speech.sampling.sample_speech`.
     """
-    spoken = speak(loaded, mode, sentences.read, sentences.labels, options, seed, batch=batch, progress=progress)
+    spoken = sample_speech(
+        loaded, mode, sentences.read, sentences.labels, options, seed, batch=batch, progress=progress
+    )
     rate, figures = spoken.sample_rate, []
     if listeners.recogniser is not None:
         figures += recognised(listeners.recogniser, spoken.sounds, sentences.said, rate)

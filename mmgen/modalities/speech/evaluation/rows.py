@@ -14,13 +14,10 @@ from mmgen.core.progress import progress_bar
 from mmgen.data.build import build_source, open_source
 from mmgen.data.sources import Samples, Source
 from mmgen.evaluation.command import (
-    OF_PICTURES,
-    SENTENCES,
-    SENTENCES_AT_ONCE,
-    Call,
-    Rows,
+    EvaluationCommand,
+    ResultRows,
     adaptive,
-    noted_rows,
+    metric_rows,
     precision_of,
 )
 from mmgen.evaluation.reference import Chosen, Reference
@@ -41,11 +38,15 @@ from mmgen.store.store import Loaded, Saved
 SOUNDS = "float32 sounds"
 
 
+SENTENCES, SENTENCES_AT_ONCE = 100, 16
+"""How many samples a mode draws, and how many are in memory together, by default."""
+
+
 @dataclass(frozen=True)
-class SpeechMeasuring(Call):
+class SpeechEvaluation(EvaluationCommand):
     """One call of the command, on speech."""
 
-    def tokenizer(self, saved: Saved, tokenizer: AudioTokenizer) -> tuple[Rows, Reference]:
+    def tokenizer(self, saved: Saved, tokenizer: AudioTokenizer) -> tuple[ResultRows, Reference]:
         """What a tokenizer keeps of held-out speech.
 
         Raises:
@@ -63,15 +64,15 @@ class SpeechMeasuring(Call):
         with progress_bar("reconstructing", len(reference)) as progress:
             report = measure_speech_tokenizer(tokenizer, reference, recogniser, batch, progress)
         common = {"samples": len(reference), "seed": None, "steps": None}
-        return noted_rows(report.figures, reference, common, precision_of(tokenizer), SOUNDS), reference
+        return metric_rows(report.figures, reference, common, precision_of(tokenizer), SOUNDS), reference
 
-    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[Rows, Reference]:
+    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[ResultRows, Reference]:
         """Sentences of held-out clips said by a generator in each of its modes, or in the chosen one.
 
         Raises:
             UserError: as the parts do, before anything is said.
         """
-        self.refuse("for tokenizers, and of a generator it is always measured", "wer")
+        self.reject_options("for tokenizers, and of a generator it is always measured", "wer")
         mode, seed, batch = self.arguments["mode"], self.arguments["seed"], self.given("batch", SENTENCES_AT_ONCE)
         source = self._source(saved, require_speech_tokenizer(loaded), whole=True)
         modes = list(loaded.paradigm.modes()) if mode is None else [mode]
@@ -86,7 +87,7 @@ class SpeechMeasuring(Call):
         common: dict[str, Any] = {"samples": len(reference), "seed": None, "steps": None}
         precision, said = precision_of(loaded.generator), {"voices": sentences.voices or "not told"}
         recorded = measure_recordings(loaded, sentences, listeners, batch)
-        rows = noted_rows(recorded, reference, common, precision, SOUNDS, **said)
+        rows = metric_rows(recorded, reference, common, precision, SOUNDS, **said)
         for each in modes:
             with progress_bar(f"speaking: {each}", len(reference)) as progress:
                 report = measure_speech(loaded, each, sentences, listeners, options, seed, batch, progress)
@@ -97,12 +98,11 @@ class SpeechMeasuring(Call):
                 texts = source.samples("val").texts(torch.arange(len(source.samples("val"))))
                 with progress_bar("editing", EDITS) as progress:
                     figures += measure_edits(loaded, each, sentences, texts, listeners, options, seed, None, progress)
-            rows += noted_rows(figures, reference, how, precision, SOUNDS, **said)
+            rows += metric_rows(figures, reference, how, precision, SOUNDS, **said)
         return rows, reference
 
     def _source(self, saved: Saved, tokenizer: AudioTokenizer, whole: bool) -> Source:
-        """The recordings, whole where that can be and at the tokenizer's rate; what only pictures have is refused."""
-        self.refuse(f"for images and clips, and {saved.path} is of speech", *OF_PICTURES)
+        """The recordings, whole where that can be and at the tokenizer's rate."""
         data = self.arguments["data"]
         source = build_source(saved.config) if data is None else open_source(data)
         if source.sample_rate is None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.shape_cache import remember
-from mmgen.evaluation.command import Noted
+from mmgen.evaluation.command import Metric
 from mmgen.media.audio import resample
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
@@ -28,7 +28,7 @@ WORST_PESQ = 1.0
 _MEL_WINDOW, _MEL_BANDS, _MEL_FLOOR = 0.064, 80, 1e-4  # seconds; bands; magnitude below which all is silence
 _MEL = f"L1 of log10 mel magnitudes: {_MEL_BANDS} bands, Hann windows of 64 ms every 16 ms, floor {_MEL_FLOOR:g}"
 
-SpeechFigure = Noted
+SpeechFigure = Metric
 """A figure of speech."""
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples
-from mmgen.evaluation.measure import Progress
 from mmgen.evaluation.metrics import code_figures
 from mmgen.evaluation.timing import TIMED, coding_times
 from mmgen.modalities.speech.evaluation.recogniser import Recogniser

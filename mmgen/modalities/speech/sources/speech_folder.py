@@ -17,7 +17,7 @@ from mmgen.data.sources.base import Samples, Source, SplitName, check_split
 from mmgen.data.sources.scan import SOUNDS, notice, skim, tell_conversions
 from mmgen.media.audio import AudioHeader, import_soundfile, read_header, write_wav
 from mmgen.modalities.speech.sources.clips import clip_samples
-from mmgen.modalities.speech.sources.speech_samples import SpeechListing, SpeechSamples, check_length
+from mmgen.modalities.speech.sources.speech_samples import SpeechClips, SpeechListing, check_length
 from mmgen.modalities.speech.sources.transcripts import Utterance, find_utterances
 from mmgen.model.conditioning import NO_CLASS
 
@@ -93,7 +93,7 @@ class SpeechFolderSource(Source):
         self.held_out_speakers = speakers[::held_out] if self.by_speakers else []
         self.class_names = [speaker for speaker in speakers if speaker not in self.held_out_speakers]
         self.alphabet, self.max_text = alphabet, max_text
-        self._splits: dict[str, SpeechSamples] = {}
+        self._splits: dict[str, SpeechClips] = {}
 
     @cached_property
     def text(self) -> Text | None:  # type: ignore[override]  # what is not given follows from the usable files
@@ -123,7 +123,7 @@ class SpeechFolderSource(Source):
                 part = listing.choose(rows)
                 if not len(part):
                     raise self._without_any(name)
-                self._splits[name] = SpeechSamples(part, self.sample_shape[1], self.sample_rate, self.cropped)
+                self._splits[name] = SpeechClips(part, self.sample_shape[1], self.sample_rate, self.cropped)
         return self._splits[split]
 
     def _find(self) -> list[Utterance]:

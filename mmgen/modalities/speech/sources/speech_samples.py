@@ -39,7 +39,7 @@ class SpeechListing(Listing):
         return replace(chosen, said=self.said[rows.numpy()], symbols=symbols)
 
 
-class SpeechSamples(ListedSamples):
+class SpeechClips(ListedSamples):
     """A clip of every sound file.
 
     `take` begins at the file's beginning, and so does training on whole clips; training on stretches begins anywhere. A

@@ -91,7 +91,7 @@ def audio_spec(quantizer: Quantizer, samples: int, stride: int, sample_rate: int
         quantizer.size,
         (-(-samples // stride), 1, 1),
         levels=quantizer.levels,
-        modality="audio",
+        modality="speech",
         rate=sample_rate / stride,
         stride=stride,
         first=stride,

@@ -89,7 +89,7 @@ class TransformersCodec(AudioTokenizer):
             config.codebook_size,
             (math.ceil(samples / stride), 1, 1),
             levels=levels,
-            modality="audio",
+            modality="speech",
             rate=self.sample_rate / stride,
             stride=stride,
             first=stride,

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples
 from mmgen.evaluation.extractors import Extractor, as_floats
 from mmgen.evaluation.likelihood import known_labels
-from mmgen.evaluation.measure import Progress
 from mmgen.evaluation.metrics import fid
 from mmgen.media.images import to_uint8
 from mmgen.modalities.video.evaluation.drift import measure_drift
@@ -24,7 +24,7 @@ from mmgen.modalities.video.evaluation.frame_metrics import (
     others_actions,
 )
 from mmgen.modalities.video.evaluation.frechet_video import FrameFeatures
-from mmgen.modalities.video.sampling import SampledClips, clip_spec, sample_clips, stream_clips
+from mmgen.modalities.video.sampling import VideoSamples, clip_spec, sample_clips, stream_clips
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.samples import tokens_per_forward
 from mmgen.store.store import Loaded
@@ -143,7 +143,7 @@ def measure_predictions(
     known = task.context
     context = as_floats(task.real[:, :, :known]) if known else None
 
-    def predict(actions: Tensor | None, progress: Progress | None) -> SampledClips:
+    def predict(actions: Tensor | None, progress: Progress | None) -> VideoSamples:
         return sample_clips(
             loaded,
             mode,

@@ -10,7 +10,13 @@ from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
 from mmgen.data.build import build_source, open_source
 from mmgen.data.sources import Source
-from mmgen.evaluation.command import CLIPS, CLIPS_AT_ONCE, Call, Rows, adaptive, figure_rows, precision_of
+from mmgen.evaluation.command import (
+    EvaluationCommand,
+    ResultRows,
+    adaptive,
+    figure_rows,
+    precision_of,
+)
 from mmgen.evaluation.likelihood_rows import likelihood_rows, modes_with_likelihood
 from mmgen.evaluation.reference import Reference
 from mmgen.modalities.video.evaluation.frame_metrics import ClipReport
@@ -26,21 +32,22 @@ from mmgen.tokenizers import Tokenizer
 OF_GENERATORS = ("context", "frames", "rollout")
 """Options that choose what to predict."""
 
-OF_IMAGES = ("npz", "codecs", "reference")
-"""Options that only concern images."""
+
+CLIPS, CLIPS_AT_ONCE = 100, 16
+"""How many samples a mode draws, and how many are in memory together, by default."""
 
 
 @dataclass(frozen=True)
-class VideoMeasuring(Call):
+class VideoEvaluation(EvaluationCommand):
     """One call of the command, on clips."""
 
-    def tokenizer(self, saved: Saved, tokenizer: Tokenizer) -> tuple[Rows, Reference]:
+    def tokenizer(self, saved: Saved, tokenizer: Tokenizer) -> tuple[ResultRows, Reference]:
         """What a tokenizer keeps of held-out clips.
 
         Raises:
             UserError: as the parts do, before anything is measured.
         """
-        self.refuse(f"for generators, and {saved.path} is a tokenizer", *OF_GENERATORS)
+        self.reject_options(f"for generators, and {saved.path} is a tokenizer", *OF_GENERATORS, "likelihood")
         source = self._source(saved, tokenizer)
         reference = Reference.held_out(source, self._count())
         extractor, batch = self._extractor(reference.sample_shape), self.given("batch", CLIPS_AT_ONCE)
@@ -49,7 +56,7 @@ class VideoMeasuring(Call):
         common = {"samples": len(reference), "seed": None, "steps": None}
         return _rows(report, reference, common, precision_of(tokenizer)), reference
 
-    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[Rows, Reference]:
+    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[ResultRows, Reference]:
         """Predictions of a generator in each of its modes, or in the chosen one, beside what really came.
 
         Raises:
@@ -94,8 +101,7 @@ class VideoMeasuring(Call):
         return rows, reference
 
     def _source(self, saved: Saved, tokenizer: Tokenizer) -> Source:
-        """The real clips, of frames as the tokenizer takes them; and what images alone can have is refused."""
-        self.refuse(f"for images, and {saved.path} is of clips", *OF_IMAGES)
+        """The real clips, of frames as the tokenizer takes them."""
         data = self.arguments["data"]
         source = build_source(saved.config) if data is None else open_source(data)
         wanted, found = tuple(tokenizer.sample_shape), tuple(source.sample_shape)
@@ -134,7 +140,7 @@ class VideoMeasuring(Call):
 
     def _settings(self) -> str | None:
         """The options that say what was predicted and how, where they are not the default ones."""
-        chosen = [name for name in OF_GENERATORS if self.arguments[name] != self.unset[name]]
+        chosen = [name for name in OF_GENERATORS if self.arguments[name] != self.defaults[name]]
         words = [f"{name} {self.arguments[name]}" for name in chosen]
         return ", ".join([*words, *filter(None, [settings(self.arguments)])]) or None
 
@@ -147,10 +153,12 @@ def longer(source: Source, frames: int) -> Source:
     return build_source({"data": about | {"init_args": about.get("init_args", {}) | {"frames": frames}}})
 
 
-def _rows(report: ClipReport, reference: Reference, common: dict[str, Any], precision: str, **protocol: Any) -> Rows:
+def _rows(
+    report: ClipReport, reference: Reference, common: dict[str, Any], precision: str, **protocol: Any
+) -> ResultRows:
     """A row a figure, each with its own protocol."""
-    rows: Rows = []
+    rows: ResultRows = []
     for each in report.figures:
         how = protocol | each.protocol
-        rows += figure_rows({each.name: each.value}, each.extractor, reference, common, precision, **how)
+        rows += figure_rows({each.name: each.value}, each.extractor, reference, common, precision, "uint8 clips", **how)
     return rows

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.progress import Progress
 from mmgen.core.tokens import Tokens
 from mmgen.data.sources import Samples
 from mmgen.evaluation.extractors import Extractor, as_floats, extract
-from mmgen.evaluation.measure import Progress
 from mmgen.evaluation.metrics import code_figures, fid
 from mmgen.media.images import to_uint8
 from mmgen.modalities.video.evaluation.frame_metrics import (

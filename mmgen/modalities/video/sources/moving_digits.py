@@ -12,7 +12,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
 from mmgen.data.sources.digits import DigitsSource
-from mmgen.data.sources.images import ImageSamples
+from mmgen.data.sources.images import StoredImages
 from mmgen.model.conditioning import NO_CLASS
 
 _SIDE = 28  # of a digit
@@ -70,7 +70,7 @@ class MovingDigitsSource(Source):
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
         digits = self.source.samples(split)
-        assert isinstance(digits, ImageSamples)
+        assert isinstance(digits, StoredImages)
         return MovingDigits(digits, self, self.counts[split], held_out=split == "val")
 
     def describe(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class MovingDigits(Samples):
         held_out: these are the clips of the val split.
     """
 
-    def __init__(self, digits: ImageSamples, source: MovingDigitsSource, count: int, held_out: bool) -> None:
+    def __init__(self, digits: StoredImages, source: MovingDigitsSource, count: int, held_out: bool) -> None:
         self.digits, self.source, self.count, self.held_out = digits, source, count, held_out
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ from mmgen.data.sources.listing import Listing, list_folder, list_lines
 from mmgen.data.sources.scan import VIDEOS, check_no_strip, skim, tell_conversions
 from mmgen.media.video import write_mp4
 from mmgen.media.video_file import VideoHeader, check_length, import_av, read_header
-from mmgen.modalities.video.sources.video_samples import ClipAugment, VideoSamples
+from mmgen.modalities.video.sources.video_samples import ClipAugment, VideoClips
 
 
 class VideoFolderSource(Source):
@@ -96,7 +96,7 @@ class VideoFolderSource(Source):
         self.train, self.val = split_folders(Path(root), VIDEOS) if self.lists is None else (Path(root), None)
         self._classes: Classes = find_classes(self.train, None if names is None else Path(names), VIDEOS)
         self.class_names = self._classes.names
-        self._splits: dict[str, VideoSamples] = {}
+        self._splits: dict[str, VideoClips] = {}
 
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
@@ -106,7 +106,7 @@ class VideoFolderSource(Source):
                     needed = f"at least {self._shape[1]} frames at {self.fps:g} a second"
                     raise UserError(f"{part.root} has no usable videos of {needed} for the {name} split; add some")
                 augment = self.augment if name == "train" else "none"
-                self._splits[name] = VideoSamples(part, self._shape, self.fps, augment)
+                self._splits[name] = VideoClips(part, self._shape, self.fps, augment)
         return self._splits[split]
 
     def _parts(self) -> dict[str, Listing]:

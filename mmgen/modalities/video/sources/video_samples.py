@@ -17,7 +17,7 @@ from mmgen.media.video_file import read_frames, read_header
 ClipAugment = Literal["crop", "flip", "start", "none"]
 
 
-class VideoSamples(ListedSamples):
+class VideoClips(ListedSamples):
     """A clip of every video: frame i is the one shown `i / fps` seconds after the clip's beginning.
 
     `take` gives the middle of the video and the centre of its picture. Training sees what `augment` says, the same cut

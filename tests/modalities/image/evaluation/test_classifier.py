@@ -8,10 +8,11 @@ import torch
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.data.sources import DigitsSource
-from mmgen.evaluation.extractors import Judge, Pixels, as_bytes, extract, get_extractor
+from mmgen.evaluation.extractors import Judge, Pixels, as_bytes, extract
 from mmgen.evaluation.torch_state import seeded
 from mmgen.modalities.image.evaluation import classifier as module
 from mmgen.modalities.image.evaluation.classifier import Recipe, accuracy, digits_classifier, distort, train
+from mmgen.modalities.image.evaluation.extractors import get_image_extractor
 
 QUICK = replace(Recipe(), width=4, features=8, epochs=1, batch=40)
 
@@ -119,7 +120,7 @@ def test_features_and_logits_are_per_image(quick: Path) -> None:
 
 
 def test_pixels_need_no_training_and_know_no_classes() -> None:
-    pixels = get_extractor("pixels", (3, 14, 14))
+    pixels = get_image_extractor("pixels", (3, 14, 14))
     assert isinstance(pixels, Pixels)
     x = torch.arange(2 * 3 * 14 * 14).view(2, 3, 14, 14).float()
     assert pixels(x).shape == (2, pixels.num_features)
@@ -139,7 +140,7 @@ def test_an_extractor_that_does_not_fit_is_refused_before_it_is_trained(
     name: str, shape: tuple[int, ...], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message):
-        get_extractor(name, shape, tmp_path / "cache")
+        get_image_extractor(name, shape, tmp_path / "cache")
     assert list(tmp_path.iterdir()) == []
 
 

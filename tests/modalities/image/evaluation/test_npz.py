@@ -7,8 +7,7 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.evaluation.reference import Reference
-from mmgen.modalities.image.evaluation.npz import read_npz, write_npz
+from mmgen.modalities.image.evaluation.npz import read_npz, read_reference, write_npz
 
 
 def pixels(channels: int, count: int = 6) -> Tensor:
@@ -93,14 +92,14 @@ def test_a_file_truncated_is_told(tmp_path: Path) -> None:
 def test_a_reference_is_known_by_its_pixels_alone(tmp_path: Path) -> None:
     import hashlib
 
-    first = Reference.read(write_npz(tmp_path / "a.npz", pixels(3), torch.arange(6)))
+    first = read_reference(write_npz(tmp_path / "a.npz", pixels(3), torch.arange(6)))
     list(first.batches(4))
-    second = Reference.read(write_npz(tmp_path / "b.npz", pixels(3)))
+    second = read_reference(write_npz(tmp_path / "b.npz", pixels(3)))
     assert first.hash == second.hash  # read in batches or at once, with classes or without
     with np.load(tmp_path / "a.npz") as arrays:
         assert first.hash == hashlib.sha256(arrays["arr_0"].tobytes()).hexdigest()[:16]
     changed = pixels(3)
     changed[3, 1, 2, 2] ^= 1
-    assert Reference.read(write_npz(tmp_path / "c.npz", changed)).hash != first.hash
+    assert read_reference(write_npz(tmp_path / "c.npz", changed)).hash != first.hash
     assert first.about() == {"data": "a.npz", "count": 6, "sha256": first.hash}
     assert (first.classes, second.classes) == (6, 0)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from mmgen.modalities.image.page.collect import film
+from mmgen.modalities.image.sampling import sample_images
 from mmgen.paradigms import SampleOptions
-from mmgen.sampling.samples import class_labels, sample_images
+from mmgen.sampling.samples import class_labels
 from mmgen.store.store import load_generator
 from tests.tiny_runs import generator_run, tokenizer_run
 

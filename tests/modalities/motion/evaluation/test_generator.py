@@ -32,8 +32,8 @@ SOURCE = Moves()
 
 
 @dataclass(frozen=True)
-class Moved:
-    """As `mmgen.modalities.motion.sampling.Moved`, as far as it is looked at."""
+class MotionSamples:
+    """As `mmgen.modalities.motion.sampling.MotionSamples`, as far as it is looked at."""
 
     features: list[Tensor]
     steps: int = 7
@@ -69,14 +69,14 @@ def moving(monkeypatch: pytest.MonkeyPatch, real: Real, mover: Mover) -> list[di
     """Takes the place of sampling; the calls, as they come."""
     calls: list[dict[str, Any]] = []
 
-    def move(
+    def sample_motion(
         loaded: Loaded, mode: str, labels: Tensor, texts: list[str] | None, options: Any, seed: int, **more: Any
-    ) -> Moved:
+    ) -> MotionSamples:
         calls.append({"labels": labels, "texts": texts} | more)
-        return Moved(mover(real.motions))
+        return MotionSamples(mover(real.motions))
 
     for module in (motion_generator, motion_inbetween):
-        monkeypatch.setattr(module, "move", move)
+        monkeypatch.setattr(module, "sample_motion", sample_motion)
     return calls
 
 

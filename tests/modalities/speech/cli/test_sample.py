@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from mmgen.apps.cli.main import main
 from mmgen.media.audio import read_audio, write_wav
-from mmgen.modalities.speech.sampling import Prompt, speak
+from mmgen.modalities.speech.sampling import Prompt, sample_speech
 from mmgen.store.store import load_generator
 from tests.spoken_runs import BLOCK, CONTINUOUS, RATE, SECONDS, STRIDE, TOKENS, VOICES, codec_run, speech_run
 from tests.tiny_runs import generator_run, tokenizer_run
@@ -53,7 +53,7 @@ def test_it_says_each_text_and_draws_what_it_said(mode: str, run: Path, tmp_path
     assert found["tokens"].shape == (3, TOKENS, 2)
     assert record["texts"] == texts and record["voices"] == ["bob", "ada", "bob"]
     loaded = load_generator(run)
-    spoken = speak(loaded, mode, texts, torch.tensor([1, 0, 1]), seed=3)
+    spoken = sample_speech(loaded, mode, texts, torch.tensor([1, 0, 1]), seed=3)
     assert torch.equal(found["tokens"], spoken.tokens)
     for number, sound in enumerate(spoken.sounds):
         written = read_audio(tmp_path / "out" / f"00{number}.wav", RATE)[0]
@@ -93,7 +93,7 @@ def test_a_prompt_is_gone_on_from_and_left_out(run: Path, tmp_path: Path, capsys
     assert torch.equal(found["tokens"][:, : given.shape[1]], given)
     assert record["prompt_seconds"] == pytest.approx(0.2)
     assert record["spoken_seconds"][0] <= SECONDS - 0.2 + 1e-6
-    spoken = speak(loaded, "ar", ["a cab"], torch.tensor([0]), prompt=Prompt(sound, "big"))
+    spoken = sample_speech(loaded, "ar", ["a cab"], torch.tensor([0]), prompt=Prompt(sound, "big"))
     assert torch.equal(found["tokens"], spoken.tokens)
     assert capsys.readouterr().err == ""
 

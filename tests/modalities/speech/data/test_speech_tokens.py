@@ -25,7 +25,7 @@ class Loudness(Tokenizer):
     def __init__(self, sample_rate: int = 16000) -> None:
         super().__init__()
         self.sample_rate, self.sample_shape = sample_rate, (1, 8000)
-        audio = {"modality": "audio", "rate": sample_rate / STRIDE, "stride": STRIDE, "first": STRIDE}
+        audio = {"modality": "speech", "rate": sample_rate / STRIDE, "stride": STRIDE, "first": STRIDE}
         self.spec = TokenSpec("categorical", 256, (25, 1, 1), **audio)
         self.register_buffer("weight", torch.ones(()))
         self.batches: list[int] = []

@@ -17,7 +17,7 @@ from mmgen.modalities.speech.evaluation.generator import (
     measure_recordings,
     measure_speech,
 )
-from mmgen.modalities.speech.sampling import Spoken
+from mmgen.modalities.speech.sampling import SpeechSamples
 from mmgen.store.store import Loaded, load_generator
 from tests.evaluation.sounds import Parrot, Recordings
 from tests.spoken_runs import RATE, STRIDE, TEXT, codec_run, speech_run
@@ -58,10 +58,12 @@ LISTENERS = Listeners(Parrot(), Ears(), naturalness=False)
 def measured(
     monkeypatch: pytest.MonkeyPatch, loaded: Loaded, wanted: Sentences, speaker: Callable[[list[Tensor]], list[Tensor]]
 ) -> dict[str, float]:
-    def speak(_: Any, mode: str, texts: list[str], labels: Tensor, *args: Any, **how: Any) -> Spoken:
+    def speak(_: Any, mode: str, texts: list[str], labels: Tensor, *args: Any, **how: Any) -> SpeechSamples:
         assert texts == wanted.read and labels is wanted.labels
         sounds = speaker(wanted.sounds)
-        return Spoken(sounds, RATE, torch.zeros(1), torch.tensor([40, 44]), steps=7, forward_passes=21, seconds=4.0)
+        return SpeechSamples(
+            sounds, RATE, torch.zeros(1), torch.tensor([40, 44]), steps=7, forward_passes=21, seconds=4.0
+        )
 
     monkeypatch.setattr("mmgen.modalities.speech.evaluation.generator.speak", speak)
     monkeypatch.setattr("mmgen.modalities.speech.evaluation.generator.first_audio", lambda *_: None)

@@ -31,7 +31,7 @@ class Coarse(AudioTokenizer):
         self.levels, self.slip, self.streams = levels, slip, streams
         kind: Any = ("continuous", STRIDE, 1) if levels is None else ("residual", levels, STRIDE)
         self.spec = TokenSpec(
-            kind[0], kind[1], (100, 1, 1), kind[2], modality="audio", rate=RATE / STRIDE, stride=STRIDE, first=STRIDE
+            kind[0], kind[1], (100, 1, 1), kind[2], modality="speech", rate=RATE / STRIDE, stride=STRIDE, first=STRIDE
         )
         self.register_parameter("anchor", nn.Parameter(torch.zeros(1)))
 

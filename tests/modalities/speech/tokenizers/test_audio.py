@@ -234,7 +234,7 @@ def test_any_quantizer_is_a_bottleneck(name: str, head: str) -> None:
     make, kind = KINDS[name]
     codec, x = small(make(), head), sounds(3, 24)
     quantizer = codec.quantizer
-    spec = TokenSpec(quantizer.kind, quantizer.size, (4, 1, 1), quantizer.levels, "audio", 100.0, HOP, HOP)
+    spec = TokenSpec(quantizer.kind, quantizer.size, (4, 1, 1), quantizer.levels, "speech", 100.0, HOP, HOP)
     assert codec.spec == spec and spec.kind == kind
     assert codec.sample_shape == (1, 24) and codec.sample_rate == 600
     tokens, before = codec.encode(x), copy.deepcopy(codec.state_dict())

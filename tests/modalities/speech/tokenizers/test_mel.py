@@ -44,7 +44,7 @@ def tokenizer(quantizer: str = "residual", **changes: Any) -> MelTokenizer:
 def test_any_length_becomes_whole_tokens_and_comes_back(quantizer: str, pool: int) -> None:
     made = tokenizer(quantizer, pool=pool)
     stride = 64 * pool
-    assert (made.spec.modality, made.spec.stride, made.spec.first) == ("audio", stride, stride)
+    assert (made.spec.modality, made.spec.stride, made.spec.first) == ("speech", stride, stride)
     assert made.spec.rate == 8000 / stride
     assert made.sample_shape == (1, 800) and made.spec.grid == (-(-800 // stride), 1, 1)
     for samples in (1, stride - 1, stride, 3 * stride + 5):

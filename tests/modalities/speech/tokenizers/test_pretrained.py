@@ -110,7 +110,7 @@ def test_tokens_and_sounds_are_those_of_transformers(tmp_path: Path, name: str) 
         tokenizer = open_codec(tmp_path, levels=levels, seconds=0.1)
         rate = model.config.sampling_rate
         assert tokenizer.spec == TokenSpec(
-            "residual", 16, (10, 1, 1), levels, "audio", rate=rate / stride, stride=stride, first=stride
+            "residual", 16, (10, 1, 1), levels, "speech", rate=rate / stride, stride=stride, first=stride
         )
         assert (tokenizer.sample_rate, tokenizer.sample_shape) == (rate, (1, rate // 10))
         tokens, codes = tokenizer.encode(x), codes_of(name, model, x, levels)

@@ -207,7 +207,7 @@ def test_actions_are_measured_where_the_data_has_some(runs: Path, card: Path, tm
         (["images", "--rollout", "4"], "--rollout is for clips"),
         (["images", "--context", "2"], "--context is for clips"),
         (["images_tok", "--frames", "2"], "--frames is for clips"),
-        (["images_tok", "--num", "2"], "--num is for generators and for tokenizers of clips"),
+        (["images_tok", "--num", "2"], "--num is for generators and for tokenizers of other samples"),
         (["samples.npz", "--rollout", "2"], "--rollout is for runs"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
@@ -223,7 +223,7 @@ def test_mistakes_end_in_one_line_before_any_work(
     for worker in ("measure_predictions", "measure_video_tokenizer", "likelihood_rows"):
         monkeypatch.setattr(f"mmgen.modalities.video.evaluation.rows.{worker}", None)
     for worker in ("measure_mode", "measure_tokenizer", "real_features"):
-        monkeypatch.setattr(f"mmgen.evaluation.rows.{worker}", None)
+        monkeypatch.setattr(f"mmgen.modalities.image.evaluation.rows.{worker}", None)
     monkeypatch.chdir(tmp_path)
     Path("digits.yaml").write_text(
         yaml.safe_dump(

@@ -12,7 +12,7 @@ from mmgen.media.images import to_uint8
 from mmgen.modalities.video.evaluation.frame_metrics import CAP, ClipReport
 from mmgen.modalities.video.evaluation.frechet_video import FrameFeatures
 from mmgen.modalities.video.evaluation.generator import Look, Task, measure_predictions
-from mmgen.modalities.video.sampling import SampledClips
+from mmgen.modalities.video.sampling import VideoSamples
 from tests.evaluation.clips import moving, noisy
 
 CONTEXT, FRAMES = 3, 12
@@ -36,13 +36,13 @@ def measured(
     """With clips from `sampler(the real clips, actions)`; its context frames are spoilt, and must not be looked at."""
     real, calls = moving(len(wanted.labels), FRAMES), []
 
-    def sample_clips(*_: Any, context: Tensor | None, actions: Tensor | None, frames: int, **how: Any) -> SampledClips:
+    def sample_clips(*_: Any, context: Tensor | None, actions: Tensor | None, frames: int, **how: Any) -> VideoSamples:
         calls.append((context, how["seed"]))
         assert frames == FRAMES
         assert calls[-1][0] is calls[0][0] and calls[-1][1] == calls[0][1]  # under other actions, all else the same
         clips = sampler(real, actions)
         clips = torch.cat([torch.zeros_like(clips[:, :, : wanted.context]), clips[:, :, wanted.context :]], dim=2)
-        return SampledClips(clips, torch.zeros(1, 42), None, wanted.context, 7, 21, 3.0, 0.1)  # type: ignore[arg-type]
+        return VideoSamples(clips, torch.zeros(1, 42), None, wanted.context, 7, 21, 3.0, 0.1)  # type: ignore[arg-type]
 
     monkeypatch.setattr("mmgen.modalities.video.evaluation.generator.sample_clips", sample_clips)
     return measure_predictions(None, "ar", wanted, extractor, **options)  # type: ignore[arg-type]

@@ -12,14 +12,14 @@ from mmgen.media.images import save_png
 from mmgen.media.video import mp4_bytes, write_gif, write_mp4
 from mmgen.modalities.motion.drawing import draw_motion, motion_sheet
 from mmgen.modalities.motion.files import write_bvh, write_npy
-from mmgen.modalities.motion.sampling import move, require_motion_tokenizer
+from mmgen.modalities.motion.sampling import require_motion_tokenizer, sample_motion
 from mmgen.sampling.options import sample_options
 from mmgen.sampling.samples import check_count, check_request, class_labels, pick_mode, tokens_per_forward
 from mmgen.sampling.texts import encoded_texts, read_texts
 from mmgen.store.store import Loaded
 
 
-class MotionSamples:
+class MotionSampling:
     """Motions that are asked for, then made, then written.
 
     Args:
@@ -67,7 +67,7 @@ class MotionSamples:
         """Run the sampler."""
         texts = self.texts if self.loaded.generator.text is not None else None
         with progress_bar("moving", self.count) as progress:
-            self.moved = move(
+            self.moved = sample_motion(
                 self.loaded, self.arguments["mode"], self.labels, texts, self.options, self.arguments["seed"],
                 batch=self.batch, lengths=self.lengths, progress=progress,
             )  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.evaluation.extractors import extract, get_extractor
-from mmgen.modalities.image.evaluation.inception import Inception
+from mmgen.evaluation.inception import Inception
 
 interface = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 

@@ -20,7 +20,7 @@ from mmgen.store.store import Loaded
 _FPS = 8.0  # where the run does not say
 
 
-class ClipSamples:
+class VideoSampling:
     """Clips that are asked for, then drawn, then written.
 
     Args:

@@ -1,12 +1,13 @@
 """Figures of a tokenizer and of a generator's modes, as plain numbers: what `mmgen evaluate` and the demo share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples
 from mmgen.evaluation.extractors import Extractor, Judge, as_floats, extract
 from mmgen.evaluation.metrics import (
@@ -19,13 +20,12 @@ from mmgen.evaluation.metrics import (
     precision_recall,
 )
 from mmgen.media.images import to_uint8
+from mmgen.modalities.image.sampling import ImageSamples, sample_images
 from mmgen.paradigms import SampleOptions
-from mmgen.sampling.samples import Sampled, check_request, class_labels, pick_mode, sample_images, tokens_per_forward
+from mmgen.sampling.samples import check_request, class_labels, pick_mode, tokens_per_forward
 from mmgen.store.results import metric_name
 from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
-
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class ModeReport:
 
     mode: str
     figures: dict[str, float]
-    sampled: Sampled
+    sampled: ImageSamples
     labels: Tensor
     judged: Tensor | None
 
@@ -136,7 +136,7 @@ def measure_mode(
         progress: called with the number of samples that are done.
 
     Raises:
-        UserError: as `mmgen.sampling.samples.sample_images`, and for too few samples to compare.
+        UserError: as `mmgen.modalities.image.sampling.sample_images`, and for too few samples to compare.
     """
     options = options or SampleOptions()
     labels = check_mode(loaded, mode, num, options, batch)

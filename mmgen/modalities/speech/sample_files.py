@@ -11,7 +11,7 @@ from mmgen.media.audio import write_wav
 from mmgen.media.images import save_png
 from mmgen.media.spectrogram import spectrogram_sheet
 from mmgen.modalities.speech.input_files import open_sound
-from mmgen.modalities.speech.sampling import Prompt, require_speech_tokenizer, speak, speech_spec
+from mmgen.modalities.speech.sampling import Prompt, require_speech_tokenizer, sample_speech, speech_spec
 from mmgen.sampling.options import sample_options
 from mmgen.sampling.samples import check_count, check_request, class_labels, pick_mode, tokens_per_forward
 from mmgen.sampling.texts import encoded_texts, read_texts
@@ -20,7 +20,7 @@ from mmgen.store.store import Loaded
 _UNTOLD = 8  # samples of a generator that reads no text
 
 
-class SpeechSamples:
+class SpeechSampling:
     """Speech that is asked for, then spoken, then written.
 
     Args:
@@ -84,7 +84,7 @@ class SpeechSamples:
     def draw(self) -> None:
         """Run the sampler."""
         with progress_bar("speaking", self.count) as progress:
-            self.spoken = speak(
+            self.spoken = sample_speech(
                 self.loaded,
                 self.arguments["mode"],
                 self.texts,

@@ -12,7 +12,9 @@ from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Samples, Source, SplitName
 from mmgen.media.folders import new_folder
 from mmgen.media.images import png_bytes
-from mmgen.modalities.image.sources.web_dataset import NAMES
+
+NAMES = "classes.txt"
+"""File of the names of classes, beside the shards."""
 
 Counts = dict[str, tuple[int, int]]
 """Split -> samples and shards."""

@@ -9,20 +9,13 @@ from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
 from mmgen.media.images import comfortable, enlarge, grid, read_image, save_animation, save_png, to_uint8
 from mmgen.modalities.image.evaluation.npz import write_npz
+from mmgen.modalities.image.sampling import region, sample_images, state_images
 from mmgen.sampling.options import sample_options
-from mmgen.sampling.samples import (
-    check_request,
-    class_labels,
-    region,
-    require_tokenizer,
-    sample_images,
-    state_images,
-    tokens_per_forward,
-)
+from mmgen.sampling.samples import check_request, class_labels, require_tokenizer, tokens_per_forward
 from mmgen.store.store import Loaded
 
 
-class ImageSamples:
+class ImageSampling:
     """Images that are asked for, then drawn, then written.
 
     Args:
@@ -39,17 +32,17 @@ class ImageSamples:
         self.count, self.batch = (64 if arguments[name] is None else arguments[name] for name in ("num", "batch"))
         named = arguments["class_"]
         self.labels = class_labels([name.strip() for name in named.split(",")] if named else [], self.count, loaded)
-        self.known, self.kept = self._keep(arguments["keep"], arguments["keep_region"])
+        self.known, self.preserved = self._inpainting(arguments["inpaint"], arguments["keep_region"])
         check_request(loaded, self.labels, self.options, self.batch)
 
-    def _keep(self, keep: str | None, part: str | None) -> tuple[Any, Any]:
-        """Tokens of an image, and which of them stay."""
-        if keep is None and part is None:
+    def _inpainting(self, source: str | None, part: str | None) -> tuple[Any, Any]:
+        """Tokens of the inpainting source, and which of them are preserved."""
+        if source is None and part is None:
             return None, None
-        if keep is None or part is None:
-            lacking = "keep_region needs --keep" if keep is None else "keep needs --keep_region"
-            raise UserError(f"--{lacking}: which image, and which part of it, stays as it is")
-        image = read_image(keep, self.tokenizer.sample_shape, self.arguments["resize"])
+        if source is None or part is None:
+            lacking = "keep_region needs --inpaint" if source is None else "inpaint needs --keep_region"
+            raise UserError(f"--{lacking}: the source, and the region of it that is preserved")
+        image = read_image(source, self.tokenizer.sample_shape, self.arguments["resize"])
         known = self.tokenizer.encode(image[None].to(self.loaded.generator.device)).values
         return known, region(part, self.tokenizer.spec)[None]
 
@@ -64,7 +57,7 @@ class ImageSamples:
                 self.arguments["seed"],
                 batch=self.batch,
                 known=self.known,
-                keep=self.kept,
+                keep=self.preserved,
                 keep_states=self.arguments["animate"],
                 progress=progress,
             )

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.data.sources.images import ImageSamples
+from mmgen.data.sources.images import StoredImages
 from mmgen.evaluation.extractors import Pixels
-from mmgen.evaluation.measure import check_mode, measure_mode, measure_tokenizer, real_features
 from mmgen.media.images import to_uint8
+from mmgen.modalities.image.evaluation.measure import check_mode, measure_mode, measure_tokenizer, real_features
+from mmgen.modalities.image.sampling import sample_images
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
-from mmgen.sampling.samples import sample_images
 from mmgen.store.store import Loaded, load_generator
 from mmgen.tokenizers import Tokenizer
 from tests.tiny_runs import generator_run, tokenizer_run
@@ -57,10 +57,10 @@ class Mean:
         return -(self(x) - torch.tensor([-0.7, 0.0, 0.7])).abs()
 
 
-def images(count: int, side: int) -> ImageSamples:
+def images(count: int, side: int) -> StoredImages:
     """Held-out images: smooth noise."""
     x = nn.functional.interpolate(Draws(0, torch.arange(count)).normal("x", 1, 4, 4), size=side, mode="bicubic").tanh()
-    return ImageSamples(to_uint8(x), torch.arange(count) % 3, torch.arange(count) * 5)
+    return StoredImages(to_uint8(x), torch.arange(count) % 3, torch.arange(count) * 5)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,8 @@ def test_real_samples_score_perfectly_and_unlike_ones_badly(loaded: Loaded, monk
 
     def figures(fakes: Tensor) -> dict[str, float]:
         monkeypatch.setattr(
-            "mmgen.evaluation.measure.sample_images", lambda *_, **__: type(sampled)(sampled.tokens, fakes, 1, 1, 1.0)
+            "mmgen.modalities.image.evaluation.measure.sample_images",
+            lambda *_, **__: type(sampled)(sampled.tokens, fakes, 1, 1, 1.0),
         )
         return measure_mode(loaded, "ar", real, judge, num=30).figures
 

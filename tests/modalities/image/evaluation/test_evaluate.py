@@ -188,7 +188,7 @@ def test_mistakes_end_in_one_line_before_any_work(
     runs: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for worker in ("measure_mode", "measure_tokenizer", "real_features", "likelihood_rows", "compare"):
-        monkeypatch.setattr(f"mmgen.evaluation.rows.{worker}", None)
+        monkeypatch.setattr(f"mmgen.modalities.image.evaluation.rows.{worker}", None)
     monkeypatch.chdir(runs / "tok")
     assert main(["evaluate", str(runs / arguments[0]), *arguments[1:]]) == 2
     printed = capsys.readouterr().err
@@ -200,7 +200,7 @@ def test_mistakes_end_in_one_line_before_any_work(
 def test_a_card_that_cannot_take_figures_is_told_before_any_work(
     runs: Path, card: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmgen.evaluation.rows.measure_tokenizer", None)
+    monkeypatch.setattr("mmgen.modalities.image.evaluation.rows.measure_tokenizer", None)
     (card / "README.md").write_text("# Title\n<!-- /figures -->\n")
     assert main(["evaluate", str(runs / "tok"), "--extractor", "pixels", "--card", str(card)]) == 2
     assert "markers" in capsys.readouterr().err

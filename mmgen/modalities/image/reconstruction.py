@@ -1,0 +1,37 @@
+"""What `mmgen reconstruct` writes of images."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from mmgen.media.folders import new_folder, unique_names
+from mmgen.media.images import comfortable, enlarge, grid, read_image, save_png, to_uint8
+from mmgen.tokenizers import Tokenizer
+
+
+def reconstruct_images(tokenizer: Tokenizer, files: Sequence[str], out: str, resize: bool = False) -> None:
+    """Encode images, decode them again, and write each beside its original (left), with the PSNR.
+
+    Args:
+        tokenizer: of image, in evaluation mode.
+        files: to be read.
+        out: folder for the results, made and never written over.
+        resize: fit images of another size instead of refusing them.
+
+    Raises:
+        UserError: a file cannot be read, or does not fit; then nothing is written.
+    """
+    images = [
+        read_image(file, tokenizer.sample_shape, resize) for file in files
+    ]  # all are read before anything is written
+    names = unique_names(files, ".png")
+    folder = new_folder(out)
+    for file, name, image in zip(files, names, images, strict=True):
+        tokens = tokenizer.encode(image[None].to(next(tokenizer.parameters()).device))
+        decoded = tokenizer.decode(tokens)[0].float().cpu()
+        pair = torch.stack([image, decoded])
+        save_png(grid(enlarge(pair, comfortable(pair)), columns=2), folder / name)
+        error = (to_uint8(image).double() - to_uint8(decoded).double()).square().mean().item()
+        psnr = 10 * math.log10(255**2 / error) if error else math.inf
+        print(f"{file}: psnr_db {psnr:.2f}, {tokenizer.spec.amount} -> {folder / name}")
