@@ -6,4 +6,4 @@ from mmgen.tokenizers.timed import TimedTokenizer
 from mmgen.tokenizers.video import VideoTokenizer
 from mmgen.tokenizers.vit import ViT
 
-__all__ = ["Reconstruction", "TimedTokenizer", "Tokenizer", "TokenizerStream", "VideoTokenizer", "ViT"]
+__all__ = ["Reconstruction", "TimedTokenizer", "Tokenizer", "TokenizerStream", "ViT", "VideoTokenizer"]

@@ -22,9 +22,9 @@ from mmgen.tokenizers.video import VideoTokenizer
 class ViT(VideoTokenizer):
     """Transformer encoder and decoder over square patches, one token a patch (BSQ-ViT, Zhao et al. 2024, section 4).
 
-    A modality names itself in a subclass. Everything inside is a clip (B, C, T, H, W); an image is a clip of one frame. A patch lies in one frame, and both
-    transformers attend under `block_causal` with a frame as block: a frame's tokens, and its pixels after decoding, do
-    not depend on later frames, and a first frame is coded as an image is.
+    A modality names itself in a subclass. Everything inside is a clip (B, C, T, H, W); an image is a clip of one frame.
+    A patch lies in one frame, and both transformers attend under `block_causal` with a frame as block: a frame's
+    tokens, and its pixels after decoding, do not depend on later frames, and a first frame is coded as an image is.
 
     Positions are rotary in (t, h, w), so they are relative: nothing ties a weight to a place in the image, and no
     weight depends on the number of frames. Clips may have any; with a window, a stream's memory does not grow.

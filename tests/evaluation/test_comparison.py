@@ -180,7 +180,10 @@ def test_a_change_is_that_of_the_means_and_is_told_with_its_error(
     again = json.loads((card / "results.json").read_text())
     assert [each["value"] for each in again] == [each["value"] for each in json.loads(before)]
     text = (card / "README.md").read_text()
-    for words in ("| `held_out_loss` ↓ | `held_out_loss_beside` | `held_out_loss_change` ↓ |", f"| compared to {other} |"):
+    for words in (
+        "| `held_out_loss` ↓ | `held_out_loss_beside` | `held_out_loss_change` ↓ |",
+        f"| compared to {other} |",
+    ):
         assert words in text
     assert faults(card) == []
 

@@ -24,7 +24,7 @@ from mmgen.store.allowed_imports import VARIABLE, allowed_in_models, allowed_in_
 from mmgen.store.store import load_generator, load_tokenizer, save_export
 from tests.tiny_runs import generator_run, tokenizer_run
 
-PACKAGE = Path(__file__).parents[1] / "mmgen"
+PACKAGE = Path(__file__).parents[2] / "mmgen"
 
 
 class Payload:

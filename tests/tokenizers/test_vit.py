@@ -11,9 +11,9 @@ from torch import Tensor
 import mmgen.model.backbone.attention
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.model.backbone import Transformer
 from mmgen.modalities.image.tokenizers.vit import ViTTokenizer
 from mmgen.modalities.video.tokenizers.vit import VideoViTTokenizer
+from mmgen.model.backbone import Transformer
 from mmgen.tokenizers import ViT
 from mmgen.tokenizers.quantizers import BSQ, VQ, Gaussian, Quantizer, ResidualVQ
 
@@ -55,7 +55,11 @@ def of_frames(tokens: Tokens) -> Tensor:
     ("options", "sample_shape", "spec"),
     [
         ({}, (3, 8, 8), TokenSpec("bits", 16, (1, 2, 2), modality="image")),
-        ({"channels": 1, "image_size": 12, "patch": 3}, (1, 12, 12), TokenSpec("bits", 16, (1, 4, 4), modality="image")),
+        (
+            {"channels": 1, "image_size": 12, "patch": 3},
+            (1, 12, 12),
+            TokenSpec("bits", 16, (1, 4, 4), modality="image"),
+        ),
         ({"patch": 8}, (3, 8, 8), TokenSpec("bits", 16, (1, 1, 1), modality="image")),
         ({"frames": 1}, (3, 1, 8, 8), TokenSpec("bits", 16, (1, 2, 2), modality="video")),
         ({"frames": 5}, (3, 5, 8, 8), TokenSpec("bits", 16, (5, 2, 2), modality="video")),
@@ -269,7 +273,9 @@ def test_pixels_are_linear_in_the_last_layer() -> None:
 
 def test_what_inference_mode_left_in_caches_serves_training() -> None:
     torch.manual_seed(0)
-    tokenizer = VideoViTTokenizer(BSQ(16), transformer(), transformer(), 28, 3, 4, frames=5)  # a grid that nobody has seen
+    tokenizer = VideoViTTokenizer(
+        BSQ(16), transformer(), transformer(), 28, 3, 4, frames=5
+    )  # a grid that nobody has seen
     x = samples(1, tokenizer)
     with torch.inference_mode():
         tokens = tokenizer.encode(x)

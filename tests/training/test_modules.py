@@ -72,7 +72,7 @@ def told(digits, tokenizer, tmp_path_factory):
         "--trainer.precision=bf16-mixed",
     ]
     lively = [option for option in QUICK if not option.startswith(("--samples", "--trainer.logger"))]
-    pictures = SampleGrids._pictures
+    pictures = SampleGrids._previews
     with pytest.MonkeyPatch.context() as patch:
         said, drawn_with = [], []
 
@@ -80,7 +80,7 @@ def told(digits, tokenizer, tmp_path_factory):
             drawn_with.append(pl_module.generator.head.project.weight.clone())
             return pictures(self, trainer, pl_module)
 
-        patch.setattr(SampleGrids, "_pictures", draws)
+        patch.setattr(SampleGrids, "_previews", draws)
         patch.setattr("builtins.print", lambda *words, **_: said.append(" ".join(map(str, words))))
         assert main(["fit", *options, *lively, "--samples.count=3", f"--run={run}"]) == 0
     assert drawn_with[-1].equal(checkpoint(run)["state_dict"]["generator.head.project.weight"])  # the average

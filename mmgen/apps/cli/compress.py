@@ -37,8 +37,10 @@ def run(
     import torch
 
     from mmgen.core.errors import UserError
+    from mmgen.core.modality import modality_of
     from mmgen.core.progress import progress_bar
     from mmgen.media.images import read_image
+    from mmgen.modalities.image.modality import MODALITY as IMAGES
     from mmgen.sampling.samples import class_labels, pick_device, require_tokenizer
     from mmgen.store.store import load_generator
     from mmgen.tools.compression import autoregressive_mode, compress
@@ -49,8 +51,8 @@ def run(
         raise UserError(f"the folder of --out {out} does not exist; make it, or choose another")
     loaded = load_generator(path, checkpoint).to(pick_device(device))
     tokenizer = require_tokenizer(loaded)
-    if loaded.spec.modality != "image":
-        raise UserError(f"{path} makes {loaded.spec.modality}s, and compress codes images; name a run of images")
+    if loaded.spec.modality != IMAGES.name:
+        raise UserError(f"{path} generates {modality_of(loaded.spec.modality).plural}: choose a run of images")
     autoregressive_mode(loaded, mode)  # its error comes before the work
     classes = [name.strip() for name in class_.split(",")]
     if len(classes) not in (1, len(files)):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.modality import modality_of
 from mmgen.core.tokens import Tokens
 from mmgen.modalities.motion.features import features_to_joints
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
@@ -168,7 +169,7 @@ def require_motion_tokenizer(loaded: Loaded) -> MotionTokenizer:
     """The tokenizer of motions. Raises UserError where the run has none, or one of something else."""
     tokenizer = require_tokenizer(loaded)
     if not isinstance(tokenizer, MotionTokenizer):
-        raise UserError(f"{loaded.path} makes {loaded.spec.modality}s, not motions")
+        raise UserError(f"{loaded.path} generates {modality_of(loaded.spec.modality).plural}, not motions")
     return tokenizer
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.modality import modality_of
 from mmgen.core.tokens import TokenSpec
 from mmgen.modalities.speech.decoding import Chunk, decode_rows, decoded, without_silence
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
@@ -183,7 +184,7 @@ def speech_spec(loaded: Loaded, seconds: float | None = None) -> TokenSpec:
     generator makes no sound, or none so long.
     """
     if loaded.spec.modality != "speech":
-        raise UserError(f"{loaded.path} makes {loaded.spec.modality}s, not speech")
+        raise UserError(f"{loaded.path} generates {modality_of(loaded.spec.modality).plural}, not speech")
     spec = loaded.spec
     if seconds is not None:
         samples = round(seconds * require_speech_tokenizer(loaded).sample_rate)
@@ -198,7 +199,7 @@ def require_speech_tokenizer(loaded: Loaded) -> AudioTokenizer:
     """The tokenizer of sound. Raises UserError where the run has none, or one of something else."""
     tokenizer = require_tokenizer(loaded)
     if not isinstance(tokenizer, AudioTokenizer):
-        raise UserError(f"{loaded.path} makes {loaded.spec.modality}s, not speech")
+        raise UserError(f"{loaded.path} generates {modality_of(loaded.spec.modality).plural}, not speech")
     return tokenizer
 
 

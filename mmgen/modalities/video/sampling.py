@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.modality import modality_of
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.paradigms import Request, SampleOptions, State
 from mmgen.sampling.samples import check_request, follow, pick_mode, requests, require_tokenizer
@@ -183,7 +184,7 @@ def stream_clips(
 def clip_spec(loaded: Loaded, frames: int | None = None) -> TokenSpec:
     """The tokens of clips of so many frames, those of training by default. Raises UserError where it makes images."""
     if loaded.spec.modality != "video":
-        raise UserError(f"{loaded.path} makes {loaded.spec.modality}s, which have no frames")
+        raise UserError(f"{loaded.path} generates {modality_of(loaded.spec.modality).plural}, not clips")
     return loaded.spec if frames is None else loaded.spec.with_frames(frames)
 
 

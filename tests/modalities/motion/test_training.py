@@ -134,7 +134,7 @@ def test_a_tokenizer_shows_its_reconstructions(tmp_path: Path) -> None:
     moved = motion_reconstruction(module, data, 5)
     assert {len(joints) for joints in moved.truth} == {11, 16}
     assert all(real.shape == made.shape and real.shape[1:] == (22, 3) for real, made in zip(moved.truth, moved.made))
-    assert set(moved.told) <= {"slow", "fast"}
+    assert set(moved.titles) <= {"slow", "fast"}
 
 
 @pytest.mark.parametrize("kind", PARADIGMS)

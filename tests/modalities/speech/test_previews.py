@@ -77,7 +77,7 @@ def test_every_mode_is_heard_and_seen(data: SpeechFolder, module: GeneratorModul
         assert (step, rate) == (7, RATE)
         _, mode, number = name.split("/")
         written = read_audio(tmp_path / "samples" / f"{mode}-0000007-{number}.wav", RATE)
-        torch.testing.assert_close(written, sound, atol=1e-4, rtol=0)
+        torch.testing.assert_close(written[0], sound, atol=1e-4, rtol=0)
     with Image.open(tmp_path / "samples" / "ar-0000007.png") as sheet:
         assert sheet.mode == "RGB"
 
@@ -86,8 +86,8 @@ def test_held_out_texts_are_said_and_gaps_are_filled(data: SpeechFolder, module:
     assert data.tokenizer is not None
     texts = data.samples("val").texts(torch.arange(len(data.samples("val"))))
     for heard in sound_samples(module, data, data.tokenizer, SOUNDS, SampleOptions()):
-        assert len(heard.told) == len(heard.truth) == len(heard.made) == SOUNDS
-        assert all(any(told in text.lower() for text in texts) for told in heard.told)
+        assert len(heard.titles) == len(heard.truth) == len(heard.made) == SOUNDS
+        assert all(any(told in text.lower() for text in texts) for told in heard.titles)
         assert all(sound.shape[0] == 1 and sound.shape[1] >= 40 for sound in [*heard.truth, *heard.made])
         if heard.name == "infill":  # the outer parts are those of the recording
             for truth, made in zip(heard.truth, heard.made):

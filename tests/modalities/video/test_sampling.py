@@ -243,9 +243,9 @@ def test_the_checks_come_before_the_first_frame(loaded: Loaded) -> None:
 
 
 def test_images_are_no_clips_and_the_reverse(still: Loaded, loaded: Loaded, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="gen makes images, which have no frames"):
+    with pytest.raises(UserError, match="gen generates images, not clips"):
         sample_clips(still, "ar", LABELS, GUIDED)
-    with pytest.raises(UserError, match="gen makes clips, not images"):
+    with pytest.raises(UserError, match="gen generates clips, not images"):
         sample_images(loaded, "ar", LABELS, GUIDED)
     plain = load_generator(video_run(tmp_path / "gen", video_tokenizer_run(tmp_path / "tok"), actions=0))
     with pytest.raises(UserError, match="trained without actions"):

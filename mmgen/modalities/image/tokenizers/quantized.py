@@ -24,7 +24,9 @@ class QuantizedImageTokenizer(Tokenizer):
     def __init__(self, quantizer: Quantizer, image_size: int, channels: int, side: int) -> None:
         super().__init__()
         self.sample_shape = (channels, image_size, image_size)
-        self.spec = TokenSpec(quantizer.kind, quantizer.size, (1, side, side), levels=quantizer.levels, modality="image")
+        self.spec = TokenSpec(
+            quantizer.kind, quantizer.size, (1, side, side), levels=quantizer.levels, modality="image"
+        )
         self.quantizer = quantizer
 
     @abstractmethod

@@ -60,7 +60,7 @@ def test_shapes_and_ranges(
 ) -> None:
     tokenizer = ConvImageTokenizer(BSQ(5), size, channels, width, downsample, blocks)
     x = images(3, size, channels)
-    assert tokenizer.spec == TokenSpec("bits", 5, (1, side, side))
+    assert tokenizer.spec == TokenSpec("bits", 5, (1, side, side), modality="image")
     assert tokenizer.sample_shape == (channels, size, size)
     tokens = tokenizer.encode(x)
     assert tokens.values.shape == (3, side * side)
@@ -93,7 +93,7 @@ def test_residual_codes_are_kept_apart_by_level() -> None:
     with torch.no_grad():
         tokenizer.encoder[-1].weight.mul_(5)  # so that both levels are used
     tokens, reconstruction = tokenizer.encode(x), tokenizer(x)
-    assert tokenizer.spec == TokenSpec("residual", 2, (1, 4, 4), levels=2)
+    assert tokenizer.spec == TokenSpec("residual", 2, (1, 4, 4), levels=2, modality="image")
     assert tokens.values.shape == (3, 16, 2)
     latents = tokenizer.encoder(x)[:, 0].flatten(1)  # raster order
     assert torch.equal(tokens.values, torch.stack([latents > 0, latents.abs() > 1], dim=-1).long())

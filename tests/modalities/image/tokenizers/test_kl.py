@@ -35,7 +35,7 @@ def posterior(tokenizer: KLImageTokenizer, x: Tensor) -> Normal:
 def test_shapes_and_ranges(size: int, channels: int, downsample: int | list[int], side: int) -> None:
     tokenizer = small(image_size=size, channels=channels, downsample=downsample)
     x = images(3, size, channels)
-    assert tokenizer.spec == TokenSpec("continuous", 3, (1, side, side))
+    assert tokenizer.spec == TokenSpec("continuous", 3, (1, side, side), modality="image")
     assert tokenizer.sample_shape == x.shape[1:]
     tokens = tokenizer.encode(x)
     assert tokens.values.shape == (3, side * side, 3)

@@ -98,7 +98,7 @@ def test_continuous_tokens_are_what_diffusers_pipelines_compute(tmp_path: Path, 
 
     tokens = tokenizer.encode(x)
     side = latents.shape[-1] // patch
-    assert tokenizer.spec == TokenSpec("continuous", latents.shape[1] * patch**2, (1, side, side))
+    assert tokenizer.spec == TokenSpec("continuous", latents.shape[1] * patch**2, (1, side, side), modality="image")
     assert tokenizer.sample_shape == (3, 16, 16)
     assert tokens.values.dtype == torch.float32
     expected = torch.nn.functional.unfold(scaled, patch, stride=patch).mT  # patches in raster order, channels outermost
@@ -114,7 +114,7 @@ def test_codes_are_those_of_vqmodel(tmp_path: Path) -> None:
     tokenizer = open_pretrained(folder(tmp_path, "vq"))
     quantized, _, (_, _, indices) = model.quantize(model.encode(x).latents)
     tokens = tokenizer.encode(x)
-    assert tokenizer.spec == TokenSpec("categorical", 32, (1, 8, 8))
+    assert tokenizer.spec == TokenSpec("categorical", 32, (1, 8, 8), modality="image")
     assert len(tokens.values.unique()) > 3
     assert torch.equal(tokens.values, rearrange(indices, "(b n) -> b n", b=2))
     expected = model.decode(quantized, force_not_quantize=True).sample.clamp(-1, 1)

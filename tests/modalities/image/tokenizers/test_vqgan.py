@@ -40,7 +40,7 @@ def test_the_defaults_are_the_published_model() -> None:
         tokenizer = VQGANTokenizer(VQ(16384, 256))
         options = {"layers_per_block": 2, "latent_channels": 256, "num_vq_embeddings": 16384}
         peer = vq_model((128, 128, 256, 256, 512), [False] * 4 + [True], **options)
-    assert tokenizer.spec == TokenSpec("categorical", 16384, (1, 16, 16))
+    assert tokenizer.spec == TokenSpec("categorical", 16384, (1, 16, 16), modality="image")
     assert shapes(tokenizer, "quantizer.") == shapes(peer, "quantize.")
 
 

@@ -158,11 +158,11 @@ def test_a_folder_stands_for_a_tokenizer_and_becomes_an_export(
 
 def test_choices_that_are_not_its_are_refused(tmp_path: Path) -> None:
     source = folder(tmp_path)
-    with pytest.raises(UserError, match="no image_size and no patch"):
+    with pytest.raises(UserError, match="--patch is for images"):
         save_export(source, tmp_path / "out", patch=2)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / CONFIG).write_text('{"_class_name": "AutoencoderKL"}')
-    with pytest.raises(UserError, match="so its levels cannot be chosen"):
+    with pytest.raises(UserError, match="--levels is for speech"):
         save_export(tmp_path / "other", tmp_path / "out", levels=2)
     with pytest.raises(UserError, match="has 1 to 4 levels to use, not 5"):
         open_codec(source, levels=5)

@@ -197,7 +197,7 @@ def test_actions_are_measured_where_the_data_has_some(runs: Path, card: Path, tm
         (["gen", "--context", "1", "--extractor", "efflite0"], "of clips: choose frames_efflite0"),
         (["gen", "--context", "1", "--mode", "blok"], "did you mean 'block'"),
         (["gen", "--npz", "new.npz"], "--npz is for images"),
-        (["gen", "--codecs"], "--codecs is for tokenizers"),
+        (["gen", "--codecs"], "--codecs is for images"),
         (["gen", "--reference", "real.npz"], "--reference is for images"),
         (["gen", "--context", "1", "--data", "DIGITS"], "and the data has (1, 28, 28)"),
         (["tok", "--codecs"], "--codecs is for images"),
@@ -208,7 +208,7 @@ def test_actions_are_measured_where_the_data_has_some(runs: Path, card: Path, tm
         (["images", "--context", "2"], "--context is for clips"),
         (["images_tok", "--frames", "2"], "--frames is for clips"),
         (["images_tok", "--num", "2"], "--num is for generators and for tokenizers of other samples"),
-        (["samples.npz", "--rollout", "2"], "--rollout is for runs"),
+        (["samples.npz", "--rollout", "2"], "--rollout is for clips"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )
