@@ -96,7 +96,7 @@ CASES = {
     "no run": ("compress nowhere 0.png --out y.mmg", "nowhere does not exist"),
     "a tokenizer": ("compress tok 0.png --out y.mmg", "tok is a tokenizer, but a generator is needed"),
     "no tokenizer": ("compress bare 0.png --out y.mmg", "bare has no tokenizer"),
-    "clips": ("compress clips 0.png --out y.mmg", "clips makes videos, and compress codes images"),
+    "clips": ("compress clips 0.png --out y.mmg", "clips generates clips: choose a run of images"),
     "no mode": ("compress masked 0.png --out y.mmg", "it has no autoregressive mode, only masked"),
     "wrong mode": ("compress gen 0.png --out y.mmg --mode block", "the ones for that are ar"),
     "no image": ("compress gen none.png --out y.mmg", "image none.png does not exist"),
