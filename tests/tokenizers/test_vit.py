@@ -33,6 +33,8 @@ def small(quantizer: Quantizer | None = None, **changes: Any) -> ViT:
     torch.manual_seed(0)
     options = {"image_size": 8, "channels": 3, "patch": 4} | changes
     kind = VideoViTTokenizer if options.get("frames") else ViTTokenizer
+    if kind is ViTTokenizer:
+        options.pop("frames", None)
     tokenizer = kind(quantizer or BSQ(16), transformer(), transformer(16, 1), **options)
     tokenizer.train()(samples(8, tokenizer))  # fills a codebook
     return tokenizer.eval()
