@@ -143,9 +143,7 @@ def _whole_record(saved: "Saved") -> Iterator[None]:
         ) from None
 
 
-def save_export(
-    path: str | Path, out: str | Path, checkpoint: CheckpointName = "last", **published: Any
-) -> "Saved":
+def save_export(path: str | Path, out: str | Path, checkpoint: CheckpointName = "last", **published: Any) -> "Saved":
     """Write a run, or a tokenizer that another package published, as an export.
 
     It holds the config, the weights as safetensors, and a generator's tokenizer in `tokenizer/`.

@@ -25,8 +25,9 @@ from mmgen.modalities.motion.skeleton import HUMANML3D
 from mmgen.modalities.motion.sources.motion_folder import read_captions, read_features
 from mmgen.modalities.speech.sources.speech_folder import SpeechFolderSource
 from mmgen.modalities.video.sources.video_folder import VideoFolderSource
-from mmgen.store.checkpoint_file import Unsound, check_seal, find_checkpoint, read_checkpoint, write_checkpoint
+from mmgen.store.checkpoint_file import check_seal, find_checkpoint, read_checkpoint, write_checkpoint
 from mmgen.store.store import load_generator, load_tokenizer, save_export
+from mmgen.store.torch_file import Unsound
 from tests.fuzz.mutation import PLAIN, fuzz, mutated, mutated_tree, refused
 from tests.tiny_runs import generator_run, tokenizer_run
 
