@@ -19,7 +19,7 @@ from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory,
 from mmgen.training.schedules import WarmupCosine
 from mmgen.training.sharded import is_sharded, shard
 from mmgen.training.validation import conditions, counted_tokens, validation_losses
-from mmgen.training.zero_loss import outside_blocks, touch
+from mmgen.training.zero_loss import outside_blocks, zero_loss_over_parameters
 
 
 class GeneratorModule(L.LightningModule):
@@ -125,7 +125,7 @@ class GeneratorModule(L.LightningModule):
                     self.generator, tokens.rows(first), condition.rows(first), draws.rows(first)
                 )
                 losses[mode] = torch.cat(list(idle.values()))[:0]
-        nothing = touch(self._outside_blocks)
+        nothing = zero_loss_over_parameters(self._outside_blocks)
         return {mode: each + nothing for mode, each in losses.items()}
 
     def measures(self, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from mmgen.paradigms import Guidance, SampleOptions
 from mmgen.sampling.preview import Preview
 from mmgen.training.generator_module import GeneratorModule
 from mmgen.training.joint_module import JointModule
+from mmgen.training.media_log import log_files
 from mmgen.training.tokenizer_module import TokenizerModule
 
 
@@ -50,9 +51,12 @@ class SampleGrids(Callback):
         for preview in self._all(trainer, pl_module):
             if trainer.is_global_zero:
                 self.folder.mkdir(exist_ok=True)
-                _write(preview, self.folder / f"{preview.caption}-{trainer.global_step:07d}.png")
+                file = self.folder / f"{preview.caption}-{trainer.global_step:07d}.png"
+                _write(preview, file)
                 for logger in trainer.loggers:
                     _log(logger.experiment, preview, trainer.global_step)
+                    files = sorted(self.folder.glob(f"{file.stem}*"))
+                    log_files(logger, preview.caption, files, trainer.global_step)
 
     def _all(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Preview]:
         if not isinstance(pl_module, JointModule):

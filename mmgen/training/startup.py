@@ -59,7 +59,7 @@ def parts(trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Part]:
     for name, module in _named(pl_module):
         if any(True for _ in (*module.parameters(), *module.buffers())):
             yield _part(name, module, source, averaged)
-    for name, (module, origin) in getattr(pl_module, "beside", {}).items():
+    for name, (module, origin) in getattr(pl_module, "auxiliary_networks", {}).items():
         yield _part(name, module, origin or source, averaged=False)
     data = trainer.datamodule
     for name, each in data.members.items() if isinstance(data, JointData) else [("", data)]:

@@ -155,7 +155,7 @@ class TokenizerModule(L.LightningModule):
             self.balance.load_state_dict(checkpoint.get("balance", {}))
 
     @property
-    def beside(self) -> dict[str, tuple[nn.Module, str | None]]:
+    def auxiliary_networks(self) -> dict[str, tuple[nn.Module, str | None]]:
         """Networks that training takes and that are no part of the tokenizer, each with the source of its weights, if
         that is not the run's.
         """

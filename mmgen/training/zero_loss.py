@@ -17,7 +17,7 @@ def outside_blocks(module: nn.Module) -> list[nn.Module]:
     return [each for each in module.modules() if id(each) not in within]
 
 
-def touch(parts: list[nn.Module]) -> Tensor:
+def zero_loss_over_parameters(parts: list[nn.Module]) -> Tensor:
     """A scalar 0 on which every trainable parameter of some modules, not of what is in them, has a bearing."""
     own = [each for part in parts for each in part.parameters(recurse=False) if each.requires_grad]
     return 0 * torch.stack([each.sum() for each in own]).sum()

@@ -9,7 +9,7 @@ from mmgen.core.vocabulary import Names
 from mmgen.model.backbone import Transformer
 from mmgen.paradigms import Autoregressive, Masked, Mixture
 from mmgen.training import GeneratorModule
-from mmgen.training.zero_loss import outside_blocks, touch
+from mmgen.training.zero_loss import outside_blocks, zero_loss_over_parameters
 
 SPEC = TokenSpec("categorical", 16, (1, 2, 4))
 
@@ -37,7 +37,7 @@ def test_a_batch_of_one_member_leaves_no_parameter_out(module: GeneratorModule) 
 
 
 def test_what_is_touched_is_all_that_no_block_holds(module: GeneratorModule) -> None:
-    touch(outside_blocks(module)).backward()
+    zero_loss_over_parameters(outside_blocks(module)).backward()
     touched = {name for name, each in module.named_parameters() if each.grad is not None}
     blocks = {name for name, _ in module.named_parameters() if ".blocks." in name}
     assert touched

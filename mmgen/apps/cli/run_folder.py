@@ -42,6 +42,11 @@ class RunFolder:
         if named is None:
             return None
         path, told = Path(named), None
+        if path.suffix == ".safetensors":
+            raise UserError(
+                f"--ckpt_path {path} is an export's weights, without an optimizer to go on with: give a run's"
+                f" checkpoint, RUN/checkpoints/last.ckpt, or train the recipe anew: --config {path.parent / CONFIG}"
+            )
         try:
             if named == "last":
                 path = self.path / CHECKPOINT

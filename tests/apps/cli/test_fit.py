@@ -205,6 +205,12 @@ def test_a_checkpoint_of_another_model_is_not_resumed(refused, tokenizer):
     assert "does not fit" in refused(f"--ckpt_path={tokenizer / 'checkpoints/last.ckpt'}")
 
 
+def test_the_weights_of_an_export_are_not_resumed(refused, tmp_path):
+    line = refused(f"--ckpt_path={tmp_path / 'model.safetensors'}")
+    assert "an export's weights" in line
+    assert f"--config {tmp_path / 'config.yaml'}" in line
+
+
 def test_overrides_reach_what_a_recipe_refers_to(digits, tmp_path):
     """Plain OmegaConf mode would resolve references while it reads the file, before the command line is heard."""
     recipe = yaml.safe_load(Path("tokenizers/digits_bsq/config.yaml").read_text())
