@@ -8,6 +8,7 @@ against a cache of keys. Positions of different documents never meet, whatever t
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -42,10 +43,19 @@ class Mask:
         if not 0 <= self.leak < 1:
             raise UserError(f"mask {self.name!r}: a leak is a share from 0 up to, but not including, 1")
 
+    @property
+    def layers(self) -> "tuple[Mask, ...]":
+        """Those of the blocks of a backbone, which repeat over them."""
+        return (self,)
+
     def __and__(self, other: "Mask") -> "Mask":
+        if len(self.layers) > 1 or len(other.layers) > 1:
+            return by_layer(*(one & another for one, another in _paired(self, other)))
         return self._joined("and", other, lambda q, k: self.sees(q, k) & other.sees(q, k))
 
     def __or__(self, other: "Mask") -> "Mask":
+        if len(self.layers) > 1 or len(other.layers) > 1:
+            return by_layer(*(one | another for one, another in _paired(self, other)))
         return self._joined("or", other, lambda q, k: self.sees(q, k) | other.sees(q, k))
 
     def _joined(self, word: str, other: "Mask", sees: Sees) -> "Mask":
@@ -123,6 +133,47 @@ class Mask:
                 leaks = ", through its leak" if self.leak else ""
                 return f"{reason} (query {int(pairs[0, 1])} sees key {int(pairs[0, 2])}{leaks})"
         return None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayeredMask(Mask):
+    """Masks of different blocks. By itself it says what is visible in any of them: what is forbidden there is forbidden
+    in all, so that the checks of a paradigm and of a cache hold for every block.
+
+    Args:
+        masks: of the first block, the second, and so on, from the beginning again behind the last.
+    """
+
+    masks: tuple[Mask, ...] = ()
+
+    @property
+    def layers(self) -> tuple[Mask, ...]:
+        """Those of the blocks of a backbone, which repeat over them."""
+        return self.masks
+
+    def bias(self, queries: Layout, keys: Layout) -> Tensor:
+        """The largest of any block."""
+        return reduce(torch.maximum, (mask.bias(queries, keys) for mask in self.masks))
+
+
+def by_layer(*masks: Mask) -> Mask:
+    """Masks that repeat over the blocks of a backbone; a single one is itself."""
+    if len(masks) == 1:
+        return masks[0]
+    sources = dict.fromkeys(mask.source for mask in masks if mask.source)
+
+    def sees(q: Any, k: Any) -> Tensor:
+        return reduce(torch.logical_or, (mask.sees(q, k) for mask in masks))
+
+    return LayeredMask(
+        ", ".join(mask.name for mask in masks), sees, "; ".join(sources),
+        "By block: " + " / ".join(mask.sentence for mask in masks), max(mask.leak for mask in masks), masks,
+    )  # fmt: skip
+
+
+def _paired(one: Mask, other: Mask) -> list[tuple[Mask, Mask]]:
+    count = math.lcm(len(one.layers), len(other.layers))
+    return [(one.layers[i % len(one.layers)], other.layers[i % len(other.layers)]) for i in range(count)]
 
 
 class _Place(NamedTuple):  # torch.compile traces a named tuple, and no SimpleNamespace

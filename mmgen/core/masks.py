@@ -19,7 +19,7 @@ from torch import Tensor
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.layout import Layout, Role, clean, grid_layout, noisy, pack
 from mmgen.core.layout import prefix as condition
-from mmgen.core.mask import Mask, Sees
+from mmgen.core.mask import Mask, Sees, by_layer
 
 Position = Any  # one position, or many at once: its attributes are the fields of Layout; position has t, h and w
 Example = Callable[[], Layout | tuple[Layout, Layout]]
@@ -119,13 +119,26 @@ def family(
     return enter
 
 
-@lru_cache(maxsize=1024)
-def get_mask(name: str) -> Mask:
-    """The mask of that name; one that takes a number may be written with it, as in `sliding_window(8)`.
+MaskName = str | list[str]
+"""A mask of the catalogue, or several that repeat over the blocks of a backbone."""
+
+
+def get_mask(name: MaskName) -> Mask:
+    """The mask of that name; one that takes a number may be written with it, as in `sliding_window(8)`. Several names,
+    in a list or separated by commas, are the masks of the first block, the second and so on, which repeat over all:
+    `[frame_local, temporal_causal]` is factorised attention.
 
     Raises:
         UserError: for an unknown name (with the nearest known one), or an option that the mask cannot take.
     """
+    names = name.split(",") if isinstance(name, str) else name
+    return _get_mask(*(each.strip() for each in names))
+
+
+@lru_cache(maxsize=1024)
+def _get_mask(name: str, *further: str) -> Mask:
+    if further:
+        return by_layer(*map(get_mask, (name, *further)))
     word, option = _split(name)
     entry = CATALOGUE[word]
     if isinstance(entry, Family):
@@ -137,7 +150,7 @@ def get_mask(name: str) -> Mask:
 
 def example(name: str) -> tuple[Layout, Layout]:
     """Layouts of the queries and of the keys that show what a mask says: for its picture and its tests."""
-    shown = _EXAMPLES[_split(name)[0]]()
+    shown = _EXAMPLES[_split(name.split(",")[0])[0]]()
     return shown if isinstance(shown, tuple) else (shown, shown)
 
 

@@ -53,10 +53,10 @@ def mask_pictures(modes: dict[str, Paradigm], layout: Callable[[Mask], Layout] |
     """
     used: dict[str, tuple[Mask, list[str]]] = {}
     for mode, paradigm in modes.items():
-        whole = paradigm.mask
-        parts = re.split(r" [&|] ", whole.name)
-        for mask in [whole, *(get_mask(part) for part in parts if len(parts) > 1)]:
-            used.setdefault(mask.name, (mask, []))[1].append(mode)
+        for whole in paradigm.mask.layers:
+            parts = re.split(r" [&|] ", whole.name)
+            for mask in [whole, *(get_mask(part) for part in parts if len(parts) > 1)]:
+                used.setdefault(mask.name, (mask, []))[1].append(mode)
     rest = {name: get_mask(name) for name in CATALOGUE if name not in used}
     return [
         *(_mask_picture(name, mask, names, layout and layout(mask)) for name, (mask, names) in used.items()),

@@ -14,7 +14,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, grid_layout
 from mmgen.core.mask import Mask
-from mmgen.core.masks import get_mask
+from mmgen.core.masks import MaskName, get_mask
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens, take_positions
 from mmgen.model.conditioning import NO_ACTION, Condition
@@ -223,7 +223,7 @@ class Paradigm(ABC):
     likelihood: Literal["exact", "bound"] | None = None
     """What `bound` is: the negative log-likelihood itself, an upper bound on it, or nothing."""
 
-    def __init__(self, mask: str) -> None:
+    def __init__(self, mask: MaskName) -> None:
         self.mask = get_mask(mask)
 
     def modes(self) -> dict[str, "Paradigm"]:

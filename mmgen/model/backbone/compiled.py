@@ -53,14 +53,15 @@ class Compiled:
             cond = (cond[:, None] if cond.dim() == 2 else cond).to(dtype)
             cond = cond if self.of.condition is None else self.of.condition(F.silu(cond))
         if cache is None:
-            attention, stored, places = realise(mask, layout, layout, dtype), None, None
+            attention = [realise(each, layout, layout, dtype) for each in mask.layers]
+            stored, places = None, None
         else:
-            attention, stored = _over(cache, mask, layout, dtype), cache.whole
+            attention, stored = [_over(cache, each, layout, dtype) for each in mask.layers], cache.whole
             places = torch.arange(cache.length, cache.length + layout.length, device=x.device)
             torch._dynamo.mark_static_address(stored)  # graphs write into it where it lies
         torch.compiler.cudagraph_mark_step_begin()
-        context = Context(attention, None, tables, cond, modulated)
-        out = self._run(self.of, x.to(dtype), context, stored, places)
+        contexts = [Context(each, None, tables, cond, modulated) for each in attention]
+        out = self._run(self.of, x.to(dtype), contexts, stored, places)
         if cache is not None and store != 0:
             cache.store(layout if store is None else layout.slice(0, store))
         return out.to(x.dtype, copy=True)  # the next run of a graph writes over what it returned
@@ -103,10 +104,11 @@ def _over(cache: Cache, mask: Mask, layout: Layout, dtype: torch.dtype) -> Atten
 def _run(
     transformer: Transformer,
     x: Tensor,
-    context: Context,
+    contexts: list[Context],
     stored: Tensor | None,
     places: Tensor | None,
 ) -> Tensor:
     for index, block in enumerate(transformer.blocks):
+        context = contexts[index % len(contexts)]
         x = block(x, context, None if stored is None or places is None else _StaticCache(stored[index], places))
     return transformer.final_norm(x)

@@ -196,13 +196,13 @@ class Transformer(nn.Module):
         keys = layout if cache is None else cache.keys_layout(layout)
         with nullcontext() if packed is None else passing():  # the same lengths hardly come again
             tables = None if self.rotary is None else self.rotary.tables(layout, x.dtype)
-            attention = realise(mask, layout, keys, x.dtype)
+            attention = [realise(each, layout, keys, x.dtype) for each in mask.layers]
         if cond is not None:
             cond = cond[:, None] if cond.dim() == 2 else cond
             cond = cond if self.condition is None else self.condition(F.silu(cond))
-        context = Context(attention, layout, tables, cond, modulated, row)
+        contexts = [Context(each, layout, tables, cond, modulated, row) for each in attention]
         for index, block in enumerate(self.blocks):
-            cached = None if cache is None else cache.slice(index)
+            cached, context = None if cache is None else cache.slice(index), contexts[index % len(contexts)]
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, context, cached, use_reentrant=False)
             else:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.layout import Layout, pad
+from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern, PatternName, gather, lay
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
@@ -76,7 +77,7 @@ class CodebookAutoregressive(StepParadigm):
         delays: list[int] | None = None,
         input_dropout: float = 0.0,
         token_noise: float = 0.0,
-        mask: str = "causal",
+        mask: MaskName = "causal",
     ) -> None:
         super().__init__(pattern, delays, input_dropout, token_noise, mask)
 

@@ -14,6 +14,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, pad
 from mmgen.core.mask import Mask
+from mmgen.core.masks import MaskName
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.core.window import Window
@@ -45,7 +46,7 @@ class FrameAutoregressive(Paradigm):
     likelihood = "exact"
 
     def __init__(
-        self, mask: str = "frame_wise", window: int | None = None, sink: int = 0, context_noise: float = 0.0
+        self, mask: MaskName = "frame_wise", window: int | None = None, sink: int = 0, context_noise: float = 0.0
     ) -> None:
         super().__init__(mask)
         if not 0 <= context_noise <= 1:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern
 from mmgen.model.backbone import Transformer, prepare
 from mmgen.model.conditioning import Condition
@@ -44,7 +45,7 @@ class Hierarchical(CodebookAutoregressive):
         mask: who may see whom; one under which a step sees a later one is refused.
     """
 
-    def __init__(self, input_dropout: float = 0.0, token_noise: float = 0.0, mask: str = "causal") -> None:
+    def __init__(self, input_dropout: float = 0.0, token_noise: float = 0.0, mask: MaskName = "causal") -> None:
         super().__init__("parallel", None, input_dropout, token_noise, mask)
 
     def steps(self, generator: Generator) -> Pattern:

@@ -10,6 +10,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
+from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern, PatternName
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid
@@ -50,7 +51,7 @@ class StepParadigm(Paradigm):
     """
 
     def __init__(
-        self, pattern: PatternName, delays: list[int] | None, input_dropout: float, token_noise: float, mask: str
+        self, pattern: PatternName, delays: list[int] | None, input_dropout: float, token_noise: float, mask: MaskName
     ) -> None:
         super().__init__(mask)
         if not 0 <= input_dropout <= 1 or not 0 <= token_noise <= 1:

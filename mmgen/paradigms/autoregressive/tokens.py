@@ -10,6 +10,7 @@ import torch
 from mmgen.core.draws import Draws
 from mmgen.core.layout import Layout, pad
 from mmgen.core.mask import Mask
+from mmgen.core.masks import MaskName
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.core.window import Window
@@ -34,7 +35,7 @@ class Autoregressive(Paradigm):
     mode = "ar"
     likelihood = "exact"
 
-    def __init__(self, mask: str = "causal", window: int | None = None, sink: int = 0) -> None:
+    def __init__(self, mask: MaskName = "causal", window: int | None = None, sink: int = 0) -> None:
         super().__init__(mask)
         self.window = Window(window, sink)
         self.mask = self.window.restrict(self.mask)

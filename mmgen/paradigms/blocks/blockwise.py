@@ -14,6 +14,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, Role, clean, noisy, pad, raster_index
 from mmgen.core.mask import Mask
+from mmgen.core.masks import MaskName
 from mmgen.core.shape_cache import passing, remember
 from mmgen.core.tokens import Grid
 from mmgen.core.window import Window
@@ -87,7 +88,7 @@ class Blockwise(Paradigm):
     def __init__(
         self,
         split: SplitChoice,
-        mask: str | None,
+        mask: MaskName | None,
         steps: int,
         history: History,
         window: int | None,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.draws import Draws
+from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
@@ -50,7 +51,7 @@ class ContinuousBlockDiffusion(Blockwise):
         self,
         split: SplitChoice,
         process: NoiseProcess,
-        mask: str | None = None,
+        mask: MaskName | None = None,
         steps: int = 25,
         history: History = "complete",
         window: int | None = None,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.draws import Draws
+from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
@@ -54,7 +55,7 @@ class BlockDiffusion(Blockwise):
         self,
         split: SplitChoice,
         schedule: ScheduleName = "linear",
-        mask: str | None = None,
+        mask: MaskName | None = None,
         steps: int = 4,
         history: History = "complete",
         window: int | None = None,

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.layout import pad
+from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
@@ -53,7 +54,7 @@ class MaskedDiffusion(Paradigm):
         exponent: float = 2.0,
         corruption: Literal["absorbing", "uniform"] = "absorbing",
         self_conditioning: bool = False,
-        mask: str = "bidirectional",
+        mask: MaskName = "bidirectional",
         steps: int = 32,
         sampling_grid: TimeGridName = "uniform",
     ) -> None:

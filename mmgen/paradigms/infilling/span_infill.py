@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern, PatternName
 from mmgen.core.shape_cache import passing
 from mmgen.core.tokens import Tokens
@@ -60,7 +61,7 @@ class SpanInfill(StepParadigm):
         context: bool = True,
         input_dropout: float = 0.0,
         token_noise: float = 0.0,
-        mask: str = "causal",
+        mask: MaskName = "causal",
     ) -> None:
         super().__init__(pattern, delays, input_dropout, token_noise, mask)
         if not 0 <= least <= most or most < 1:

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, pad
-from mmgen.core.masks import get_mask
+from mmgen.core.masks import MaskName, get_mask
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens, TokenSpec
 from mmgen.model.conditioning import Condition
@@ -58,7 +58,7 @@ class MaskedCodebooks(Paradigm):
     def __init__(
         self,
         schedule: ScheduleName = "cosine",
-        mask: str = "bidirectional",
+        mask: MaskName = "bidirectional",
         steps: tuple[int, ...] = (16, 4, 2, 1),
         span: int = 1,
         context: int | None = None,

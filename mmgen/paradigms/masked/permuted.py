@@ -13,6 +13,7 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, Role, pad
+from mmgen.core.masks import MaskName
 from mmgen.core.shape_cache import passing
 from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
@@ -58,7 +59,7 @@ class Permuted(Paradigm):
 
     def __init__(
         self,
-        mask: str = "permuted",
+        mask: MaskName = "permuted",
         schedule: ScheduleName = "cosine",
         steps: tuple[int, ...] = (10, 4, 2, 1),
         few: float = 0.1,

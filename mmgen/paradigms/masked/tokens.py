@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.layout import pad
+from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
@@ -36,7 +37,7 @@ class Masked(Paradigm):
     def __init__(
         self,
         schedule: ScheduleName = "cosine",
-        mask: str = "bidirectional",
+        mask: MaskName = "bidirectional",
         steps: int = 12,
         sampling_schedule: RevealScheduleName | None = None,
     ) -> None:

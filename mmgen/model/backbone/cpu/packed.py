@@ -68,7 +68,7 @@ class Packed:
         if is_plain(final, RMSNorm):
             self._gain = cast(Tensor, final.weight).detach() * math.sqrt(transformer.dim)
             self._normalise = Normalise(transformer.dim, cast(float, final.eps), self._gain)
-        self.row: Row | None = None
+        self.rows: list[Row] = []
         self._steered: tuple[Tensor, list[Steering | None]] | None = None
         self._place = lru_cache(maxsize=2)(self._new_place)
 
@@ -76,7 +76,7 @@ class Packed:
         """Tell that the next passes store this row in the cache, piece by piece from its beginning and all of them
         under this mask: what is derived from it is made once.
         """
-        self.row = Row(self.of, mask, layout)
+        self.rows = [Row(self.of, each, layout) for each in mask.layers]
 
     def __call__(
         self,
@@ -92,22 +92,24 @@ class Packed:
         batch, length, _ = x.shape
         begin = 0 if cache is None else cache.length
         whole = None
-        if self.row is not None and cache is not None and store is None:
-            attention, turn = self.row.piece(begin, begin + length)
-            whole = self.row.layout.slice(0, begin + length)
+        if self.rows and cache is not None and store is None:
+            attention, turns = zip(*(row.piece(begin, begin + length) for row in self.rows))
+            turn, whole = turns[0], self.rows[0].layout.slice(0, begin + length)
         else:
             keys = layout if cache is None else cache.keys_layout(layout)
-            attention, turn = realise(mask, layout, keys, x.dtype), turning(self.of, layout, x.dtype)
+            attention = tuple(realise(each, layout, keys, x.dtype) for each in mask.layers)
+            turn = turning(self.of, layout, x.dtype)
         place = self._place(batch, length)
         stream = x.reshape(place.flat).clone()
-        context = None
+        context: Context | None = None
         rooms = repeat(None) if cache is None else cache.room(length)
         steered = self._steer(cond, modulated, length)
         for index, (block, steering, room) in enumerate(zip(self.blocks, steered, rooms, strict=False)):
             if block is not None and steering is not None:
-                stream = block(stream, place, attention, turn, steering, room)
+                stream = block(stream, place, attention[index % len(attention)], turn, steering, room)
                 continue
-            context = context or self._context(attention, layout, cond, modulated, x.dtype)
+            context = context or self._context(attention[0], layout, cond, modulated, x.dtype)
+            context = context._replace(attention=attention[index % len(attention)])
             cached = None if cache is None else cache.slice(index)
             out = self.of.blocks[index](stream.view(x.shape), context, cached)
             stream = out.reshape(place.flat).clone()  # the next block may write over it, and a hook may hold it
