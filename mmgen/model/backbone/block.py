@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.model.backbone.context import CacheSlice, Context
+from mmgen.model.backbone.cross_attention import CrossAttention
 from mmgen.model.backbone.mixers.attention import Attention
 from mmgen.model.backbone.mlp import MLP
 from mmgen.model.backbone.modulation import AdaLN, Modulation, modulate
@@ -23,11 +24,12 @@ class Block(nn.Module):
         adaln: AdaLN | None,
         post: bool,
         dropout: float,
+        cross: CrossAttention | None = None,
     ) -> None:
         super().__init__()
         self.mixer, self.mlp, self.adaln = mixer, mlp, adaln
         self.norm_mixer, self.norm_mlp = norms
-        self.post = post
+        self.cross, self.post = cross, post
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, context: Context, cache: CacheSlice | None = None) -> Tensor:
@@ -37,6 +39,9 @@ class Block(nn.Module):
         if self.adaln is not None and context.cond is not None:
             of_mixer, of_mlp = self.adaln(context.cond, context.modulated, context.row)
         x = self._branch(x, mixer, self.norm_mixer, of_mixer)
+        if self.cross is not None:
+            assert context.memory is not None, "a block with cross-attention is given a memory"
+            x = self.cross(x, context.memory, None if cache is None else cache.once)
         return self._branch(x, self.mlp, self.norm_mlp, of_mlp)
 
     def _branch(self, x: Tensor, body: Callable[[Tensor], Tensor], norm: nn.Module, adaln: Modulation | None) -> Tensor:

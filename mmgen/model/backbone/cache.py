@@ -1,12 +1,13 @@
 """A static, preallocated key-value cache that also remembers what its positions are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout
+from mmgen.model.backbone.cross_attention import Memory
 
 
 class Cache:
@@ -28,6 +29,7 @@ class Cache:
         self.capacity = shape[2]
         self.length = 0
         self.layout: Layout | None = None
+        self.of_memory: dict[int, tuple[Tensor, Tensor]] = {}  # block -> memory, and what was computed of it
 
     @property
     def whole(self) -> Tensor:
@@ -107,3 +109,10 @@ class BlockCache:
         stop = start + keys.shape[2]
         stored[0, :, :, start:stop], stored[1, :, :, start:stop] = keys, values
         return stored[0, :, :, :stop], stored[1, :, :, :stop]
+
+    def once(self, memory: Memory, compute: Callable[[], Tensor]) -> Tensor:
+        """What was computed of the same memory in an earlier pass; computed where there is another one."""
+        known = self._cache.of_memory.get(self._block)
+        if known is None or known[0] is not memory.values:
+            known = self._cache.of_memory[self._block] = memory.values, compute()
+        return known[1]

@@ -5,6 +5,7 @@ A compiled pass needs the same shapes again and again, so that here a cached pas
 not there yet hidden, and writes where an index says.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from mmgen.core.mask import Mask
 from mmgen.model.backbone.attention import Attend, realise
 from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.context import Context
+from mmgen.model.backbone.cross_attention import Memory
 from mmgen.model.backbone.transformer import Transformer
 
 
@@ -45,8 +47,10 @@ class Compiled:
         modulated: Tensor | None = None,
         cache: Cache | None = None,
         store: int | None = None,
+        memory: Memory | None = None,
     ) -> Tensor:
         """Arguments and result as of `Transformer.forward`."""
+        assert memory is None, "a backbone with cross-attention is called as it is"
         dtype = self.of.dtype
         tables = None if self.of.rotary is None else self.of.rotary.tables(layout, dtype)
         if cond is not None:
@@ -82,6 +86,10 @@ class _StaticCache(NamedTuple):
 
     stored: Tensor
     places: Tensor
+
+    def once(self, memory: Memory, compute: Callable[[], Tensor]) -> Tensor:
+        """Backbones with cross-attention are not compiled."""
+        return compute()
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Writes the new ones, returns all."""

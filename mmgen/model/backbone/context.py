@@ -1,11 +1,13 @@
 """What the blocks of one pass are given besides their stream."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from mmgen.core.layout import Layout
 from mmgen.model.backbone.attention import Attend
+from mmgen.model.backbone.cross_attention import Memory
 
 Tables = tuple[Tensor, Tensor]
 
@@ -20,6 +22,7 @@ class Context(NamedTuple):
         cond: (B, 1 or N, dim), or 6 dim where one map serves all blocks; None for none.
         modulated: (b, N) bool, the positions that the condition modulates; None for all.
         row: (B, N) int64, which row of cond modulates a position; None where position and condition share theirs.
+        memory: for cross-attention; None where blocks have none.
     """
 
     attention: Attend
@@ -28,6 +31,7 @@ class Context(NamedTuple):
     cond: Tensor | None = None
     modulated: Tensor | None = None
     row: Tensor | None = None
+    memory: Memory | None = None
 
 
 class CacheSlice(Protocol):
@@ -37,4 +41,8 @@ class CacheSlice(Protocol):
         """Write new keys and values (B, kv_heads, n, head_dim) behind the stored ones; returns those that the new
         positions attend to.
         """
+        ...
+
+    def once(self, memory: Memory, compute: Callable[[], Tensor]) -> Tensor:
+        """What was computed of the same memory in an earlier pass."""
         ...

@@ -10,6 +10,7 @@ from mmgen.core.mask import Mask
 from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.cpu.packed import pack
 from mmgen.model.backbone.cpu.products import with_packed_linears
+from mmgen.model.backbone.cross_attention import Memory
 from mmgen.model.backbone.transformer import Transformer
 from mmgen.model.plain_module import is_hooked
 
@@ -34,6 +35,7 @@ class Passes(Protocol):
         modulated: Tensor | None = None,
         cache: Cache | None = None,
         store: int | None = None,
+        memory: Memory | None = None,
     ) -> Tensor:
         """Arguments and result as of `Transformer.forward`."""
         ...
@@ -42,8 +44,10 @@ class Passes(Protocol):
 def prepare(transformer: Transformer) -> Passes:
     """The backbone made ready for the passes of one sampling call, during which its weights and modules stay as they
     are: compiled where that was asked for (`compile_passes`), packed on a CPU, itself where neither computes exactly
-    what calling it does.
+    what calling it does. With cross-attention it is called as it is: keys and values of a memory are in the cache.
     """
+    if transformer.cross_attention:
+        return transformer
     quick = not (torch.is_grad_enabled() or transformer.training)
     # torch.compile does not notice hooks that come or go, so that whatever has one is called
     if quick and transformer.compiled is not None and not any(map(is_hooked, transformer.modules())):

@@ -22,6 +22,7 @@ from mmgen.model.backbone.attention import realise
 from mmgen.model.backbone.block import Block
 from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.context import Context
+from mmgen.model.backbone.cross_attention import CrossAttention, Memory
 from mmgen.model.backbone.mixers.attention import Attention
 from mmgen.model.backbone.mlp import MLP
 from mmgen.model.backbone.modulation import AdaLN
@@ -54,6 +55,7 @@ class Transformer(nn.Module):
         rope_base: base of the rotary frequencies.
         rope_prefix: what prefix positions get: identity, zero, or placed, where a text keeps pace with what is spoken.
         final_norm: norm after the last block.
+        cross_attention: a further branch of every block, behind its mixer, that attends to a memory given to each pass.
         dropout: on both branches of every block.
         checkpointing: recompute activations in the backward pass, to save memory.
     """
@@ -78,6 +80,7 @@ class Transformer(nn.Module):
         rope_base: float = 10000.0,
         rope_prefix: PrefixRotation = "identity",
         final_norm: bool = True,
+        cross_attention: bool = False,
         dropout: float = 0.0,
         checkpointing: bool = False,
     ) -> None:
@@ -90,6 +93,7 @@ class Transformer(nn.Module):
                 f"heads {self.heads} must divide dim {self.dim}, and kv_heads {self.kv_heads} must divide heads"
             )
         self.head_dim = self.dim // self.heads
+        self.cross_attention = cross_attention
         self.checkpointing, self.modulated = checkpointing, modulation != "none"
         self.rotary = Rotary(self.head_dim, rope, rope_base, rope_prefix) if rope else None
         ratio = 8 / 3 if mlp == "swiglu" else 4
@@ -105,6 +109,9 @@ class Transformer(nn.Module):
                 adaln=None if modulation == "none" else AdaLN(self.dim, shared),
                 post=norm_order == "post",
                 dropout=dropout,
+                cross=CrossAttention(new_norm(self.dim, affine=True), self.dim, self.heads, bias, qk_norm, norm_eps)
+                if cross_attention
+                else None,
             )
             for _ in range(self.depth)
         ]
@@ -118,6 +125,8 @@ class Transformer(nn.Module):
         condition maps.
         """
         for block in blocks:
+            if block.cross is not None:
+                block.cross.initialise()
             outputs = {block.mixer.out, block.mlp.down}
             for linear in [m for part in (block.mixer, block.mlp) for m in part.modules() if isinstance(m, nn.Linear)]:
                 scale = 1 / math.sqrt(2 * self.depth) if linear in outputs else 1.0
@@ -171,6 +180,7 @@ class Transformer(nn.Module):
         modulated: Tensor | None = None,
         cache: Cache | None = None,
         store: int | None = None,
+        memory: Memory | None = None,
     ) -> Tensor:
         """Run the blocks over some positions.
 
@@ -182,12 +192,18 @@ class Transformer(nn.Module):
             modulated: (b, N) bool, the positions that the condition modulates; all by default.
             cache: keys and values of earlier positions.
             store: how many of the leading new positions stay in the cache; all by default.
+            memory: what cross-attention attends to; needed where there is any. A cache holds what was computed of it,
+                found again as long as it is the same tensor.
 
         Returns:
             (B, N, dim).
         """
         x, cond, dtype = self._narrowed(x), None if cond is None else self._narrowed(cond), x.dtype
-        packed = windows(layout) if cache is None and torch.is_grad_enabled() else None
+        if self.cross_attention != (memory is not None):
+            raise UserError(
+                f"cross_attention {self.cross_attention}: a memory is {'needed' if memory is None else 'not taken'}"
+            )
+        packed = windows(layout) if cache is None and memory is None and torch.is_grad_enabled() else None
         row = None
         if packed is not None:
             x, layout = packed.take(x), packed.layout
@@ -200,7 +216,7 @@ class Transformer(nn.Module):
         if cond is not None:
             cond = cond[:, None] if cond.dim() == 2 else cond
             cond = cond if self.condition is None else self.condition(F.silu(cond))
-        contexts = [Context(each, layout, tables, cond, modulated, row) for each in attention]
+        contexts = [Context(each, layout, tables, cond, modulated, row, memory) for each in attention]
         for index, block in enumerate(self.blocks):
             cached, context = None if cache is None else cache.slice(index), contexts[index % len(contexts)]
             if self.checkpointing and torch.is_grad_enabled():

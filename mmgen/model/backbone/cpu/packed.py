@@ -23,6 +23,7 @@ from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.cpu.packed_block import Normalise, PackedBlock, Place, Steering, can_pack, shape
 from mmgen.model.backbone.cpu.row import Row, turning
+from mmgen.model.backbone.cross_attention import Memory
 from mmgen.model.backbone.norms import RMSNorm
 from mmgen.model.backbone.positions import Rotary
 from mmgen.model.backbone.transformer import Transformer
@@ -87,8 +88,10 @@ class Packed:
         modulated: Tensor | None = None,
         cache: Cache | None = None,
         store: int | None = None,
+        memory: Memory | None = None,
     ) -> Tensor:
         """Arguments and result as of `Transformer.forward`."""
+        assert memory is None, "a backbone with cross-attention is called as it is"
         batch, length, _ = x.shape
         begin = 0 if cache is None else cache.length
         whole = None
