@@ -18,6 +18,7 @@ from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.store.rebuild import build_tokenizer
 from mmgen.store.store import load_tokenizer, weights_hash
+from tests.data_modules import data_section
 from tests.modalities.motion.gait import walk
 from tests.tiny_runs import prefixed, scramble, write_run
 
@@ -57,9 +58,6 @@ class Walks(Source):
 
     def samples(self, split: SplitName) -> Samples:
         return _WalkSamples(self)
-
-    def describe(self) -> dict[str, Any]:
-        return {}
 
 
 class _WalkSamples(Samples):
@@ -116,10 +114,7 @@ def motion_run(
         "ends": ends,
     }
     model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
-    mocap = {
-        "class_path": "mmgen.modalities.motion.data.mocap.Mocap",
-        "init_args": {"frames": frames, "tokenizer": str(tokenizer)},
-    }
+    mocap = data_section("Mocap", frames=frames, tokenizer=str(tokenizer))
     conditions: dict[str, Vocabulary] = {"class": Names(tuple(class_names))} if classes else {}
     conditions |= {} if text is None else {"text": text}
     facts = Facts(spec, conditions, fps=20.0, tokenizer_path=str(tokenizer), tokenizer_hash=weights_hash(coder))

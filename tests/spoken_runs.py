@@ -13,6 +13,7 @@ from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.store.rebuild import build_tokenizer
 from mmgen.store.store import load_tokenizer, weights_hash
+from tests.data_modules import data_section
 from tests.tiny_runs import prefixed, scramble, write_run
 
 RATE, STRIDE, SECONDS = 1600, 40, 0.6
@@ -84,10 +85,7 @@ def speech_run(
         "sentinels": 1,
     }
     model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
-    data = data or {
-        "class_path": "mmgen.modalities.speech.data.espeak_speech.EspeakSpeech",
-        "init_args": {"tokenizer": str(tokenizer)},
-    }
+    data = data or data_section("EspeakSpeech", tokenizer=str(tokenizer))
     conditions: dict[str, Vocabulary] = {"class": Names(tuple(VOICES[:classes]))} if classes else {}
     conditions |= {} if text is None else {"text": text}
     facts = Facts(

@@ -19,15 +19,16 @@ from mmgen.apps.cli.main import COMMANDS, TRAINING, main
 from mmgen.core.characters import Text
 from mmgen.core.masks import CATALOGUE
 from mmgen.media.audio import write_wav
-from mmgen.modalities.image.data.image_folder import ImageFolder
-from mmgen.modalities.motion.data.humanml3d import HumanML3D
-from mmgen.modalities.speech.data.speech_folder import SpeechFolder
-from mmgen.modalities.video.data.video_folder import VideoFolder
-from mmgen.modalities.video.sources.atari import AtariSource
+from mmgen.modalities.image.sources.image_folder import ImageFolder
+from mmgen.modalities.motion.sources.humanml3d import HumanML3D
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
+from mmgen.modalities.video.sources.atari import Atari
+from mmgen.modalities.video.sources.video_folder import VideoFolder
 from mmgen.model.backbone import Transformer
 from mmgen.paradigms import Paradigm
 from mmgen.tokenizers.quantizers import BSQ
 from tests import spoken_runs, tiny_runs
+from tests.data_modules import data_section
 
 ROOT = Path(__file__).parents[1]
 PARADIGMS = [
@@ -76,9 +77,9 @@ def test_the_example_of_the_video_walk_steers_a_run(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     tokenizer = tiny_runs.video_tokenizer_run(Path("runs/atari_bsq"))
     told = {"frames": 4, "size": 32, "channels": 1, "clips": 2, "held_out": 2}
-    data = {"class_path": "mmgen.modalities.video.data.atari.Atari", "init_args": {"tokenizer": str(tokenizer), **told}}
+    data = data_section("Atari", tokenizer=str(tokenizer), **told)
     paradigm = {"class_path": "mmgen.paradigms.FrameAutoregressive", "init_args": {"window": 2}}
-    names = AtariSource(**told).action_names
+    names = Atari(**told).action_names
     tiny_runs.generator_run(Path("runs/atari_boxing"), tokenizer, 0, paradigm, names, 15.0, "spatial", data)
     names = run("docs/video.md")
     assert Path("up.mp4").stat().st_size > 100

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from mmgen.core.facts import Facts
 from mmgen.core.vocabulary import Names
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
-from mmgen.modalities.video.sources.moving_digits import MovingDigitsSource
+from mmgen.modalities.video.sources.moving_digits import MovingDigits
 from mmgen.model.backbone import Transformer
 from mmgen.model.embeddings.positions import PositionKind
 from mmgen.model.generator import Generator
 from mmgen.store.rebuild import build_tokenizer
 from mmgen.store.store import load_tokenizer, weights_hash
 from mmgen.tokenizers.quantizers import BSQ
+from tests.data_modules import data_section
 
 CLASS_NAMES = ["zero", "one", "two"]
 TOKENIZER = {
@@ -105,9 +106,8 @@ def video_run(
     folder: Path, tokenizer: Path, classes: int = 10, actions: int = 3, paradigm: dict[str, Any] = VIDEO_MIXTURE
 ) -> Path:
     """A generator of clips of any length, whose data are single moving digits made of noise images, without actions."""
-    digits = MovingDigitsSource.make_fake(folder.parent / "digits")
-    init_args = {"frames": 4, "digits": 1, "size": 32, "tokenizer": str(tokenizer), **digits}
-    data = {"class_path": "mmgen.modalities.video.data.moving_digits.MovingDigits", "init_args": init_args}
+    digits = MovingDigits.make_fake(folder.parent / "digits")
+    data = data_section("MovingDigits", frames=4, digits=1, size=32, tokenizer=str(tokenizer), **digits)
     return generator_run(folder, tokenizer, classes, paradigm, ACTION_NAMES[:actions], 10.0, "spatial", data)
 
 
@@ -129,7 +129,7 @@ def generator_run(
     backbone = {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}}
     init_args = {"backbone": backbone, "paradigm": paradigm, "positions": positions, "condition_dropout": 0.1}
     source = str(tokenizer) if tokenizer else None
-    data = data or {"class_path": "mmgen.modalities.image.data.digits.Digits", "init_args": {"tokenizer": source}}
+    data = data or data_section("Digits", tokenizer=source)
     model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
     names = {"class": [*CLASS_NAMES, *map(str, range(3, classes))][:classes], "actions": action_names}
     facts = Facts(

@@ -16,6 +16,7 @@ from mkdocs.exceptions import PluginError
 import mmgen
 from mmgen.data import DataModule
 from mmgen.data.joint import JointData
+from mmgen.data.sources import Source
 from mmgen.modalities.speech.tokenizers.vocoder import Vocoder
 from mmgen.model.backbone import Transformer
 from mmgen.paradigms import NoiseProcess, Paradigm, Split
@@ -34,7 +35,7 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "tokenizers": ("Tokenizers", (Tokenizer, Vocoder)),
     "quantizers": ("Quantizers", (Quantizer,)),
     "losses": ("Losses of tokenizers", (Perceptual, Spectral, Adversarial, Discriminator, Balancer)),
-    "data": ("Data sets", (DataModule, JointData)),
+    "data": ("Data sets", (DataModule, JointData, Source)),
 }
 """Anchor -> title, and the bases of the classes that a recipe may name."""
 
@@ -154,4 +155,4 @@ def _modules() -> list[types.ModuleType]:
 
 def _nameable(found: type, kind: str) -> bool:
     bases = KINDS[kind][1]
-    return issubclass(found, bases) and found is not DataModule and not inspect.isabstract(found)
+    return issubclass(found, bases) and not inspect.isabstract(found)

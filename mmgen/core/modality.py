@@ -86,7 +86,7 @@ class Modality(ABC):
         name: as in `TokenSpec.modality`.
         plural: what samples are called.
         class_noun: what one class of them is called.
-        package: dotted name of a package with `sources`, `data` and `tokenizers`, whose classes recipes may name; None
+        package: dotted name of a package with `sources` and `tokenizers`, whose classes recipes may name; None
             for none.
         unit: what the length of a sample is counted in; None where time is no axis.
         fills_end: a sample that is no whole number of latents is filled up at its end; otherwise its first latent is
@@ -187,7 +187,7 @@ class Modality(ABC):
 
 _MODALITIES: dict[str, Modality] = {}
 _PACKAGES: dict[str, str] = {}
-_PARTS = ("sources", "data", "tokenizers")
+_PARTS = ("sources", "tokenizers")
 
 
 def register(modality: Modality) -> None:
@@ -234,7 +234,7 @@ def import_parts(*kinds: str) -> None:
     """Import every modality's classes that a recipe may name: a short class name is found among imported classes.
 
     Args:
-        kinds: `sources`, `data`, `tokenizers`; all of them by default.
+        kinds: `sources`, `tokenizers`; all of them by default.
     """
     packages = dict.fromkeys([*_PACKAGES.values(), *(each.package for each in _MODALITIES.values() if each.package)])
     for package in packages:

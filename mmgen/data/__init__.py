@@ -7,7 +7,7 @@ Lightning takes seconds to import, so a data module is imported when it is first
 from importlib import import_module
 from typing import Any
 
-_MODULES = {"CachedTokens": "cached", "DataModule": "base", "JointData": "joint"}
+_MODULES = {"DataModule": "base", "JointData": "joint"}
 
 
 def __getattr__(name: str) -> Any:

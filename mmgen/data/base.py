@@ -1,16 +1,17 @@
 """The data module: a source as Lightning wants it, in an order that neither restarts nor numbers of devices change."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_info
+from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
@@ -26,7 +27,7 @@ _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
 
 class DataModule(L.LightningDataModule):
-    """Batches of a source: `x` or `tokens` (`Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64;
+    """Batches of a source of samples: `x` or `tokens` (`Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64;
     `action` (B, T) int64 where clips have actions; of sounds `length` (B,) int64, the samples before the silence that
     fills them up, of motions the frames before the still pose that does; and where they have transcripts or captions
     `text` (B, L) int64.
@@ -36,22 +37,28 @@ class DataModule(L.LightningDataModule):
     sample. Validation, test and prediction read the whole `val` split in order.
 
     Args:
-        source: the samples.
+        source: the samples, such as `Digits` or `ImageFolder`, or tokens that were stored (`CachedTokens`).
         global_batch_size: samples behind one optimiser step, over all devices and accumulated batches.
         seed: keys the order of the training samples, and their augmentation.
         tokenizer: run or export folder of a trained tokenizer, which encodes `x` on the training device; None trains on
-            `x`. It is no part of the model: it is neither trained nor saved with it.
+            `x`. It is no part of the model: it is neither trained nor saved with it. Stored tokens know their own,
+            which is loaded only to look at samples.
         num_workers: loading processes a device; changes no batch.
     """
 
     def __init__(
-        self, source: Source, global_batch_size: int, seed: int = 0, tokenizer: str | None = None, num_workers: int = 0
+        self,
+        source: Source,
+        global_batch_size: int = 64,
+        seed: int = 0,
+        tokenizer: str | None = None,
+        num_workers: int = 0,
     ) -> None:
         super().__init__()
         self.source = source
         self.global_batch_size = global_batch_size
         self.seed = seed
-        self.tokenizer_path = tokenizer
+        self.tokenizer_path = tokenizer if source.spec is None else tokenizer or source.facts.tokenizer_path
         self.num_workers = num_workers
         self._tokenizer: Tokenizer | None = None
         self._tokenizer_device: torch.device | None = None
@@ -60,46 +67,6 @@ class DataModule(L.LightningDataModule):
         self._range_checked = False
 
     # What is known without setup().
-
-    @property
-    def classes(self) -> int:
-        """Number of classes, 0 when samples have none."""
-        return self.source.classes
-
-    @property
-    def class_names(self) -> list[str]:
-        """One name a class."""
-        return self.source.class_names
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one raw sample."""
-        return self.source.sample_shape
-
-    @property
-    def fps(self) -> float | None:
-        """Frames a second of a clip; None where samples are no clips."""
-        return self.source.fps
-
-    @property
-    def actions(self) -> int:
-        """Number of actions, 0 when clips have none."""
-        return self.source.actions
-
-    @property
-    def action_names(self) -> list[str]:
-        """One name an action."""
-        return list(self.source.action_names)
-
-    @property
-    def sample_rate(self) -> int | None:
-        """Samples a second of a sound, in Hz; None where samples are no sounds."""
-        return self.source.sample_rate
-
-    @property
-    def text(self) -> Text | None:
-        """The alphabet and the longest of the texts in batches; None where they hold none."""
-        return self.source.text
 
     @property
     def facts(self) -> Facts:
@@ -120,21 +87,32 @@ class DataModule(L.LightningDataModule):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The frozen tokenizer, loaded on first use; None where no path is given.
+        """The frozen tokenizer, loaded on first use; None where there is none, or stored tokens are trained on and it
+        is no longer there.
 
         Raises:
             UserError: it cannot be loaded, or takes samples of another shape or rate, or has no latent for each
-                frame's action.
+                frame's action, or would decode stored tokens wrongly.
         """
+        stored = self.source.spec is not None
         if self._tokenizer is None and self.tokenizer_path is not None:
+            if stored and not Path(self.tokenizer_path).is_dir():
+                return None
             loaded = load_tokenizer(self.tokenizer_path)
+            if stored and weights_hash(loaded) != self.source.facts.tokenizer_hash:
+                raise UserError(
+                    f"tokenizer {self.tokenizer_path} has changed since it made the tokens of data.source, or is"
+                    " another one: leave data.tokenizer out, or run mmgen tokenize again"
+                )
             encoded_spec(loaded, self.source, self.tokenizer_path)
             self._tokenizer = loaded
         return self._tokenizer
 
     @property
     def tokenizer_hash(self) -> str | None:
-        """Hash of the tokenizer's weights, by which a generator knows it again; None without one."""
+        """Hash of the weights that make or made the tokens, by which a generator knows them again; None without any."""
+        if self.source.spec is not None:
+            return self.source.facts.tokenizer_hash
         return None if self.tokenizer is None else weights_hash(self.tokenizer)
 
     def samples(self, split: SplitName) -> Samples:
@@ -152,7 +130,7 @@ class DataModule(L.LightningDataModule):
     @property
     def stream(self) -> Stream:
         """The endless order of the training samples."""
-        return Stream(len(self.samples("train")), self.seed)
+        return self.source.stream(self.seed)
 
     @property
     def position(self) -> int:
@@ -181,6 +159,8 @@ class DataModule(L.LightningDataModule):
             _check_fit(trainer)
             rank_zero_info(str(self.split))
             self.samples("train")
+            if (report := self.source.report()) is not None and trainer.is_global_zero:
+                Console().print(report)
         if self.source.spec is None and self.tokenizer_path is not None:
             assert self.tokenizer is not None  # loaded here, so that a missing one is told before training starts
         self.samples("val")
@@ -239,10 +219,22 @@ class DataModule(L.LightningDataModule):
             "seed": self.seed,
             "samples": len(self.samples("train")),
             "accumulate": self.split.accumulate,
+            **self.source.order,
         }
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Kept until training begins, when the trainer's counters are restored too."""
+        """Kept until training begins, when the trainer's counters are restored too.
+
+        Raises:
+            UserError: the order of the samples was another.
+        """
+        for name, value in self.source.order.items():
+            if state_dict.get(name) != value:
+                raise UserError(
+                    f"the checkpoint was trained with data.source.{name} {state_dict.get(name)}, which orders the"
+                    f" samples;"
+                    f" this run has {value}, so it could not go on from there: give the same"
+                )
         self._restored = dict(state_dict)
 
     def _resume(self, saved: dict[str, int], samples: int) -> None:

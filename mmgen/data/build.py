@@ -1,4 +1,4 @@
-"""From names to sources, without Lightning: for commands that need a run's raw samples but train nothing."""
+"""From a config to its source, without Lightning: for commands that need a run's raw samples but train nothing."""
 
 import inspect
 import re
@@ -9,60 +9,72 @@ import yaml
 
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.modality import import_parts
-from mmgen.data.sources import CachedTokensSource, Source
+from mmgen.data.sources import CachedTokens, Source
 from mmgen.store.members import find_member, require_no_members
 
 
-def _kinds() -> dict[str, type[Source]]:
-    """Name of a data class -> its source, of every modality."""
-    import_parts("sources")
-    found, rest = {}, [Source]
-    while rest:
-        kind = rest.pop()
-        rest += kind.__subclasses__()
-        if kind.__name__.endswith("Source") and kind is not Source and not inspect.isabstract(kind):
-            found[kind.__name__.removesuffix("Source")] = kind
-    return found
+def source_section(config: dict[str, Any]) -> dict[str, Any]:
+    """What a config says under data.source, as a class path with arguments. Raises UserError where that is missing."""
+    data = config.get("data")
+    arguments = data.get("init_args") if isinstance(data, dict) else None
+    section = arguments.get("source") if isinstance(arguments, dict) else None
+    if isinstance(section, str):
+        section = {"class_path": section}
+    if not isinstance(section, dict) or not isinstance(section.get("class_path"), str):
+        raise UserError("the config has no data.source with a class_path, so the data of the run is unknown")
+    return section
 
 
 def build_source(config: dict[str, Any]) -> Source:
     """The raw samples that a run was trained on; for one trained on cached tokens, the samples these were made of.
 
-    Only classes of mmgen are built: a config from elsewhere cannot run code.
-
     Args:
         config: the content of the run's config.yaml.
 
     Raises:
-        UserError: no `data` section, an unknown data class, or cached tokens that are missing or made of no samples.
+        UserError: no source in it, or as `make_source`; or cached tokens that were made of no samples.
     """
-    data = config.get("data")
-    if not isinstance(data, dict) or not isinstance(data.get("class_path"), str):
-        raise UserError("the config has no data.class_path, so the data of the run is unknown")
-    package, _, name = data["class_path"].rpartition(".")
-    kinds = _kinds()
-    if name not in kinds or not f"{package}.".startswith(("mmgen.", ".")):
-        raise UserError(f"data class {data['class_path']} has no source{nearest(name, kinds)}")
-    kind = kinds[name]
-    accepted = inspect.signature(kind).parameters
+    source = make_source(source_section(config))
+    if not isinstance(source, CachedTokens):
+        return source
+    if source.meta.source is None:
+        raise UserError(f"the tokens in {source.path} were made of no raw samples")
+    return make_source(source.meta.source)
+
+
+def make_source(section: dict[str, Any]) -> Source:
+    """The source that a section describes. Only classes of mmgen are built: a config from elsewhere cannot run code.
+
+    Args:
+        section: `class_path`, perhaps without its packages, and `init_args`, as `Source.describe` gives them.
+
+    Raises:
+        UserError: an unknown class, or arguments that it does not take.
+    """
+    package, _, name = str(section["class_path"]).rpartition(".")
+    known = source_kinds()
+    if name not in known or not f"{package}.".startswith(("mmgen.", ".")):
+        raise UserError(f"there is no source {section['class_path']}{nearest(name, known)}")
     try:
-        source = kind(**{key: value for key, value in (data.get("init_args") or {}).items() if key in accepted})
+        return known[name](**section.get("init_args") or {})
     except TypeError as error:
-        raise UserError(f"data class {data['class_path']}: {error}") from None
-    if isinstance(source, CachedTokensSource):
-        if source.meta.data is None:
-            raise UserError(f"the tokens in {source.path} were made of no raw samples")
-        return build_source({"data": source.meta.data})
-    return source
+        raise UserError(f"source {section['class_path']}: {error}") from None
+
+
+def changed(source: Source, **arguments: Any) -> Source:
+    """The same data with other arguments, as far as its source takes them; itself where it has these already."""
+    taken = {name: value for name, value in arguments.items() if name in source.arguments}
+    if all(source.arguments[name] == value for name, value in taken.items()):
+        return source
+    return make_source(source.describe() | {"init_args": source.arguments | taken})
 
 
 def open_source(text: str) -> Source:
     """The raw samples that a command line names.
 
     Args:
-        text: data that needs no argument, by name: `digits`, `emoji`, `photos`, `moving_digits`, `atari`,
-            `espeak_speech`, `asterisk_prompts` or `mocap`; or a YAML file with a `data` section; or a run folder, for
-            the data it was trained on, or RUN/MEMBER of a run of several.
+        text: a source that needs no argument, by name: `digits`, `emoji`, `moving_digits` and the like; or a YAML file
+            with a `data` section; or a run folder, for the data it was trained on, or RUN/MEMBER of a run of several.
 
     Raises:
         UserError: none of these.
@@ -78,19 +90,31 @@ def open_source(text: str) -> Source:
             raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
         require_no_members(config, file.parent)
         return build_source(config if isinstance(config, dict) else {})
-    names = {data_word(name): name for name, kind in _kinds().items() if not _needed(kind)}
+    names = {source_word(name): kind for name, kind in sorted(source_kinds().items()) if not _needed(kind)}
     if text not in names:
         known = f"{', '.join(names)}, a YAML file with a data section, or a run"
         raise UserError(f"there is no data {text!r}: name {known}{nearest(text, names)}")
-    return build_source({"data": {"class_path": names[text]}})
+    return names[text]()
 
 
-def data_word(name: str) -> str:
-    """What a data class is called on the command line: `MovingDigits` is `moving_digits`."""
+def source_kinds() -> dict[str, type[Source]]:
+    """Name of a class -> the class, of every source of mmgen's modalities."""
+    import_parts("sources")
+    found, rest = {}, [Source]
+    while rest:
+        kind = rest.pop()
+        rest += kind.__subclasses__()
+        if not inspect.isabstract(kind) and kind.__module__.startswith("mmgen."):
+            found[kind.__name__] = kind
+    return found
+
+
+def source_word(name: str) -> str:
+    """What a source is called on the command line: `MovingDigits` is `moving_digits`."""
     return re.sub(r"(?<=.)(?=[A-Z])", "_", name).lower()
 
 
 def _needed(kind: type[Source]) -> list[str]:
     """The arguments without which a source cannot be made."""
-    parameters = inspect.signature(kind).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    return [each.name for each in parameters if each.default is each.empty and each.name != "self"]

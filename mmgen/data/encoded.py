@@ -30,14 +30,15 @@ def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
     rate = getattr(tokenizer, "sample_rate", None)
     if rate != source.sample_rate:
         raise UserError(
-            f"tokenizer {path} takes {_rate(rate)}, but the data has {_rate(source.sample_rate)}: set data.sample_rate,"
+            f"tokenizer {path} takes {_rate(rate)}, but the data has {_rate(source.sample_rate)}: set"
+            f" data.source.sample_rate,"
             " or choose a tokenizer that was trained at that rate"
         )
     fps = getattr(tokenizer, "fps", None)
     if fps is not None and fps != source.fps:
         raise UserError(
             f"tokenizer {path} takes motions at {fps:g} frames a second, but the data has {source.fps or 0:g}: set"
-            " data.fps, or choose a tokenizer that was trained at that rate"
+            " data.source.fps, or choose a tokenizer that was trained at that rate"
         )
     if source.actions and spec.stride > 1:
         raise UserError(

@@ -60,7 +60,7 @@ def write_shards(
             tokenizer_hash=weights_hash(tokenizer),
         ),
         sample_shape=tuple(source.sample_shape),
-        data=source.describe(),
+        source=source.describe(),
     )
     shards: dict[SplitName, Iterator[Columns]] = {}
     done = 0

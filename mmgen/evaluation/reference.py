@@ -131,14 +131,14 @@ class Chosen(Samples):
 
 def data_name(source: Source) -> str:
     """`digits`, with what differs from the default data."""
-    about = source.describe()
-    parameters = inspect.signature(type(source)).parameters.items()
+    parameters = inspect.signature(type(source).__init__).parameters
     defaults = {
-        name: list(each.default) if isinstance(each.default, tuple) else each.default for name, each in parameters
+        name: list(each.default) if isinstance(each.default, tuple) else each.default
+        for name, each in parameters.items()
     }
     changed = [
         f" {name}={value}"
-        for name, value in about.get("init_args", {}).items()
+        for name, value in source.arguments.items()
         if value is not None and not (name in defaults and str(defaults[name]) == str(value))
     ]
-    return f"{about['class_path'].rsplit('.', 1)[-1].lower()}{''.join(changed)}"
+    return f"{type(source).__name__.lower()}{''.join(changed)}"

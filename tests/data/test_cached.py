@@ -12,21 +12,21 @@ from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
-from mmgen.data import CachedTokens
 from mmgen.data.build import build_source, open_source
-from mmgen.data.sources import CachedTokensSource, DigitsSource
+from mmgen.data.sources import CachedTokens
 from mmgen.data.tokenize import write_shards
-from mmgen.modalities.image.data.digits import Digits
+from mmgen.modalities.image.sources.digits import Digits
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
 from mmgen.store.store import load_tokenizer, weights_hash
 from mmgen.tokenizers.quantizers import BSQ
 from tests.data.training import QUIET
+from tests.data_modules import data_module, data_section
 from tests.tiny_runs import TOKENIZER, prefixed, scramble, write_run
 
 
 @pytest.fixture
 def source(tmp_path):
-    return DigitsSource(**DigitsSource.make_fake(tmp_path / "digits", samples=47))
+    return Digits(**Digits.make_fake(tmp_path / "digits", samples=47))
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def trained_on(data):
 
 def test_cached_equals_encoded(written, source, means, monkeypatch):
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: means)
-    encoded = trained_on(Digits(8, seed=5, tokenizer="x", folder=source.folder))
+    encoded = trained_on(data_module(Digits, global_batch_size=8, seed=5, tokenizer="x", folder=source.folder))
 
     def absent(path):
         raise AssertionError("training on cached tokens loads no tokenizer")
 
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", absent)
-    cached = trained_on(CachedTokens(str(written), 8, seed=5))
+    cached = trained_on(data_module(CachedTokens, str(written), global_batch_size=8, seed=5))
     assert len(cached) == len(encoded) == 11 + 2 + 2  # before training, after it
     for (tokens, *keys), (expected, *expected_keys) in zip(cached, encoded, strict=True):
         assert tokens.values.dtype == torch.int64
@@ -84,21 +84,21 @@ def test_meta_tells_what_was_written(written, source, means, tmp_path):
         source.facts, spec=means.spec, tokenizer_path="../runs/means", tokenizer_hash=weights_hash(means)
     )
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
-    read = CachedTokensSource(written)
+    read = CachedTokens(written)
     assert (read.class_names, read.sample_shape, read.spec) == (source.class_names, (1, 28, 28), means.spec)
     assert read.samples("val")[3]["values"].dtype == torch.uint8
 
 
 def test_a_data_module_knows_all_before_setup_and_loads_the_tokenizer_when_asked(written, means, monkeypatch):
-    data = CachedTokens(str(written))
-    assert (data.spec, data.classes, data.sample_shape) == (means.spec, 10, (1, 28, 28))
+    data = data_module(CachedTokens, str(written))
+    assert (data.spec, data.source.classes, data.source.sample_shape) == (means.spec, 10, (1, 28, 28))
     assert data.tokenizer is None  # its folder is not there
     (written.parent / "runs" / "means").mkdir(parents=True)
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: means)
     assert data.tokenizer is means
     means.shift += 1
     with pytest.raises(UserError, match="has changed since it made the tokens"):
-        CachedTokens(str(written)).tokenizer  # noqa: B018
+        data_module(CachedTokens, str(written)).tokenizer  # noqa: B018
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
@@ -111,7 +111,7 @@ def test_a_damaged_shard_is_refused(written, damage):
         "flip": lambda: shard.write_bytes(content),
         "remove": shard.unlink,
     }[damage]()
-    source = CachedTokensSource(written)
+    source = CachedTokens(written)
     assert len(source.samples("val")) == 10
     with pytest.raises(UserError, match=r"train-00001.safetensors .*: run mmgen tokenize again"):
         source.samples("train")
@@ -133,7 +133,7 @@ def test_a_missing_or_damaged_meta_is_refused(written, text, message):
     if text is not None:
         (written / "meta.json").write_text(text)
     with pytest.raises(UserError, match=message):
-        CachedTokens(str(written))
+        data_module(CachedTokens, str(written))
 
 
 def test_nothing_is_written_over(written, source, means):
@@ -154,7 +154,7 @@ def test_an_interrupted_writing_leaves_nothing(tmp_path, source, means):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits"]
     out.mkdir()
     write_shards(out, source, means, "x")  # into an empty folder that is there
-    assert len(CachedTokensSource(out).samples("train")) == 37
+    assert len(CachedTokens(out).samples("train")) == 37
 
 
 def test_progress_counts_to_the_end(tmp_path, source, means):
@@ -177,7 +177,7 @@ def test_progress_counts_to_the_end(tmp_path, source, means):
     ids=str,
 )
 def test_fakes_of_every_kind_survive_the_disk(tmp_path, spec):
-    source = CachedTokensSource(**CachedTokensSource.make_fake(tmp_path / "fake", samples=400, spec=spec))
+    source = CachedTokens(**CachedTokens.make_fake(tmp_path / "fake", samples=400, spec=spec))
     assert source.spec == spec
     values = torch.cat(
         [source.samples(split).take(torch.arange(n))["values"] for split, n in (("train", 320), ("val", 80))]
@@ -191,32 +191,24 @@ def test_fakes_of_every_kind_survive_the_disk(tmp_path, spec):
 
 
 def test_the_source_of_a_run_is_rebuilt_from_its_config(written, source):
-    digits = {
-        "class_path": "mmgen.modalities.image.data.digits.Digits",
-        "init_args": {"folder": str(source.folder), "tokenizer": "runs/x"},
-    }
-    cached = {
-        "class_path": "mmgen.data.cached.CachedTokens",
-        "init_args": {"path": str(written), "global_batch_size": 4},
-    }
-    for data in (
-        digits,
-        cached,
-        source.describe(),
-        digits | {"class_path": "mmgen.modalities.image.data.digits.Digits"},
-    ):
+    digits = data_section("Digits", folder=str(source.folder), tokenizer="runs/x")
+    cached = data_section("CachedTokens", path=str(written), global_batch_size=4)
+    described = {"init_args": {"source": source.describe()}}
+    for data in (digits, cached, described):
         built = build_source({"data": data, "model": {}})
-        assert isinstance(built, DigitsSource)  # the raw samples, of cached tokens too
+        assert isinstance(built, Digits)  # the raw samples, of cached tokens too
         assert built.samples("val")[2]["x"].equal(source.samples("val")[2]["x"])
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "no data.class_path"),
-        ({"data": {"class_path": "mmgen.data.Digit"}}, "did you mean 'Digits'"),
-        ({"data": {"class_path": "os.Digits"}}, "no source"),
-        ({"data": {"class_path": "CachedTokens"}}, "path"),
+        ({}, "no data.source"),
+        ({"data": {"class_path": "mmgen.data.Digits"}}, "no data.source"),
+        ({"data": data_section("mmgen.data.Digit")}, "did you mean 'Digits'"),
+        ({"data": data_section("os.Digits")}, "no source os.Digits"),
+        ({"data": data_section("CachedTokens")}, "path"),
+        ({"data": data_section("Digits", image_size=3)}, "image_size"),
     ],
 )
 def test_a_config_without_usable_data_is_told(config, message):
@@ -225,9 +217,7 @@ def test_a_config_without_usable_data_is_told(config, message):
 
 
 def test_data_is_named_by_name_file_or_run(tmp_path, source):
-    config = {
-        "data": {"class_path": "mmgen.modalities.image.data.digits.Digits", "init_args": {"folder": str(source.folder)}}
-    }
+    config = {"data": data_section("Digits", folder=str(source.folder))}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     for text in (str(tmp_path), str(tmp_path / "config.yaml")):
         assert open_source(text).folder == source.folder
@@ -246,13 +236,13 @@ def test_the_command_writes_what_the_tokenizer_encodes(tmp_path, source, capsys)
         "class_path": "mmgen.training.TokenizerModule",
         "init_args": {"tokenizer": TOKENIZER | {"init_args": init_args}},
     }
-    config = {"model": model, "data": source.describe()}
+    config = {"model": model, "data": {"init_args": {"source": source.describe()}}}
     run = str(write_run(tmp_path / "runs" / "tok", config, prefixed("tokenizer", tokenizer)))
     out = tmp_path / "tokens"
     arguments = ["tokenize", run, "--out", str(out), "--batch", "16", "--device", "cpu"]
     assert main(arguments) == 0
     assert "37 train, 10 val" in capsys.readouterr().out
-    data = CachedTokens(str(out))
+    data = data_module(CachedTokens, str(out))
     expected = load_tokenizer(run).encode(source.samples("val").take(torch.arange(10))["x"]).values
     assert data.samples("val").take(torch.arange(10))["values"].long().equal(expected)
     assert expected.unique().numel() > 1

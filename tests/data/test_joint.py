@@ -7,10 +7,11 @@ from lightning.pytorch.callbacks import Callback
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
-from mmgen.data import CachedTokens, JointData
-from mmgen.data.sources import CachedTokensSource, DigitsSource
-from mmgen.modalities.image.data.digits import Digits
+from mmgen.data import JointData
+from mmgen.data.sources import CachedTokens
+from mmgen.modalities.image.sources.digits import Digits
 from tests.data.training import QUIET
+from tests.data_modules import data_module
 
 STEPS = 8
 SIZES = {"image": 6, "sound": 4}  # of 40 and of 16 training samples: epochs end within steps, at different ones
@@ -64,14 +65,14 @@ class SaveAfter(Callback):
 @pytest.fixture(scope="module")
 def members(tmp_path_factory):
     """Makes fresh data modules of 50 digits and 20 sounds."""
-    digits = DigitsSource.make_fake(tmp_path_factory.mktemp("digits"), samples=50)
-    sounds = CachedTokensSource.make_fake(tmp_path_factory.mktemp("sounds"), 20, SOUND)
+    digits = Digits.make_fake(tmp_path_factory.mktemp("digits"), samples=50)
+    sounds = CachedTokens.make_fake(tmp_path_factory.mktemp("sounds"), 20, SOUND)
 
     def make(**changes):
         sizes = SIZES | changes
         return {
-            "image": Digits(global_batch_size=sizes["image"], **digits),
-            "sound": CachedTokens(global_batch_size=sizes["sound"], **sounds),
+            "image": data_module(Digits, global_batch_size=sizes["image"], **digits),
+            "sound": data_module(CachedTokens, global_batch_size=sizes["sound"], **sounds),
         }
 
     return make

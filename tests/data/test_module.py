@@ -10,9 +10,10 @@ import torch
 
 from mmgen.core.errors import UserError
 from mmgen.data import DataModule
-from mmgen.data.sources import DigitsSource, Samples, Source
-from mmgen.modalities.image.data.digits import Digits
+from mmgen.data.sources import Samples, Source
+from mmgen.modalities.image.sources.digits import Digits
 from tests.data.training import QUIET
+from tests.data_modules import data_module
 
 
 class Collector(L.LightningModule):
@@ -41,24 +42,24 @@ class Collector(L.LightningModule):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return DigitsSource.make_fake(tmp_path_factory.mktemp("fake"), samples=50)["folder"]
+    return Digits.make_fake(tmp_path_factory.mktemp("fake"), samples=50)["folder"]
 
 
 @pytest.fixture
 def data(folder, means, monkeypatch):
     """Digits with a tokenizer that need not be trained first."""
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: {"runs/means": means}[path])
-    return Digits(global_batch_size=8, tokenizer="runs/means", folder=folder)
+    return data_module(Digits, global_batch_size=8, tokenizer="runs/means", folder=folder)
 
 
 def test_facts_are_known_before_setup(data, means):
-    assert (data.spec, data.classes, data.sample_shape) == (means.spec, 10, (1, 28, 28))
-    assert data.class_names == [str(digit) for digit in range(10)]
+    assert (data.spec, data.source.classes, data.source.sample_shape) == (means.spec, 10, (1, 28, 28))
+    assert data.source.class_names == [str(digit) for digit in range(10)]
     assert data.tokenizer is means
     assert data.tokenizer_path == "runs/means"
     assert len(data.samples("val")) == 10
-    assert Digits().spec is None
-    assert Digits().tokenizer is None
+    assert data_module(Digits).spec is None
+    assert data_module(Digits).tokenizer is None
 
 
 @pytest.mark.parametrize("stage", ["validate", "test"])
@@ -107,13 +108,14 @@ def stub(ranks, rank=0, accumulate=1, distributed_sampler=False):
 def test_processes_share_training_and_validation(folder, ranks, accumulate):
     train, val = [], []
     for rank in range(ranks):
-        data = Digits(global_batch_size=8, folder=folder)
+        data = data_module(Digits, global_batch_size=8, folder=folder)
         data.trainer = stub(ranks, rank, accumulate)
         assert data.split.per_device == 8 // ranks // accumulate
         train.append([batch["sample"] for batch, _ in zip(data.train_dataloader(), range(3 * accumulate))])
         val.append([batch["sample"] for batch in data.val_dataloader()])
     alone = [
-        batch["sample"] for batch, _ in zip(Digits(global_batch_size=8, folder=folder).train_dataloader(), range(3))
+        batch["sample"]
+        for batch, _ in zip(data_module(Digits, global_batch_size=8, folder=folder).train_dataloader(), range(3))
     ]
     assert torch.cat([batch for step in zip(*train, strict=True) for batch in step]).equal(torch.cat(alone))
     assert torch.cat([batch for share in val for batch in share]).sort().values.tolist() == list(range(0, 50, 5))
@@ -150,7 +152,7 @@ def test_other_ends_than_max_steps_are_honoured(data, settings):
 
 
 def test_lightnings_own_division_is_refused(folder):
-    data = Digits(folder=folder)
+    data = data_module(Digits, folder=folder)
     data.trainer = stub(ranks=2, distributed_sampler=True)
     with pytest.raises(UserError, match="use_distributed_sampler to false"):
         data.setup("fit")

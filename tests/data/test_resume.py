@@ -6,9 +6,9 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from mmgen.core.errors import UserError
-from mmgen.data.sources import DigitsSource
-from mmgen.modalities.image.data.digits import Digits
+from mmgen.modalities.image.sources.digits import Digits
 from tests.data.training import QUIET
+from tests.data_modules import data_module
 
 STEPS, GLOBAL = 10, 12  # 80 training samples: an epoch ends within step 7
 
@@ -49,11 +49,11 @@ class SaveAfter(Callback):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return DigitsSource.make_fake(tmp_path_factory.mktemp("fake"), samples=100)["folder"]
+    return Digits.make_fake(tmp_path_factory.mktemp("fake"), samples=100)["folder"]
 
 
 def fit(folder, module, callbacks=(), ckpt_path=None, accumulate=1, workers=0, seed=0, size=GLOBAL, **changes):
-    data = Digits(global_batch_size=size, seed=seed, folder=folder, num_workers=workers)
+    data = data_module(Digits, global_batch_size=size, seed=seed, folder=folder, num_workers=workers)
     options = QUIET | {"max_steps": STEPS, "limit_val_batches": 0, "accumulate_grad_batches": accumulate} | changes
     options["enable_checkpointing"] = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     trainer = L.Trainer(callbacks=list(callbacks), **options)
@@ -165,6 +165,6 @@ def test_short_epochs_of_the_trainer_neither_skip_nor_repeat(folder, tmp_path):
 @pytest.mark.parametrize("changed", ["seed", "samples"])
 def test_other_data_is_refused(folder, tmp_path, changed):
     fit(folder, Recorder(), [SaveAfter(2, tmp_path / "here.ckpt")], max_steps=2)
-    other = DigitsSource.make_fake(tmp_path, samples=50)["folder"] if changed == "samples" else folder
+    other = Digits.make_fake(tmp_path, samples=50)["folder"] if changed == "samples" else folder
     with pytest.raises(UserError, match="could not go on"):
         fit(other, Recorder(), ckpt_path=tmp_path / "here.ckpt", seed=1 if changed == "seed" else 0)

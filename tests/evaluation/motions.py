@@ -1,7 +1,6 @@
 """Walks to measure, slow and fast, straight and turning, with captions; and a run folder of a generator of them."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ FPS, FRAMES = 20.0, 24
 NAMES = ["slow", "fast"]
 TURNS = {"left": 0.6, "ahead": 0.0, "right": -0.6}
 TEXT = Text(" abcdefghijklmnopqrstuvwxyz", 40)
-DATA = {"class_path": "tests.evaluation.motions.Moves"}
+DATA = {"init_args": {"source": {"class_path": "Moves"}}}
 
 
 class Moves(Source):
@@ -39,9 +38,6 @@ class Moves(Source):
 
     def samples(self, split: SplitName) -> Samples:
         return self._splits[split]
-
-    def describe(self) -> dict[str, Any]:
-        return DATA | {"init_args": {"classes": bool(self.class_names), "texts": self.text is not None}}
 
 
 class Walks(Samples):

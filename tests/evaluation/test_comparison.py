@@ -15,9 +15,9 @@ import yaml
 from mmgen.apps.cli.main import main
 from mmgen.evaluation.card import faults
 from mmgen.evaluation.comparison import loss_metrics
-from mmgen.modalities.image.data.digits import Digits
-from mmgen.modalities.motion.data.mocap import Mocap
-from mmgen.modalities.speech.data.speech_folder import SpeechFolder
+from mmgen.modalities.image.sources.digits import Digits
+from mmgen.modalities.motion.sources.mocap import Mocap
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from mmgen.store.members import alone
 from mmgen.store.rebuild import build_tokenizer
 from tests import tiny_runs

@@ -15,16 +15,16 @@ from PIL import Image
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
-from mmgen.data.sources import CachedTokensSource
+from mmgen.data.sources import CachedTokens
 from mmgen.media.audio import read_audio, wav_bytes
 from mmgen.media.audio import read_header as read_sound_header
-from mmgen.modalities.image.sources.image_folder import ImageFolderSource
+from mmgen.modalities.image.sources.image_folder import ImageFolder
 from mmgen.modalities.motion.bvh import bvh_text
 from mmgen.modalities.motion.files import read_motion, write_npy
 from mmgen.modalities.motion.skeleton import HUMANML3D
 from mmgen.modalities.motion.sources.motion_folder import read_captions, read_features
-from mmgen.modalities.speech.sources.speech_folder import SpeechFolderSource
-from mmgen.modalities.video.sources.video_folder import VideoFolderSource
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
+from mmgen.modalities.video.sources.video_folder import VideoFolder
 from mmgen.store.checkpoint_file import check_seal, find_checkpoint, read_checkpoint, write_checkpoint
 from mmgen.store.store import load_generator, load_tokenizer, save_export
 from mmgen.store.torch_file import Unsound
@@ -63,7 +63,7 @@ def test_images(data: tuple[str, bytes], place: Path) -> None:
     for old in folder.glob("bad.*"):
         old.unlink()
     (folder / f"bad.{form.lower()}").write_bytes(bad)
-    source = ImageFolderSource(folder, image_size=8, held_out=3)
+    source = ImageFolder(folder, image_size=8, held_out=3)
     for split in ("train", "val"):
         samples = source.samples(split)
         index = torch.arange(len(samples))
@@ -73,7 +73,7 @@ def test_images(data: tuple[str, bytes], place: Path) -> None:
 
 @pytest.fixture(scope="module")
 def clip(place: Path) -> bytes:
-    arguments = VideoFolderSource.make_fake(place / "one video", samples=2)
+    arguments = VideoFolder.make_fake(place / "one video", samples=2)
     return next(Path(arguments["root"]).rglob("*.mp4")).read_bytes()
 
 
@@ -88,7 +88,7 @@ def test_videos(draw: st.DataObject, place: Path, clip: bytes) -> None:
     (folder / "bad.mp4").write_bytes(draw.draw(mutated(clip, head=len(clip))))
 
     def read() -> None:
-        source = VideoFolderSource(folder, size=8, frames=2, fps=5.0, held_out=2)
+        source = VideoFolder(folder, size=8, frames=2, fps=5.0, held_out=2)
         for split in ("train", "val"):
             samples = source.samples(split)
             index = torch.arange(len(samples))
@@ -115,7 +115,7 @@ def test_sounds(data: bytes, place: Path) -> None:
     told_in_a_line(lambda: read_audio(folder / "bad.wav", 16000))
 
     def read() -> None:
-        source = SpeechFolderSource(folder, seconds=0.2, held_out=2)
+        source = SpeechFolder(folder, seconds=0.2, held_out=2)
         for split in ("train", "val"):
             samples = source.samples(split)
             index = torch.arange(len(samples))
@@ -153,7 +153,7 @@ SPECS = {
 
 
 def read_tokens(folder: Path) -> None:
-    source = CachedTokensSource(folder)
+    source = CachedTokens(folder)
     for split in ("train", "val"):
         samples = source.samples(split)
         batch = samples.take(torch.arange(len(samples)))
@@ -165,7 +165,7 @@ def read_tokens(folder: Path) -> None:
 def test_tokens_whose_meta_is_changed(draw: st.DataObject, kind: str, place: Path) -> None:
     folder = place / f"tokens {kind}"
     if not folder.exists():
-        CachedTokensSource.make_fake(folder, spec=SPECS[kind])
+        CachedTokens.make_fake(folder, spec=SPECS[kind])
         (place / f"{kind}.json").write_text((folder / "meta.json").read_text())
     text = (place / f"{kind}.json").read_text()
     if draw.draw(st.booleans()):
@@ -181,7 +181,7 @@ def test_tokens_whose_meta_is_changed(draw: st.DataObject, kind: str, place: Pat
 def test_tokens_whose_shards_are_changed_with_a_checksum_that_fits(draw: st.DataObject, kind: str, place: Path) -> None:
     folder = place / f"shards {kind}"
     if not folder.exists():
-        CachedTokensSource.make_fake(folder, spec=SPECS[kind])
+        CachedTokens.make_fake(folder, spec=SPECS[kind])
         (folder / "whole").write_bytes((folder / "train-00000.safetensors").read_bytes())
         (folder / "whole.json").write_text((folder / "meta.json").read_text())
     data = draw.draw(mutated((folder / "whole").read_bytes(), head=300))

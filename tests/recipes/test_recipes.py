@@ -5,9 +5,8 @@ import re
 import pytest
 import yaml
 
-import mmgen.data
 from mmgen.apps.cli.main import main
-from mmgen.data.build import build_source
+from mmgen.data.build import build_source, source_kinds
 from mmgen.store.recipes import recipes_root
 from mmgen.store.store import Saved, load_generator, load_tokenizer
 from tests.training.fits import fit
@@ -37,7 +36,7 @@ _TINY = ("dim=16", "heads=2", "depth=1")
 LIGHTER = {
     "ucf101_bsq_vit": [
         *(f"--model.tokenizer.{part}.{option}" for part in ("encoder", "decoder") for option in _TINY),
-        "--data.global_batch_size=2", "--data.frames=3", "--model.tokenizer.frames=3",
+        "--data.global_batch_size=2", "--data.source.frames=3", "--model.tokenizer.frames=3",
     ],
     "ucf101_kl": ["--model.tokenizer.width=8", "--data.global_batch_size=2"],
     "moving_digits_bsq": ["--model.tokenizer.width=8"],
@@ -56,11 +55,17 @@ def data(tmp_path_factory):
     made = {}
 
     def options(section):
-        kind = getattr(mmgen.data, section["class_path"])
+        source = section["init_args"]["source"]
+        name, given = (source, {}) if isinstance(source, str) else (source["class_path"], source["init_args"])
+        kind = source_kinds()[name]
         if kind not in made:
-            made[kind] = kind.make_fake(tmp_path_factory.mktemp(kind.__name__))
-        here = [f"--data.{name}={value}" for name, value in ({"global_batch_size": 4} | made[kind]).items()]
-        here += [f"--data.{name}=null" for name in section["init_args"] if name.endswith("_list")]
+            made[kind] = kind.make_fake(tmp_path_factory.mktemp(name))
+        here = ["--data.global_batch_size=4", *(f"--data.source.{key}={value}" for key, value in made[kind].items())]
+        if lists := {key: None for key in given if key.endswith("_list")}:  # the parser reads no null this deep
+            file = tmp_path_factory.mktemp("lists") / "config.yaml"
+            section = {"class_path": name, "init_args": lists}
+            file.write_text(yaml.safe_dump({"data": {"class_path": "DataModule", "init_args": {"source": section}}}))
+            here = [f"--config={file}", *here]
         return here + (["--data.num_workers=0"] if section["init_args"].get("num_workers") else [])
 
     return options
@@ -205,6 +210,8 @@ def assert_holds(whole, part):
     for key, value in part.items():
         if isinstance(value, dict):
             assert_holds(whole[key], value)
+        elif key == "source":  # a class without arguments may stand by its name
+            assert whole[key]["class_path"].rsplit(".", 1)[-1] == value
         elif key == "class_path":
             assert whole[key].rsplit(".", 1)[-1] == value.rsplit(".", 1)[-1]
         else:

@@ -16,7 +16,7 @@ import yaml
 
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
-from mmgen.data.sources import CachedTokensSource
+from mmgen.data.sources import CachedTokens
 from mmgen.evaluation.inception import Inception
 from mmgen.modalities.image.evaluation.npz import read_npz
 from mmgen.modalities.image.tokenizers.pretrained import open_pretrained
@@ -98,13 +98,13 @@ def shard_of_tokens(data: bytes, folder: Path) -> Callable[[], object]:
     import hashlib
     import json
 
-    CachedTokensSource.make_fake(folder / "tokens")
+    CachedTokens.make_fake(folder / "tokens")
     meta = json.loads((folder / "tokens" / "meta.json").read_text())
     for shard in meta["shards"]:
         (folder / "tokens" / shard["file"]).write_bytes(data)
         shard["sha256"] = hashlib.sha256(data).hexdigest()
     (folder / "tokens" / "meta.json").write_text(json.dumps(meta))
-    return lambda: CachedTokensSource(folder / "tokens").samples("train")
+    return lambda: CachedTokens(folder / "tokens").samples("train")
 
 
 def motion(data: bytes, folder: Path) -> Callable[[], object]:

@@ -16,11 +16,12 @@ from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
 from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.data.build import build_source, open_source
-from mmgen.data.sources import DigitsSource
+from mmgen.modalities.image.sources.digits import Digits
 from mmgen.store.rebuild import build_generator
 from mmgen.store.store import Saved, load_generator, load_tokenizer, weights_hash
 from mmgen.training import JointModule
 from mmgen.training.joint_module import Member
+from tests.data_modules import data_section
 from tests.spoken_runs import PARADIGM, RATE, TEXT, VOICES, codec_run
 from tests.tiny_runs import CLASS_NAMES, MIXTURE, scramble, tokenizer_run, write_run
 
@@ -61,16 +62,10 @@ def joint_run(folder: Path) -> Path:
     assert isinstance(module, JointModule)
     checkpoint: dict[str, Any] = {}
     module.on_save_checkpoint(checkpoint)
-    digits = DigitsSource.make_fake(folder.parent / "digits")
-    data: dict[str, dict[str, Any]] = {
-        "image": {
-            "class_path": "mmgen.modalities.image.data.digits.Digits",
-            "init_args": {**digits, "seed": 0, "global_batch_size": 8},
-        },
-        "speech": {
-            "class_path": "mmgen.modalities.speech.data.espeak_speech.EspeakSpeech",
-            "init_args": {"seed": 0, "clips": 30},
-        },
+    digits = Digits.make_fake(folder.parent / "digits")
+    data = {
+        "image": data_section("Digits", seed=0, global_batch_size=8, **digits),
+        "speech": data_section("EspeakSpeech", seed=0, clips=30),
     }
     for name, section in data.items():
         section["init_args"] |= {"tokenizer": str(tokenizers[name])}
@@ -155,7 +150,7 @@ def test_the_config_of_a_member_is_that_of_a_run_alone(run: Path) -> None:
     assert config["model"]["init_args"] == {"backbone": BACKBONE, "optimizer": {"lr": 1e-3}} | {
         key: value for key, value in MEMBERS["speech"].items() if key != "weight"
     }
-    assert config["data"]["class_path"] == "mmgen.modalities.speech.data.espeak_speech.EspeakSpeech"
+    assert config["data"]["init_args"]["source"]["class_path"] == "EspeakSpeech"
     assert "seed" not in config["data"]["init_args"]
     assert config["trainer"] == {"max_steps": 12}
     assert yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["members"] == MEMBERS
@@ -163,12 +158,12 @@ def test_the_config_of_a_member_is_that_of_a_run_alone(run: Path) -> None:
 
 def test_the_data_of_a_member_are_found(run: Path) -> None:
     for source in (open_source(str(run / "image")), build_source(Saved.read(run / "image").config)):
-        assert isinstance(source, DigitsSource)
+        assert isinstance(source, Digits)
     config = yaml.safe_load((run / "config.yaml").read_text())
     del config["data"]
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     load_generator(run / "image")  # needs none
-    assert "the config has no data.class_path" in refused(run / "image", open_source)
+    assert "the config has no data.source" in refused(run / "image", open_source)
 
 
 def refused(path: Path, load: Any = load_generator) -> str:

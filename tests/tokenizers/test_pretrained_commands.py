@@ -10,9 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
-from mmgen.data.sources import CachedTokensSource, DigitsSource
+from mmgen.data.sources import CachedTokens
+from mmgen.modalities.image.sources.digits import Digits
 from mmgen.modalities.image.tokenizers.pretrained import WEIGHTS
 from mmgen.store.store import load_generator, load_tokenizer, save_export, weights_hash
+from tests.data_modules import data_section
 from tests.modalities.image.tokenizers.test_pretrained import change, folder, images
 from tests.tiny_runs import generator_run, tokenizer_run
 from tests.training.fits import fake, fit
@@ -79,11 +81,12 @@ def test_digits_become_its_codes_and_a_generator_trains_on_them(tmp_path: Path) 
     grey = {"in_channels": 1, "out_channels": 1, "sample_size": 28}
     digits, source = fake(tmp_path / "digits"), str(folder(tmp_path / "vae", "vq", **grey))
     data = tmp_path / "data.yaml"
-    data.write_text(f"data: {{class_path: Digits, init_args: {{folder: {tmp_path / 'digits'}}}}}")
+    section = data_section("Digits", folder=str(tmp_path / "digits"))
+    data.write_text(yaml.safe_dump({"data": section}))
     tokens = str(tmp_path / "tokens")
     assert main(["tokenize", source, "--data", str(data), "--out", tokens, "--device", "cpu"]) == 0
-    stored = CachedTokensSource(tokens).samples("val").take(torch.arange(2))["values"]
-    x = DigitsSource(tmp_path / "digits").samples("val").take(torch.arange(2))["x"]
+    stored = CachedTokens(tokens).samples("val").take(torch.arange(2))["values"]
+    x = Digits(tmp_path / "digits").samples("val").take(torch.arange(2))["x"]
     assert torch.equal(stored.long(), load_tokenizer(source).encode(x).values)
 
     small = ["--model.backbone.dim=16", "--model.backbone.heads=2", "--model.backbone.depth=1"]

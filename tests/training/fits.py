@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from mmgen.apps.cli.main import main
-from mmgen.modalities.image.data.digits import Digits
+from mmgen.modalities.image.sources.digits import Digits
 
 QUICK = [
     "--trainer.accelerator=cpu",
@@ -26,7 +26,7 @@ GENERATOR = [
 
 def fake(path: Path, samples: int = 20) -> list[str]:
     """Options that put fake digits in place of the real ones; one in five is held out."""
-    return [f"--data.folder={Digits.make_fake(path, samples)['folder']}"]
+    return [f"--data.source.folder={Digits.make_fake(path, samples)['folder']}"]
 
 
 def fit(run: Path, *options: str) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.modalities.speech.data.speech_folder import SpeechFolder
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from mmgen.modalities.speech.tokenizers.codec import SEANetCodec
 from mmgen.tokenizers.quantizers import FSQ
 
@@ -39,8 +39,10 @@ model:
       feature_matching: 2.0
       adaptive: false
 data:
-  class_path: SpeechFolder
-  init_args: {root: ROOT, seconds: 1.0, crop: 0.05, global_batch_size: 4}
+  class_path: DataModule
+  init_args:
+    source: {class_path: SpeechFolder, init_args: {root: ROOT, seconds: 1.0, crop: 0.05}}
+    global_batch_size: 4
 """
 
 

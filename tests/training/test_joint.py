@@ -11,8 +11,8 @@ import yaml
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
-from mmgen.data import CachedTokens, JointData
-from mmgen.data.sources import CachedTokensSource
+from mmgen.data import JointData
+from mmgen.data.sources import CachedTokens
 from mmgen.model.backbone import Transformer
 from mmgen.paradigms import Autoregressive, CodebookAutoregressive, Masked, MaskedCodebooks, Mixture
 from mmgen.store.store import load_generator
@@ -22,6 +22,7 @@ from mmgen.training.optim import FusedAdamW
 from mmgen.training.schedules import WarmupCosine
 from mmgen.training.startup import parts
 from tests.data.training import QUIET
+from tests.data_modules import data_module, data_section
 from tests.training.fits import QUICK, checkpoint, fit
 from tests.training.test_resume import Killed, same
 
@@ -51,13 +52,13 @@ def folders(tmp_path_factory):
     """name -> tokens of no tokenizer: 20 images and 30 motions, one in five held out."""
     made = {name: tmp_path_factory.mktemp(name) for name in SPECS}
     for name, spec in SPECS.items():
-        CachedTokensSource.make_fake(made[name], {"image": 20, "motion": 30}[name], spec, classes=3)
+        CachedTokens.make_fake(made[name], {"image": 20, "motion": 30}[name], spec, classes=3)
     return made
 
 
 @pytest.fixture
 def data(folders):
-    return {name: CachedTokens(str(folders[name]), SIZES[name]) for name in SPECS}
+    return {name: data_module(CachedTokens, str(folders[name]), global_batch_size=SIZES[name]) for name in SPECS}
 
 
 def backbone(**options):
@@ -200,8 +201,8 @@ def recipe(folders, digits, tokenizer, tmp_path_factory):
     mixture = {"class_path": "Mixture", "init_args": {"members": {"ar": {"class_path": "CodebookAutoregressive"}}}}
     mixture["init_args"]["members"]["masked"] = codes
     narrow = {"dim": 16, "depth": 1, "heads": 2, "rope": [2, 1, 1], "dropout": 0.2}
-    image = {"folder": digits[0].partition("=")[2], "tokenizer": str(tokenizer), "global_batch_size": 6}
-    motion = {"path": str(folders["motion"]), "global_batch_size": 4}
+    image = data_section("Digits", folder=digits[0].partition("=")[2], tokenizer=str(tokenizer), global_batch_size=6)
+    motion = data_section("CachedTokens", path=str(folders["motion"]), global_batch_size=4)
     config = {
         "model": {
             "class_path": "JointModule",
@@ -212,12 +213,7 @@ def recipe(folders, digits, tokenizer, tmp_path_factory):
         },
         "data": {
             "class_path": "JointData",
-            "init_args": {
-                "members": {
-                    "image": {"class_path": "Digits", "init_args": image},
-                    "motion": {"class_path": "CachedTokens", "init_args": motion},
-                }
-            },
+            "init_args": {"members": {"image": image, "motion": motion}},
         },
     }
     file = tmp_path_factory.mktemp("recipe") / "config.yaml"

@@ -7,12 +7,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmgen.modalities.video.data.moving_digits import MovingDigits
 from mmgen.modalities.video.previews import clip_reconstruction, clip_samples
+from mmgen.modalities.video.sources.moving_digits import MovingDigits
 from mmgen.paradigms import SampleOptions
 from mmgen.store.store import load_generator
 from mmgen.training import GeneratorModule, TokenizerModule
 from mmgen.training.previews import SampleGrids
+from tests.data_modules import data_module
 from tests.tiny_runs import VIDEO_MIXTURE, video_run, video_tokenizer_run
 
 MODES = list(VIDEO_MIXTURE["init_args"]["members"])
@@ -24,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> MovingDigits:
     """Clips that are longer than those of the tokenizer."""
     folder = tmp_path_factory.mktemp("data")
     options = MovingDigits.make_fake(folder / "digits")
-    return MovingDigits(FRAMES, 1, SIDE, tokenizer=str(video_tokenizer_run(folder / "tok")), **options)
+    return data_module(MovingDigits, FRAMES, 1, SIDE, tokenizer=str(video_tokenizer_run(folder / "tok")), **options)
 
 
 @pytest.fixture(scope="module")

@@ -115,6 +115,7 @@ class RecipeCLI(LightningCLI):
             (SkipBadSteps, "skip"),
         ):
             parser.add_lightning_class_args(kind, key)
+        parser.set_defaults({"data": {"class_path": "mmgen.data.base.DataModule"}})
         parser.link_arguments("data", "model.init_args.facts", lambda data: data.facts, apply_on="instantiate")
         for module in ("model", "data"):
             parser.link_arguments("seed_everything", f"{module}.init_args.seed", compute_fn=_number)

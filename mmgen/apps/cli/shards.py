@@ -21,4 +21,4 @@ def run(data: str, *, out: str, per_shard: int = 1000) -> None:
     told = ", ".join(
         f"{samples:,} samples of {split} in {shards} shard(s)" for split, (samples, shards) in counts.items()
     )
-    print(f"{out}: {told}; to train on them: --data WebDataset --data.root {out}")
+    print(f"{out}: {told}; to train on them: --data.source WebDataset --data.source.root {out}")

@@ -43,4 +43,5 @@ def run(
         meta = write_shards(out, source, loaded, tokenizer, shard_size, batch, mirror, progress)
     counts = ", ".join(f"{count} {split}" for split, count in meta.counts().items())
     print(f"{counts} samples of {meta.spec.amount} in {len(meta.shards)} shards -> {out}")
-    print(f"train on them with: mmgen fit --config experiments/NAME/config.yaml --data CachedTokens --data.path {out}")
+    stored = f"--data.source CachedTokens --data.source.path {out}"
+    print(f"train on them with: mmgen fit --config experiments/NAME/config.yaml {stored}")

@@ -14,6 +14,7 @@ from mmgen.apps.demo.budget import Measured, Plan, plan
 from mmgen.apps.demo.folder import DemoFolder
 from mmgen.apps.demo.settings import Settings, repeating
 from mmgen.apps.demo.stages import Walk
+from mmgen.data.build import source_section
 from mmgen.page.collect import logged
 from mmgen.page.page import duration
 from mmgen.store.recipes import recipes_root
@@ -75,10 +76,11 @@ class Line(ABC):
         options = self.settings.data_options
         if options is None:
             return None
-        data = self._recipe()["data"]
-        kept = {name: value for name, value in data["init_args"].items() if name != "tokenizer"}
+        source = source_section(self._recipe())
+        source = source | {"init_args": (source.get("init_args") or {}) | options}
         file = self.folder.path / f"{self.key('data')}.yaml"
-        file.write_text(yaml.safe_dump({"data": data | {"init_args": kept | options}}, sort_keys=False))
+        data = {"class_path": "DataModule", "init_args": {"source": source}}
+        file.write_text(yaml.safe_dump({"data": data}, sort_keys=False))
         return file
 
     def _tokenize(self, data: Path | None) -> None:
@@ -151,7 +153,7 @@ class Line(ABC):
         return self.folder.path / self.key(name)
 
     def _data(self) -> list[str]:
-        return ["--data", "CachedTokens", "--data.path", str(self._path("tokens"))]
+        return ["--data.source", "CachedTokens", "--data.source.path", str(self._path("tokens"))]
 
     def _generator_options(self, planned: Plan) -> list[str]:
         every = -(-planned.steps // VALIDATIONS)

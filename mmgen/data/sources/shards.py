@@ -60,13 +60,13 @@ class Meta:
     Args:
         facts: of the tokens; `tokenizer_path` is relative to the folder.
         sample_shape: of the raw samples.
-        data: the `data` section of a config that leads to the raw samples; None where there are none.
+        source: the `source` section of a config that leads to the raw samples; None where there are none.
         shards: the files, in order.
     """
 
     facts: Facts
     sample_shape: tuple[int, ...]
-    data: dict[str, Any] | None = None
+    source: dict[str, Any] | None = None
     shards: list[Shard] = field(default_factory=list)
 
     @property
@@ -107,7 +107,7 @@ class Meta:
             return cls(
                 facts=Facts.from_dict(plain["facts"]),
                 sample_shape=tuple(int(size) for size in plain["sample_shape"]),
-                data=plain["data"],
+                source=plain["source"],
                 shards=[Shard(**shard) for shard in plain["shards"]],
             )
         except (FileNotFoundError, NotADirectoryError):

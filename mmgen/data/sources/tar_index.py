@@ -84,7 +84,9 @@ def index_folder(folder: Path, skip_bad: bool) -> TarIndex:
         walked = list(pool.map(_walk, (folder / name for name in shards)))
     bad = [each for each in walked if isinstance(each, UserError)]
     if bad and not skip_bad:
-        raise UserError(f"{bad[0]}; write it again, or set data.bad_shards to skip to do without {len(bad)} shard(s)")
+        raise UserError(
+            f"{bad[0]}; write it again, or set data.source.bad_shards to skip to do without {len(bad)} shard(s)"
+        )
     for error in bad:
         notice(f"{error}; it is left out")
     index = _joined(folder, shards, [[] if isinstance(each, UserError) else each for each in walked])

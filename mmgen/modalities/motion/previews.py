@@ -113,7 +113,7 @@ def _held(motion: Tensor, frames: int) -> Tensor:
 
 def _titles(batch: Batch, data: DataModule) -> list[str]:
     """What is done in each motion: its text, or its class; its number where nobody knows."""
-    if "text" in batch and data.text is not None:
-        return [data.text.decode(symbols) for symbols in batch["text"].cpu()]
-    names, labels = data.class_names, batch["label"].tolist()
+    if "text" in batch and data.source.text is not None:
+        return [data.source.text.decode(symbols) for symbols in batch["text"].cpu()]
+    names, labels = data.source.class_names, batch["label"].tolist()
     return [names[label] if 0 <= label < len(names) else f"motion {n}" for n, label in enumerate(labels, 1)]

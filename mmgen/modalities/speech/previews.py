@@ -96,6 +96,6 @@ def _lengths(batch: Batch, count: int) -> list[int]:
 
 def _titles(batch: Batch, data: DataModule) -> list[str]:
     """What is said in each sound; its number where nobody knows."""
-    if "text" in batch and data.text is not None:
-        return [data.text.decode(symbols) for symbols in batch["text"].cpu()]
+    if "text" in batch and data.source.text is not None:
+        return [data.source.text.decode(symbols) for symbols in batch["text"].cpu()]
     return [f"sound {number}" for number in range(1, len(batch["label"]) + 1)]

@@ -50,7 +50,7 @@ class ClipPairs:
 def clip_reconstruction(module: TokenizerModule, data: DataModule, count: int) -> ClipPairs:
     """Held-out clips, each above its reconstruction."""
     truth = held_out_clips(data.samples("val"), count)["x"].to(module.device)
-    return ClipPairs("reconstruction", truth, module.tokenizer.decode(module.tokenizer.encode(truth)), data.fps)
+    return ClipPairs("reconstruction", truth, module.tokenizer.decode(module.tokenizer.encode(truth)), data.source.fps)
 
 
 def clip_samples(
@@ -83,7 +83,7 @@ def clip_samples(
     first = Tokens(tokens.values[:, : given * height * width], (given, height, width))
     for mode, paradigm in module.paradigm.modes().items():
         *_, last = paradigm.sample(generator, begin_with(request, first, spec), options)
-        yield ClipPairs(mode, truth, _decode(tokenizer, last.tokens, spec), data.fps)
+        yield ClipPairs(mode, truth, _decode(tokenizer, last.tokens, spec), data.source.fps)
 
 
 def _decode(tokenizer: Tokenizer, values: Tensor, spec: TokenSpec) -> Tensor:

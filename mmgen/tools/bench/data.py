@@ -11,9 +11,9 @@ from mmgen.core.layout import grid_layout
 from mmgen.core.masks import get_mask
 from mmgen.core.tokens import TokenSpec
 from mmgen.data.loader import slot_loader
-from mmgen.data.sources import CachedTokensSource, Samples
-from mmgen.data.sources.digits import DigitsSource
+from mmgen.data.sources import CachedTokens, Samples
 from mmgen.data.stream import RankBatches, Split, Stream
+from mmgen.modalities.image.sources.digits import Digits
 from mmgen.model.backbone import Transformer
 from mmgen.tools.bench.benchmark import Conditions, Result, register, result
 from mmgen.tools.bench.timing import compare
@@ -36,8 +36,8 @@ def data(conditions: Conditions) -> Iterator[Result]:
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "tokens"
-        CachedTokensSource.make_fake(path, conditions.size(5000, 100), TokenSpec("categorical", 1024, (LENGTH, 1, 1)))
-        samples = {"tokens": CachedTokensSource(path).samples("train"), "digits": DigitsSource().samples("train")}
+        CachedTokens.make_fake(path, conditions.size(5000, 100), TokenSpec("categorical", 1024, (LENGTH, 1, 1)))
+        samples = {"tokens": CachedTokens(path).samples("train"), "digits": Digits().samples("train")}
         for name, each in samples.items():
             batches = _batches(each)
             measured = compare({"ours": partial(next, batches), "a step": step}, conditions.runs)

@@ -18,7 +18,7 @@ from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.data.build import build_source
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.sources import Source
-from mmgen.data.sources.shards import Meta
+from mmgen.data.sources.shards import META, Meta
 from mmgen.model.backbone.presets import preset
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
@@ -167,8 +167,10 @@ def _source(config: dict[str, Any], notes: list[str]) -> Source | None:
 
 
 def _spec(data: dict[str, Any], source: Source | None, path: Path, notes: list[str]) -> TokenSpec:
-    if data.get("path") and (Path(data["path"]) / "meta.json").is_file():
-        return Meta.read(Path(data["path"])).spec
+    section = data.get("source")
+    stored = (section.get("init_args") or {}).get("path") if isinstance(section, dict) else None
+    if stored and (Path(stored) / META).is_file():
+        return Meta.read(Path(stored)).spec
     named = data.get("tokenizer")
     if named is None:
         raise UserError(f"{path} names no tokenizer: --spec KIND:SIZE:TxHxW says what its tokens are")

@@ -12,10 +12,10 @@ from mmgen.apps.cli.main import main
 from mmgen.apps.demo.image import demo as images
 from mmgen.apps.demo.image.demo import ImageDemo
 from mmgen.apps.demo.image.settings import ImageSettings
-from mmgen.data.sources import DigitsSource
 from mmgen.media.images import read_image
 from mmgen.modalities.image.evaluation.classifier import Classifier, Recipe
 from mmgen.modalities.image.page.pictures import TIMES
+from mmgen.modalities.image.sources.digits import Digits
 from mmgen.page.tiles import picture, pixels, sheet
 
 STEPS = {"ar": 49, "masked": 3, "block": 28}
@@ -32,7 +32,7 @@ def judge() -> Classifier:
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo over a hundred noise images, with models of a few numbers and a few steps."""
     monkeypatch.chdir(tmp_path)
-    folder = DigitsSource.make_fake(tmp_path / "digits", 100)["folder"]
+    folder = Digits.make_fake(tmp_path / "digits", 100)["folder"]
     common = (
         "--trainer.limit_val_batches=1",
         "--samples.count=0",
@@ -40,7 +40,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "--trainer.max_steps=4",
     )
     tiny = ImageSettings(
-        tokenizer_options=(f"--data.folder={folder}", "--model.tokenizer.width=8", *common),
+        tokenizer_options=(f"--data.source.folder={folder}", "--model.tokenizer.width=8", *common),
         generator_options=("--model.backbone.dim=32", "--model.backbone.depth=1", "--model.backbone.heads=2", *common),
         sampling={"masked": {"steps": 3, "cfg": 2.0}},
         samples=(20,),

@@ -17,10 +17,10 @@ from mmgen.apps.demo.motion.findings import MotionFindings
 from mmgen.apps.demo.motion.settings import MotionSettings
 from mmgen.apps.demo.settings import Settings
 from mmgen.data.sources import Source
-from mmgen.modalities.motion.data.mocap import Mocap
 from mmgen.modalities.motion.evaluation.classifier import MotionClassifier
 from mmgen.modalities.motion.evaluation.judges import Judges
 from mmgen.modalities.motion.evaluation.network import Recipe, statistics
+from mmgen.modalities.motion.sources.mocap import Mocap
 
 pytest.importorskip("av")  # of the command that the page's motions are repeated with
 
@@ -29,7 +29,7 @@ seed_everything: 0
 trainer: {max_steps: 4, val_check_interval: 2, limit_val_batches: 1}
 samples: {count: 0}
 """
-DATA = "init_args: {folder: FOLDER, frames: 16, clips: 24, global_batch_size: 4"
+SOURCE = "{class_path: Mocap, init_args: {folder: FOLDER, frames: 16, clips: 24}}"
 TOKENIZER = f"""{COMMON}
 model:
   class_path: TokenizerModule
@@ -39,7 +39,7 @@ model:
       init_args: {{quantizer: QUANTIZER, frames: 16, width: 8, dilations: [3, 1], causal: true}}
     optimizer: {{lr: 1.0e-3}}
     lr_scheduler: {{warmup_steps: 0}}
-data: {{class_path: Mocap, {DATA}}}}}
+data: {{class_path: DataModule, init_args: {{source: {SOURCE}, global_batch_size: 4}}}}
 """
 GENERATOR = f"""{COMMON}
 model:
@@ -51,7 +51,7 @@ model:
     ends: ENDS
     optimizer: {{lr: 1.0e-3}}
     lr_scheduler: {{warmup_steps: 0}}
-data: {{class_path: Mocap, {DATA}, tokenizer: runs/another}}}}
+data: {{class_path: DataModule, init_args: {{source: {SOURCE}, global_batch_size: 4, tokenizer: runs/another}}}}
 """
 CODES = "{class_path: ResidualVQ, init_args: {codes: 8, dim: 4, levels: 2}}"
 NUMBERS = "{class_path: Gaussian, init_args: {dim: 4}}"

@@ -21,7 +21,7 @@ from mmgen.apps.demo.speech.findings import SpeechFindings
 from mmgen.apps.demo.speech.settings import SpeechSettings
 from mmgen.core.errors import UserError
 from mmgen.modalities.speech import editing as library
-from mmgen.modalities.speech.data.speech_folder import SpeechFolder
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 
 pytest.importorskip("soundfile")
 
@@ -47,8 +47,12 @@ model:
     optimizer: {{lr: 1.0e-3}}
     lr_scheduler: {{warmup_steps: 0}}
 data:
-  class_path: SpeechFolder
-  init_args: {{root: ROOT, seconds: 1.0, sample_rate: 1600, crop: 0.5, held_out: 3, global_batch_size: 4}}
+  class_path: DataModule
+  init_args:
+    source:
+      class_path: SpeechFolder
+      init_args: {{root: ROOT, seconds: 1.0, sample_rate: 1600, crop: 0.5, held_out: 3}}
+    global_batch_size: 4
 """
 GENERATOR = f"""{COMMON}
 model:
@@ -61,8 +65,11 @@ model:
     optimizer: {{lr: 1.0e-3}}
     lr_scheduler: {{warmup_steps: 0}}
 data:
-  class_path: SpeechFolder
-  init_args: {{root: ROOT, seconds: 1.0, sample_rate: 1600, held_out: 3, global_batch_size: 4, tokenizer: runs/another}}
+  class_path: DataModule
+  init_args:
+    source: {{class_path: SpeechFolder, init_args: {{root: ROOT, seconds: 1.0, sample_rate: 1600, held_out: 3}}}}
+    global_batch_size: 4
+    tokenizer: runs/another
 """
 CODES = "{class_path: ResidualVQ, init_args: {codes: 8, dim: 4, levels: 2}}"
 NUMBERS = "{class_path: Gaussian, init_args: {dim: 4}}"

@@ -14,7 +14,7 @@ from mmgen.apps.cli.main import main
 from mmgen.apps.demo.video.demo import VideoDemo
 from mmgen.apps.demo.video.findings import VideoFindings
 from mmgen.apps.demo.video.settings import VideoSettings
-from mmgen.data.sources import DigitsSource
+from mmgen.modalities.image.sources.digits import Digits
 
 TRANSFORMER = "{class_path: Transformer, init_args: {dim: 32, depth: 1, heads: 2, modulation: %s, rope: [1, 1, 1]}}"
 COMMON = """
@@ -39,8 +39,10 @@ model:
     optimizer: {{lr: 1.0e-3}}
     lr_scheduler: {{warmup_steps: 0}}
 data:
-  class_path: MovingDigits
-  init_args: {{frames: 4, size: 32, clips: 24, held_out: 8, global_batch_size: 4, folder: FOLDER}}
+  class_path: DataModule
+  init_args:
+    source: {{class_path: MovingDigits, init_args: {{frames: 4, size: 32, clips: 24, held_out: 8, folder: FOLDER}}}}
+    global_batch_size: 4
 """
 GENERATOR = f"""{COMMON}
 model:
@@ -52,8 +54,11 @@ model:
     optimizer: {{lr: 1.0e-3}}
     lr_scheduler: {{warmup_steps: 0}}
 data:
-  class_path: MovingDigits
-  init_args: {{frames: 6, size: 32, global_batch_size: 4, folder: FOLDER, tokenizer: runs/another}}
+  class_path: DataModule
+  init_args:
+    source: {{class_path: MovingDigits, init_args: {{frames: 6, size: 32, folder: FOLDER}}}}
+    global_batch_size: 4
+    tokenizer: runs/another
 """
 
 
@@ -61,7 +66,7 @@ data:
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo over noise that moves, with models of a few numbers and a few steps."""
     monkeypatch.chdir(tmp_path)
-    folder = DigitsSource.make_fake(tmp_path / "digits", 60)["folder"]
+    folder = Digits.make_fake(tmp_path / "digits", 60)["folder"]
     for name, recipe in (("tokenizer", TOKENIZER), ("generator", GENERATOR)):
         (tmp_path / f"{name}.yaml").write_text(recipe.replace("FOLDER", str(folder)))
     tiny = VideoSettings(

@@ -35,13 +35,13 @@ def test_by_default_it_takes_the_name_of_the_run(tmp_path: Path, monkeypatch: py
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two steps, as the real trainer leaves them: tok, and gen with an average of its weights."""
-    from mmgen.data.sources import DigitsSource
+    from mmgen.data.sources import Digits
 
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        data = ["--data", "Digits", "--data.global_batch_size", "8"]
-        data += [f"--data.folder={DigitsSource.make_fake(folder / 'digits')['folder']}"]
+        data = ["--data.source", "Digits", "--data.global_batch_size", "8"]
+        data += [f"--data.source.folder={Digits.make_fake(folder / 'digits')['folder']}"]
         trainer = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--trainer.logger", "false"]
         quantizer = ["--model.tokenizer.quantizer", "BSQ", "--model.tokenizer.quantizer.bits", "4"]
         tokenizer = [

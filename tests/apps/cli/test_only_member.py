@@ -13,7 +13,7 @@ from mmgen.apps.cli.main import main
 from mmgen.apps.cli.only_member import only
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
-from mmgen.data.sources import CachedTokensSource
+from mmgen.data.sources import CachedTokens
 from mmgen.store.store import load_generator
 from mmgen.training import GeneratorModule
 from mmgen.training.joint_module import Member
@@ -44,11 +44,13 @@ data:
     seed: 3
     members:
       image:
-        class_path: CachedTokens
-        init_args: {path: IMAGES, global_batch_size: 3}
+        class_path: DataModule
+        init_args: {source: {class_path: CachedTokens, init_args: {path: IMAGES}}, global_batch_size: 3}
       codes:
-        class_path: CachedTokens
-        init_args: {path: CODES, global_batch_size: "${...image.init_args.global_batch_size}"}
+        class_path: DataModule
+        init_args:
+          source: {class_path: CachedTokens, init_args: {path: CODES}}
+          global_batch_size: "${...image.init_args.global_batch_size}"
 trainer:
   max_steps: 4
   val_check_interval: ${model.init_args.members.image.paradigm.init_args.steps}
@@ -59,9 +61,9 @@ trainer:
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fake tokens of images and of codes."""
     folder = tmp_path_factory.mktemp("mixed")
-    CachedTokensSource.make_fake(folder / "images", 20, TokenSpec("bits", 4, (1, 3, 3)), classes=3)
+    CachedTokens.make_fake(folder / "images", 20, TokenSpec("bits", 4, (1, 3, 3)), classes=3)
     codes = TokenSpec("residual", 8, (5, 1, 1), levels=2, modality="speech", rate=10.0)
-    CachedTokensSource.make_fake(folder / "codes", 15, codes, classes=2)
+    CachedTokens.make_fake(folder / "codes", 15, codes, classes=2)
     text = RECIPE.replace("IMAGES", str(folder / "images")).replace("CODES", str(folder / "codes"))
     (folder / "config.yaml").write_text(text)
     return folder / "config.yaml"
@@ -79,7 +81,7 @@ def test_a_member_becomes_a_recipe_of_its_own(recipe: Path, capsys: pytest.Captu
     """References lead to where values went; what belongs to another member is put in."""
     config = parsed(capsys, f"--config={recipe}", "--alone", "codes")
     model, data = config["model"], config["data"]
-    assert (model["class_path"], data["class_path"]) == ("mmgen.training.GeneratorModule", "mmgen.data.CachedTokens")
+    assert (model["class_path"], data["class_path"]) == ("mmgen.training.GeneratorModule", "mmgen.data.DataModule")
     assert model["init_args"]["paradigm"]["init_args"]["steps"] == [2, 1]
     assert (model["init_args"]["positions"], model["init_args"]["condition_dropout"]) == ("none", 0.25)
     assert model["init_args"]["optimizer"]["init_args"]["lr"] == 0.01
@@ -87,7 +89,7 @@ def test_a_member_becomes_a_recipe_of_its_own(recipe: Path, capsys: pytest.Captu
     assert model["init_args"]["backbone"]["init_args"]["dim"] == 16
     assert "weight" not in model["init_args"]
     assert data["init_args"]["global_batch_size"] == 3
-    assert data["init_args"]["path"].endswith("codes")
+    assert data["init_args"]["source"]["init_args"]["path"].endswith("codes")
     assert config["trainer"]["val_check_interval"] == 3
 
 

@@ -21,7 +21,11 @@ from mmgen.store.store import Loaded, load_generator
 from tests.evaluation.motions import FPS, NAMES, Moves, moves_run
 from tests.motion_runs import motion_tokenizer_run
 
-GENERATOR = "trainer: {max_steps: %d}\ndata: {class_path: Mocap, init_args: {tokenizer: x, frames: 48}}\n"
+GENERATOR = """trainer: {max_steps: %d}
+data:
+  class_path: DataModule
+  init_args: {tokenizer: x, source: {class_path: Mocap, init_args: {frames: 48}}}
+"""
 
 
 @pytest.fixture(scope="module")

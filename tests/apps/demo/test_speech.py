@@ -14,7 +14,11 @@ from mmgen.apps.demo.stages import Walk
 from mmgen.core.tokens import TokenSpec
 from mmgen.modalities.speech.evaluation.generator import Listeners
 
-GENERATOR = "trainer: {max_steps: %d}\ndata: {class_path: EspeakSpeech, init_args: {tokenizer: x, seconds: 2.4}}\n"
+GENERATOR = """trainer: {max_steps: %d}
+data:
+  class_path: DataModule
+  init_args: {tokenizer: x, source: {class_path: EspeakSpeech, init_args: {seconds: 2.4}}}
+"""
 
 
 @pytest.fixture

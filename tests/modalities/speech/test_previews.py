@@ -8,12 +8,13 @@ from PIL import Image
 from torch import Tensor
 
 from mmgen.media.audio import read_audio
-from mmgen.modalities.speech.data.speech_folder import SpeechFolder
 from mmgen.modalities.speech.previews import sound_reconstruction, sound_samples
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from mmgen.paradigms import SampleOptions
 from mmgen.store.store import load_generator
 from mmgen.training import GeneratorModule, TokenizerModule
 from mmgen.training.previews import SampleGrids
+from tests.data_modules import data_module
 from tests.spoken_runs import PARADIGM, RATE, codec_run, speech_run
 
 pytest.importorskip("soundfile")
@@ -27,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SpeechFolder:
     """Hums that are longer than those of the tokenizer."""
     folder = tmp_path_factory.mktemp("data")
     hums = SpeechFolder.make_fake(folder / "hums", 12)
-    return SpeechFolder(**hums, sample_rate=RATE, held_out=3, tokenizer=str(codec_run(folder / "codec")))
+    return data_module(SpeechFolder, **hums, sample_rate=RATE, held_out=3, tokenizer=str(codec_run(folder / "codec")))
 
 
 @pytest.fixture(scope="module")

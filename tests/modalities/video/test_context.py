@@ -11,6 +11,7 @@ from mmgen.media.images import save_png, to_uint8
 from mmgen.media.video import write_gif, write_mp4
 from mmgen.modalities.video.context import file_context, held_out_context
 from mmgen.store.store import Loaded, load_generator
+from tests.data_modules import data_section
 from tests.tiny_runs import generator_run, video_run, video_tokenizer_run
 
 
@@ -57,7 +58,7 @@ def test_a_held_out_context_is_the_beginning_of_clips_with_their_classes(loaded:
 
 
 def test_data_of_images_do_not_begin_clips(tmp_path: Path) -> None:
-    data = {"class_path": "mmgen.modalities.image.data.digits.Digits", "init_args": {}}
+    data = data_section("Digits")
     tokenizer = video_tokenizer_run(tmp_path / "tok")
     run = generator_run(tmp_path / "gen", tokenizer, positions="spatial", data=data)
     with pytest.raises(UserError, match="has samples of shape"):

@@ -4,11 +4,11 @@ import time
 from typing import Any
 
 from mmgen.apps.demo.line import Line
-from mmgen.data.build import open_source
+from mmgen.data.build import changed, open_source
 from mmgen.data.sources import Source
 from mmgen.modalities.speech.editing import INFILL
 from mmgen.modalities.speech.evaluation.generator import Listeners, Sentences
-from mmgen.modalities.speech.evaluation.rows import changed, of_known_voices
+from mmgen.modalities.speech.evaluation.rows import of_known_voices
 from mmgen.modalities.speech.sampling import sample_speech
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.options import sample_options

@@ -28,7 +28,7 @@ class VideoSettings(Settings):
     tokenizer_options: tuple[str, ...] = (
         "--trainer.max_steps=900",
         "--trainer.val_check_interval=300",
-        "--data.held_out=100",
+        "--data.source.held_out=100",
     )
     data_options: dict[str, Any] | None = field(default_factory=lambda: {"clips": 1200, "held_out": 100})
     timed_steps: int = 60

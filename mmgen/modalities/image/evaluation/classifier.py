@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.data.sources import DigitsSource, Samples
+from mmgen.data.sources import Samples
 from mmgen.evaluation.kept_networks import Kept
 from mmgen.evaluation.torch_state import seeded, threads
+from mmgen.modalities.image.sources.digits import Digits
 
 FOLDER = Path("runs/classifier-digits")
 SHAPE = (1, 28, 28)
@@ -117,7 +118,7 @@ def digits_classifier(folder: str | Path = FOLDER, progress: bool = True) -> Cla
         classifier.accuracy = about["accuracy"]
         return classifier.eval().requires_grad_(False)
     kept.prepare()
-    digits, started = DigitsSource(), time.perf_counter()
+    digits, started = Digits(), time.perf_counter()
     training, held_out = digits.samples("train"), digits.samples("val")
     if progress:
         from mmgen.core.progress import progress_bar

@@ -19,13 +19,16 @@ from mmgen.media.images import from_pil, open_image, save_png, to_uint8
 from mmgen.model.conditioning import NO_CLASS
 
 NOTO = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
-_HOW = "on Debian, apt install fonts-noto-color-emoji; or name another font as data.font, or pictures as data.folder"
+_HOW = (
+    "on Debian, apt install fonts-noto-color-emoji; or name another font as data.source.font, or pictures as"
+    " data.source.folder"
+)
 _SIZE = 109  # the one size of Noto's bitmaps
 _RANGES = (range(0xA9, 0x3300), range(0x1F000, 0x1FB00))  # the Unicode blocks with emoji in them
 _KINDS = ("So", "Sm", "Po", "Pd")  # symbols and punctuation; not the swatches of skin (Sk), nor digits
 
 
-class EmojiSource(Source):
+class Emoji(Source):
     """Emoji of one code point each on white, in colour and without classes: Unicode's blocks mix all sorts.
 
     A sample's number is its code point, whose Unicode name is its caption. It is held out when it is a multiple of 10,
@@ -40,9 +43,9 @@ class EmojiSource(Source):
 
     crop = "the whole picture in a white square, scaled by Lanczos"
 
-    def __init__(self, image_size: int = 64, font: str | Path = NOTO, folder: str | Path | None = None) -> None:
+    def __init__(self, image_size: int = 64, font: str | Path = NOTO, folder: str | None = None) -> None:
         if image_size < 1:
-            raise UserError(f"data.image_size must be at least 1, got {image_size}")
+            raise UserError(f"data.source.image_size must be at least 1, got {image_size}")
         self.image_size = image_size
         self.font = Path(font)
         self.folder = None if folder is None else Path(folder)
@@ -81,11 +84,6 @@ class EmojiSource(Source):
         samples = self.samples(split)
         return [self.caption(number) for number in samples.take(torch.arange(len(samples)))["sample"].tolist()]
 
-    def describe(self) -> dict[str, Any]:
-        folder = None if self.folder is None else str(self.folder)
-        init_args = {"image_size": self.image_size, "font": str(self.font), "folder": folder}
-        return {"class_path": "mmgen.modalities.image.data.emoji.Emoji", "init_args": init_args}
-
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
         """Writes noise named by code points, from the grinning face on, into a folder; returns the arguments."""
@@ -120,7 +118,9 @@ def _from_font(path: Path) -> Iterable[tuple[int, Image.Image]]:
 def _from_folder(folder: Path) -> Iterable[tuple[int, Image.Image]]:
     """(code point, picture) of all files named by one code point."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: data.folder must hold pictures named by code point, as 1f600.png")
+        raise UserError(
+            f"{folder} is no folder: data.source.folder must hold pictures named by code point, as 1f600.png"
+        )
     for path in sorted(folder.iterdir()):
         named = re.fullmatch(r"(?:emoji_u)?([0-9a-fA-F]{1,6})\.(?:png|webp)", path.name)
         if named and int(named[1], 16) <= 0x10FFFF:

@@ -17,7 +17,7 @@ from mmgen.data.sources.folder_samples import Augment, FolderSamples
 from mmgen.data.sources.listing import Listing, list_folder
 from mmgen.data.sources.scan import IMAGES, scan
 from mmgen.media.images import to_pil
-from mmgen.modalities.image.data.buckets import Buckets
+from mmgen.modalities.image.sources.buckets import Buckets
 
 
 def checked_sides(image_size: int | tuple[int, int], channels: int, held_out: int) -> tuple[int, int]:
@@ -25,13 +25,14 @@ def checked_sides(image_size: int | tuple[int, int], channels: int, held_out: in
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(height, width) < 1 or channels not in (1, 3) or held_out < 2:
         raise UserError(
-            "data.image_size must be at least 1, data.channels 1 or 3, data.held_out at least 2, got"
+            "data.source.image_size must be at least 1, data.source.channels 1 or 3, data.source.held_out at least"
+            " 2, got"
             f" {image_size}, {channels} and {held_out}"
         )
     return height, width
 
 
-class ImageFolderSource(Source):
+class ImageFolder(Source):
     """Images in `root/train/CLASS/*` and `root/val/CLASS/*`, or in `root/CLASS/*`, or `root/*` without classes.
 
     Where there is no `val`, image number i of the sorted files is held out when i % held_out == 0. Grey, 16-bit, CMYK,
@@ -64,24 +65,17 @@ class ImageFolderSource(Source):
         channels: int = 3,
         augment: Augment = "crop",
         held_out: int = 10,
-        names: str | Path | None = None,
+        names: str | None = None,
         buckets: list[tuple[int, int]] | None = None,
         check: bool = True,
     ) -> None:
         height, width = checked_sides(image_size, channels, held_out)
         self.buckets = None if buckets is None else Buckets(tuple((tall, wide) for tall, wide in buckets))
         if self.buckets is not None and ((height, width) not in self.buckets.shapes or not check):
-            raise UserError("data.buckets must hold data.image_size, and needs data.check to know the images' shapes")
-        self._arguments = {
-            "root": str(root),
-            "image_size": image_size if isinstance(image_size, int) else list(image_size),
-            "channels": channels,
-            "augment": augment,
-            "held_out": held_out,
-            "names": None if names is None else str(names),
-            "buckets": None if buckets is None else [list(shape) for shape in buckets],
-            "check": check,
-        }
+            raise UserError(
+                "data.source.buckets must hold data.source.image_size, and needs data.source.check to know the"
+                " images' shapes"
+            )
         self.augment, self.held_out, self.check = augment, held_out, check
         self.sample_shape = self._shape = (channels, height, width)
         self.train, self.val = split_folders(Path(root), IMAGES)
@@ -96,7 +90,7 @@ class ImageFolderSource(Source):
             self._splits = self._read()
         return self._splits[split]
 
-    def bucket_report(self) -> Table | None:
+    def report(self) -> Table | None:
         """What each bucket holds, and how much it crops; None without buckets."""
         self.samples("train")
         if self.buckets is None or self._sizes is None:
@@ -119,7 +113,9 @@ class ImageFolderSource(Source):
         for name, part in parts.items():
             if not len(part):
                 where = "" if self.buckets is None else f" of the bucket {list(self._shape[1:])}"
-                raise UserError(f"{part.root} has no images{where} for the {name} split: add some, or change data.root")
+                raise UserError(
+                    f"{part.root} has no images{where} for the {name} split: add some, or change data.source.root"
+                )
             splits[name] = FolderSamples(part, self._shape, self.augment if name == "train" else "none")
         return splits
 
@@ -132,9 +128,6 @@ class ImageFolderSource(Source):
         kept = listing.choose(torch.tensor([header is not None for header in headers], dtype=torch.bool))
         sizes = [header.size for header in headers if header is not None]
         return replace(kept, sizes=torch.tensor(sizes, dtype=torch.int64).view(-1, 2))
-
-    def describe(self) -> dict[str, Any]:
-        return {"class_path": "mmgen.modalities.image.data.image_folder.ImageFolder", "init_args": self._arguments}
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20, classes: int = 2) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class RandomCrops(CropSamples):
         return Box(number, int(left * (width - side + 1)), int(top * (height - side + 1)), side, mirrored < 0.5)
 
 
-class PhotosSource(Source):
+class Photos(Source):
     """Square crops of photographs, in colour (some of them grey) and without classes.
 
     Whole photographs are held out: those of scikit-image named in `HELD_OUT` (a cat's fur and face; a cup on wood), or
@@ -129,9 +129,11 @@ class PhotosSource(Source):
 
     crop = "squares of a fixed grid, scaled down bicubically"
 
-    def __init__(self, image_size: int = 64, samples: int = 2048, folder: str | Path | None = None) -> None:
+    def __init__(self, image_size: int = 64, samples: int = 2048, folder: str | None = None) -> None:
         if image_size < 1 or samples < 1:
-            raise UserError(f"data.image_size and data.samples must be at least 1, got {image_size} and {samples}")
+            raise UserError(
+                f"data.source.image_size and data.source.samples must be at least 1, got {image_size} and {samples}"
+            )
         self.image_size = image_size
         self.count = samples
         self.folder = None if folder is None else Path(folder)
@@ -152,18 +154,14 @@ class PhotosSource(Source):
         photo = open_image(path, channels=3)
         if min(photo.size) < self.image_size:
             raise UserError(
-                f"photograph {path} is {photo.width}x{photo.height} pixels, too small for crops of data.image_size"
+                f"photograph {path} is {photo.width}x{photo.height} pixels, too small for crops of"
+                f" data.source.image_size"
                 f" {self.image_size}"
             )
         scale = min(1.0, _LARGEST * self.image_size / min(photo.size))
         return photo.resize(
             (round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS, reducing_gap=3.0
         )
-
-    def describe(self) -> dict[str, Any]:
-        folder = None if self.folder is None else str(self.folder)
-        init_args = {"image_size": self.image_size, "samples": self.count, "folder": folder}
-        return {"class_path": "mmgen.modalities.image.data.photos.Photos", "init_args": init_args}
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
@@ -206,7 +204,7 @@ def _scikit_image() -> tuple[list[Path], list[Path]]:
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The same of a folder: every fourth file is held out."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: data.folder must hold photographs")
+        raise UserError(f"{folder} is no folder: data.source.folder must hold photographs")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
     if len(files) < 2:
         raise UserError(f"{folder} holds {len(files)} photograph(s), and at least 2 are needed: one is held out")

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.data.shard_stream import ShardStream
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
 from mmgen.data.sources.folder_samples import Augment, FolderSamples
 from mmgen.data.sources.listing import Listing
 from mmgen.data.sources.tar_index import TarIndex, index_folder
+from mmgen.data.stream import Stream
 from mmgen.media.images import open_image
 from mmgen.modalities.image.sources.image_folder import checked_sides
 from mmgen.modalities.image.sources.tar_write import NAMES, write_split
@@ -110,7 +112,7 @@ class TarSamples(FolderSamples):
         return open_image(self.listing.open(place), self.shape[0])  # type: ignore[arg-type]  # Pillow takes files too
 
 
-class WebDatasetSource(Source):
+class WebDataset(Source):
     """Images in `root/train/*.tar` and `root/val/*.tar`, or in `root/*.tar`, each with a label or without.
 
     A shard holds `KEY.jpg` (or another image), and `KEY.cls` or `KEY.json` with its label, file after file, as
@@ -121,10 +123,12 @@ class WebDatasetSource(Source):
         root: the folder.
         image_size: side of a sample, or [height, width].
         channels: 3 for colour, 1 for grey.
-        augment: what training sees: `crop`, `flip` or `none`, as for `ImageFolderSource`.
+        augment: what training sees: `crop`, `flip` or `none`, as for `ImageFolder`.
         held_out: one in so many is held out, where there is no `val`.
         names: a text file with the name of a class a line; `root/classes.txt` by default, or the numbers.
         bad_shards: `refuse` to train where a shard is truncated or damaged, or `skip` it whole, which is told.
+
+        window: shards whose samples are shuffled together; shards themselves are shuffled anyway.
 
     Raises:
         UserError: there is no such folder, or no shard in it, or a damaged one, or labels without names.
@@ -139,19 +143,14 @@ class WebDatasetSource(Source):
         channels: int = 3,
         augment: Augment = "crop",
         held_out: int = 10,
-        names: str | Path | None = None,
+        names: str | None = None,
         bad_shards: Literal["refuse", "skip"] = "refuse",
+        window: int = 16,
     ) -> None:
+        if window < 1:
+            raise UserError(f"data.source.window {window} must be at least 1 shard")
+        self.window = window
         height, width = checked_sides(image_size, channels, held_out)
-        self._arguments = {
-            "root": str(root),
-            "image_size": image_size if isinstance(image_size, int) else list(image_size),
-            "channels": channels,
-            "augment": augment,
-            "held_out": held_out,
-            "names": None if names is None else str(names),
-            "bad_shards": bad_shards,
-        }
         self.sample_shape = self._shape = (channels, height, width)
         self.listings = _split(Path(root), held_out, bad_shards == "skip")
         self.class_names = _class_names(Path(root), None if names is None else Path(names), self.listings)
@@ -164,8 +163,14 @@ class WebDatasetSource(Source):
         check_split(split)
         return self._splits[split]
 
-    def describe(self) -> dict[str, Any]:
-        return {"class_path": "mmgen.modalities.image.data.web_dataset.WebDataset", "init_args": self._arguments}
+    def stream(self, seed: int) -> Stream:
+        """The order of training, by shards."""
+        counts = self.listings["train"].counts
+        return ShardStream(sum(counts), seed, counts, self.window)
+
+    @property
+    def order(self) -> dict[str, int]:
+        return {"window": self.window}
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20, classes: int = 2, per_shard: int = 5) -> dict[str, Any]:
@@ -183,7 +188,9 @@ class WebDatasetSource(Source):
 
 def _split(root: Path, held_out: int, skip_bad: bool) -> dict[str, TarListing]:
     if not root.is_dir():
-        raise UserError(f"{root} is no folder: data.root must hold .tar shards, in train and val or by themselves")
+        raise UserError(
+            f"{root} is no folder: data.source.root must hold .tar shards, in train and val or by themselves"
+        )
     train, val = root / "train", root / "val"
     if train.is_dir() != val.is_dir():
         there, missing = (train, val) if train.is_dir() else (val, train)
@@ -214,7 +221,7 @@ def _class_names(root: Path, file: Path | None, listings: dict[str, TarListing])
     try:
         names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"data.names: {file} cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"data.source.names: {file} cannot be read ({' '.join(str(error).split())})") from None
     if len(names) <= highest:
         raise UserError(f"{file} names {len(names)} classes, but a sample has the label {highest}, counted from 0")
     return names

@@ -29,7 +29,7 @@ from mmgen.modalities.motion.sources.motion_samples import UNIT
 from mmgen.modalities.motion.sources.motion_survey import Survey, survey, tell_skipped
 
 
-class HumanML3DSource(Source):
+class HumanML3D(Source):
     """Motions in `new_joint_vecs/NAME.npy` (features) or, without these, `new_joints/NAME.npy` (joints in metres, which
     are turned to features), their captions in `texts/NAME.txt`, and the names of each split in `train.txt` and so on.
 
@@ -66,25 +66,16 @@ class HumanML3DSource(Source):
         alphabet: str | None = None,
         max_text: int | None = None,
         held_out: Literal["val", "test"] = "val",
-        cache: str | Path | None = None,
+        cache: str | None = None,
     ) -> None:
         if not UNIT <= least <= frames:
-            raise UserError(f"data.least must be {UNIT} to data.frames {frames}, got {least}")
+            raise UserError(f"data.source.least must be {UNIT} to data.source.frames {frames}, got {least}")
         if (fps is not None and not 1 <= fps <= 240) or (max_text is not None and max_text < 1):
-            raise UserError(f"data.fps must be 1 to 240 and data.max_text at least 1, got {fps} and {max_text}")
+            raise UserError(
+                f"data.source.fps must be 1 to 240 and data.source.max_text at least 1, got {fps} and {max_text}"
+            )
         if held_out not in ("val", "test"):
-            raise UserError(f"data.held_out must be 'val' or 'test', got {held_out!r}")
-        self._arguments = {
-            "root": str(root),
-            "frames": frames,
-            "least": least,
-            "fps": fps,
-            "captions": captions,
-            "alphabet": alphabet,
-            "max_text": max_text,
-            "held_out": held_out,
-            "cache": None if cache is None else str(cache),
-        }
+            raise UserError(f"data.source.held_out must be 'val' or 'test', got {held_out!r}")
         self.root, self.frames, self.least, self.captions = Path(root), frames, least, captions
         self.alphabet, self.max_text = alphabet, max_text
         self.cache = cache_folder() / "humanml3d" if cache is None else Path(cache)
@@ -183,9 +174,6 @@ class HumanML3DSource(Source):
         """Of all motions, those to train on first."""
         return [self.root / self.folder / f"{name}.npy" for names in self._lists.values() for name in names]
 
-    def describe(self) -> dict[str, Any]:
-        return {"class_path": "mmgen.modalities.motion.data.humanml3d.HumanML3D", "init_args": self._arguments}
-
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
         """Writes motions of people who sway as they glide forward, with captions, one in five of them held out; returns
@@ -224,7 +212,7 @@ def _readable(parts: list[Part], text: Text, folder: Path) -> list[Part]:
             normal = text.normal(said)
             name = Path(part.file).stem
             if strange := sorted(set(normal) - set(text.alphabet)):
-                unknown[name] = f"{', '.join(map(repr, strange))} is not in data.alphabet"
+                unknown[name] = f"{', '.join(map(repr, strange))} is not in data.source.alphabet"
             elif len(normal) > text.length:
                 long[name] = f"{said[:40]!r} has {len(normal)} characters, more than {text.length}"
             else:

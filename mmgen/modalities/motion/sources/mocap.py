@@ -18,7 +18,7 @@ from mmgen.modalities.motion.sources.motion_samples import UNIT, mean_and_deviat
 _MEASURED = 512  # training samples that tell mean and deviation
 
 
-class MocapSource(Source):
+class Mocap(Source):
     """Windows of the recorded clips in the package pybullet, as features of HumanML3D's 22 joints.
 
     The class is the action: a clip's name, without the letter that tells several of one action apart. The end of every
@@ -53,19 +53,19 @@ class MocapSource(Source):
         clips: int = 4000,
         held_out: float = 0.25,
         mixed: float = 0.0,
-        folder: str | Path | None = None,
+        folder: str | None = None,
     ) -> None:
         for name, value, least in (("frames", frames, UNIT), ("clips", clips, 1)):
             if value < least:
-                raise UserError(f"data.{name} must be at least {least}, got {value}")
+                raise UserError(f"data.source.{name} must be at least {least}, got {value}")
         if not 1 <= fps <= 240:
-            raise UserError(f"data.fps must be 1 to 240 frames a second, got {fps:g}")
+            raise UserError(f"data.source.fps must be 1 to 240 frames a second, got {fps:g}")
         if len(speed) != 2 or not 0 < speed[0] <= speed[1] < 100:
-            raise UserError(f"data.speed must be the slowest and the fastest, around 1, got {list(speed)}")
+            raise UserError(f"data.source.speed must be the slowest and the fastest, around 1, got {list(speed)}")
         if not 0 < held_out < 1:
-            raise UserError(f"data.held_out must be a share of each clip, between 0 and 1, got {held_out:g}")
+            raise UserError(f"data.source.held_out must be a share of each clip, between 0 and 1, got {held_out:g}")
         if not 0 <= mixed <= 1:
-            raise UserError(f"data.mixed must be a share of the samples, 0 to 1, got {mixed:g}")
+            raise UserError(f"data.source.mixed must be a share of the samples, 0 to 1, got {mixed:g}")
         self.frames, self.fps, self.count, self.held_out, self.mixed = frames, float(fps), clips, held_out, mixed
         self.speed = (float(speed[0]), float(speed[1]))
         self.folder = None if folder is None else Path(folder)
@@ -83,7 +83,7 @@ class MocapSource(Source):
             if training.seconds * self.fps / self.speed[1] < UNIT:
                 raise UserError(
                     f"{path} leaves {training.seconds:.3g} s to train on, fewer than {UNIT} frames at the fastest"
-                    " data.speed: take it away, or set data.held_out lower or data.fps higher"
+                    " data.source.speed: take it away, or set data.source.held_out lower or data.source.fps higher"
                 )
             if not whole(held_out.seconds * self.fps, self.frames):
                 notice(f"{path}: the {held_out.seconds:.3g} s held out are fewer than {UNIT} frames, and not used")
@@ -101,7 +101,9 @@ class MocapSource(Source):
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
         if not len(self._splits[split]):
-            raise UserError(f"no clip is held out for {UNIT} frames: set data.held_out or data.fps higher")
+            raise UserError(
+                f"no clip is held out for {UNIT} frames: set data.source.held_out or data.source.fps higher"
+            )
         return self._splits[split]
 
     def statistics(self) -> tuple[Tensor, Tensor]:
@@ -112,18 +114,6 @@ class MocapSource(Source):
         samples = self.samples("train")
         batch = samples.take(torch.arange(min(_MEASURED, len(samples))))
         return mean_and_deviation(x[:, :length].mT for x, length in zip(batch["x"], batch["length"].tolist()))
-
-    def describe(self) -> dict[str, Any]:
-        init_args = {
-            "frames": self.frames,
-            "fps": self.fps,
-            "speed": list(self.speed),
-            "clips": self.count,
-            "held_out": self.held_out,
-            "mixed": self.mixed,
-            "folder": None if self.folder is None else str(self.folder),
-        }
-        return {"class_path": "mmgen.modalities.motion.data.mocap.Mocap", "init_args": init_args}
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
@@ -150,7 +140,7 @@ def _package() -> Path:
 
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: data.folder must hold clips, {PREFIX}*{SUFFIX}")
+        raise UserError(f"{folder} is no folder: data.source.folder must hold clips, {PREFIX}*{SUFFIX}")
     files = sorted(folder.glob(f"{PREFIX}*{SUFFIX}"))
     if not files:
         raise UserError(f"{folder} has no clips in it: they are called {PREFIX}*{SUFFIX}")

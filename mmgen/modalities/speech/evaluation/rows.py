@@ -2,7 +2,6 @@
 held-out clips.
 """
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
-from mmgen.data.build import build_source, open_source
+from mmgen.data.build import build_source, changed, open_source
 from mmgen.data.sources import Samples, Source
 from mmgen.evaluation.command import (
     EvaluationCommand,
@@ -127,16 +126,6 @@ class SpeechEvaluation(EvaluationCommand):
 
     def _recogniser(self) -> Recogniser:
         return get_recogniser(self.arguments["recogniser"], self.device)
-
-
-def changed(source: Source, **arguments: Any) -> Source:
-    """The same data with other arguments, as far as its source takes them; itself where it has these already."""
-    about = source.describe()
-    now = about.get("init_args", {})
-    taken = {name: value for name, value in arguments.items() if name in inspect.signature(type(source)).parameters}
-    if all(now.get(name) == value for name, value in taken.items()):
-        return source
-    return build_source({"data": about | {"init_args": now | taken}})
 
 
 def of_known_voices(samples: Samples, classes: int, count: int) -> Samples:

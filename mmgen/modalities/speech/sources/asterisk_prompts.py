@@ -11,7 +11,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.data.sources.scan import SOUNDS, files
 from mmgen.media.audio import write_wav
-from mmgen.modalities.speech.sources.speech_folder import SpeechFolderSource
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from mmgen.modalities.speech.sources.transcripts import Utterance
 
 ROOT = "/usr/share/asterisk/sounds/en_US_f_Allison"
@@ -22,7 +22,7 @@ _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 _NOISE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")  # a tone, a silence, or a remark: what nobody says
 
 
-class AsteriskPromptsSource(SpeechFolderSource):
+class AsteriskPrompts(SpeechFolder):
     """568 prompts (Allison Smith's, CC BY-SA 3.0) of a word to a minute each, recorded at 8 kHz for telephones.
 
     They are in Debian's package asterisk-core-sounds-en-wav, which the user installs. Transcripts are in lower case,
@@ -43,8 +43,8 @@ class AsteriskPromptsSource(SpeechFolderSource):
 
     def __init__(
         self,
-        root: str | Path | None = None,
-        transcripts: str | Path | None = None,
+        root: str | None = None,
+        transcripts: str | None = None,
         seconds: float = 4.0,
         sample_rate: int = 16000,
         max_text: int | None = None,
@@ -53,32 +53,18 @@ class AsteriskPromptsSource(SpeechFolderSource):
     ) -> None:
         self.transcripts = Path(TRANSCRIPTS if transcripts is None else transcripts)
         super().__init__(ROOT if root is None else root, seconds, sample_rate, ALPHABET, max_text, held_out, crop=crop)
-        self._arguments = {
-            "root": None if root is None else str(root),
-            "transcripts": None if transcripts is None else str(transcripts),
-            "seconds": seconds,
-            "sample_rate": sample_rate,
-            "max_text": max_text,
-            "held_out": held_out,
-            "crop": crop,
-        }
 
     def _find(self) -> list[Utterance]:
         names = list(files(self.root, SOUNDS)) if self.root.is_dir() else []
         if not names or not self.transcripts.is_file():
             missing = self.transcripts if names else self.root
             raise UserError(
-                f"the prompts are not at {missing}: apt-get install {_PACKAGE}, or set data.root and data.transcripts"
+                f"the prompts are not at {missing}: apt-get install {_PACKAGE}, or set data.source.root and"
+                f" data.source.transcripts"
             )
         said = _said(self.transcripts)
         # Without a transcript, too, these are no speech: they are left out of what a tokenizer is trained on as well.
         return [Utterance(name, said[key]) for name in names if said.get(key := name.rpartition(".")[0])]
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "class_path": "mmgen.modalities.speech.data.asterisk_prompts.AsteriskPrompts",
-            "init_args": self._arguments,
-        }
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
@@ -102,7 +88,7 @@ def _said(path: Path) -> dict[str, str]:
         data = path.read_bytes()
         lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig").splitlines()
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"data.transcripts: {path} cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"data.source.transcripts: {path} cannot be read ({' '.join(str(error).split())})") from None
     pairs = (line.partition(":") for line in lines if not line.startswith(";"))
     said = {name.strip(): _spelt(text) for name, _, text in pairs}
     return {name: text for name, text in said.items() if text}

@@ -35,8 +35,8 @@ def clip_samples(seconds: float, crop: float | None, sample_rate: int) -> int:
         UserError: no rate, or a length that is no sample long.
     """
     if sample_rate < 1:
-        raise UserError(f"data.sample_rate must be at least 1 Hz, got {sample_rate}")
+        raise UserError(f"data.source.sample_rate must be at least 1 Hz, got {sample_rate}")
     for name, value in (("seconds", seconds), ("crop", crop)):
         if value is not None and not 1 <= value * sample_rate < 2**31:
-            raise UserError(f"data.{name} must be at least one sample of 1 / {sample_rate} s, got {value:g} s")
+            raise UserError(f"data.source.{name} must be at least one sample of 1 / {sample_rate} s, got {value:g} s")
     return round((seconds if crop is None else crop) * sample_rate)

@@ -30,7 +30,7 @@ _PACED = 300  # training clips that tell how long characters take
 _SPOKEN = 20  # of these that are spoken until one fits
 
 
-class EspeakSpeechSource(Source):
+class EspeakSpeech(Source):
     """Clips of sentences spoken by espeak-ng, a formant synthesiser, from the package espeakng-loader.
 
     A clip is a function of `recording_seed` and its number: its sentence, voice, rate and pitch are drawn
@@ -81,51 +81,40 @@ class EspeakSpeechSource(Source):
         timing: Literal["expected", "spoken"] = "expected",
         crop: float | None = None,
         recording_seed: int = 0,
-        cache: str | Path | None = None,
+        cache: str | None = None,
     ) -> None:
         rates, pitches = _several(rate), _several(pitch)
         if sentences not in KINDS:
-            raise UserError(f"data.sentences {sentences!r} is not one of {', '.join(KINDS)}{nearest(sentences, KINDS)}")
+            raise UserError(
+                f"data.source.sentences {sentences!r} is not one of {', '.join(KINDS)}{nearest(sentences, KINDS)}"
+            )
         if transcript not in ("text", "phonemes"):
-            raise UserError(f"data.transcript must be 'text' or 'phonemes', got {transcript!r}")
+            raise UserError(f"data.source.transcript must be 'text' or 'phonemes', got {transcript!r}")
         if timing not in ("expected", "spoken"):
-            raise UserError(f"data.timing must be 'expected' or 'spoken', got {timing!r}")
+            raise UserError(f"data.source.timing must be 'expected' or 'spoken', got {timing!r}")
         if (timing, transcript) == ("spoken", "phonemes"):
-            raise UserError("data.timing 'spoken' is known for words: set data.transcript to 'text'")
+            raise UserError("data.source.timing 'spoken' is known for words: set data.source.transcript to 'text'")
         for name, value in {"clips": clips, "held_out": held_out}.items():
             if value < 1:
-                raise UserError(f"data.{name} must be at least 1, got {value}")
+                raise UserError(f"data.source.{name} must be at least 1, got {value}")
         if not rates or not all(80 <= each <= 450 for each in rates):
-            raise UserError(f"data.rate must be 80 to 450 words a minute, got {rate}")
+            raise UserError(f"data.source.rate must be 80 to 450 words a minute, got {rate}")
         if not pitches or not all(0 <= each <= 100 for each in pitches):
-            raise UserError(f"data.pitch must be 0 to 100, got {pitch}")
+            raise UserError(f"data.source.pitch must be 0 to 100, got {pitch}")
         self.class_names = list(VOICES if voices is None else voices)
         self.held_out_voices = list(held_out_voices)
         everyone = self.class_names + self.held_out_voices
         if not self.class_names or len(set(everyone)) < len(everyone):
-            raise UserError(f"data.voices needs at least one, and none twice in it or data.held_out_voices: {everyone}")
+            raise UserError(
+                f"data.source.voices needs at least one, and none twice in it or data.source.held_out_voices:"
+                f" {everyone}"
+            )
         self.cropped = crop is not None
         self.sample_shape = (1, clip_samples(seconds, crop, sample_rate))
         self.sample_rate, self.transcript, self.timing = sample_rate, transcript, timing
         self.counts = {"train": clips, "val": held_out}
         self.folder = cache_folder() / "espeak" if cache is None else Path(cache)
         self._longest = {"text": longest(sentences), "phonemes": math.ceil(1.5 * longest(sentences))}
-        self._arguments = {
-            "sentences": sentences,
-            "voices": None if voices is None else self.class_names,
-            "held_out_voices": self.held_out_voices,
-            "rate": rate if isinstance(rate, int) else rates,
-            "pitch": pitch if isinstance(pitch, int) else pitches,
-            "seconds": seconds,
-            "sample_rate": sample_rate,
-            "clips": clips,
-            "held_out": held_out,
-            "transcript": transcript,
-            "timing": timing,
-            "crop": crop,
-            "recording_seed": recording_seed,
-            "cache": None if cache is None else str(cache),
-        }
         self.kind, self.rates, self.pitches, self.seconds = sentences, rates, pitches, seconds
         self.recording_seed = recording_seed
         self._splits: dict[str, SpokenSamples] = {}
@@ -197,16 +186,13 @@ class EspeakSpeechSource(Source):
                 break
         raise UserError(
             f"{spoken} sentences in a row take voice {name!r} more than {self.seconds:g} s at {how[0]} words a minute:"
-            " set data.seconds or data.rate higher"
+            " set data.source.seconds or data.source.rate higher"
         )
 
     def is_held_out(self, said: str) -> bool:
         """Whether a sentence is said in held-out clips alone."""
         digest = hashlib.sha256(f"{self.recording_seed} {said}".encode()).digest()
         return int.from_bytes(digest[:8], "big") < _HELD_OUT * 2**64
-
-    def describe(self) -> dict[str, Any]:
-        return {"class_path": "mmgen.modalities.speech.data.espeak_speech.EspeakSpeech", "init_args": self._arguments}
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
@@ -223,7 +209,7 @@ class SpokenSamples(Samples):
         source: what the clips are like.
     """
 
-    def __init__(self, recording: Recording, source: EspeakSpeechSource) -> None:
+    def __init__(self, recording: Recording, source: EspeakSpeech) -> None:
         self.recording, self.source = recording, source
         labels = {name: label for label, name in enumerate(source.class_names)}
         self.labels = torch.tensor([labels.get(name, NO_CLASS) for name in recording.voices])

@@ -24,7 +24,7 @@ from mmgen.model.conditioning import NO_CLASS
 _NAMED = 3  # files that a notice names as examples
 
 
-class SpeechFolderSource(Source):
+class SpeechFolder(Source):
     """Sound files with transcripts, in any layout that `find_utterances` knows.
 
     The class is the speaker where the layout tells who speaks. File number i of the sorted files is held out when
@@ -67,22 +67,12 @@ class SpeechFolderSource(Source):
     ) -> None:
         if held_out < 2 or (max_text is not None and max_text < 1):
             raise UserError(
-                f"data.held_out must be at least 2 and data.max_text at least 1, got {held_out} and {max_text}"
+                f"data.source.held_out must be at least 2 and data.source.max_text at least 1, got {held_out} and"
+                f" {max_text}"
             )
         if held_out_by not in ("files", "speakers"):
-            raise UserError(f"data.held_out_by must be 'files' or 'speakers', got {held_out_by!r}")
+            raise UserError(f"data.source.held_out_by must be 'files' or 'speakers', got {held_out_by!r}")
         import_soundfile()
-        self._arguments: dict[str, Any] = {
-            "root": str(root),
-            "seconds": seconds,
-            "sample_rate": sample_rate,
-            "alphabet": alphabet,
-            "max_text": max_text,
-            "held_out": held_out,
-            "held_out_by": held_out_by,
-            "crop": crop,
-            "check": check,
-        }
         self.root, self.sample_rate, self.cropped, self.check = Path(root), sample_rate, crop is not None, check
         self.seconds, self.held_out, self.by_speakers = seconds, held_out, held_out_by == "speakers"
         self.sample_shape = (1, clip_samples(seconds, crop, sample_rate))
@@ -158,7 +148,7 @@ class SpeechFolderSource(Source):
         """Those whose transcripts can be encoded."""
         known, most = set(text.alphabet), text.length if self.max_text is None else self.max_text
         for reason, applies in (
-            ("with characters outside data.alphabet", lambda said: not set(said) <= known),
+            ("with characters outside data.source.alphabet", lambda said: not set(said) <= known),
             (f"with a text of more than {most} characters", lambda said: len(said) > most),
         ):
             listing = _without(listing, reason, [applies(text.normal(said.decode())) for said in listing.said])
@@ -175,9 +165,6 @@ class SpeechFolderSource(Source):
                 yield f"{header.sample_rate} Hz resampled to {self.sample_rate} Hz"
             if header is not None and header.channels > 1:
                 yield f"{header.channels} channels turned to their mean"
-
-    def describe(self) -> dict[str, Any]:
-        return {"class_path": "mmgen.modalities.speech.data.speech_folder.SpeechFolder", "init_args": self._arguments}
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:

@@ -101,4 +101,4 @@ def check_length(path: Path, found: float, most: float) -> None:
     if found < SHORTEST:
         raise UserError(f"{path} has {found:.3g} s, too few for a sound")
     if found > most + _ROUNDING:
-        raise UserError(f"{path} has {found:.4g} s, more than the {most:g} s of data.seconds")
+        raise UserError(f"{path} has {found:.4g} s, more than the {most:g} s of data.source.seconds")

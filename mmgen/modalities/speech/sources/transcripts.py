@@ -44,7 +44,7 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
         UserError: it is no folder, has no sound files, or a file of transcripts cannot be read.
     """
     if not root.is_dir():
-        raise UserError(f"{root} is no folder: data.root must hold sound files and their transcripts")
+        raise UserError(f"{root} is no folder: data.source.root must hold sound files and their transcripts")
     names = list(files(root, SOUNDS))
     if not names:
         raise UserError(f"{root} holds no sounds: put wav or flac files into it, with a text file NAME.txt for each")

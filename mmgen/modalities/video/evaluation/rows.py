@@ -2,13 +2,12 @@
 ones.
 """
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
-from mmgen.data.build import build_source, open_source
+from mmgen.data.build import build_source, changed, open_source
 from mmgen.data.sources import Source
 from mmgen.evaluation.command import (
     EvaluationCommand,
@@ -147,10 +146,7 @@ class VideoEvaluation(EvaluationCommand):
 
 def longer(source: Source, frames: int) -> Source:
     """The same data in clips of at least so many frames, where its source has an argument `frames`; else as it is."""
-    if source.sample_shape[1] >= frames or "frames" not in inspect.signature(type(source)).parameters:
-        return source
-    about = source.describe()
-    return build_source({"data": about | {"init_args": about.get("init_args", {}) | {"frames": frames}}})
+    return source if source.sample_shape[1] >= frames else changed(source, frames=frames)
 
 
 def _rows(

@@ -19,7 +19,7 @@ _TRIES = 20  # games in a row that end before they fill a clip
 _LONG = 5000  # frames whose recording is worth a notice
 
 
-class AtariSource(Source):
+class Atari(Source):
     """Clips of a game of ale-py (Bellemare et al. 2013), each frame with the action that led to it; without classes.
 
     The player acts at random and keeps to each action for some frames, so that its effect is seen. What is recorded is
@@ -61,11 +61,11 @@ class AtariSource(Source):
         least = {"frames": frames, "size": size, "frame_skip": frame_skip, "clips": clips, "held_out": held_out}
         for name, value in least.items():
             if value < 1:
-                raise UserError(f"data.{name} must be at least 1, got {value}")
+                raise UserError(f"data.source.{name} must be at least 1, got {value}")
         if channels not in (1, 3):
-            raise UserError(f"data.channels must be 3 for colour or 1 for grey, got {channels}")
+            raise UserError(f"data.source.channels must be 3 for colour or 1 for grey, got {channels}")
         if len(hold) != 2 or not 1 <= hold[0] <= hold[1]:
-            raise UserError(f"data.hold must be the fewest and the most frames of an action, got {list(hold)}")
+            raise UserError(f"data.source.hold must be the fewest and the most frames of an action, got {list(hold)}")
         self.game, self.frames, self.size, self.channels, self.frame_skip = game, frames, size, channels, frame_skip
         self.hold = (int(hold[0]), int(hold[1]))
         self.counts = {"train": clips, "val": held_out}
@@ -98,7 +98,7 @@ class AtariSource(Source):
                 ends.append(torch.full((count,), length + len(shown)))
                 have, length = have + count, length + len(shown)
             elif number // 2 + 1 >= _TRIES * (len(games) + 1):
-                raise UserError(f"games of {self.game} end before {self.frames} frames: set data.frames lower")
+                raise UserError(f"games of {self.game} end before {self.frames} frames: set data.source.frames lower")
             if have == clips:
                 break
         frames, actions = (torch.cat(each) for each in zip(*games, strict=True))
@@ -111,20 +111,6 @@ class AtariSource(Source):
         choice, hold = Draws(self.recording_seed, torch.tensor([number])).uniform("player", length, 2)[0].unbind(-1)
         action = (choice * self.actions).long().repeat_interleave(low + (hold * (high - low + 1)).long())
         return torch.cat([torch.tensor([NO_ACTION]), action[: length - 1]])
-
-    def describe(self) -> dict[str, Any]:
-        init_args = {
-            "game": self.game,
-            "frames": self.frames,
-            "size": self.size,
-            "channels": self.channels,
-            "frame_skip": self.frame_skip,
-            "hold": self.hold,
-            "clips": self.counts["train"],
-            "held_out": self.counts["val"],
-            "recording_seed": self.recording_seed,
-        }
-        return {"class_path": "mmgen.modalities.video.data.atari.Atari", "init_args": init_args}
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:

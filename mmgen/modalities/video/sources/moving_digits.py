@@ -1,5 +1,6 @@
 """Moving digits: handwritten digits that cross a square and bounce off its borders, drawn when they are asked for."""
 
+from functools import cached_property
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,17 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
-from mmgen.data.sources.digits import DigitsSource
+from mmgen.data.sources.digits import SIDE, digit_splits, write_fake_digits
 from mmgen.data.sources.images import StoredImages
 from mmgen.model.conditioning import NO_CLASS
 
-_SIDE = 28  # of a digit
 
-
-class MovingDigitsSource(Source):
+class MovingDigits(Source):
     """Grey clips of handwritten digits in motion (Moving MNIST: Srivastava et al. 2015, section 4.1).
 
     Each digit moves on a straight line at a constant speed and is reflected at the borders, so that it is always seen
     whole; places are rounded to whole pixels, and where digits overlap the brighter pixel shows. Training clips use the
-    digits that `DigitsSource` trains on, held-out clips its held-out ones. A clip is a function of its number alone
+    training digits (`digit_splits`), held-out clips the held-out ones. A clip is a function of its number alone
     (`mmgen.core.draws`), nothing is stored, and a longer clip begins with the frames of a shorter one.
 
     The class is the digit, or the unordered pair of two (`3 7`); clips of three or more have none.
@@ -51,48 +50,40 @@ class MovingDigitsSource(Source):
         speed: tuple[float, float] = (2.0, 5.0),
         clips: int = 8000,
         held_out: int = 400,
-        folder: str | Path | None = None,
+        folder: str | None = None,
     ) -> None:
         for name, value in {"frames": frames, "digits": digits, "clips": clips, "held_out": held_out}.items():
             if value < 1:
-                raise UserError(f"data.{name} must be at least 1, got {value}")
-        if size <= _SIDE:
-            raise UserError(f"data.size {size} leaves a digit of {_SIDE} pixels no room to move; take 64")
+                raise UserError(f"data.source.{name} must be at least 1, got {value}")
+        if size <= SIDE:
+            raise UserError(f"data.source.size {size} leaves a digit of {SIDE} pixels no room to move; take 64")
         if len(speed) != 2 or not 0 <= speed[0] <= speed[1]:
-            raise UserError(f"data.speed must be the slowest and the fastest in pixels a frame, got {list(speed)}")
+            raise UserError(
+                f"data.source.speed must be the slowest and the fastest in pixels a frame, got {list(speed)}"
+            )
         self.frames, self.digits, self.size = frames, digits, size
         self.speed = (float(speed[0]), float(speed[1]))
         self.counts = {"train": clips, "val": held_out}
-        self.source = DigitsSource(folder)
+        self.folder = None if folder is None else Path(folder)
         self.class_names = _classes(digits)
         self.sample_shape = (1, frames, size, size)
 
+    @cached_property
+    def _digits(self) -> dict[SplitName, StoredImages]:
+        return digit_splits(self.folder)
+
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
-        digits = self.source.samples(split)
-        assert isinstance(digits, StoredImages)
-        return MovingDigits(digits, self, self.counts[split], held_out=split == "val")
-
-    def describe(self) -> dict[str, Any]:
-        init_args = {
-            "frames": self.frames,
-            "digits": self.digits,
-            "size": self.size,
-            "speed": self.speed,
-            "clips": self.counts["train"],
-            "held_out": self.counts["val"],
-            "folder": None if self.source.folder is None else str(self.source.folder),
-        }
-        return {"class_path": "mmgen.modalities.video.data.moving_digits.MovingDigits", "init_args": init_args}
+        return MovingDigitSamples(self._digits[split], self, self.counts[split], held_out=split == "val")
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
         """Writes a few noise images as digits into a folder; returns the arguments that move them about."""
         held_out = max(1, samples // 5)
-        return DigitsSource.make_fake(path, samples) | {"clips": max(1, samples - held_out), "held_out": held_out}
+        return write_fake_digits(path, samples) | {"clips": max(1, samples - held_out), "held_out": held_out}
 
 
-class MovingDigits(Samples):
+class MovingDigitSamples(Samples):
     """Clips drawn from digits in memory. Training clips have even numbers, held-out ones odd numbers.
 
     Args:
@@ -102,7 +93,7 @@ class MovingDigits(Samples):
         held_out: these are the clips of the val split.
     """
 
-    def __init__(self, digits: StoredImages, source: MovingDigitsSource, count: int, held_out: bool) -> None:
+    def __init__(self, digits: StoredImages, source: MovingDigits, count: int, held_out: bool) -> None:
         self.digits, self.source, self.count, self.held_out = digits, source, count, held_out
 
     def __len__(self) -> int:
@@ -123,7 +114,7 @@ class MovingDigits(Samples):
         """(b, digits, frames, 2) float64: the upper left corner (row, column) of each digit in each frame, in pixels,
         from 0 to size - 28, before rounding.
         """
-        room, count = self.source.size - _SIDE, self.source.digits
+        room, count = self.source.size - SIDE, self.source.digits
         start = draws.uniform("place", count, 2) * room
         pace, turn = draws.uniform("velocity", count, 2).unbind(-1)
         slow, fast = self.source.speed
@@ -139,7 +130,7 @@ def _render(digits: Tensor, corners: Tensor, size: int) -> Tensor:
     """Digits (b, D, 28, 28) uint8 put down at corners (b, D, t, 2) -> (b, t, size, size) uint8, by maximum."""
     clips, _, frames, _ = corners.shape
     canvas = torch.zeros(clips * frames, size, size, dtype=torch.uint8)
-    windows = canvas.unfold(1, _SIDE, 1).unfold(2, _SIDE, 1)  # (b t) row column 28 28: views into the canvas
+    windows = canvas.unfold(1, SIDE, 1).unfold(2, SIDE, 1)  # (b t) row column 28 28: views into the canvas
     frame = torch.arange(clips * frames)
     for digit, corner in zip(digits.unbind(1), corners.unbind(1), strict=True):
         row, column = rearrange(corner, "b t two -> two (b t)")

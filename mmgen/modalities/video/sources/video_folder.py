@@ -20,7 +20,7 @@ from mmgen.media.video_file import VideoHeader, check_length, import_av, read_he
 from mmgen.modalities.video.sources.video_samples import ClipAugment, VideoClips
 
 
-class VideoFolderSource(Source):
+class VideoFolder(Source):
     """Videos in `root/train/CLASS/*` and `root/val/CLASS/*` (Kinetics), in `root/CLASS/*`, or `root/*` without classes.
 
     Which videos are held out is told by the folders `train` and `val`, or by two lists (UCF-101); otherwise video
@@ -61,35 +61,23 @@ class VideoFolderSource(Source):
         fps: float = 8.0,
         augment: ClipAugment = "crop",
         held_out: int = 10,
-        names: str | Path | None = None,
-        train_list: str | Path | None = None,
-        val_list: str | Path | None = None,
+        names: str | None = None,
+        train_list: str | None = None,
+        val_list: str | None = None,
         check: bool = True,
     ) -> None:
         height, width = (size, size) if isinstance(size, int) else size
         if min(frames, height, width) < 1 or channels not in (1, 3) or held_out < 2:
             raise UserError(
-                "data.frames and data.size must be at least 1, data.channels 1 or 3, data.held_out at least 2, got"
+                "data.source.frames and data.source.size must be at least 1, data.source.channels 1 or 3,"
+                " data.source.held_out at least 2, got"
                 f" {frames}, {size}, {channels} and {held_out}"
             )
         if not 0 < fps < math.inf:
-            raise UserError(f"data.fps must be above 0, got {fps:g}")
+            raise UserError(f"data.source.fps must be above 0, got {fps:g}")
         if (train_list is None) != (val_list is None):
-            raise UserError("data.train_list and data.val_list go together: give both or neither")
+            raise UserError("data.source.train_list and data.source.val_list go together: give both or neither")
         import_av()
-        self._arguments = {
-            "root": str(root),
-            "frames": frames,
-            "size": size if isinstance(size, int) else list(size),
-            "channels": channels,
-            "fps": fps,
-            "augment": augment,
-            "held_out": held_out,
-            "names": None if names is None else str(names),
-            "train_list": None if train_list is None else str(train_list),
-            "val_list": None if val_list is None else str(val_list),
-            "check": check,
-        }
         self.fps, self.augment, self.held_out, self.check = fps, augment, held_out, check
         self.sample_shape = self._shape = (channels, frames, height, width)
         self.lists = None if train_list is None or val_list is None else (Path(train_list), Path(val_list))
@@ -118,7 +106,8 @@ class VideoFolderSource(Source):
             both = sorted(set(train.names) & set(val.names))
             if both:
                 raise UserError(
-                    f"{os.fsdecode(both[0])} is in both data.train_list and data.val_list; take it out of one"
+                    f"{os.fsdecode(both[0])} is in both data.source.train_list and data.source.val_list; take it"
+                    f" out of one"
                 )
             return {"train": self._usable(train), "val": self._usable(val)}
         train = list_folder(root, classes, first=0)
@@ -147,9 +136,6 @@ class VideoFolderSource(Source):
         for header in headers:
             if header is not None and header.fps is not None and header.fps < 0.99 * self.fps:
                 yield f"frames repeated, because there are fewer than {self.fps:g} a second,"
-
-    def describe(self) -> dict[str, Any]:
-        return {"class_path": "mmgen.modalities.video.data.video_folder.VideoFolder", "init_args": self._arguments}
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20, classes: int = 2) -> dict[str, Any]:

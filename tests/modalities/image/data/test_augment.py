@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from mmgen.core.errors import UserError
-from mmgen.data import CachedTokens
 from mmgen.data.loader import slot_loader
+from mmgen.data.sources import CachedTokens
 from mmgen.data.stream import RankBatches, Split, Stream
 from mmgen.data.tokenize import write_shards
-from mmgen.modalities.image.data.image_folder import ImageFolder
-from mmgen.modalities.image.data.photos import Photos
-from mmgen.modalities.image.sources.image_folder import ImageFolderSource
-from mmgen.modalities.image.sources.photos import PhotosSource
+from mmgen.modalities.image.sources.image_folder import ImageFolder
+from mmgen.modalities.image.sources.photos import Photos
 from tests.data.training import QUIET
+from tests.data_modules import data_module
 
 SIZE = 28
 KINDS = ["photos", "crop", "flip"]
@@ -24,15 +23,15 @@ KINDS = ["photos", "crop", "flip"]
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     where = tmp_path_factory.mktemp("fakes")
-    return PhotosSource.make_fake(where / "photos", 30), ImageFolderSource.make_fake(where / "folder", 30)
+    return Photos.make_fake(where / "photos", 30), ImageFolder.make_fake(where / "folder", 30)
 
 
 @pytest.fixture(params=KINDS)
 def source(request, folders):
     photos, folder = folders
     if request.param == "photos":
-        return PhotosSource(SIZE, **photos)
-    return ImageFolderSource(image_size=SIZE, augment=request.param, **folder)
+        return Photos(SIZE, **photos)
+    return ImageFolder(image_size=SIZE, augment=request.param, **folder)
 
 
 def trained_on(samples, split=Split(6), seed=4, workers=0, steps=10):  # noqa: B008 (frozen)
@@ -78,7 +77,7 @@ def test_epochs_and_seeds_differ(source):
 
 def test_validation_is_never_augmented(folders):
     photos, folder = folders
-    for data in (Photos(SIZE, **photos), ImageFolder(image_size=SIZE, **folder)):
+    for data in (data_module(Photos, SIZE, **photos), data_module(ImageFolder, image_size=SIZE, **folder)):
         val = data.samples("val")
         index = torch.arange(len(val))
         as_they_are = val.take(index)["x"]
@@ -113,10 +112,10 @@ def fit(data):
 
 def test_cached_tokens_equal_those_encoded_on_the_way(folders, tmp_path, means, monkeypatch):
     grey = {"image_size": SIZE, "channels": 1} | folders[1]
-    write_shards(tmp_path / "tokens", ImageFolderSource(**grey), means, tmp_path / "none")
+    write_shards(tmp_path / "tokens", ImageFolder(**grey), means, tmp_path / "none")
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: means)
-    encoded = fit(ImageFolder(augment="none", global_batch_size=8, seed=3, tokenizer="x", **grey))
-    cached = fit(CachedTokens(str(tmp_path / "tokens"), 8, seed=3))
+    encoded = fit(data_module(ImageFolder, augment="none", global_batch_size=8, seed=3, tokenizer="x", **grey))
+    cached = fit(data_module(CachedTokens, str(tmp_path / "tokens"), global_batch_size=8, seed=3))
     assert len(encoded) == 7
     for one, other in zip(encoded, cached, strict=True):
         assert one["tokens"].values.equal(other["tokens"].values)
@@ -125,14 +124,14 @@ def test_cached_tokens_equal_those_encoded_on_the_way(folders, tmp_path, means, 
 
 def test_cached_mirror_images_are_those_that_training_flips_to(folders, tmp_path, means):
     grey = {"image_size": SIZE, "channels": 1, "augment": "flip"} | folders[1]
-    source = ImageFolderSource(**grey)
+    source = ImageFolder(**grey)
     write_shards(tmp_path / "tokens", source, means, tmp_path / "none", shard_size=7, batch=3, mirror=True)
-    cached = CachedTokens(str(tmp_path / "tokens")).samples("train")
+    cached = data_module(CachedTokens, str(tmp_path / "tokens")).samples("train")
     train, index = source.samples("train"), torch.arange(24)
     both = cached.take(torch.arange(48))
     assert both["sample"][24:].equal(-1 - both["sample"][:24])
     assert both["label"][24:].equal(both["label"][:24])
-    assert len(CachedTokens(str(tmp_path / "tokens")).samples("val")) == 6  # not mirrored
+    assert len(data_module(CachedTokens, str(tmp_path / "tokens")).samples("val")) == 6  # not mirrored
     flipped = torch.zeros(24, dtype=torch.bool)
     for epoch in range(3):
         seen = train.augmented(index, torch.full_like(index, epoch), seed=1)["x"]
@@ -143,7 +142,7 @@ def test_cached_mirror_images_are_those_that_training_flips_to(folders, tmp_path
 
 
 def test_a_mistake_stays_one_line_on_its_way_out_of_a_worker(folders):
-    source = ImageFolderSource(image_size=SIZE, **folders[1])
+    source = ImageFolder(image_size=SIZE, **folders[1])
     val = source.samples("val")
     path = val.listing.root / val.listing.names[0].decode()
     content = path.read_bytes()

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from mmgen.core.errors import UserError
-from mmgen.modalities.image.data.buckets import Buckets
-from mmgen.modalities.image.data.image_folder import ImageFolder
-from mmgen.modalities.image.sources.image_folder import ImageFolderSource
+from mmgen.modalities.image.sources.buckets import Buckets
+from mmgen.modalities.image.sources.image_folder import ImageFolder
 from tests.data.training import QUIET
+from tests.data_modules import data_module
 
 SHAPES = [(16, 16), (12, 20), (20, 12)]
 BUCKETS = Buckets(tuple(SHAPES))
@@ -74,13 +74,13 @@ def cells(table):
 
 
 def test_a_source_holds_the_images_of_one_bucket_and_reports_all(root):
-    source = ImageFolderSource(root, image_size=(12, 20), buckets=SHAPES)
+    source = ImageFolder(root, image_size=(12, 20), buckets=SHAPES)
     assert source.sample_shape == (3, 12, 20)
     for split in ("train", "val"):
         batch = source.samples(split).take(torch.arange(3))
         assert len(source.samples(split)) == 3
         assert ((batch["x"][:, 0, 0, 0] + 1) * 127.5).round().tolist() == [0, 100, 200]
-    shapes, images, share, mean, worst = cells(source.bucket_report())
+    shapes, images, share, mean, worst = cells(source.report())
     assert shapes == ["16 x 16", "12 x 20 (trained on)", "20 x 12"]
     assert images == ["4", "6", "0"]
     assert share == ["40.0%", "60.0%", "0.0%"]
@@ -90,7 +90,7 @@ def test_a_source_holds_the_images_of_one_bucket_and_reports_all(root):
 
 
 def test_the_report_is_printed_before_training(root, capsys):
-    data = ImageFolder(str(root), image_size=16, buckets=SHAPES, global_batch_size=2)
+    data = data_module(ImageFolder, str(root), image_size=16, buckets=SHAPES, global_batch_size=2)
     L.Trainer(max_steps=1, limit_val_batches=0, **QUIET).fit(Still(), data)
     printed = capsys.readouterr().out
     assert "10 images in 3 buckets" in printed
@@ -112,12 +112,12 @@ class Still(L.LightningModule):
 
 def test_buckets_that_cannot_be_trained_on_are_refused(root):
     with pytest.raises(UserError, match=r"no images of the bucket \[20, 12\] for the train split"):
-        ImageFolderSource(root, image_size=(20, 12), buckets=SHAPES).samples("train")
-    with pytest.raises(UserError, match=r"must hold data.image_size"):
-        ImageFolderSource(root, image_size=17, buckets=SHAPES)
-    with pytest.raises(UserError, match=r"needs data.check"):
-        ImageFolderSource(root, image_size=16, buckets=SHAPES, check=False)
+        ImageFolder(root, image_size=(20, 12), buckets=SHAPES).samples("train")
+    with pytest.raises(UserError, match=r"must hold data.source.image_size"):
+        ImageFolder(root, image_size=17, buckets=SHAPES)
+    with pytest.raises(UserError, match=r"needs data.source.check"):
+        ImageFolder(root, image_size=16, buckets=SHAPES, check=False)
 
 
 def test_without_buckets_there_is_nothing_to_report(root):
-    assert ImageFolderSource(root, image_size=8).bucket_report() is None
+    assert ImageFolder(root, image_size=8).report() is None

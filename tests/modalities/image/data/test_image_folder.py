@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source, open_source
+from mmgen.data.build import make_source, open_source
 from mmgen.media.images import from_pil, to_uint8
-from mmgen.modalities.image.data.image_folder import ImageFolder
-from mmgen.modalities.image.sources.image_folder import ImageFolderSource
+from mmgen.modalities.image.sources.image_folder import ImageFolder
 from tests.data.training import QUIET
+from tests.data_modules import data_module
 
 NOISE = np.random.default_rng(0).integers(0, 256, (300, 200, 4), dtype=np.uint8)
 
@@ -46,7 +46,7 @@ def test_the_layout_of_imagenet(root):
     (root / "train" / "n02" / "deep.png").rename(root / "train" / "n02" / "inner" / "deep.png")
     write(root / "train" / "n02" / ".hidden", "no.png")
     (root / "train" / "n01" / "readme.txt").write_text("no image")
-    source = ImageFolderSource(root, image_size=8)
+    source = ImageFolder(root, image_size=8)
     assert source.class_names == ["n01", "n02"]
     assert everything(source, "train")["label"].tolist() == [0, 1, 1, 1]
     assert everything(source, "val")["label"].tolist() == [0, 0, 1]
@@ -68,7 +68,7 @@ def test_without_a_val_folder_a_share_of_each_class_is_held_out(root):
     (root / "val").rmdir()
     write(root / "train" / "n01", *(f"{number}.png" for number in range(5)))
     for where in (root, root / "train"):  # the same, whether or not there is a folder train
-        source = ImageFolderSource(where, image_size=8, held_out=3)
+        source = ImageFolder(where, image_size=8, held_out=3)
         assert everything(source, "val")["sample"].tolist() == [0, 3, 6]
         assert everything(source, "train")["sample"].tolist() == [1, 2, 4, 5, 7, 8]
         assert everything(source, "val")["label"].tolist() == [0, 0, 1]
@@ -76,7 +76,7 @@ def test_without_a_val_folder_a_share_of_each_class_is_held_out(root):
 
 def test_images_without_folders_have_no_class(tmp_path):
     write(tmp_path, *(f"{number}.png" for number in range(4)))
-    source = ImageFolderSource(tmp_path, image_size=8, held_out=2)
+    source = ImageFolder(tmp_path, image_size=8, held_out=2)
     assert (source.classes, source.class_names) == (0, [])
     assert everything(source, "train")["label"].tolist() == [-1, -1]
     assert len(source.samples("val")) == 2
@@ -84,12 +84,15 @@ def test_images_without_folders_have_no_class(tmp_path):
 
 def test_classes_are_shown_by_the_names_of_a_file(root):
     (root / "names.txt").write_text("n02 goldfish, Carassius auratus\n\nn99 something else\n")
-    assert ImageFolderSource(root, names=root / "names.txt").class_names == ["n01", "goldfish, Carassius auratus"]
+    assert ImageFolder(root, names=root / "names.txt").class_names == [
+        "n01",
+        "goldfish, Carassius auratus",
+    ]
     (root / "names.txt").write_text("n99 something else\n")
     with pytest.raises(UserError, match=r"names.txt names no class folder of .*a space, a name"):
-        ImageFolderSource(root, names=root / "names.txt")
+        ImageFolder(root, names=root / "names.txt")
     with pytest.raises(UserError, match=r"none.txt cannot be read"):
-        ImageFolderSource(root, names=root / "none.txt")
+        ImageFolder(root, names=root / "none.txt")
 
 
 @pytest.mark.parametrize("size", [(20, 14), (14, 20), (7, 5), (8, 8), (199, 31), (33, 300)])
@@ -99,7 +102,7 @@ def test_the_centre_is_cut_as_torchvision_cuts_it(tmp_path, size):
     write(tmp_path, "a.png", "b.png", image=picture(*size))
     transform = v2.Compose([v2.Resize(8, InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(8)])
     expected = from_pil(transform(picture(*size)))
-    source = ImageFolderSource(tmp_path, image_size=8, held_out=2)
+    source = ImageFolder(tmp_path, image_size=8, held_out=2)
     for split in ("train", "val"):
         assert everything(source, split)["x"][0].equal(expected)
 
@@ -108,7 +111,7 @@ def test_random_crops_keep_four_fifths_of_the_short_side(tmp_path):
     """A wide ramp: its left edge tells where a crop lies, its slope how large it is."""
     ramp = np.broadcast_to(np.linspace(0, 255, 200)[None, :, None], (100, 200, 3)).astype(np.uint8)
     write(tmp_path, "a.png", "b.png", image=Image.fromarray(ramp))
-    samples = ImageFolderSource(tmp_path, image_size=50, held_out=2).samples("train")
+    samples = ImageFolder(tmp_path, image_size=50, held_out=2).samples("train")
     epochs = torch.arange(200)
     x = samples.augmented(torch.zeros_like(epochs), epochs, seed=1)["x"].mean((1, 2))
     mirrored = x[:, 0] > x[:, -1]
@@ -125,7 +128,7 @@ def test_random_crops_keep_four_fifths_of_the_short_side(tmp_path):
 
 def test_a_sample_may_be_wider_than_high(tmp_path):
     write(tmp_path, "a.png", "b.png")
-    source = ImageFolderSource(tmp_path, image_size=(4, 16), held_out=2)
+    source = ImageFolder(tmp_path, image_size=(4, 16), held_out=2)
     assert source.sample_shape == (3, 4, 16)
     assert everything(source, "val")["x"].shape == (1, 3, 4, 16)
     assert source.samples("train").augmented(torch.tensor([0]), torch.tensor([2]), 0)["x"].shape == (1, 3, 4, 16)
@@ -165,7 +168,7 @@ def odd_files(folder):
 def test_odd_files_are_converted_each_kind_told_once_with_its_count(tmp_path, caplog):
     expected = odd_files(tmp_path / "train" / "all")
     write(tmp_path / "val" / "all", "plain.png")
-    source = ImageFolderSource(tmp_path, image_size=8)
+    source = ImageFolder(tmp_path, image_size=8)
     batch = everything(source, "train")
     first = to_uint8(batch["x"])[:, :, 0, 4].int()
     assert (first - torch.tensor(list(expected.values()))).abs().max() <= 3  # JPEG
@@ -181,7 +184,7 @@ def test_odd_files_are_converted_each_kind_told_once_with_its_count(tmp_path, ca
 
 
 def test_colour_is_turned_to_grey_and_told(root, caplog):
-    batch = everything(ImageFolderSource(root, image_size=8, channels=1), "train")
+    batch = everything(ImageFolder(root, image_size=8, channels=1), "train")
     assert batch["x"].shape == (4, 1, 8, 8)
     assert f"{root / 'train'}: colour turned to grey in 4 image(s)" in caplog.messages
 
@@ -208,7 +211,7 @@ def broken(folder):
 
 def test_broken_files_are_skipped_with_a_count(root, caplog):
     broken(root / "train" / "n01")
-    assert len(everything(ImageFolderSource(root, image_size=8), "train")["x"]) == 4
+    assert len(everything(ImageFolder(root, image_size=8), "train")["x"]) == 4
     folder = root / "train"
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(
@@ -219,7 +222,7 @@ def test_broken_files_are_skipped_with_a_count(root, caplog):
 def test_of_several_processes_one_tells_what_all_have_seen(root, caplog, monkeypatch):
     broken(root / "train" / "n01")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert len(ImageFolderSource(root, image_size=8).samples("train")) == 4
+    assert len(ImageFolder(root, image_size=8).samples("train")) == 4
     assert caplog.messages == []
 
 
@@ -233,7 +236,7 @@ def damage(path):
 def test_damage_that_shows_when_a_file_is_read(root, caplog):
     """A measurement ends in one line; training goes on with the next image, and says so once."""
     damage(root / "train" / "n01" / "x.png")
-    source = ImageFolderSource(root, image_size=8)
+    source = ImageFolder(root, image_size=8)
     train = source.samples("train")
     assert len(train) == 4
     with pytest.raises(UserError, match=r"x.png is a damaged image") as caught:
@@ -248,7 +251,7 @@ def test_damage_that_shows_when_a_file_is_read(root, caplog):
 
 
 def test_a_disk_that_is_gone_ends_training_in_one_line(root):
-    train = ImageFolderSource(root, image_size=8).samples("train")
+    train = ImageFolder(root, image_size=8).samples("train")
     for path in (root / "train").rglob("*.*"):
         path.unlink()
     with pytest.raises(UserError, match=r"images in a row cannot be read, the last because .* does not exist"):
@@ -257,7 +260,7 @@ def test_a_disk_that_is_gone_ends_training_in_one_line(root):
 
 def test_without_a_check_no_file_is_opened_before_it_is_read(root, caplog):
     broken(root / "train" / "n01")
-    assert len(ImageFolderSource(root, image_size=8, check=False).samples("train")) == 4 + 7
+    assert len(ImageFolder(root, image_size=8, check=False).samples("train")) == 4 + 7
     assert caplog.messages == []
 
 
@@ -266,7 +269,7 @@ def test_a_class_folder_without_images_is_left_out_and_told(root, caplog):
     (root / "train" / "n03").mkdir()
     (root / "train" / "n03" / "list.txt").touch()
     write(root / "train", "loose.png")
-    assert ImageFolderSource(root).class_names == ["n01", "n02"]
+    assert ImageFolder(root).class_names == ["n01", "n02"]
     assert caplog.messages == [
         f"{root / 'train'}: 1 image(s) outside the class folders skipped",
         f"{root / 'train'}: 2 folder(s) without images are no class: n00, n03",
@@ -279,17 +282,17 @@ def test_folders_that_cannot_be_trained_on_are_refused_in_one_line(tmp_path, roo
     write(tmp_path / "one", "a.png")
     write(tmp_path / "vals" / "val" / "n01", "a.png")
     for folder, message in (
-        (tmp_path / "none", "is no folder: data.root must hold images"),
+        (tmp_path / "none", "is no folder: data.source.root must hold images"),
         (empty, "holds no images: put them into one folder a class"),
         (tmp_path / "vals", "has a folder val but none named train"),
         (tmp_path / "one", "has no images for the train split"),
     ):
         with pytest.raises(UserError, match=message) as caught:
-            ImageFolderSource(folder).samples("train")
+            ImageFolder(folder).samples("train")
         assert "\n" not in str(caught.value)
     write(root / "val" / "n07", "a.png")
     with pytest.raises(UserError, match="n07 is no class: the training images have no folder of that name"):
-        ImageFolderSource(root).samples("val")
+        ImageFolder(root).samples("val")
 
 
 def test_validation_images_in_one_heap_are_refused(root):
@@ -297,18 +300,18 @@ def test_validation_images_in_one_heap_are_refused(root):
     for path in sorted((root / "val").rglob("*.JPEG")):
         path.rename(root / "val" / path.name)
     with pytest.raises(UserError, match="val has no class folders with images; sort its images into the same folders"):
-        ImageFolderSource(root).samples("val")
+        ImageFolder(root).samples("val")
 
 
 @pytest.mark.parametrize("changes", [{"image_size": 0}, {"channels": 2}, {"held_out": 1}])
 def test_settings_out_of_range_are_refused(root, changes):
-    with pytest.raises(UserError, match=r"data.image_size must be at least 1, data.channels 1 or 3"):
-        ImageFolderSource(root, **changes)
+    with pytest.raises(UserError, match=r"data.source.image_size must be at least 1, data.source.channels 1 or 3"):
+        ImageFolder(root, **changes)
 
 
 def test_what_describes_a_source_leads_back_to_it(root):
-    source = ImageFolderSource(root, image_size=(8, 12), augment="flip", buckets=[(10, 10), (8, 12)])
-    again = build_source({"data": source.describe()})
+    source = ImageFolder(root, image_size=(8, 12), augment="flip", buckets=[(10, 10), (8, 12)])
+    again = make_source(source.describe())
     assert again.describe() == source.describe()
     for split in ("train", "val"):
         assert everything(again, split)["x"].equal(everything(source, split)["x"])
@@ -332,7 +335,7 @@ class Counter(L.LightningModule):
 
 def test_lightning_trains_on_images_of_mixed_sizes(tmp_path):
     fake = ImageFolder.make_fake(tmp_path, samples=8)
-    data, module = ImageFolder(image_size=16, global_batch_size=4, num_workers=1, **fake), Counter()
+    data, module = data_module(ImageFolder, image_size=16, global_batch_size=4, num_workers=1, **fake), Counter()
     L.Trainer(max_steps=3, limit_val_batches=0, **QUIET).fit(module, data)
     assert module.shapes == [(4, 3, 16, 16)] * 3
-    assert data.classes == 2
+    assert data.source.classes == 2

@@ -8,16 +8,16 @@ import torch
 from PIL import Image
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source, open_source
+from mmgen.data.build import make_source, open_source
 from mmgen.media.images import from_pil, open_image, save_png
-from mmgen.modalities.image.sources.photos import HELD_OUT, TRAIN, PhotosSource
+from mmgen.modalities.image.sources.photos import HELD_OUT, TRAIN, Photos
 
 SIZE = 32
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    return PhotosSource(SIZE, **PhotosSource.make_fake(tmp_path_factory.mktemp("photos"), samples=600))
+    return Photos(SIZE, **Photos.make_fake(tmp_path_factory.mktemp("photos"), samples=600))
 
 
 def boxes(samples, epoch=0, seed=0):
@@ -35,7 +35,7 @@ def test_scikit_image_carries_them_all_and_none_is_in_both_splits():
     folder = Path(skimage.__file__).parent
     assert not set(TRAIN) & set(HELD_OUT)
     assert all((folder / name).is_file() for name in TRAIN + HELD_OUT)
-    source = PhotosSource()
+    source = Photos()
     train, val = source.samples("train"), source.samples("val")
     assert (len(train), source.sample_shape, source.class_names) == (2048, (3, 64, 64), [])
     assert (len(train.photos), len(val.photos)) == (len(TRAIN), len(HELD_OUT))
@@ -91,7 +91,7 @@ def test_a_crop_at_the_smallest_scale_is_the_photograph_itself(tmp_path):
     for name in "ab":
         save_png(picture, tmp_path / f"{name}.png")
     expected = from_pil(open_image(tmp_path / "a.png", 3))
-    source = PhotosSource(SIZE, samples=8, folder=tmp_path)
+    source = Photos(SIZE, samples=8, folder=tmp_path)
     assert source.samples("val").take(torch.tensor([0]))["x"][0].equal(expected)
     crops = source.samples("train").take(torch.arange(8))["x"]
     same = [crop.equal(expected) for crop in crops]
@@ -107,27 +107,27 @@ def test_taking_training_samples_as_they_are_gives_the_crops_of_epoch_0(photos):
 
 
 def test_what_describes_a_source_leads_back_to_it(photos):
-    again = build_source({"data": photos.describe()})
+    again = make_source(photos.describe())
     for split in ("train", "val"):
         index = torch.tensor([1, 2])
         assert again.samples(split).take(index)["x"].equal(photos.samples(split).take(index)["x"])
-    assert open_source("photos").describe() == PhotosSource().describe()
+    assert open_source("photos").describe() == Photos().describe()
 
 
 def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"is no folder: data.folder must hold photographs"):
-        PhotosSource(folder=tmp_path / "none").samples("train")
+    with pytest.raises(UserError, match=r"is no folder: data.source.folder must hold photographs"):
+        Photos(folder=tmp_path / "none").samples("train")
     Image.new("RGB", (70, 80)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"holds 1 photograph.* at least 2"):
-        PhotosSource(folder=tmp_path).samples("train")
+        Photos(folder=tmp_path).samples("train")
     Image.new("RGB", (70, 60)).save(tmp_path / "b.png")
-    with pytest.raises(UserError, match=r"b.png is 70x60 pixels, too small for crops of data.image_size 64"):
-        PhotosSource(folder=tmp_path).samples("val")
+    with pytest.raises(UserError, match=r"b.png is 70x60 pixels, too small for crops of data.source.image_size 64"):
+        Photos(folder=tmp_path).samples("val")
     (tmp_path / "b.png").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"b.png is not an image"):
-        PhotosSource(folder=tmp_path).samples("val")
+        Photos(folder=tmp_path).samples("val")
     with pytest.raises(UserError, match="at least 1"):
-        PhotosSource(image_size=0)
+        Photos(image_size=0)
     monkeypatch.setitem(sys.modules, "skimage.data", None)
     with pytest.raises(UserError, match=r"pip install 'mmgen\[data\]'"):
-        PhotosSource().samples("train")
+        Photos().samples("train")

@@ -14,37 +14,37 @@ import webdataset
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.data.shard_stream import ShardStream
-from mmgen.data.sources import DigitsSource
 from mmgen.data.sources.tar_index import INDEX
 from mmgen.data.stream import RankBatches, Split
-from mmgen.modalities.image.data.web_dataset import WebDataset
-from mmgen.modalities.image.sources.web_dataset import WebDatasetSource
+from mmgen.modalities.image.sources.digits import Digits
+from mmgen.modalities.image.sources.web_dataset import WebDataset
 from tests.data.test_resume import Recorder, SaveAfter, slots
 from tests.data.training import QUIET
+from tests.data_modules import data_module
 
 STEPS, GLOBAL = 10, 12
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> DigitsSource:
-    return DigitsSource(folder=DigitsSource.make_fake(tmp_path_factory.mktemp("fake"), samples=100)["folder"])
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
+    return Digits(folder=Digits.make_fake(tmp_path_factory.mktemp("fake"), samples=100)["folder"])
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory, digits: DigitsSource) -> Path:
+def shards(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     """80 samples to train on in 12 shards, 20 held out in 3."""
     out = tmp_path_factory.mktemp("shards")
     recipe = out / "data.yaml"
-    recipe.write_text(json.dumps({"data": digits.describe()}))
+    recipe.write_text(json.dumps({"data": {"init_args": {"source": digits.describe()}}}))
     assert main(["shards", str(recipe), "--out", str(out / "digits"), "--per_shard", "7"]) == 0
     return out / "digits"
 
 
-def grey(root: Path, **options: object) -> WebDatasetSource:
-    return WebDatasetSource(root, image_size=28, channels=1, **options)  # type: ignore[arg-type]
+def grey(root: Path, **options: object) -> WebDataset:
+    return WebDataset(root, image_size=28, channels=1, **options)  # type: ignore[arg-type]
 
 
-def test_there_and_back_without_loss(shards: Path, digits: DigitsSource) -> None:
+def test_there_and_back_without_loss(shards: Path, digits: Digits) -> None:
     assert len(list(shards.glob("train/*.tar"))) == 12
     source = grey(shards)
     assert source.class_names == digits.class_names
@@ -56,7 +56,7 @@ def test_there_and_back_without_loss(shards: Path, digits: DigitsSource) -> None
     assert not set(numbers[0].tolist()) & set(numbers[1].tolist())
 
 
-def test_webdataset_itself_reads_them(shards: Path, digits: DigitsSource) -> None:
+def test_webdataset_itself_reads_them(shards: Path, digits: Digits) -> None:
     urls = [str(path) for path in sorted(shards.glob("train/*.tar"))]
     read = list(webdataset.WebDataset(urls, shardshuffle=False))
     labels = digits.samples("train").take(torch.arange(80))["label"].tolist()
@@ -205,7 +205,7 @@ def fit(
     workers: int = 0,
     window: int = 3,
 ) -> L.Trainer:
-    data = WebDataset(str(root), 28, 1, window=window, global_batch_size=GLOBAL, num_workers=workers)
+    data = data_module(WebDataset, str(root), 28, 1, window=window, global_batch_size=GLOBAL, num_workers=workers)
     trainer = L.Trainer(callbacks=list(callbacks), max_steps=STEPS, limit_val_batches=0, **QUIET)
     trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     return trainer
@@ -217,5 +217,5 @@ def test_resumed_within_an_epoch_by_any_number_of_workers(shards: Path, tmp_path
     fit(shards, resumed, ckpt_path=tmp_path / "here.ckpt", workers=0)
     assert slots(resumed.seen) == slots(whole.seen)[4 * GLOBAL :]
     assert resumed.layer.weight.equal(whole.layer.weight)  # the same images, cut at random in the same way
-    with pytest.raises(UserError, match=r"data\.window 3"):
+    with pytest.raises(UserError, match=r"data\.source\.window 3"):
         fit(shards, Recorder(), ckpt_path=tmp_path / "here.ckpt", window=4)

@@ -7,12 +7,12 @@ import torch
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.data.sources import DigitsSource
 from mmgen.evaluation.extractors import Judge, Pixels, as_bytes, extract
 from mmgen.evaluation.torch_state import seeded
 from mmgen.modalities.image.evaluation import classifier as module
 from mmgen.modalities.image.evaluation.classifier import Recipe, accuracy, digits_classifier, distort, train
 from mmgen.modalities.image.evaluation.extractors import get_image_extractor
+from mmgen.modalities.image.sources.digits import Digits
 
 QUICK = replace(Recipe(), width=4, features=8, epochs=1, batch=40)
 
@@ -21,14 +21,14 @@ QUICK = replace(Recipe(), width=4, features=8, epochs=1, batch=40)
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for a classifier that trains in no time, on 160 digits."""
     monkeypatch.setattr(module, "Recipe", lambda: QUICK)
-    source = DigitsSource(DigitsSource.make_fake(tmp_path / "digits", samples=200)["folder"])
-    monkeypatch.setattr(module, "DigitsSource", lambda: source)
+    source = Digits(Digits.make_fake(tmp_path / "digits", samples=200)["folder"])
+    monkeypatch.setattr(module, "Digits", lambda: source)
     return tmp_path / "classifier"
 
 
 def test_it_knows_held_out_digits() -> None:
     """The one slow test: every figure of the digits rests on it."""
-    digits = DigitsSource()
+    digits = Digits()
     held_out = digits.samples("val")
     assert len(held_out) == 1000
     assert accuracy(train(Recipe(), digits.samples("train")), held_out) >= 0.98
@@ -70,7 +70,7 @@ def test_a_damaged_or_outdated_one_is_replaced(quick: Path, damage: str) -> None
 
 
 def test_training_is_a_function_of_the_recipe_and_leaves_the_global_generator_alone(quick: Path) -> None:
-    digits = module.DigitsSource().samples("train")
+    digits = module.Digits().samples("train")
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
@@ -87,7 +87,7 @@ def test_training_is_a_function_of_the_recipe_and_leaves_the_global_generator_al
 
 def test_progress_counts_epochs(quick: Path) -> None:
     done: list[float] = []
-    train(replace(QUICK, epochs=2), module.DigitsSource().samples("train"), done.append)
+    train(replace(QUICK, epochs=2), module.Digits().samples("train"), done.append)
     assert done == [0.25 * step for step in range(1, 9)]  # 160 digits in batches of 40
 
 
@@ -99,7 +99,7 @@ def test_an_unwritable_folder_is_told_before_training(quick: Path, monkeypatch: 
 
 
 def test_distortions_are_each_image_s_own_and_none_at_all_change_nothing() -> None:
-    x = DigitsSource().samples("val").take(torch.arange(6))["x"]
+    x = Digits().samples("val").take(torch.arange(6))["x"]
     still = replace(Recipe(), turn=0, stretch=0, shear=0, shift=0)
     torch.testing.assert_close(distort(x, Draws(0, torch.arange(6)), still), x, atol=1e-5, rtol=0)
     moved = distort(x, Draws(0, torch.arange(6)), Recipe())

@@ -12,15 +12,16 @@ import yaml
 
 from mmgen.apps.cli.main import main
 from mmgen.data.build import build_source
-from mmgen.data.sources import DigitsSource
 from mmgen.evaluation.card import faults
 from mmgen.media.images import to_uint8
 from mmgen.modalities.image.evaluation.npz import write_npz
+from mmgen.modalities.image.sources.digits import Digits
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
 from mmgen.sampling.options import SAMPLING
 from mmgen.store.store import load_generator, load_tokenizer
 from mmgen.tokenizers.quantizers import BSQ
 from tests import tiny_runs
+from tests.data_modules import data_section
 from tests.tiny_runs import AR, MIXTURE, generator_run, prefixed, scramble, write_run
 
 pytestmark = pytest.mark.e2e
@@ -32,10 +33,7 @@ QUICK = ["--extractor", "pixels", "--num", "12", "--steps", "2", "--device", "cp
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer of 28 x 28 digits and a generator of three modes, on fake data of 8 held-out digits."""
     folder = tmp_path_factory.mktemp("runs")
-    data = {
-        "class_path": "mmgen.modalities.image.data.digits.Digits",
-        "init_args": {"global_batch_size": 32, **DigitsSource.make_fake(folder / "data", samples=40)},
-    }
+    data = data_section("Digits", global_batch_size=32, **Digits.make_fake(folder / "data", samples=40))
     described: dict[str, Any] = {"class_path": "mmgen.modalities.image.tokenizers.conv.ConvImageTokenizer"}
     described["init_args"] = tiny_runs.TOKENIZER["init_args"] | {"image_size": 28, "downsample": [7]}
     model = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": described}}

@@ -9,12 +9,12 @@ import torch
 
 from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source
-from mmgen.modalities.motion.data.humanml3d import HumanML3D
+from mmgen.data.build import make_source
 from mmgen.modalities.motion.features import feature_slices, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT
 from mmgen.modalities.motion.sources import motion_survey
-from mmgen.modalities.motion.sources.humanml3d import HumanML3DSource
+from mmgen.modalities.motion.sources.humanml3d import HumanML3D
+from tests.data_modules import data_module
 from tests.modalities.motion.gait import walk
 
 WALK = {skeleton: walk(skeleton, 260).float() for skeleton in (HUMANML3D, KIT)}
@@ -48,7 +48,7 @@ class Folder:
         return path
 
     def source(self, **arguments):
-        return HumanML3DSource(self.root, **{"cache": self.root / "cache", "least": 8, "frames": 48} | arguments)
+        return HumanML3D(self.root, **{"cache": self.root / "cache", "least": 8, "frames": 48} | arguments)
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_useless_captions_are_skipped_with_their_names(folder, caplog):
         f"{texts}: 4 file(s) skipped: no_text, blank, wrong, ..., the first because {texts}/no_text.txt does not exist,"
         " so its motion has no caption",
         f"{folder.root}: 1 motion(s) or part(s) of fewer than 8 frames skipped",
-        f"{texts}: 1 file(s) skipped: spanish, the first because 'á', 'ñ' is not in data.alphabet",
+        f"{texts}: 1 file(s) skipped: spanish, the first because 'á', 'ñ' is not in data.source.alphabet",
         f"{texts}: 1 file(s) skipped: long, the first because 'walks and walks and walks' has 25 characters, more than"
         " 15",
     ]
@@ -320,11 +320,11 @@ def test_a_motion_that_is_damaged_later_ends_take_and_not_training(folder, caplo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"least": 3}, "data.least must be 4 to data.frames 48, got 3"),
-        ({"least": 50}, "data.least must be 4 to data.frames 48, got 50"),
-        ({"fps": 0}, "data.fps must be 1 to 240"),
-        ({"max_text": 0}, "data.max_text at least 1"),
-        ({"held_out": "train"}, "data.held_out must be 'val' or 'test'"),
+        ({"least": 3}, "data.source.least must be 4 to data.source.frames 48, got 3"),
+        ({"least": 50}, "data.source.least must be 4 to data.source.frames 48, got 50"),
+        ({"fps": 0}, "data.source.fps must be 1 to 240"),
+        ({"max_text": 0}, "data.source.max_text at least 1"),
+        ({"held_out": "train"}, "data.source.held_out must be 'val' or 'test'"),
     ],
 )
 def test_settings_out_of_range_are_refused(folder, changes, message):
@@ -334,7 +334,7 @@ def test_settings_out_of_range_are_refused(folder, changes, message):
 
 def test_folders_that_are_no_use_are_named(tmp_path, folder):
     with pytest.raises(UserError, match="not laid out as HumanML3D is"):
-        HumanML3DSource(tmp_path / "none")
+        HumanML3D(tmp_path / "none")
     with pytest.raises(UserError, match="no usable motions, with captions, of 60 or more frames to hold out"):
         folder.source(least=60, frames=60).samples("train")
     with pytest.raises(UserError, match="no split 'test'"):
@@ -352,18 +352,18 @@ def test_folders_that_are_no_use_are_named(tmp_path, folder):
 
 def test_what_describes_a_source_leads_back_to_it(folder):
     source = folder.source(held_out="val", fps=20.0, max_text=30)
-    again = build_source({"data": source.describe()})
+    again = make_source(source.describe())
     assert again.describe() == source.describe()
     assert everything(again)["text"].equal(everything(source)["text"])
 
 
 def test_the_data_module_reads_fake_data(tmp_path):
-    data = HumanML3D(**HumanML3D.make_fake(tmp_path, 10), global_batch_size=4)
-    assert (data.sample_shape, data.fps, data.facts.more) == ((263, 48), 20.0, {"skeleton": "HumanML3D"})
-    assert isinstance(data.text, Text)
+    data = data_module(HumanML3D, **HumanML3D.make_fake(tmp_path, 10), global_batch_size=4)
+    assert (data.source.sample_shape, data.source.fps, data.facts.more) == ((263, 48), 20.0, {"skeleton": "HumanML3D"})
+    assert isinstance(data.source.text, Text)
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
     assert batch["x"].shape == (4, 263, 48)
-    assert batch["text"].shape == (4, data.text.length)
+    assert batch["text"].shape == (4, data.source.text.length)
     assert len(data.samples("val")) == 2
     assert data.source.statistics()[1].shape == (263,)
     assert Path(tmp_path / "cache").is_dir()

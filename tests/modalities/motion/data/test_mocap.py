@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source, open_source
-from mmgen.data.sources import CachedTokensSource
+from mmgen.data.build import build_source, make_source, open_source
+from mmgen.data.sources import CachedTokens
 from mmgen.data.tokenize import write_shards
-from mmgen.modalities.motion.data.mocap import Mocap
 from mmgen.modalities.motion.features import canonical, feature_slices, features_to_joints, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D
 from mmgen.modalities.motion.sources.humanoid3d import read_clip, slerp
-from mmgen.modalities.motion.sources.mocap import MocapSource
+from mmgen.modalities.motion.sources.mocap import Mocap
 from mmgen.store.store import load_tokenizer
+from tests.data_modules import data_module
 from tests.motion_runs import motion_tokenizer_run
 
 SIZES = (4, 4, 4, 4, 1, 4, 4, 1, 4, 1, 4, 4, 1)  # root, chest, neck, then hip, knee, ankle, shoulder, elbow a side
@@ -76,7 +76,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(folder):
-    return MocapSource(folder=folder, clips=240)
+    return Mocap(folder=folder, clips=240)
 
 
 # Joints.
@@ -175,7 +175,7 @@ def test_between_frames_turns_go_the_short_way_and_evenly(tmp_path):
 @pytest.fixture(scope="module")
 def real():
     pytest.importorskip("pybullet_data")
-    return MocapSource()
+    return Mocap()
 
 
 def test_the_clips_of_the_package(real, caplog):
@@ -231,7 +231,7 @@ def test_each_split_is_of_its_own_time_alone(tmp_path):
     found = {}
     for name, changed in places.items():
         write(tmp_path / name, "hop", changed)
-        made = MocapSource(folder=tmp_path / name, clips=40)
+        made = Mocap(folder=tmp_path / name, clips=40)
         x = {split: everything(made.samples(split))["x"] for split in ("train", "val")}
         found[name] = x | {"mean": made.statistics()[0]}
     assert found["later"]["train"].equal(found["both"]["train"])
@@ -242,7 +242,7 @@ def test_each_split_is_of_its_own_time_alone(tmp_path):
 
 
 def test_held_out_time_is_cut_into_windows_plain_and_mirrored(folder):
-    source = MocapSource(frames=12, folder=folder)
+    source = Mocap(frames=12, folder=folder)
     val = everything(source.samples("val"))
     names = [source.class_names[label] for label in val["label"].tolist()]
     assert names == ["get_up"] * 2 + ["hop"] * 4 + ["run"] * 2  # of 0.27 s, 0.75 s and 0.5 s, and 0.2 s
@@ -260,12 +260,12 @@ def test_held_out_time_is_cut_into_windows_plain_and_mirrored(folder):
 def test_time_that_is_too_short_to_be_held_out_is_told(tmp_path, caplog):
     write(tmp_path, "long", moving(61))
     path = write(tmp_path, "short", moving(13))
-    source = MocapSource(folder=tmp_path)
+    source = Mocap(folder=tmp_path)
     assert everything(source.samples("val"))["label"].tolist() == [0, 0]
     assert caplog.messages == [f"{path}: the 0.1 s held out are fewer than 4 frames, and not used"]
     (tmp_path / "humanoid3d_long.txt").unlink()
     with pytest.raises(UserError, match="no clip is held out for 4 frames"):
-        MocapSource(folder=tmp_path).samples("val")
+        Mocap(folder=tmp_path).samples("val")
 
 
 # Training samples.
@@ -299,7 +299,7 @@ def test_a_sample_is_a_window_of_its_clip_at_a_speed(tmp_path):
     rows = rest(91)  # 3 s, of which the frames up to 67 / 30 s are trained on
     rows[:, START["left_elbow"]] = rows[:, START["right_elbow"]] = 0.3 + 0.9 * np.arange(91) / 30
     write(tmp_path, "clock", rows)
-    batch = everything(MocapSource(folder=tmp_path, clips=200).samples("train"))
+    batch = everything(Mocap(folder=tmp_path, clips=200).samples("train"))
     joints = features_to_joints(batch["x"].mT).double()
     shoulder, elbow, wrist = (joint(joints, f"left_{name}") for name in ("shoulder", "elbow", "wrist"))
     bend = torch.nn.functional.cosine_similarity(elbow - shoulder, wrist - elbow, dim=-1).acos()
@@ -319,7 +319,7 @@ def test_half_of_the_samples_are_mirrored(tmp_path):
     rows = rest(31)
     rows[:, START["left_elbow"]] = 1.5
     write(tmp_path, "point", rows)
-    batch = everything(MocapSource(folder=tmp_path, clips=200).samples("train"))
+    batch = everything(Mocap(folder=tmp_path, clips=200).samples("train"))
     joints = features_to_joints(batch["x"].mT)[:, 0]
     left, right = (joint(joints, f"{side}_wrist")[:, 2] > 0.2 for side in ("left", "right"))
     assert (left ^ right).all()
@@ -355,8 +355,8 @@ def test_statistics_are_those_of_real_training_frames(source):
 
 def test_the_data_module_brings_motions_and_their_tokens(folder, tmp_path, source):
     tokenizer = motion_tokenizer_run(tmp_path / "tokenizer")
-    data = Mocap(folder=str(folder), global_batch_size=8, tokenizer=str(tokenizer))
-    assert (data.classes, data.fps, data.facts.more, data.sample_shape) == (
+    data = data_module(Mocap, folder=str(folder), global_batch_size=8, tokenizer=str(tokenizer))
+    assert (data.source.classes, data.source.fps, data.facts.more, data.source.sample_shape) == (
         3,
         20.0,
         {"skeleton": "HumanML3D"},
@@ -368,25 +368,25 @@ def test_the_data_module_brings_motions_and_their_tokens(folder, tmp_path, sourc
     assert batch["tokens"].lengths.equal(batch["length"] // 4)
     broken = {"x": torch.full((1, 263, 48), math.nan)}
     with pytest.raises(UserError, match="samples must be floats and finite"):
-        Mocap(folder=str(folder)).on_after_batch_transfer(broken, 0)
+        data_module(Mocap, folder=str(folder)).on_after_batch_transfer(broken, 0)
     loaded = load_tokenizer(tokenizer)
     write_shards(tmp_path / "tokens", source, loaded, tokenizer)
-    cached = CachedTokensSource(tmp_path / "tokens")
+    cached = CachedTokens(tmp_path / "tokens")
     assert (cached.fps, cached.sample_shape, cached.class_names) == (20.0, (263, 48), source.class_names)
     stored, raw = (everything(each.samples("val")) for each in (cached, source))
     assert stored["length"].equal(raw["length"])
     assert stored["values"].long().equal(loaded.encode(raw["x"]).values)
-    assert build_source({"data": cached.describe()}).describe() == source.describe()
+    assert build_source({"data": {"init_args": {"source": cached.describe()}}}).describe() == source.describe()
 
 
 def test_fake_data_is_of_the_real_form(tmp_path):
-    source = MocapSource(**MocapSource.make_fake(tmp_path, 12))
+    source = Mocap(**Mocap.make_fake(tmp_path, 12))
     assert (source.class_names, len(source.samples("train"))) == (["bow", "sway"], 12)
     assert len(source.samples("val")) == 4
-    again = build_source({"data": source.describe()})
+    again = make_source(source.describe())
     assert everything(again.samples("train"))["x"].equal(everything(source.samples("train"))["x"])
-    fake = CachedTokensSource.make_fake(tmp_path / "tokens", spec=load_spec(tmp_path))
-    assert everything(CachedTokensSource(fake["path"]).samples("val"))["length"].tolist() == [12] * 4
+    fake = CachedTokens.make_fake(tmp_path / "tokens", spec=load_spec(tmp_path))
+    assert everything(CachedTokens(fake["path"]).samples("val"))["length"].tolist() == [12] * 4
 
 
 def load_spec(folder):
@@ -399,18 +399,18 @@ def load_spec(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"frames": 3}, "data.frames must be at least 4"),
-        ({"clips": 0}, "data.clips must be at least 1"),
-        ({"fps": 0}, "data.fps must be 1 to 240"),
-        ({"fps": math.nan}, "data.fps"),
-        ({"speed": (2, 1)}, r"data.speed .* got \[2, 1\]"),
-        ({"speed": (1,)}, "data.speed"),
-        ({"held_out": 1.0}, "data.held_out must be a share"),
+        ({"frames": 3}, "data.source.frames must be at least 4"),
+        ({"clips": 0}, "data.source.clips must be at least 1"),
+        ({"fps": 0}, "data.source.fps must be 1 to 240"),
+        ({"fps": math.nan}, "data.source.fps"),
+        ({"speed": (2, 1)}, r"data.source.speed .* got \[2, 1\]"),
+        ({"speed": (1,)}, "data.source.speed"),
+        ({"held_out": 1.0}, "data.source.held_out must be a share"),
     ],
 )
 def test_settings_out_of_range_are_refused(folder, changes, message):
     with pytest.raises(UserError, match=message):
-        MocapSource(folder=folder, **changes)
+        Mocap(folder=folder, **changes)
 
 
 def with_(row, column, value):
@@ -442,18 +442,18 @@ def test_clips_that_are_no_use_are_named(tmp_path, content, message):
     if isinstance(content, str):
         path.write_text(content)
     with pytest.raises(UserError, match=message) as error:
-        MocapSource(folder=tmp_path).samples("train")
+        Mocap(folder=tmp_path).samples("train")
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_what_is_missing_is_named(tmp_path, folder, monkeypatch):
     with pytest.raises(UserError, match="is no folder"):
-        MocapSource(folder=tmp_path / "none")
+        Mocap(folder=tmp_path / "none")
     with pytest.raises(UserError, match="has no clips in it"):
-        MocapSource(folder=tmp_path)
+        Mocap(folder=tmp_path)
     with pytest.raises(UserError, match="no split 'test'"):
-        MocapSource(folder=folder).samples("test")
+        Mocap(folder=folder).samples("test")
     monkeypatch.setitem(sys.modules, "pybullet_data", None)
     with pytest.raises(UserError, match=r"pip install 'mmgen\[motion\]'"):
-        MocapSource()
+        Mocap()

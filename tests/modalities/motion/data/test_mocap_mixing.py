@@ -6,7 +6,7 @@ import torch
 from mmgen.core.errors import UserError
 from mmgen.modalities.motion.skeleton import HUMANML3D
 from mmgen.modalities.motion.sources.humanoid3d import Stretch, read_clip
-from mmgen.modalities.motion.sources.mocap import MocapSource
+from mmgen.modalities.motion.sources.mocap import Mocap
 from mmgen.modalities.motion.sources.mocap_mixing import PARTS, mixed
 from tests.modalities.motion.data.test_mocap import moving, write
 
@@ -57,7 +57,7 @@ def test_mixing_changes_training_samples_alone(tmp_path) -> None:
     for seed in range(3):
         write(tmp_path, f"clip{seed}", moving(91, seed=seed))
     index = torch.arange(12)
-    plain, half, whole = (MocapSource(16, 20.0, mixed=share, folder=tmp_path) for share in (0.0, 0.5, 1.0))
+    plain, half, whole = (Mocap(16, 20.0, mixed=share, folder=tmp_path) for share in (0.0, 0.5, 1.0))
     x, y, z = (source.samples("train").augmented(index, index * 0, 3)["x"] for source in (plain, half, whole))
     same = (x == y).all(-1).all(-1)
     assert 0 < same.sum() < len(index)  # a share of them, and those that are not mixed are as they would have been
@@ -78,11 +78,11 @@ def test_nothing_held_out_is_shown(tmp_path) -> None:
             rows = moving(81, seed=seed)
             rows[62:, 5:] += change  # held out is a quarter of 80 / 30 s, from frame 60 on
             write(folder, f"clip{seed}", rows)
-        source = MocapSource(16, 20.0, mixed=1.0, folder=folder)
+        source = Mocap(16, 20.0, mixed=1.0, folder=folder)
         samples.append(source.samples("train").augmented(torch.arange(16), torch.zeros(16, dtype=torch.long), 0)["x"])
     assert torch.equal(*samples)
 
 
 def test_a_share_is_a_share() -> None:
-    with pytest.raises(UserError, match=r"data\.mixed must be a share"):
-        MocapSource(mixed=1.5)
+    with pytest.raises(UserError, match=r"data\.source\.mixed must be a share"):
+        Mocap(mixed=1.5)

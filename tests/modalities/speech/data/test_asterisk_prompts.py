@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source, open_source
-from mmgen.modalities.speech.data.asterisk_prompts import AsteriskPrompts
-from mmgen.modalities.speech.sources.asterisk_prompts import ALPHABET, ROOT, TRANSCRIPTS, AsteriskPromptsSource
+from mmgen.data.build import make_source, open_source
+from mmgen.modalities.speech.sources.asterisk_prompts import ALPHABET, ROOT, TRANSCRIPTS, AsteriskPrompts
+from tests.data_modules import data_module
 
 
 def test_prompts_with_transcripts(tmp_path: Path) -> None:
-    source = AsteriskPromptsSource(**AsteriskPromptsSource.make_fake(tmp_path, samples=20))
+    source = AsteriskPrompts(**AsteriskPrompts.make_fake(tmp_path, samples=20))
     train, val = source.samples("train"), source.samples("val")
     assert (len(train), len(val)) == (18, 2)
     assert (source.sample_rate, source.sample_shape, source.classes) == (16000, (1, 16000), 0)
@@ -28,7 +28,7 @@ def test_prompts_with_transcripts(tmp_path: Path) -> None:
 
 
 def test_texts_are_spelt_as_they_are_spoken(tmp_path: Path) -> None:
-    make = AsteriskPromptsSource.make_fake(tmp_path, samples=6)
+    make = AsteriskPrompts.make_fake(tmp_path, samples=6)
     lines = [
         "; a remark: no prompt",
         "prompt-0: Press 1; or 2:  now!",
@@ -40,15 +40,15 @@ def test_texts_are_spelt_as_they_are_spoken(tmp_path: Path) -> None:
         "digits/5:  A.M. (note: said slowly)",
     ]
     (tmp_path / "list.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
-    source = AsteriskPromptsSource(make["root"], tmp_path / "list.gz", seconds=1.0, held_out=2)
+    source = AsteriskPrompts(make["root"], tmp_path / "list.gz", seconds=1.0, held_out=2)
     said = {text for split in ("train", "val") for text in source.samples(split).texts(torch.arange(1))}
     assert said <= {"press one, or two, now.", "a.m.", "dash"}
     assert sum(len(source.samples(split)) for split in ("train", "val")) == 3
-    assert len(AsteriskPromptsSource(make["root"], tmp_path / "list.gz", held_out=2, crop=0.5).samples("val")) == 2
+    assert len(AsteriskPrompts(make["root"], tmp_path / "list.gz", held_out=2, crop=0.5).samples("val")) == 2
 
 
 def test_without_the_package_it_is_named(tmp_path: Path) -> None:
-    make = AsteriskPromptsSource.make_fake(tmp_path, samples=2)
+    make = AsteriskPrompts.make_fake(tmp_path, samples=2)
     for changes, message in (
         (
             {"root": tmp_path / "none"},
@@ -57,26 +57,26 @@ def test_without_the_package_it_is_named(tmp_path: Path) -> None:
         ({"transcripts": tmp_path / "none"}, r"prompts are not at .*none: apt-get install asterisk"),
     ):
         with pytest.raises(UserError, match=message) as caught:
-            AsteriskPromptsSource(**(make | changes))
+            AsteriskPrompts(**(make | changes))
         assert "\n" not in str(caught.value)
     (tmp_path / "bad.gz").write_bytes(b"no gzip")
-    with pytest.raises(UserError, match=r"data.transcripts: .*bad.gz cannot be read"):
-        AsteriskPromptsSource(**(make | {"transcripts": tmp_path / "bad.gz"}))
+    with pytest.raises(UserError, match=r"data.source.transcripts: .*bad.gz cannot be read"):
+        AsteriskPrompts(**(make | {"transcripts": tmp_path / "bad.gz"}))
 
 
 def test_what_describes_a_source_leads_back_to_it(tmp_path: Path) -> None:
-    source = AsteriskPromptsSource(**AsteriskPromptsSource.make_fake(tmp_path, samples=8), held_out=4, max_text=30)
-    again = build_source({"data": source.describe()})
+    source = AsteriskPrompts(**AsteriskPrompts.make_fake(tmp_path, samples=8), held_out=4, max_text=30)
+    again = make_source(source.describe())
     assert again.describe() == source.describe()
     assert again.samples("val").take(torch.tensor([1]))["x"].equal(source.samples("val").take(torch.tensor([1]))["x"])
-    data = AsteriskPrompts(**AsteriskPrompts.make_fake(tmp_path / "more", samples=12))
-    assert (data.sample_rate, data.text) == (16000, data.source.text)
+    data = data_module(AsteriskPrompts, **AsteriskPrompts.make_fake(tmp_path / "more", samples=12))
+    assert (data.source.sample_rate, data.source.text) == (16000, data.source.text)
 
 
 @pytest.mark.skipif(not Path(ROOT).is_dir() or not Path(TRANSCRIPTS).is_file(), reason="the package is not installed")
 def test_the_package_itself() -> None:
     source = open_source("asterisk_prompts")
-    assert source.describe() == AsteriskPromptsSource().describe()
+    assert source.describe() == AsteriskPrompts().describe()
     samples = source.samples("val")
     assert 40 < len(samples) < 60
     batch = samples.take(torch.arange(3))

@@ -11,12 +11,12 @@ import torch
 from mmgen.core.characters import NO_SYMBOL
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source, open_source
+from mmgen.data.build import make_source, open_source
 from mmgen.data.sources import Samples
-from mmgen.modalities.speech.data.espeak_speech import EspeakSpeech
 from mmgen.modalities.speech.sources.espeak import espeak
-from mmgen.modalities.speech.sources.espeak_speech import IPA, VOICES, EspeakSpeechSource
+from mmgen.modalities.speech.sources.espeak_speech import IPA, VOICES, EspeakSpeech
 from mmgen.modalities.speech.sources.sentences import ALPHABET, DIGITS, DRAWS, KINDS, longest, sentence, vocabulary
+from tests.data_modules import data_module
 
 FEW: dict[str, Any] = {"clips": 5, "held_out": 3, "voices": ["en-us+m1", "en-us+f2"], "seconds": 4.0}
 
@@ -61,8 +61,8 @@ def test_the_same_words_sound_the_same_whatever_was_said_before() -> None:
 
 
 def test_a_clip_depends_on_its_number_alone(cache: Path) -> None:
-    many = EspeakSpeechSource(**FEW, cache=cache)
-    few = EspeakSpeechSource(**(FEW | {"clips": 2, "held_out": 1}), cache=cache)
+    many = EspeakSpeech(**FEW, cache=cache)
+    few = EspeakSpeech(**(FEW | {"clips": 2, "held_out": 1}), cache=cache)
     for split in ("train", "val"):
         whole, part = everything(many.samples(split)), everything(few.samples(split))
         count = len(part["x"])
@@ -72,12 +72,12 @@ def test_a_clip_depends_on_its_number_alone(cache: Path) -> None:
         assert many.samples(split).take(order)["x"].equal(whole["x"][order])
     assert everything(many.samples("train"))["sample"].tolist() == [0, 2, 4, 6, 8]
     assert everything(many.samples("val"))["sample"].tolist() == [1, 3, 5]
-    other = EspeakSpeechSource(**FEW, recording_seed=1, cache=cache).samples("val")
+    other = EspeakSpeech(**FEW, recording_seed=1, cache=cache).samples("val")
     assert other.texts(torch.arange(3)) != many.samples("val").texts(torch.arange(3))
 
 
 def test_a_batch_is_sound_silence_and_text(cache: Path) -> None:
-    source = EspeakSpeechSource(**FEW, cache=cache)
+    source = EspeakSpeech(**FEW, cache=cache)
     samples = source.samples("train")
     batch, said = everything(samples), samples.texts(torch.arange(5))
     assert (source.sample_rate, source.sample_shape, batch["x"].dtype) == (16000, (1, 64000), torch.float32)
@@ -108,7 +108,7 @@ def test_no_held_out_sentence_is_trained_on_and_no_held_out_voice_either(
     heard: set[tuple[int, int]] = set()
     monkeypatch.setattr(Espeak, "speak", silent)
     voices = {"voices": ["en-us+m1", "en-us+f2"], "held_out_voices": ["en-us+m3"]}
-    source = EspeakSpeechSource(
+    source = EspeakSpeech(
         "words", **voices, rate=[140, 160], clips=240, held_out=120, sample_rate=22050, cache=tmp_path
     )
     train, val = (source.samples(split) for split in ("train", "val"))
@@ -124,8 +124,8 @@ def test_no_held_out_sentence_is_trained_on_and_no_held_out_voice_either(
 
 
 def test_a_crop_is_keyed_by_sample_and_epoch_and_has_no_text(cache: Path) -> None:
-    whole = everything(EspeakSpeechSource(**FEW, cache=cache).samples("train"))
-    source = EspeakSpeechSource(**FEW, crop=0.5, cache=cache)
+    whole = everything(EspeakSpeech(**FEW, cache=cache).samples("train"))
+    source = EspeakSpeech(**FEW, crop=0.5, cache=cache)
     samples, index = source.samples("train"), torch.arange(5)
     assert (source.text, source.sample_shape) == (None, (1, 8000))
     first = samples.take(index)
@@ -139,14 +139,14 @@ def test_a_crop_is_keyed_by_sample_and_epoch_and_has_no_text(cache: Path) -> Non
     for x, sound in zip(epochs[0][:, 0], whole["x"][:, 0]):
         (places,) = (sound.unfold(0, 64, 1) == x[:64]).all(1).nonzero(as_tuple=True)
         assert any(sound[place : place + 8000].equal(x) for place in places)
-    long = EspeakSpeechSource(**FEW, crop=6.0, cache=cache).samples("train").augmented(index, index, 0)
+    long = EspeakSpeech(**FEW, crop=6.0, cache=cache).samples("train").augmented(index, index, 0)
     assert long["length"].equal(whole["length"])
     assert long["x"][..., :64000].equal(whole["x"])
 
 
 def test_phonemes_in_place_of_words(cache: Path) -> None:
-    source = EspeakSpeechSource(**FEW, transcript="phonemes", cache=cache)
-    words = EspeakSpeechSource(**FEW, cache=cache)
+    source = EspeakSpeech(**FEW, transcript="phonemes", cache=cache)
+    words = EspeakSpeech(**FEW, cache=cache)
     batch = everything(source.samples("train"))
     assert batch["x"].equal(everything(words.samples("train"))["x"])
     assert source.samples("train").texts(torch.arange(5)) == words.samples("train").texts(torch.arange(5))
@@ -160,7 +160,7 @@ def test_phonemes_in_place_of_words(cache: Path) -> None:
 def test_words_stand_where_the_synthesiser_speaks_them(cache: Path) -> None:
     """Where it says so, the sound of a digit begins: before that there is a pause, and after it there is none."""
     arguments = FEW | {"clips": 20, "sentences": "digits", "cache": str(cache)}
-    spoken = EspeakSpeechSource(**arguments, timing="spoken")
+    spoken = EspeakSpeech(**arguments, timing="spoken")
     samples, text = spoken.samples("train"), spoken.text
     assert text is not None
     batch = samples.take(torch.arange(20))
@@ -175,7 +175,7 @@ def test_words_stand_where_the_synthesiser_speaks_them(cache: Path) -> None:
         offsets += [min(abs(begin - onset) for onset in onsets) for begin in begins]
     assert sorted(offsets)[len(offsets) // 2] < 0.04
     assert 0 < text.spread < 0.2
-    expected = EspeakSpeechSource(**arguments).samples("train").take(torch.arange(20))
+    expected = EspeakSpeech(**arguments).samples("train").take(torch.arange(20))
     assert torch.equal(batch["x"], expected["x"])
     assert not torch.equal(batch["text"], expected["text"])
 
@@ -190,13 +190,13 @@ def test_every_default_voice_speaks_phonemes_of_the_alphabet() -> None:
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The splits that are recorded from now on."""
     told: list[str] = []
-    takes = EspeakSpeechSource._takes
+    takes = EspeakSpeech._takes
 
-    def note(self: EspeakSpeechSource, split: Any, count: int) -> Any:
+    def note(self: EspeakSpeech, split: Any, count: int) -> Any:
         told.append(split)
         return takes(self, split, count)
 
-    monkeypatch.setattr(EspeakSpeechSource, "_takes", note)
+    monkeypatch.setattr(EspeakSpeech, "_takes", note)
     return told
 
 
@@ -207,7 +207,7 @@ def test_a_recording_is_made_once_and_again_when_it_is_damaged(
     told, few = recorded(monkeypatch), FEW | {"clips": 1, "held_out": 1, "crop": 1.0}
 
     def read() -> torch.Tensor:
-        return everything(EspeakSpeechSource(**few).samples("val"))["x"]
+        return everything(EspeakSpeech(**few).samples("val"))["x"]
 
     x = read()
     assert told == ["val"]
@@ -239,15 +239,15 @@ def test_a_recording_is_made_once_and_again_when_it_is_damaged(
 
 
 def test_an_interrupted_recording_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = EspeakSpeechSource(**FEW, cache=tmp_path)
-    take = EspeakSpeechSource._take
+    source = EspeakSpeech(**FEW, cache=tmp_path)
+    take = EspeakSpeech._take
 
-    def interrupt(self: EspeakSpeechSource, speaker: Any, number: int, split: Any) -> Any:
+    def interrupt(self: EspeakSpeech, speaker: Any, number: int, split: Any) -> Any:
         if number:
             raise KeyboardInterrupt
         return take(self, speaker, number, split)
 
-    monkeypatch.setattr(EspeakSpeechSource, "_take", interrupt)
+    monkeypatch.setattr(EspeakSpeech, "_take", interrupt)
     with pytest.raises(KeyboardInterrupt):
         source.samples("train")
     assert list(tmp_path.iterdir()) == []
@@ -255,52 +255,55 @@ def test_an_interrupted_recording_leaves_nothing(tmp_path: Path, monkeypatch: py
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"recording .* cannot be kept \(.*\): make room, or set data.cache"):
-        EspeakSpeechSource(**FEW, cache=tmp_path / "file").samples("val")
+    with pytest.raises(UserError, match=r"recording .* cannot be kept \(.*\): make room, or set data.source.cache"):
+        EspeakSpeech(**FEW, cache=tmp_path / "file").samples("val")
 
 
 def test_facts_are_known_before_anything_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    data = EspeakSpeech(cache=str(tmp_path))
-    assert (data.classes, data.class_names, data.sample_rate) == (len(VOICES), list(VOICES), 16000)
-    assert (data.sample_shape, data.fps) == ((1, 64000), None)
+    data = data_module(EspeakSpeech, cache=str(tmp_path))
+    assert (data.source.classes, data.source.class_names, data.source.sample_rate) == (len(VOICES), list(VOICES), 16000)
+    assert (data.source.sample_shape, data.source.fps) == ((1, 64000), None)
     with pytest.raises(UserError, match=r"need the package espeakng-loader: pip install 'mmgen\[speech\]'"):
         data.samples("val")
 
 
 def test_what_describes_a_source_leads_back_to_it(cache: Path) -> None:
-    source = EspeakSpeechSource("digits", **FEW, rate=[140, 150], pitch=45, transcript="phonemes", cache=cache)
-    again = build_source({"data": json.loads(json.dumps(source.describe()))})
+    source = EspeakSpeech("digits", **FEW, rate=[140, 150], pitch=45, transcript="phonemes", cache=cache)
+    again = make_source(json.loads(json.dumps(source.describe())))
     assert again.describe() == source.describe()
     assert again.text == source.text
-    assert open_source("espeak_speech").describe() == EspeakSpeechSource().describe()
-    fake = EspeakSpeechSource(**EspeakSpeechSource.make_fake("somewhere", samples=10))
+    assert open_source("espeak_speech").describe() == EspeakSpeech().describe()
+    fake = EspeakSpeech(**EspeakSpeech.make_fake("somewhere", samples=10))
     assert (fake.counts, fake.folder) == ({"train": 8, "val": 2}, Path("somewhere"))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sentences": "digit"}, "data.sentences 'digit' is not one of digits, words, mixed; did you mean 'digits'"),
-        ({"transcript": "words"}, "data.transcript must be 'text' or 'phonemes'"),
-        ({"timing": "exact"}, "data.timing must be 'expected' or 'spoken'"),
-        ({"timing": "spoken", "transcript": "phonemes"}, "set data.transcript to 'text'"),
-        ({"clips": 0}, "data.clips must be at least 1"),
-        ({"held_out": 0}, "data.held_out must be at least 1"),
-        ({"rate": 20}, "data.rate must be 80 to 450 words a minute, got 20"),
-        ({"rate": []}, "data.rate must be"),
-        ({"pitch": [50, 101]}, "data.pitch must be 0 to 100"),
-        ({"voices": []}, "data.voices needs at least one"),
+        (
+            {"sentences": "digit"},
+            "data.source.sentences 'digit' is not one of digits, words, mixed; did you mean 'digits'",
+        ),
+        ({"transcript": "words"}, "data.source.transcript must be 'text' or 'phonemes'"),
+        ({"timing": "exact"}, "data.source.timing must be 'expected' or 'spoken'"),
+        ({"timing": "spoken", "transcript": "phonemes"}, "set data.source.transcript to 'text'"),
+        ({"clips": 0}, "data.source.clips must be at least 1"),
+        ({"held_out": 0}, "data.source.held_out must be at least 1"),
+        ({"rate": 20}, "data.source.rate must be 80 to 450 words a minute, got 20"),
+        ({"rate": []}, "data.source.rate must be"),
+        ({"pitch": [50, 101]}, "data.source.pitch must be 0 to 100"),
+        ({"voices": []}, "data.source.voices needs at least one"),
         ({"held_out_voices": ["en-us+m1"]}, "none twice"),
-        ({"seconds": 0.0}, "data.seconds must be at least one sample"),
-        ({"seconds": float("nan")}, "data.seconds must be at least one sample"),
-        ({"crop": -1.0}, "data.crop must be at least one sample"),
-        ({"sample_rate": 0}, "data.sample_rate must be at least 1"),
+        ({"seconds": 0.0}, "data.source.seconds must be at least one sample"),
+        ({"seconds": float("nan")}, "data.source.seconds must be at least one sample"),
+        ({"crop": -1.0}, "data.source.crop must be at least one sample"),
+        ({"sample_rate": 0}, "data.source.sample_rate must be at least 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        EspeakSpeechSource(**(FEW | changes))
+        EspeakSpeech(**(FEW | changes))
 
 
 @pytest.mark.parametrize(
@@ -315,11 +318,11 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], message: str
 )
 def test_what_cannot_be_said_is_told_in_one_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        EspeakSpeechSource("words", **(FEW | changes), cache=tmp_path).samples("train")
+        EspeakSpeech("words", **(FEW | changes), cache=tmp_path).samples("train")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_split_is_told(cache: Path) -> None:
     with pytest.raises(UserError, match="no split 'test'"):
-        EspeakSpeechSource(**FEW, cache=cache).samples("test")  # type: ignore[arg-type]
+        EspeakSpeech(**FEW, cache=cache).samples("test")  # type: ignore[arg-type]

@@ -10,11 +10,11 @@ import torch
 
 from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source
+from mmgen.data.build import make_source
 from mmgen.data.sources import Batch, Samples, SplitName
 from mmgen.media.audio import read_audio, write_wav
-from mmgen.modalities.speech.data.speech_folder import SpeechFolder
-from mmgen.modalities.speech.sources.speech_folder import SpeechFolderSource
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
+from tests.data_modules import data_module
 
 SMALL: dict[str, Any] = {"seconds": 1.0, "sample_rate": 8000, "held_out": 2}
 
@@ -34,12 +34,12 @@ def write(path: Path, seconds: float = 0.5, said: str | None = None, sample_rate
     return path
 
 
-def everything(source: SpeechFolderSource, split: SplitName) -> Batch:
+def everything(source: SpeechFolder, split: SplitName) -> Batch:
     samples = source.samples(split)
     return samples.take(torch.arange(len(samples)))
 
 
-def said(source: SpeechFolderSource, split: SplitName) -> dict[str, str]:
+def said(source: SpeechFolder, split: SplitName) -> dict[str, str]:
     """File -> what is said in it."""
     samples = source.samples(split)
     return dict(zip(names(samples), samples.texts(torch.arange(len(samples)))))
@@ -54,7 +54,7 @@ def test_the_layout_of_ljspeech(tmp_path: Path) -> None:
         write(tmp_path / "wavs" / f"LJ001-000{number}.wav")
     lines = ("0|Dr. No, 1|Doctor No, one", '1|Plain "quote|Plain "quote', "2|Only|", "3|It|It")
     (tmp_path / "metadata.csv").write_text("".join(f"LJ001-000{line}\n" for line in lines))
-    source = SpeechFolderSource(tmp_path, **SMALL)
+    source = SpeechFolder(tmp_path, **SMALL)
     assert said(source, "train") == {"wavs/LJ001-0001.wav": 'Plain "quote', "wavs/LJ001-0003.wav": "It"}
     assert said(source, "val") == {"wavs/LJ001-0000.wav": "Doctor No, one", "wavs/LJ001-0002.wav": "Only"}
     assert (source.class_names, source.sample_rate, source.sample_shape) == ([], 8000, (1, 8000))
@@ -78,8 +78,8 @@ def test_the_layout_of_librispeech_and_libritts(tmp_path: Path) -> None:
             path = write(tmp_path / "LibriTTS" / "dev" / speaker / chapter / f"{speaker}_{chapter}_{number}.wav")
             path.with_suffix(".original.txt").write_text("no")
             path.with_suffix(".normalized.txt").write_text(f"What {speaker} says {number}\n")
-    speech = SpeechFolderSource(tmp_path / "LibriSpeech", **SMALL)
-    tts = SpeechFolderSource(tmp_path / "LibriTTS", **SMALL)
+    speech = SpeechFolder(tmp_path / "LibriSpeech", **SMALL)
+    tts = SpeechFolder(tmp_path / "LibriTTS", **SMALL)
     for source in (speech, tts):
         assert source.class_names == ["1272", "84"]
         assert everything(source, "train")["label"].tolist() == [0, 0, 1]
@@ -94,7 +94,7 @@ def test_plain_folders(tmp_path: Path) -> None:
     for speaker in ("ann", "bob"):
         for number in range(2):
             write(tmp_path / "pairs" / speaker / f"{number}.wav", said=f"Hear {speaker}")
-    pairs = SpeechFolderSource(tmp_path / "pairs", **SMALL)
+    pairs = SpeechFolder(tmp_path / "pairs", **SMALL)
     assert pairs.class_names == ["ann", "bob"]
     assert said(pairs, "val") == {"ann/0.wav": "Hear ann", "bob/0.wav": "Hear bob"}
     for name, lines in (
@@ -105,7 +105,7 @@ def test_plain_folders(tmp_path: Path) -> None:
         for file in ("a.wav", "b.wav", "deep/c.flac"):
             write(folder / file)
         (folder / name).write_text(lines)
-        listed = SpeechFolderSource(folder, **SMALL)
+        listed = SpeechFolder(folder, **SMALL)
         assert said(listed, "train") | said(listed, "val") == {
             "a.wav": "One", "b.wav": "Two | three", "deep/c.flac": "Four",
         }  # fmt: skip
@@ -115,7 +115,7 @@ def test_plain_folders(tmp_path: Path) -> None:
 def test_held_out_speakers_are_no_class(tmp_path: Path) -> None:
     for number in range(12):
         write(tmp_path / f"s{number % 4}" / f"{number}.wav", said="hm")
-    source = SpeechFolderSource(tmp_path, **(SMALL | {"held_out": 3}), held_out_by="speakers")
+    source = SpeechFolder(tmp_path, **(SMALL | {"held_out": 3}), held_out_by="speakers")
     assert (source.class_names, source.held_out_speakers) == (["s1", "s2"], ["s0", "s3"])
     assert {name[:2] for name in names(source.samples("val"))} == {"s0", "s3"}
     assert everything(source, "val")["label"].tolist() == [-1] * 6
@@ -129,7 +129,7 @@ def test_a_batch_is_sound_silence_and_length(tmp_path: Path, caplog: pytest.LogC
     write(tmp_path / "c.wav", 0.25, "c", sample_rate=22050)
     soundfile.write(tmp_path / "d.wav", np.zeros((4000, 2)), 8000)
     (tmp_path / "d.txt").write_text("d")
-    source = SpeechFolderSource(tmp_path, **SMALL)
+    source = SpeechFolder(tmp_path, **SMALL)
     train, val = everything(source, "train"), everything(source, "val")
     assert (train["length"].tolist(), val["length"].tolist()) == ([8000, 4000], [4000, 2000])
     assert val["x"].shape == (2, 1, 8000)
@@ -160,7 +160,7 @@ def test_useless_files_are_skipped_with_a_count(tmp_path: Path, caplog: pytest.L
     write(tmp_path / "good_b.wav", said="BAB")
     write(tmp_path / "greek.wav", said="abγ")
     write(tmp_path / "wordy.wav", said="abababab")
-    source = SpeechFolderSource(tmp_path, **SMALL, alphabet="ab", max_text=5)
+    source = SpeechFolder(tmp_path, **SMALL, alphabet="ab", max_text=5)
     assert said(source, "val") == {"good_a.wav": "abba"}
     assert said(source, "train") == {"good_b.wav": "BAB"}
     assert reads(source.text, "ab")
@@ -169,7 +169,7 @@ def test_useless_files_are_skipped_with_a_count(tmp_path: Path, caplog: pytest.L
         f"{tmp_path}: 5 file(s) without a transcript skipped: blank.wav, silent0.wav, silent1.wav, ...",
         f"{tmp_path}: 5 file(s) skipped, the first because {tmp_path}/bad_empty.wav is not a sound, or a damaged one"
         " (Format not recognised)",
-        f"{tmp_path}: 1 file(s) with characters outside data.alphabet skipped: greek.wav",
+        f"{tmp_path}: 1 file(s) with characters outside data.source.alphabet skipped: greek.wav",
         f"{tmp_path}: 1 file(s) with a text of more than 5 characters skipped: wordy.wav",
     ]
 
@@ -178,17 +178,17 @@ def test_what_is_not_given_is_told_by_the_transcripts_of_usable_files(tmp_path: 
     write(tmp_path / "a.wav", said="Ab")
     write(tmp_path / "b.wav", said="abc  d")
     write(tmp_path / "long.wav", 3.0, said="an unusable transcript")
-    assert reads(SpeechFolderSource(tmp_path, **SMALL).text, " abcd")
-    assert reads(SpeechFolderSource(tmp_path, **SMALL, max_text=60).text, " abcd", 60)
-    assert reads(SpeechFolderSource(tmp_path, **SMALL, alphabet="Ab").text, "Ab")
-    assert SpeechFolderSource(tmp_path, **SMALL, check=False).text == Text(" abcdeilnprstu", 22)
+    assert reads(SpeechFolder(tmp_path, **SMALL).text, " abcd")
+    assert reads(SpeechFolder(tmp_path, **SMALL, max_text=60).text, " abcd", 60)
+    assert reads(SpeechFolder(tmp_path, **SMALL, alphabet="Ab").text, "Ab")
+    assert SpeechFolder(tmp_path, **SMALL, check=False).text == Text(" abcdeilnprstu", 22)
 
 
 def test_crops_are_keyed_by_sample_and_epoch_and_need_no_text(tmp_path: Path) -> None:
     for number in range(4):
         write(tmp_path / f"{number}.wav", 3.0)
     write(tmp_path / "4.wav", 0.3)
-    source = SpeechFolderSource(tmp_path, **SMALL, crop=0.5)
+    source = SpeechFolder(tmp_path, **SMALL, crop=0.5)
     samples, index = source.samples("train"), torch.arange(2)
     assert (source.text, source.sample_shape, len(samples)) == (None, (1, 4000), 2)
     first = samples.take(index)
@@ -212,7 +212,7 @@ def test_damage_that_shows_when_a_file_is_read(tmp_path: Path, caplog: pytest.Lo
     for number in range(6):
         write(tmp_path / f"{number}.wav", said="a")
     soundfile.write(tmp_path / "1.wav", np.full(4000, np.nan, np.float32), 8000, subtype="FLOAT")
-    train = SpeechFolderSource(tmp_path, **SMALL).samples("train")
+    train = SpeechFolder(tmp_path, **SMALL).samples("train")
     with pytest.raises(UserError, match=r"1.wav holds samples that are not numbers") as caught:
         train.take(torch.tensor([0]))
     for _ in range(2):
@@ -220,8 +220,8 @@ def test_damage_that_shows_when_a_file_is_read(tmp_path: Path, caplog: pytest.Lo
         assert batch["sample"].tolist() == [5, 3, 3]
     assert caplog.messages == [f"{caught.value}; the next sound takes its place"]
     write(tmp_path / "3.wav", 2.0, said="a")
-    unchecked = SpeechFolderSource(tmp_path, **SMALL, check=False).samples("train")
-    with pytest.raises(UserError, match=r"3.wav has 2 s, more than the 1 s of data.seconds"):
+    unchecked = SpeechFolder(tmp_path, **SMALL, check=False).samples("train")
+    with pytest.raises(UserError, match=r"3.wav has 2 s, more than the 1 s of data.source.seconds"):
         unchecked.take(torch.tensor([1]))
     assert unchecked.augmented(torch.tensor([1]), torch.tensor([0]), 0)["sample"].tolist() == [5]
 
@@ -237,43 +237,48 @@ def test_a_folder_without_one_usable_file_is_refused_in_one_line(tmp_path: Path)
         ("useless", {}, r"has no usable sounds for the train split: several are needed of 1 s at most, with"),
         ("silent", {}, r"silent has no usable sounds for the train split"),
         ("empty", {}, r"empty holds no sounds: put wav or flac files into it"),
-        ("none", {}, r"none is no folder: data.root must hold sound files"),
+        ("none", {}, r"none is no folder: data.source.root must hold sound files"),
         ("one", {"held_out_by": "speakers"}, r"one tells of 1 speaker\(s\), so none can be held out"),
         ("damaged", {}, r"transcript .*a.txt cannot be read"),
     ):
         with pytest.raises(UserError, match=message) as caught:
-            SpeechFolderSource(tmp_path / folder, **SMALL, **more).samples("train")
+            SpeechFolder(tmp_path / folder, **SMALL, **more).samples("train")
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"held_out": 1}, "data.held_out must be at least 2"),
-        ({"max_text": 0}, "data.max_text at least 1"),
-        ({"held_out_by": "voices"}, "data.held_out_by must be 'files' or 'speakers'"),
-        ({"seconds": 0}, "data.seconds must be at least one sample"),
-        ({"crop": 0.0}, "data.crop must be at least one sample"),
-        ({"sample_rate": -1}, "data.sample_rate must be at least 1"),
+        ({"held_out": 1}, "data.source.held_out must be at least 2"),
+        ({"max_text": 0}, "data.source.max_text at least 1"),
+        ({"held_out_by": "voices"}, "data.source.held_out_by must be 'files' or 'speakers'"),
+        ({"seconds": 0}, "data.source.seconds must be at least one sample"),
+        ({"crop": 0.0}, "data.source.crop must be at least one sample"),
+        ({"sample_rate": -1}, "data.source.sample_rate must be at least 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        SpeechFolderSource(tmp_path, **changes)
+        SpeechFolder(tmp_path, **changes)
 
 
 def test_what_describes_a_source_leads_back_to_it(tmp_path: Path) -> None:
-    fake = SpeechFolderSource.make_fake(tmp_path, samples=6)
-    source = SpeechFolderSource(**fake, held_out=3, held_out_by="speakers", max_text=60)
-    again = build_source({"data": source.describe()})
+    fake = SpeechFolder.make_fake(tmp_path, samples=6)
+    source = SpeechFolder(**fake, held_out=3, held_out_by="speakers", max_text=60)
+    again = make_source(source.describe())
     assert again.describe() == source.describe()
     assert again.samples("train").take(torch.tensor([1]))["x"].equal(everything(source, "train")["x"][1:2])
 
 
 def test_a_data_module_tells_and_loads(tmp_path: Path) -> None:
-    data = SpeechFolder(**SpeechFolder.make_fake(tmp_path, samples=10), held_out=5, global_batch_size=4)
-    assert (data.sample_rate, data.classes, data.sample_shape, data.fps) == (16000, 2, (1, 16000), None)
-    assert reads(data.text, " .abchmu")
+    data = data_module(SpeechFolder, **SpeechFolder.make_fake(tmp_path, samples=10), held_out=5, global_batch_size=4)
+    assert (data.source.sample_rate, data.source.classes, data.source.sample_shape, data.source.fps) == (
+        16000,
+        2,
+        (1, 16000),
+        None,
+    )
+    assert reads(data.source.text, " .abchmu")
     batch = next(iter(data.train_dataloader()))
     assert {name: tuple(value.shape) for name, value in batch.items()} == {
         "x": (4, 1, 16000), "length": (4,), "text": (4, 40), "label": (4,), "sample": (4,), "epoch": (4,),

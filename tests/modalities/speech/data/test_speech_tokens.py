@@ -8,13 +8,13 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.data import CachedTokens
 from mmgen.data.encoded import encoded_spec
-from mmgen.data.sources import CachedTokensSource, DigitsSource
+from mmgen.data.sources import CachedTokens
 from mmgen.data.tokenize import write_shards
-from mmgen.modalities.speech.data.speech_folder import SpeechFolder
-from mmgen.modalities.speech.sources.speech_folder import SpeechFolderSource
+from mmgen.modalities.image.sources.digits import Digits
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from mmgen.tokenizers import Reconstruction, Tokenizer
+from tests.data_modules import data_module
 
 STRIDE = 320
 
@@ -44,17 +44,17 @@ class Loudness(Tokenizer):
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> SpeechFolderSource:
-    return SpeechFolderSource(**SpeechFolderSource.make_fake(tmp_path / "speech", samples=20))
+def source(tmp_path: Path) -> SpeechFolder:
+    return SpeechFolder(**SpeechFolder.make_fake(tmp_path / "speech", samples=20))
 
 
 def test_text_and_length_go_with_the_tokens(
-    tmp_path: Path, source: SpeechFolderSource, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, source: SpeechFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = Loudness()
     write_shards(tmp_path / "tokens", source, tokenizer, "runs/x", shard_size=7, batch=3)
     assert max(tokenizer.batches) == 3  # seconds
-    cached = CachedTokensSource(tmp_path / "tokens")
+    cached = CachedTokens(tmp_path / "tokens")
     assert (cached.text, cached.sample_rate, cached.class_names) == (source.text, 16000, source.class_names)
     assert (cached.sample_shape, cached.spec) == ((1, 16000), tokenizer.spec.with_frames(16000))
     for split in ("train", "val"):
@@ -67,9 +67,10 @@ def test_text_and_length_go_with_the_tokens(
         ]
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: tokenizer)
     fake = {"root": str(tmp_path / "speech"), "seconds": 1.0}
-    encoded = SpeechFolder(**fake, tokenizer="runs/x", global_batch_size=6)
-    stored = CachedTokens(str(tmp_path / "tokens"), global_batch_size=6)
-    assert (encoded.spec, encoded.text, encoded.sample_rate) == (stored.spec, stored.text, stored.sample_rate)
+    encoded = data_module(SpeechFolder, **fake, tokenizer="runs/x", global_batch_size=6)
+    stored = data_module(CachedTokens, str(tmp_path / "tokens"), global_batch_size=6)
+    assert encoded.spec == stored.spec
+    assert encoded.source.conditions == stored.source.conditions
     for one, other in zip(encoded.train_dataloader(), stored.train_dataloader()):
         one, other = encoded.on_after_batch_transfer(one, 0), stored.on_after_batch_transfer(other, 0)
         tokens, again = one["tokens"], other["tokens"]
@@ -86,20 +87,20 @@ def test_text_and_length_go_with_the_tokens(
 
 
 def test_crops_have_lengths_and_no_text(tmp_path: Path) -> None:
-    fake = SpeechFolderSource.make_fake(tmp_path / "speech", samples=10)
-    write_shards(tmp_path / "tokens", SpeechFolderSource(**fake, crop=0.7), Loudness(), "x")
-    cached = CachedTokensSource(tmp_path / "tokens")
+    fake = SpeechFolder.make_fake(tmp_path / "speech", samples=10)
+    write_shards(tmp_path / "tokens", SpeechFolder(**fake, crop=0.7), Loudness(), "x")
+    cached = CachedTokens(tmp_path / "tokens")
     assert (cached.text, cached.spec.grid) == (None, (35, 1, 1))
     assert set(cached.samples("val")[0]) == {"values", "label", "sample", "length"}
     with pytest.raises(UserError, match="no transcripts"):
         cached.samples("val").texts(torch.tensor([0]))
 
 
-def test_another_rate_is_refused(source: SpeechFolderSource, tmp_path: Path) -> None:
+def test_another_rate_is_refused(source: SpeechFolder, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"tokenizer runs/x takes sounds at 24000 Hz, but the data has sounds at 16000 Hz"
     ):
         encoded_spec(Loudness(24000), source, "runs/x")
-    digits = DigitsSource(**DigitsSource.make_fake(tmp_path / "digits"))
+    digits = Digits(**Digits.make_fake(tmp_path / "digits"))
     with pytest.raises(UserError, match=r"takes samples of shape \(1, 8000\), but the data has \(1, 28, 28\)"):
         encoded_spec(Loudness(), digits, "runs/x")

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmgen.apps.cli.main import main
 from mmgen.data.build import build_source
 from mmgen.evaluation.card import faults
+from tests.data_modules import data_section
 from tests.evaluation.sounds import Parrot
 from tests.modalities.speech.evaluation.test_generator import Ears
 from tests.spoken_runs import RATE, codec_run, speech_run
@@ -34,11 +35,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sentences": "digits", "seconds": 3.0, "sample_rate": RATE, "clips": 2, "held_out": 6, "rate": 200,
         "voices": ["en-us+f1", "en-us+m1"], "held_out_voices": ["en-us+m3"], "cache": str(folder / "cache"),
     }  # fmt: skip
-    data = {"class_path": "mmgen.modalities.speech.data.espeak_speech.EspeakSpeech", "init_args": arguments}
+    data = data_section("EspeakSpeech", **arguments)
     text = build_source({"data": data}).text
     codec = codec_run(folder / "codec")
     config = yaml.safe_load((codec / "config.yaml").read_text())
-    cropped = data | {"init_args": arguments | {"crop": 0.6}}
+    cropped = data_section("EspeakSpeech", **arguments, crop=0.6)
     (codec / "config.yaml").write_text(yaml.safe_dump(config | {"data": cropped}))
     speech_run(folder / "gen", codec, text=text, data=data)
     tokenizer_run(folder / "images")

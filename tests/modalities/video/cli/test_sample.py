@@ -15,6 +15,7 @@ from mmgen.data.held_out import held_out_clips
 from mmgen.media.images import save_png
 from mmgen.media.video import read_clip
 from mmgen.store.store import load_generator, load_tokenizer
+from tests.data_modules import data_section
 from tests.tiny_runs import VIDEO_MIXTURE, generator_run, tokenizer_run, video_run, video_tokenizer_run
 
 MODES = list(VIDEO_MIXTURE["init_args"]["members"])
@@ -104,8 +105,7 @@ def test_an_image_or_a_video_begins_every_clip(run: Path, tmp_path: Path) -> Non
 
 def test_recorded_actions_are_followed(tmp_path: Path) -> None:
     pytest.importorskip("ale_py")
-    init_args = {"frames": 4, "size": 32, "channels": 1, "clips": 1, "held_out": 3}
-    data = {"class_path": "mmgen.modalities.video.data.atari.Atari", "init_args": init_args}
+    data = data_section("Atari", frames=4, size=32, channels=1, clips=1, held_out=3)
     source = build_source({"data": data})
     tokenizer = video_tokenizer_run(tmp_path / "tok")
     run = generator_run(

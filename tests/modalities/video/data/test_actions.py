@@ -7,13 +7,14 @@ import torch.nn.functional as F
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.data import CachedTokens, DataModule
-from mmgen.data.sources import CachedTokensSource, Samples, Source
+from mmgen.data import DataModule
+from mmgen.data.sources import CachedTokens, Samples, Source
 from mmgen.data.tokenize import write_shards
-from mmgen.modalities.image.data.digits import Digits
-from mmgen.modalities.video.data.atari import Atari
+from mmgen.modalities.image.sources.digits import Digits
+from mmgen.modalities.video.sources.atari import Atari
 from mmgen.tokenizers import Reconstruction, Tokenizer
 from tests.data.training import QUIET
+from tests.data_modules import data_module
 
 ACTIONS = ["noop", "left", "right"]
 
@@ -30,9 +31,6 @@ class World(Source, Samples):
 
     def samples(self, split):
         return World(self.frames, bool(self.actions), first=100 * (split == "val"))
-
-    def describe(self):
-        return {"class_path": "mmgen.data.World"}
 
     def __len__(self):
         return 7
@@ -84,7 +82,7 @@ def same(tokens, action):
 
 
 def test_cached_tokens_bring_their_actions(written):
-    source = CachedTokensSource(written)
+    source = CachedTokens(written)
     assert (source.fps, source.actions, source.action_names) == (15, 3, ACTIONS)
     for split in ("train", "val"):
         samples, index = source.samples(split), torch.tensor([6, 0, 3])
@@ -111,8 +109,11 @@ class Keeper(L.LightningModule):
 def test_training_meets_the_same_tokens_and_actions_encoded_or_cached(written, levels, monkeypatch):
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: levels)
     kept = []
-    for data in (DataModule(World(), 4, seed=3, tokenizer="levels"), CachedTokens(str(written), 4, seed=3)):
-        assert (data.fps, data.actions, data.action_names) == (15, 3, ACTIONS)
+    for data in (
+        DataModule(World(), 4, seed=3, tokenizer="levels"),
+        data_module(CachedTokens, str(written), global_batch_size=4, seed=3),
+    ):
+        assert (data.source.fps, data.source.actions, data.source.action_names) == (15, 3, ACTIONS)
         assert data.spec == levels.spec
         module = Keeper()
         L.Trainer(max_steps=4, limit_val_batches=0, **QUIET).fit(module, data)
@@ -127,10 +128,10 @@ def test_training_meets_the_same_tokens_and_actions_encoded_or_cached(written, l
 
 def test_without_actions_nothing_of_them_is_stored(tmp_path, levels):
     write_shards(tmp_path / "tokens", World(acted=False), levels, "x")
-    source = CachedTokensSource(tmp_path / "tokens")
-    assert (source.actions, source.action_names, source.fps) == (0, [], 15)
+    source = CachedTokens(tmp_path / "tokens")
+    assert (source.actions, list(source.action_names), source.fps) == (0, [], 15)
     assert source.samples("val")[0].keys() == {"values", "label", "sample"}
-    assert (Digits().actions, Digits().action_names, Digits().fps) == (0, [], None)
+    assert (Digits().actions, list(Digits().action_names), Digits().fps) == (0, [], None)
 
 
 def test_a_latent_of_several_frames_has_no_room_for_their_actions(tmp_path, monkeypatch):
@@ -158,14 +159,14 @@ def test_clips_of_another_length_have_tokens_of_another_grid(tmp_path, levels, m
         assert (data.spec.grid, data.spec.first) == (grid, first)
         assert data.on_after_batch_transfer(source.take(torch.arange(2)), 0)["tokens"].grid == grid
         write_shards(out, source, tokenizer, "x")
-        assert CachedTokensSource(out).spec == data.spec
-        assert CachedTokensSource(out).samples("val")[0]["values"].shape == (data.spec.length,)
+        assert CachedTokens(out).spec == data.spec
+        assert CachedTokens(out).samples("val")[0]["values"].shape == (data.spec.length,)
 
 
 def test_frames_of_another_size_are_refused(levels, monkeypatch, means):
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: levels)
     with pytest.raises(UserError, match=r"takes samples of shape \(1, 6, 8, 8\), but the data has \(1, 28, 28\)"):
-        DataModule(Digits().source, 4, tokenizer="x").tokenizer  # noqa: B018
+        DataModule(Digits(), 4, tokenizer="x").tokenizer  # noqa: B018
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: means)
     with pytest.raises(UserError, match=r"takes samples of shape \(1, 28, 28\), but the data has \(1, 6, 8, 8\)"):
         DataModule(World(), 4, tokenizer="x").tokenizer  # noqa: B018
@@ -184,7 +185,7 @@ def test_clips_are_not_mirrored_and_encoded_few_at_a_time(tmp_path, levels):
 @pytest.mark.parametrize("kind", ["categorical", "continuous"])
 def test_fakes_of_clips_have_actions_where_asked_for(tmp_path, kind):
     spec = TokenSpec(kind, 8, (5, 2, 2), modality="video")
-    source = CachedTokensSource(**CachedTokensSource.make_fake(tmp_path / "fake", 30, spec, actions=4))
+    source = CachedTokens(**CachedTokens.make_fake(tmp_path / "fake", 30, spec, actions=4))
     assert (source.spec, source.sample_shape, source.actions, source.fps) == (spec, (1, 5, 28, 28), 4, 10)
     action = torch.stack([item["action"] for item in source.samples("train")])
     assert action.shape == (24, 5)
@@ -195,8 +196,8 @@ def test_fakes_of_clips_have_actions_where_asked_for(tmp_path, kind):
 def test_a_real_game_goes_through_shards(tmp_path, levels):
     pytest.importorskip("ale_py")
     atari = Atari(frames=6, size=8, channels=1, clips=5, held_out=2)
-    write_shards(tmp_path / "tokens", atari.source, levels, "x")
-    data = CachedTokens(str(tmp_path / "tokens"))
-    assert (data.action_names, data.fps) == (atari.action_names, 15)
+    write_shards(tmp_path / "tokens", atari, levels, "x")
+    data = data_module(CachedTokens, str(tmp_path / "tokens"))
+    assert (data.source.action_names, data.source.fps) == (atari.action_names, 15)
     index = torch.arange(5)
     assert data.samples("train").take(index)["action"].equal(atari.samples("train").take(index)["action"])

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source, open_source
-from mmgen.modalities.video.data.atari import Atari
-from mmgen.modalities.video.sources.atari import AtariSamples, AtariSource
+from mmgen.data.build import make_source, open_source
+from mmgen.modalities.video.sources.atari import Atari, AtariSamples
 from mmgen.modalities.video.sources.atari_console import Console
+from tests.data_modules import data_module
 
 ale = pytest.importorskip("ale_py")
 
@@ -20,7 +20,7 @@ SMALL = {"frames": 10, "size": 32, "clips": 12, "held_out": 6}
 
 @pytest.fixture(scope="module")
 def boxing():
-    return AtariSource(**SMALL)
+    return Atari(**SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_batches_hold_the_action_that_led_to_each_frame(boxing, recorded):
 
 
 def test_the_player_keeps_to_an_action(boxing):
-    source = AtariSource(**(SMALL | {"hold": (3, 3)}))
+    source = Atari(**(SMALL | {"hold": (3, 3)}))
     runs = torch.unique_consecutive(source._actions(0)[1:], return_counts=True)[1][:-1]
     assert (runs % 3 == 0).all()  # the same action may be chosen twice
     played = torch.cat([boxing._actions(number)[1:] for number in range(0, 200, 2)])
@@ -88,7 +88,7 @@ def test_the_player_keeps_to_an_action(boxing):
 
 
 def test_the_same_arguments_record_the_same_and_another_seed_another(recorded):
-    again, other = AtariSource(**SMALL), AtariSource(**SMALL, recording_seed=1)
+    again, other = Atari(**SMALL), Atari(**SMALL, recording_seed=1)
     for split in ("train", "val"):
         assert again.samples(split).frames.equal(recorded[split].frames)
         assert again.samples(split).actions.equal(recorded[split].actions)
@@ -96,7 +96,7 @@ def test_the_same_arguments_record_the_same_and_another_seed_another(recorded):
 
 
 def test_more_clips_begin_with_those_of_fewer(recorded):
-    more = AtariSource(**(SMALL | {"held_out": 70})).samples("val")  # more than one game holds
+    more = Atari(**(SMALL | {"held_out": 70})).samples("val")  # more than one game holds
     assert (more.actions == -1).sum() == 2
     assert (more.ends - more.starts).min() >= 10
     index = torch.arange(6)
@@ -143,21 +143,26 @@ def test_a_game_ends_when_it_is_over():
 
 
 def test_games_that_end_too_early_are_told(monkeypatch):
-    source = AtariSource(**SMALL)
+    source = Atari(**SMALL)
     monkeypatch.setattr(source.console, "play", lambda actions: torch.zeros(5, 3, 32, 32, dtype=torch.uint8))
-    with pytest.raises(UserError, match=r"games of boxing end before 10 frames: set data.frames lower"):
+    with pytest.raises(UserError, match=r"games of boxing end before 10 frames: set data.source.frames lower"):
         source.samples("train")
 
 
 def test_facts_are_known_before_recording():
-    data = Atari("pong", frames=6, size=20, channels=1, frame_skip=3)
-    assert (data.sample_shape, data.fps, data.actions, data.classes) == ((1, 6, 20, 20), 20, 6, 0)
-    assert data.action_names == ["noop", "fire", "right", "left", "right fire", "left fire"]
+    data = data_module(Atari, "pong", frames=6, size=20, channels=1, frame_skip=3)
+    assert (data.source.sample_shape, data.source.fps, data.source.actions, data.source.classes) == (
+        (1, 6, 20, 20),
+        20,
+        6,
+        0,
+    )
+    assert data.source.action_names == ["noop", "fire", "right", "left", "right fire", "left fire"]
     assert data.source._splits == {}
 
 
 def test_the_data_module_hands_out_actions(tmp_path):
-    data = Atari(size=16, frames=5, global_batch_size=4, seed=2, **Atari.make_fake(tmp_path))
+    data = data_module(Atari, size=16, frames=5, global_batch_size=4, seed=2, **Atari.make_fake(tmp_path))
     first = next(iter(data.train_dataloader()))
     assert first["x"].shape == (4, 3, 5, 16, 16)
     assert first["action"].shape == (4, 5)
@@ -166,8 +171,8 @@ def test_the_data_module_hands_out_actions(tmp_path):
 
 
 def test_what_describes_a_source_leads_back_to_it(boxing):
-    assert build_source({"data": boxing.describe()}).describe() == boxing.describe()
-    assert open_source("atari").describe() == AtariSource().describe()
+    assert make_source(boxing.describe()).describe() == boxing.describe()
+    assert open_source("atari").describe() == Atari().describe()
 
 
 @pytest.mark.parametrize(
@@ -175,19 +180,19 @@ def test_what_describes_a_source_leads_back_to_it(boxing):
     [
         ({"game": "boxin"}, "no game 'boxin'; did you mean 'boxing'"),
         ({"game": "Pong"}, "did you mean 'pong'"),
-        ({"frames": 0}, "data.frames must be at least 1"),
-        ({"frame_skip": 0}, "data.frame_skip must be at least 1"),
-        ({"channels": 2}, "data.channels must be 3 for colour or 1 for grey"),
-        ({"hold": (0, 2)}, r"data.hold .* got \[0, 2\]"),
-        ({"hold": (3, 2)}, "data.hold"),
+        ({"frames": 0}, "data.source.frames must be at least 1"),
+        ({"frame_skip": 0}, "data.source.frame_skip must be at least 1"),
+        ({"channels": 2}, "data.source.channels must be 3 for colour or 1 for grey"),
+        ({"hold": (0, 2)}, r"data.source.hold .* got \[0, 2\]"),
+        ({"hold": (3, 2)}, "data.source.hold"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(UserError, match=message):
-        AtariSource(**changes)
+        Atari(**changes)
 
 
 def test_without_ale_py_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ale_py", None)
     with pytest.raises(UserError, match=r"pip install 'mmgen\[data\]'"):
-        AtariSource()
+        Atari()

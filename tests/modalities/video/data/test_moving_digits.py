@@ -6,17 +6,17 @@ import torch
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source, open_source
-from mmgen.data.sources import DigitsSource
-from mmgen.modalities.video.data.moving_digits import MovingDigits
-from mmgen.modalities.video.sources.moving_digits import MovingDigitsSource
+from mmgen.data.build import make_source, open_source
+from mmgen.modalities.image.sources.digits import Digits
+from mmgen.modalities.video.sources.moving_digits import MovingDigits
+from tests.data_modules import data_module
 
 SPLITS = ("train", "val")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return DigitsSource.make_fake(tmp_path_factory.mktemp("digits"), samples=50)["folder"]
+    return Digits.make_fake(tmp_path_factory.mktemp("digits"), samples=50)["folder"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def shown(x):
 
 
 def test_a_clip_depends_on_its_number_alone(folder):
-    few, many = MovingDigitsSource(clips=9, held_out=3, folder=folder), MovingDigitsSource(folder=folder)
+    few, many = MovingDigits(clips=9, held_out=3, folder=folder), MovingDigits(folder=folder)
     for split in SPLITS:
         count = len(few.samples(split))
         whole = many.samples(split).take(torch.arange(count))
@@ -44,14 +44,14 @@ def test_a_clip_depends_on_its_number_alone(folder):
         for index in range(count):
             item = few.samples(split)[index]
             assert all(item[name].equal(whole[name][index]) for name in item)
-    small = MovingDigitsSource(frames=1, size=29, clips=500, held_out=300, folder=folder)
+    small = MovingDigits(frames=1, size=29, clips=500, held_out=300, folder=folder)
     numbers = [torch.cat([batch["sample"] for batch in small.samples(split).batches(99)]) for split in SPLITS]
     assert torch.cat(numbers).unique().numel() == 500 + 300
 
 
 def test_a_frame_is_the_whole_digits_at_their_places(folder):
     """The frames of a loop that puts one digit after another into numpy arrays."""
-    source = MovingDigitsSource(frames=9, digits=3, size=50, folder=folder)
+    source = MovingDigits(frames=9, digits=3, size=50, folder=folder)
     samples, index, epoch = source.samples("train"), torch.arange(12), torch.full((12,), 2)
     draws = Draws(4, 2 * index, epoch)
     places = samples.places(draws).round().long()
@@ -71,7 +71,7 @@ def test_a_frame_is_the_whole_digits_at_their_places(folder):
 def test_a_digit_keeps_its_speed_and_bounces_like_a_ball(folder):
     """Against a simulation that goes step by step and turns at the borders."""
     room = 64 - 28
-    samples = MovingDigitsSource(frames=60, digits=1, folder=folder).samples("train")
+    samples = MovingDigits(frames=60, digits=1, folder=folder).samples("train")
     places = samples.places(Draws(0, torch.arange(400)))[:, 0]
     assert places.min() >= 0
     assert places.max() <= room
@@ -95,7 +95,7 @@ def test_a_digit_keeps_its_speed_and_bounces_like_a_ball(folder):
 
 
 def test_a_longer_clip_begins_with_the_frames_of_a_shorter_one(folder):
-    short, long = (MovingDigitsSource(frames=frames, folder=folder) for frames in (12, 31))
+    short, long = (MovingDigits(frames=frames, folder=folder) for frames in (12, 31))
     for split in SPLITS:
         index = torch.arange(20)
         first, more = (source.samples(split).take(index) for source in (short, long))
@@ -104,25 +104,25 @@ def test_a_longer_clip_begins_with_the_frames_of_a_shorter_one(folder):
 
 
 def test_held_out_clips_show_held_out_digits_only(flat):
-    source = MovingDigitsSource(frames=1, digits=1, clips=300, held_out=100, folder=flat)
+    source = MovingDigits(frames=1, digits=1, clips=300, held_out=100, folder=flat)
     for split, expected in (("train", {i for i in range(30) if i % 5}), ("val", set(range(0, 30, 5)))):
         clips = source.samples(split).take(torch.arange(len(source.samples(split))))["x"]
         assert {digit for clip in clips for digit in shown(clip)} == expected
 
 
 def test_the_class_is_the_digit_or_the_pair_whichever_came_first(flat):
-    pairs = MovingDigitsSource(frames=10, clips=200, folder=flat)
+    pairs = MovingDigits(frames=10, clips=200, folder=flat)
     assert len(pairs.class_names) == len(set(pairs.class_names)) == 55
     batch = pairs.samples("train").take(torch.arange(200))
     for clip, label in zip(batch["x"], batch["label"].tolist(), strict=True):
         digits = [number % 7 for number in shown(clip)]
         digits = digits * 2 if len(digits) == 1 else digits  # one digit twice
         assert pairs.class_names[label] == " ".join(map(str, sorted(digits)))
-    alone = MovingDigitsSource(digits=1, clips=50, folder=flat)
+    alone = MovingDigits(digits=1, clips=50, folder=flat)
     batch = alone.samples("train").take(torch.arange(50))
     assert batch["label"].tolist() == [shown(clip)[0] % 7 for clip in batch["x"]]
     assert alone.class_names == list("0123456789")
-    many = MovingDigitsSource(digits=3, folder=flat)
+    many = MovingDigits(digits=3, folder=flat)
     assert (many.classes, many.samples("val")[0]["label"]) == (0, -1)
 
 
@@ -136,51 +136,51 @@ def test_every_pair_has_a_label_of_its_own():
 
 
 def test_training_moves_other_digits_in_every_epoch_and_validation_never_changes(folder):
-    samples, index = MovingDigitsSource(folder=folder).samples("train"), torch.tensor([3, 0, 7])
+    samples, index = MovingDigits(folder=folder).samples("train"), torch.tensor([3, 0, 7])
     epochs = [samples.augmented(index, torch.full((3,), epoch), seed=1)["x"] for epoch in (0, 1)]
     assert not epochs[0].equal(epochs[1])
     mixed = samples.augmented(index, torch.tensor([0, 1, 0]), seed=1)["x"]
     assert mixed.equal(torch.stack([epochs[0][0], epochs[1][1], epochs[0][2]]))
     assert not samples.augmented(index, torch.zeros(3, dtype=torch.int64), seed=2)["x"].equal(epochs[0])
-    data = MovingDigits(global_batch_size=8, seed=5, held_out=16, folder=folder)
+    data = data_module(MovingDigits, global_batch_size=8, seed=5, held_out=16, folder=folder)
     loaded = torch.cat([batch["x"] for batch in data.val_dataloader()])
     assert loaded.equal(data.samples("val").take(torch.arange(16))["x"])
 
 
 def test_facts_are_known_before_anything_is_read():
-    data = MovingDigits(frames=5, size=40, folder="none")
-    assert (data.sample_shape, data.classes, data.fps) == ((1, 5, 40, 40), 55, 10)
-    assert (data.actions, data.action_names) == (0, [])
+    data = data_module(MovingDigits, frames=5, size=40, folder="none")
+    assert (data.source.sample_shape, data.source.classes, data.source.fps) == ((1, 5, 40, 40), 55, 10)
+    assert (data.source.actions, list(data.source.action_names)) == (0, [])
 
 
 def test_what_describes_a_source_leads_back_to_it(folder):
-    source = MovingDigitsSource(frames=4, digits=1, size=33, speed=(0, 1), clips=7, held_out=3, folder=folder)
-    again = build_source({"data": source.describe()})
+    source = MovingDigits(frames=4, digits=1, size=33, speed=(0, 1), clips=7, held_out=3, folder=folder)
+    again = make_source(source.describe())
     assert again.describe() == source.describe()
     assert again.samples("val").take(torch.arange(3))["x"].equal(source.samples("val").take(torch.arange(3))["x"])
-    assert open_source("moving_digits").describe() == MovingDigitsSource().describe()
+    assert open_source("moving_digits").describe() == MovingDigits().describe()
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"frames": 0}, "data.frames must be at least 1"),
-        ({"digits": 0}, "data.digits must be at least 1"),
-        ({"clips": 0}, "data.clips must be at least 1"),
-        ({"held_out": -1}, "data.held_out must be at least 1"),
+        ({"frames": 0}, "data.source.frames must be at least 1"),
+        ({"digits": 0}, "data.source.digits must be at least 1"),
+        ({"clips": 0}, "data.source.clips must be at least 1"),
+        ({"held_out": -1}, "data.source.held_out must be at least 1"),
         ({"size": 28}, "no room to move"),
-        ({"speed": (5, 2)}, r"data.speed .* got \[5, 2\]"),
-        ({"speed": (-1, 2)}, "data.speed"),
-        ({"speed": (1,)}, "data.speed"),
+        ({"speed": (5, 2)}, r"data.source.speed .* got \[5, 2\]"),
+        ({"speed": (-1, 2)}, "data.source.speed"),
+        ({"speed": (1,)}, "data.source.speed"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(UserError, match=message):
-        MovingDigitsSource(**changes)
+        MovingDigits(**changes)
 
 
 def test_a_missing_folder_and_an_unknown_split_are_told(tmp_path, folder):
     with pytest.raises(UserError, match=r"digits\.npz does not exist"):
-        MovingDigitsSource(folder=tmp_path / "none").samples("train")
+        MovingDigits(folder=tmp_path / "none").samples("train")
     with pytest.raises(UserError, match="no split 'test'"):
-        MovingDigitsSource(folder=folder).samples("test")
+        MovingDigits(folder=folder).samples("test")

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source
+from mmgen.data.build import make_source
 from mmgen.data.loader import slot_loader
 from mmgen.data.sources import Batch, Samples, SplitName
 from mmgen.media.video import read_clip, write_mp4
-from mmgen.modalities.video.data.video_folder import VideoFolder
-from mmgen.modalities.video.sources.video_folder import VideoFolderSource
+from mmgen.modalities.video.sources.video_folder import VideoFolder
 from tests.data.training import QUIET
+from tests.data_modules import data_module
 from tests.numbered_videos import numbers, write_numbered
 
 SECOND = [number / 25 for number in range(26)]
@@ -27,7 +27,7 @@ def write(folder: Path, *names: str) -> None:
         write_numbered(folder / name, SECOND, codec="mpeg4")
 
 
-def everything(source: VideoFolderSource, split: SplitName) -> Batch:
+def everything(source: VideoFolder, split: SplitName) -> Batch:
     samples = source.samples(split)
     return samples.take(torch.arange(len(samples)))
 
@@ -60,7 +60,7 @@ def ucf(tmp_path: Path) -> Path:
 def test_the_layout_of_kinetics(kinetics: Path) -> None:
     (kinetics / "train" / "run" / "notes.txt").write_text("no video")
     write(kinetics / "train" / "run" / ".hidden", "no.mp4")
-    source = VideoFolderSource(kinetics, **SMALL)
+    source = VideoFolder(kinetics, **SMALL)
     assert source.class_names == ["jump", "run"]
     assert (source.sample_shape, source.fps) == ((1, 4, 8, 8), 5.0)
     train, val = everything(source, "train"), everything(source, "val")
@@ -73,7 +73,7 @@ def test_the_layout_of_kinetics(kinetics: Path) -> None:
 
 def test_the_layout_of_ucf101_and_its_lists(ucf: Path) -> None:
     lists = {"train_list": ucf / "train.txt", "val_list": ucf / "test.txt"}
-    source = VideoFolderSource(ucf / "UCF-101", **SMALL, **lists)
+    source = VideoFolder(ucf / "UCF-101", **SMALL, **lists)
     assert source.class_names == ["Archery", "YoYo"]
     assert names(source.samples("train")) == ["YoYo/v_YoYo_g02_c01.avi", "Archery/v_Archery_g02_c01.avi"]
     assert names(source.samples("val")) == ["Archery/v_Archery_g01_c01.avi", "YoYo/v_YoYo_g01_c01.avi"]
@@ -83,9 +83,9 @@ def test_the_layout_of_ucf101_and_its_lists(ucf: Path) -> None:
 
 
 def test_lists_with_mistakes(ucf: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def build(train: str, val: str | None = "test.txt") -> VideoFolderSource:
+    def build(train: str, val: str | None = "test.txt") -> VideoFolder:
         lists = {"train_list": ucf / train, "val_list": None if val is None else ucf / val}
-        return VideoFolderSource(ucf / "UCF-101", **SMALL, **lists)
+        return VideoFolder(ucf / "UCF-101", **SMALL, **lists)
 
     (ucf / "more.txt").write_text("YoYo/v_YoYo_g02_c01.avi 2\nYoYo/v YoYo 9.avi 2\nYoYo/gone.avi 2\n")
     assert len(build("more.txt").samples("train")) == 1
@@ -96,8 +96,12 @@ def test_lists_with_mistakes(ucf: Path, caplog: pytest.LogCaptureFixture) -> Non
     for train, val, message in (
         ("none.txt", "test.txt", r"list .*none.txt cannot be read"),
         ("wrong.txt", "test.txt", r"wrong.txt names no file that is in .*UCF-101: a line is CLASS/NAME"),
-        ("test.txt", "test.txt", r"Archery/v_Archery_g01_c01.avi is in both data.train_list and data.val_list"),
-        ("train.txt", None, r"data.train_list and data.val_list go together"),
+        (
+            "test.txt",
+            "test.txt",
+            r"Archery/v_Archery_g01_c01.avi is in both data.source.train_list and data.source.val_list",
+        ),
+        ("train.txt", None, r"data.source.train_list and data.source.val_list go together"),
     ):
         with pytest.raises(UserError, match=message):
             build(train, val).samples("train")
@@ -105,7 +109,7 @@ def test_lists_with_mistakes(ucf: Path, caplog: pytest.LogCaptureFixture) -> Non
 
 def test_without_split_or_classes_a_share_is_held_out(tmp_path: Path) -> None:
     write(tmp_path, *(f"{number}.mp4" for number in range(4)))
-    source = VideoFolderSource(tmp_path, **SMALL, held_out=2)
+    source = VideoFolder(tmp_path, **SMALL, held_out=2)
     assert (source.classes, source.class_names) == (0, [])
     assert everything(source, "val")["sample"].tolist() == [0, 2]
     assert everything(source, "train")["label"].tolist() == [-1, -1]
@@ -115,12 +119,12 @@ def test_validation_sees_the_middle_at_the_stated_rate(tmp_path: Path) -> None:
     """60 frames in 2.4 s; five of them at 10 a second span 0.5 s, so that the clip begins after 0.95 s."""
     for name in ("a.mp4", "b.mp4"):
         write_numbered(tmp_path / name, [number / 25 for number in range(60)])
-    source = VideoFolderSource(tmp_path, frames=5, size=8, channels=1, fps=10, held_out=2)
+    source = VideoFolder(tmp_path, frames=5, size=8, channels=1, fps=10, held_out=2)
     expected = [int((0.95 + step / 10) * 25 + 1e-6) for step in range(5)]
     x = everything(source, "val")["x"][0]
     assert numbers(x) == expected
     assert x.equal(read_clip(tmp_path / "a.mp4", (1, 5, 8, 8), fps=10, start=0.95))
-    whole = VideoFolderSource(tmp_path, frames=24, size=8, channels=1, fps=10, held_out=2)
+    whole = VideoFolder(tmp_path, frames=24, size=8, channels=1, fps=10, held_out=2)
     assert numbers(everything(whole, "val")["x"][0]) == [int(step * 2.5 + 1e-6) for step in range(24)]
 
 
@@ -129,7 +133,7 @@ def test_training_sees_random_stretches_at_the_stated_rate(tmp_path: Path) -> No
     stamps = [number / 25 for number in range(30)] + [1.2 + number / 10 for number in range(12)]
     for name in ("a.mp4", "b.mp4"):
         write_numbered(tmp_path / name, stamps)
-    source = VideoFolderSource(tmp_path, frames=5, size=8, channels=1, fps=10, held_out=2, augment="start")
+    source = VideoFolder(tmp_path, frames=5, size=8, channels=1, fps=10, held_out=2, augment="start")
     epochs = torch.arange(60)
     clips = source.samples("train").augmented(torch.zeros_like(epochs), epochs, seed=3)["x"]
     begins = []
@@ -153,7 +157,7 @@ def test_all_frames_of_a_clip_have_the_same_cut(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         write_mp4(ramp, tmp_path / name, fps=10)
     for augment in ("crop", "flip", "start", "none"):
-        source = VideoFolderSource(tmp_path, **(SMALL | {"fps": 10}), held_out=2, augment=augment)
+        source = VideoFolder(tmp_path, **(SMALL | {"fps": 10}), held_out=2, augment=augment)
         epochs = torch.arange(24)
         x = source.samples("train").augmented(torch.zeros_like(epochs), epochs, seed=0)["x"].mean((1, 3))
         assert (x - x[:, :1]).abs().max() < 0.03
@@ -169,8 +173,8 @@ def batches(samples: Samples, size: int, workers: int) -> Tensor:
 
 
 def test_neither_workers_nor_batches_change_a_clip(tmp_path: Path) -> None:
-    fake = VideoFolderSource.make_fake(tmp_path, samples=6)
-    samples = VideoFolderSource(**fake, **(SMALL | {"channels": 3})).samples("train")
+    fake = VideoFolder.make_fake(tmp_path, samples=6)
+    samples = VideoFolder(**fake, **(SMALL | {"channels": 3})).samples("train")
     whole = batches(samples, size=8, workers=0)
     assert len(whole) == 8
     assert not whole[:4].equal(whole[4:])
@@ -199,7 +203,7 @@ def useless(folder: Path) -> int:
 def test_useless_files_are_skipped_with_a_count(kinetics: Path, caplog: pytest.LogCaptureFixture) -> None:
     count = useless(kinetics / "train" / "run")
     write_numbered(kinetics / "train" / "run" / "odd.mp4", [0, 0.04, 0.3, 0.5, 0.51, 0.9, 0.92], size=(18, 38))
-    source = VideoFolderSource(kinetics, **SMALL)
+    source = VideoFolder(kinetics, **SMALL)
     assert [name.split("/")[1] for name in names(source.samples("train"))] == ["x.mp4", "a.mp4", "b.mp4", "odd.mp4"]
     assert everything(source, "train")["sample"].tolist()[-1] == 8  # the useless ones have numbers too
     first = kinetics / "train" / "run" / "aa_text.mp4"
@@ -208,7 +212,7 @@ def test_useless_files_are_skipped_with_a_count(kinetics: Path, caplog: pytest.L
 
 
 def test_repeated_frames_are_told(kinetics: Path, caplog: pytest.LogCaptureFixture) -> None:
-    everything(VideoFolderSource(kinetics, **(SMALL | {"fps": 50})), "val")
+    everything(VideoFolder(kinetics, **(SMALL | {"fps": 50})), "val")
     repeated = "frames repeated, because there are fewer than 50 a second, in"
     assert caplog.messages == [
         f"{kinetics / 'train'}: {repeated} 3 video(s)",
@@ -225,10 +229,10 @@ def test_a_folder_without_one_usable_video_is_refused_in_one_line(tmp_path: Path
         (tmp_path / "all", r"train has no usable videos of at least 4 frames at 5 a second for the train split"),
         (tmp_path / "flat", r"flat has no usable videos of at least 4 frames at 5 a second for the train split"),
         (tmp_path / "empty", r"empty holds no videos: put them into one folder a class"),
-        (tmp_path / "none", r"none is no folder: data.root must hold videos"),
+        (tmp_path / "none", r"none is no folder: data.source.root must hold videos"),
     ):
         with pytest.raises(UserError, match=message) as caught:
-            VideoFolderSource(folder, **SMALL).samples("train")
+            VideoFolder(folder, **SMALL).samples("train")
         assert "\n" not in str(caught.value)
 
 
@@ -243,7 +247,7 @@ def damage(path: Path) -> None:
 def test_damage_that_shows_when_a_file_is_read(kinetics: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_numbered(kinetics / "train" / "jump" / "x.mp4", SECOND)
     damage(kinetics / "train" / "jump" / "x.mp4")
-    train = VideoFolderSource(kinetics, **SMALL).samples("train")
+    train = VideoFolder(kinetics, **SMALL).samples("train")
     assert len(train) == 3
     with pytest.raises(UserError, match=r"x.mp4 is not a video, or a damaged") as caught:
         train.take(torch.tensor([1, 0]))
@@ -261,7 +265,7 @@ def test_without_a_check_useless_files_are_replaced_when_they_are_read(
 ) -> None:
     useless(kinetics / "train" / "jump")
     (kinetics / "train" / "jump" / "strip.mp4").unlink()  # only a check finds that it is one
-    train = VideoFolderSource(kinetics, **SMALL, check=False).samples("train")
+    train = VideoFolder(kinetics, **SMALL, check=False).samples("train")
     assert names(train)[:3] == ["jump/aa_text.mp4", "jump/cut.mp4", "jump/cut_late.mp4"]
     assert caplog.messages == []
     batch = train.augmented(torch.tensor([0, 6, 1]), torch.zeros(3, dtype=torch.int64), 0)
@@ -269,26 +273,28 @@ def test_without_a_check_useless_files_are_replaced_when_they_are_read(
     assert batch["x"][0].equal(batch["x"][1])
     assert len(caplog.messages) == 6
     assert all("the next video takes its place" in message for message in caplog.messages)
-    checked = VideoFolderSource(kinetics, **SMALL).samples("val")
-    unchecked = VideoFolderSource(kinetics, **SMALL, check=False).samples("val")
+    checked = VideoFolder(kinetics, **SMALL).samples("val")
+    unchecked = VideoFolder(kinetics, **SMALL, check=False).samples("val")
     assert unchecked.take(torch.tensor([0, 1]))["x"].equal(checked.take(torch.tensor([0, 1]))["x"])
 
 
 @pytest.mark.parametrize("changes", [{"size": 0}, {"channels": 2}, {"held_out": 1}, {"frames": 0}])
 def test_settings_out_of_range_are_refused(kinetics: Path, changes: dict[str, int]) -> None:
-    with pytest.raises(UserError, match=r"data.frames and data.size must be at least 1, data.channels 1 or 3"):
-        VideoFolderSource(kinetics, **changes)
+    with pytest.raises(
+        UserError, match=r"data.source.frames and data.source.size must be at least 1, data.source.channels 1 or 3"
+    ):
+        VideoFolder(kinetics, **changes)
 
 
 @pytest.mark.parametrize("fps", [0.0, -3.0, float("nan")])
 def test_frame_rates_that_are_none_are_refused(kinetics: Path, fps: float) -> None:
-    with pytest.raises(UserError, match=r"data.fps must be above 0"):
-        VideoFolderSource(kinetics, fps=fps)
+    with pytest.raises(UserError, match=r"data.source.fps must be above 0"):
+        VideoFolder(kinetics, fps=fps)
 
 
 def test_what_describes_a_source_leads_back_to_it(kinetics: Path) -> None:
-    source = VideoFolderSource(kinetics, frames=3, size=(8, 12), channels=1, fps=7.5, augment="flip", held_out=3)
-    again = build_source({"data": source.describe()})
+    source = VideoFolder(kinetics, frames=3, size=(8, 12), channels=1, fps=7.5, augment="flip", held_out=3)
+    again = make_source(source.describe())
     assert again.describe() == source.describe()
     assert again.samples("train").take(torch.tensor([2]))["x"].equal(everything(source, "train")["x"][2:])
 
@@ -308,7 +314,7 @@ class Shapes(L.LightningModule):
 
 def test_lightning_trains_on_clips(tmp_path: Path) -> None:
     fake = VideoFolder.make_fake(tmp_path, samples=8)
-    data, module = VideoFolder(size=16, global_batch_size=4, num_workers=1, **fake), Shapes()
+    data, module = data_module(VideoFolder, size=16, global_batch_size=4, num_workers=1, **fake), Shapes()
     L.Trainer(max_steps=3, limit_val_batches=0, **QUIET).fit(module, data)
     assert module.shapes == [(4, 3, 16, 16, 16)] * 3
-    assert (data.classes, data.fps, data.actions) == (2, 8.0, 0)
+    assert (data.source.classes, data.source.fps, data.source.actions) == (2, 8.0, 0)

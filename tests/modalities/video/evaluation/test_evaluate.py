@@ -12,10 +12,11 @@ import yaml
 
 from mmgen.apps.cli.main import main
 from mmgen.data.build import build_source
-from mmgen.data.sources import DigitsSource
 from mmgen.evaluation.card import faults
 from mmgen.evaluation.curves import FILE
 from mmgen.media.images import to_uint8
+from mmgen.modalities.image.sources.digits import Digits
+from tests.data_modules import data_section
 from tests.tiny_runs import VIDEO_MIXTURE, generator_run, tokenizer_run, video_run, video_tokenizer_run
 
 pytestmark = pytest.mark.e2e
@@ -173,7 +174,7 @@ def test_likelihoods_are_given_a_frame(runs: Path, card: Path) -> None:
 def test_actions_are_measured_where_the_data_has_some(runs: Path, card: Path, tmp_path: Path) -> None:
     pytest.importorskip("ale_py")
     data = {"game": "freeway", "frames": 4, "size": 32, "channels": 1, "clips": 2, "held_out": 3}  # of three actions
-    config = {"class_path": "mmgen.modalities.video.data.atari.Atari", "init_args": data}
+    config = data_section("Atari", **data)
     run = video_run(tmp_path / "gen", runs / "tok", classes=0, actions=3)
     written = yaml.safe_load((run / "config.yaml").read_text())
     (run / "config.yaml").write_text(yaml.safe_dump(written | {"data": config}))
@@ -226,14 +227,7 @@ def test_mistakes_end_in_one_line_before_any_work(
         monkeypatch.setattr(f"mmgen.modalities.image.evaluation.rows.{worker}", None)
     monkeypatch.chdir(tmp_path)
     Path("digits.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "data": {
-                    "class_path": "mmgen.modalities.image.data.digits.Digits",
-                    "init_args": DigitsSource.make_fake(tmp_path / "d", 40),
-                }
-            }
-        )
+        yaml.safe_dump({"data": data_section("Digits", **Digits.make_fake(tmp_path / "d", 40))})
     )
     given = [each.replace("DIGITS", "digits.yaml") for each in arguments[1:]]
     extractor = [] if "--extractor" in given or "images" in arguments[0] else QUICK[:2]

@@ -33,15 +33,14 @@ class Buckets:
 
     def __post_init__(self) -> None:
         if not self.shapes or any(len(shape) != 2 or min(shape) < 1 for shape in self.shapes):
-            raise UserError(f"data.buckets must be a list of [height, width], got {self.shapes}")
+            raise UserError(f"data.source.buckets must be a list of [height, width], got {self.shapes}")
         areas = [height * width for height, width in self.shapes]
         if max(areas) > _AREAS * min(areas):
-            raise UserError(
-                f"data.buckets have areas from {min(areas)} to {max(areas)} pixels; keep them within {_AREAS - 1:.0%}"
-            )
+            areas_said = f"{min(areas)} to {max(areas)} pixels"
+            raise UserError(f"data.source.buckets have areas from {areas_said}; keep them within {_AREAS - 1:.0%}")
         ratios = [height / width for height, width in self.shapes]
         if len(set(ratios)) < len(ratios):
-            raise UserError("two of data.buckets have the same aspect ratio, so one of them would stay empty")
+            raise UserError("two of data.source.buckets have the same aspect ratio, so one of them would stay empty")
 
     def assign(self, sizes: Tensor) -> Tensor:
         """(n,) int64: the bucket of each image, the nearest by logarithm of the aspect ratio; the first of equal ones.

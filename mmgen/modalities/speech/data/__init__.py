@@ -1,1 +1,0 @@
-"""Data modules of speech."""
