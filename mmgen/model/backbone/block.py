@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from mmgen.model.backbone.context import CacheSlice, Context
 from mmgen.model.backbone.cross_attention import CrossAttention
 from mmgen.model.backbone.mixers.attention import Attention
+from mmgen.model.backbone.mixers.recurrence import Recurrence
 from mmgen.model.backbone.mlp import MLP
 from mmgen.model.backbone.modulation import AdaLN, Modulation, modulate
 
@@ -16,9 +18,11 @@ from mmgen.model.backbone.modulation import AdaLN, Modulation, modulate
 class Block(nn.Module):
     """A mixer branch and an MLP branch around a residual stream."""
 
+    mixer: Any  # attention, or another part with its `forward` and a linear map `out`
+
     def __init__(
         self,
-        mixer: Attention,
+        mixer: Attention | Recurrence,
         mlp: MLP,
         norms: tuple[nn.Module, nn.Module],
         adaln: AdaLN | None,

@@ -29,6 +29,7 @@ class Cache:
         self.capacity = shape[2]
         self.length = 0
         self.layout: Layout | None = None
+        self.states: dict[int, tuple[Tensor, Tensor]] = {}  # block -> state of its recurrent mixer
         self.of_memory: dict[int, tuple[Tensor, Tensor]] = {}  # block -> memory, and what was computed of it
 
     @property
@@ -57,9 +58,9 @@ class Cache:
         larger[..., : self.length, :] = self._stored[..., : self.length, :]
         self._stored = larger
 
-    def slice(self, block: int) -> "BlockCache":
-        """The part of a block, for one pass."""
-        return BlockCache(self, block)
+    def slice(self, block: int, stored: int) -> "BlockCache":
+        """The part of a block, for one pass of which so many leading positions stay."""
+        return BlockCache(self, block, stored)
 
     def room(self, new: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For each block where so many new keys and values go, (2, B, kv_heads, new, head_dim), and views of all keys
@@ -86,6 +87,8 @@ class Cache:
         index = kept.nonzero()[:, 0]
         if self.layout is None or len(index) == self.length:
             return
+        if self.states:
+            raise UserError("a recurrent mixer forgets no position: sample without a window")
         self._stored[..., : len(index), :] = self._stored[..., index, :]
         self.layout, self.length = self.layout.take(index), len(index)
 
@@ -96,10 +99,20 @@ class BlockCache:
     Args:
         cache: the whole.
         block: number of the block.
+        stored: how many of the leading new positions stay.
     """
 
-    def __init__(self, cache: Cache, block: int) -> None:
-        self._cache, self._block = cache, block
+    def __init__(self, cache: Cache, block: int, stored: int) -> None:
+        self._cache, self._block, self.stored = cache, block, stored
+
+    @property
+    def state(self) -> tuple[Tensor, Tensor] | None:
+        """Of a recurrent mixer behind the stored positions; None at the beginning."""
+        return self._cache.states.get(self._block)
+
+    @state.setter
+    def state(self, state: tuple[Tensor, Tensor]) -> None:
+        self._cache.states[self._block] = state
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write new keys and values (B, kv_heads, n, head_dim) behind the stored ones; returns views of both

@@ -35,7 +35,15 @@ class Context(NamedTuple):
 
 
 class CacheSlice(Protocol):
-    """The part of a cache that belongs to one block, during one pass."""
+    """The part of a cache that belongs to one block, during one pass.
+
+    Attributes:
+        stored: how many of the leading new positions stay.
+        state: of a recurrent mixer behind the stored positions; None at the beginning.
+    """
+
+    stored: int
+    state: tuple[Tensor, Tensor] | None
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write new keys and values (B, kv_heads, n, head_dim) behind the stored ones; returns those that the new

@@ -44,9 +44,10 @@ class Passes(Protocol):
 def prepare(transformer: Transformer) -> Passes:
     """The backbone made ready for the passes of one sampling call, during which its weights and modules stay as they
     are: compiled where that was asked for (`compile_passes`), packed on a CPU, itself where neither computes exactly
-    what calling it does. With cross-attention it is called as it is: keys and values of a memory are in the cache.
+    what calling it does. With cross-attention or recurrent mixers it is called as it is; their keys and values
+    and their states are in the cache.
     """
-    if transformer.cross_attention:
+    if transformer.cross_attention or transformer.recurrent:
         return transformer
     quick = not (torch.is_grad_enabled() or transformer.training)
     # torch.compile does not notice hooks that come or go, so that whatever has one is called

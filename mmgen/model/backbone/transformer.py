@@ -24,6 +24,7 @@ from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.cross_attention import CrossAttention, Memory
 from mmgen.model.backbone.mixers.attention import Attention
+from mmgen.model.backbone.mixers.recurrence import Recurrence, require_causal
 from mmgen.model.backbone.mlp import MLP
 from mmgen.model.backbone.modulation import AdaLN
 from mmgen.model.backbone.norms import make_norm
@@ -55,6 +56,8 @@ class Transformer(nn.Module):
         rope_base: base of the rotary frequencies.
         rope_prefix: what prefix positions get: identity, zero, or placed, where a text keeps pace with what is spoken.
         final_norm: norm after the last block.
+        mixers: of the first block, the second and so on, which repeat over all; attention by default. A recurrence
+            needs a causal mask.
         cross_attention: a further branch of every block, behind its mixer, that attends to a memory given to each pass.
         dropout: on both branches of every block.
         checkpointing: recompute activations in the backward pass, to save memory.
@@ -81,6 +84,7 @@ class Transformer(nn.Module):
         rope_prefix: PrefixRotation = "identity",
         final_norm: bool = True,
         cross_attention: bool = False,
+        mixers: list[Literal["attention", "recurrence"]] | None = None,
         dropout: float = 0.0,
         checkpointing: bool = False,
     ) -> None:
@@ -101,9 +105,12 @@ class Transformer(nn.Module):
         new_norm = partial(make_norm, kind=norm, eps=norm_eps, bias=bias)
         shared = modulation == "adaln_shared"
         self.condition = nn.Linear(self.dim, 6 * self.dim) if shared else None
+        names = mixers or ["attention"]
         blocks = [
             Block(
-                mixer=Attention(self.dim, self.heads, self.kv_heads, bias, qk_norm, norm_eps),
+                mixer=Recurrence(self.dim, bias)
+                if names[index % len(names)] == "recurrence"
+                else Attention(self.dim, self.heads, self.kv_heads, bias, qk_norm, norm_eps),
                 mlp=MLP(self.dim, hidden, mlp, bias),
                 norms=(new_norm(self.dim, affine=norm_affine), new_norm(self.dim, affine=norm_affine)),
                 adaln=None if modulation == "none" else AdaLN(self.dim, shared),
@@ -113,7 +120,7 @@ class Transformer(nn.Module):
                 if cross_attention
                 else None,
             )
-            for _ in range(self.depth)
+            for index in range(self.depth)
         ]
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = new_norm(self.dim, affine=True) if final_norm else nn.Identity()
@@ -136,6 +143,11 @@ class Transformer(nn.Module):
         if self.condition is not None:
             nn.init.zeros_(self.condition.weight)
             nn.init.zeros_(self.condition.bias)
+
+    @property
+    def recurrent(self) -> list[int]:
+        """Numbers of the blocks whose mixer is recurrent."""
+        return [index for index, block in enumerate(self.blocks) if isinstance(cast(Block, block).mixer, Recurrence)]
 
     def sibling(self, depth: int) -> "Transformer":
         """Another transformer with the options of this one, which must be at its initialisation, and weights of its
@@ -212,13 +224,16 @@ class Transformer(nn.Module):
         keys = layout if cache is None else cache.keys_layout(layout)
         with nullcontext() if packed is None else passing():  # the same lengths hardly come again
             tables = None if self.rotary is None else self.rotary.tables(layout, x.dtype)
+            for index in self.recurrent:
+                require_causal(mask.layers[index % len(mask.layers)], layout, keys)
             attention = [realise(each, layout, keys, x.dtype) for each in mask.layers]
         if cond is not None:
             cond = cond[:, None] if cond.dim() == 2 else cond
             cond = cond if self.condition is None else self.condition(F.silu(cond))
         contexts = [Context(each, layout, tables, cond, modulated, row, memory) for each in attention]
         for index, block in enumerate(self.blocks):
-            cached, context = None if cache is None else cache.slice(index), contexts[index % len(contexts)]
+            context = contexts[index % len(contexts)]
+            cached = None if cache is None else cache.slice(index, layout.length if store is None else store)
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, context, cached, use_reentrant=False)
             else:

@@ -113,7 +113,7 @@ class Packed:
                 continue
             context = context or self._context(attention[0], layout, cond, modulated, x.dtype)
             context = context._replace(attention=attention[index % len(attention)])
-            cached = None if cache is None else cache.slice(index)
+            cached = None if cache is None else cache.slice(index, length if store is None else store)
             out = self.of.blocks[index](stream.view(x.shape), context, cached)
             stream = out.reshape(place.flat).clone()  # the next block may write over it, and a hook may hold it
         if cache is not None and store != 0:

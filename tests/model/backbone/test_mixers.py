@@ -1,0 +1,48 @@
+"""Recurrent mixers: cached decoding is recomputation, documents are apart, padding says nothing, masks are causal."""
+
+import pytest
+import torch
+
+from mmgen.core.errors import UserError
+from mmgen.core.layout import grid_layout, pack, pad, prefix
+from mmgen.core.masks import get_mask
+from tests.model.backbone.test_packed import LAYOUT, backbone, inputs
+
+CAUSAL = get_mask("causal")
+MIXERS = ["recurrence"], ["recurrence", "attention"]
+mixers_ = pytest.mark.parametrize("mixers", MIXERS, ids=str)
+
+
+@mixers_
+@torch.no_grad()
+def test_cached_pieces_equal_the_whole(mixers: list[str]) -> None:
+    """Also where some positions of a pass do not stay."""
+    model, (x, cond) = backbone(torch.float64, mixers=mixers), inputs(torch.float64)
+    cache, pieces = model.new_cache(3, 13), []
+    for begin, end in [(0, 1), (1, 2), (2, 6), (6, 7), (7, 10)]:
+        here = LAYOUT.slice(begin, end)
+        model(-x[:, begin:end], here, CAUSAL, cond, cache=cache, store=0)
+        pieces.append(model(x[:, begin:end], here, CAUSAL, cond, cache=cache))
+    whole = model(x, LAYOUT, CAUSAL, cond)
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=1e-12, atol=1e-12)
+
+
+@mixers_
+def test_documents_are_apart_and_padding_says_nothing(mixers: list[str]) -> None:
+    model = backbone(torch.float64, mixers=mixers, modulation="none")
+    one, other = grid_layout((4, 1, 1)), grid_layout((6, 1, 1))
+    x = inputs(torch.float64)[0].requires_grad_()
+    both = model(x, pack([one, other]), CAUSAL)
+    torch.testing.assert_close(both[:, :4], model(x[:, :4], one, CAUSAL), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(both[:, 4:], model(x[:, 4:], other, CAUSAL), rtol=1e-10, atol=1e-10)
+    padded = model(x, pad(grid_layout((10, 1, 1)), torch.tensor([10, 4, 7])), CAUSAL)
+    (grad,) = torch.autograd.grad(padded[1, :4].sum(), x)
+    assert not grad[1, 4:].any() and grad[1, :4].any()
+    torch.testing.assert_close(padded[1, :4], model(x[:, :4], one, CAUSAL)[1], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("mask", ["bidirectional", "sliding_window(2)", "frame_wise"])
+def test_other_masks_are_refused(mask: str) -> None:
+    model, (x, cond) = backbone(torch.float64, mixers=["recurrence"]), inputs(torch.float64)
+    with pytest.raises(UserError, match="does not suit a recurrent mixer"):
+        model(x, prefix(1) + grid_layout((3, 1, 3), 3), get_mask(mask), cond)
