@@ -202,6 +202,11 @@ def register_package(name: str, package: str) -> None:
     _PACKAGES[name] = package
 
 
+def modality_packages() -> list[str]:
+    """Packages or modules in which the classes of registered modalities are."""
+    return [*_PACKAGES.values(), *(each.package or type(each).__module__ for each in _MODALITIES.values())]
+
+
 def modality_names() -> list[str]:
     """Names of all modalities, in the order in which they were registered."""
     return list(dict.fromkeys((*_PACKAGES, *_MODALITIES)))

@@ -1,7 +1,8 @@
 """Where the classes that a config names may come from.
 
 A config from elsewhere is data: it may choose among these packages, and nothing else of it is imported, so that it
-cannot run code. Only the person who starts the command can allow more, by the environment; a config cannot.
+cannot run code. Only the person who starts the command can allow more, by the environment, or by registering a modality
+whose package it then is; a config cannot.
 """
 
 import os
@@ -9,6 +10,7 @@ import os
 from jsonargparse import set_parsing_settings
 
 from mmgen.core.errors import UserError
+from mmgen.core.modality import modality_packages
 
 VARIABLE = "MMGEN_ALLOW"
 """Environment variable: further packages or modules, separated by commas."""
@@ -30,7 +32,7 @@ def allowed_in_models() -> tuple[str, ...]:
     for name in named:
         if not all(part.isidentifier() for part in name.split(".")):
             raise UserError(f"{VARIABLE} names {name!r}, which is no package: give my_package or my.module,other")
-    return (*_OWN, *named)
+    return (*_OWN, *(each for each in modality_packages() if each.partition(".")[0] not in _OWN), *named)
 
 
 def allowed_in_recipes() -> tuple[str, ...]:

@@ -39,6 +39,11 @@ class SampleGrids(Callback):
         self.count, self.steps, self.guidance = count, steps, guidance
         self.folder: Path | None = None
 
+    @property
+    def draws_samples(self) -> bool:
+        """Whether it needs the whole model on a device."""
+        return self.count != 0
+
     def put_into(self, run: Path) -> None:
         """Choose the run folder."""
         self.folder = run / "samples"
@@ -46,7 +51,7 @@ class SampleGrids(Callback):
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Here the averaged weights are still in place."""
-        if trainer.sanity_checking or self.count == 0 or self.folder is None:
+        if trainer.sanity_checking or not self.draws_samples or self.folder is None:
             return
         for preview in self._all(trainer, pl_module):
             if trainer.is_global_zero:

@@ -96,13 +96,11 @@ class FSDP(ModelParallelStrategy):
 
     def setup(self, trainer: L.Trainer) -> None:
         """Refuses what needs the whole model on a device."""
-        from mmgen.training.previews import SampleGrids
-
         assert self.lightning_module is not None
         if not is_sharded(self.lightning_module):
             name = type(self.lightning_module).__name__
             raise UserError(f"{name} is trained whole on each device: set trainer.strategy to ddp")
-        if any(isinstance(each, SampleGrids) and each.count for each in trainer.callbacks):
+        if any(getattr(each, "draws_samples", False) for each in trainer.callbacks):
             raise UserError("no device holds the whole model to draw samples from: set samples.count to 0")
         super().setup(trainer)
 

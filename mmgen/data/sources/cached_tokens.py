@@ -113,8 +113,9 @@ class CachedTokens(Source):
             shape = (spec.length, spec.levels) if spec.kind == "residual" else (spec.length,)
             values = draws.uniform("fake tokens", *shape) * spec.alphabet
         columns = {"values": values.to(storage_type(spec)), "label": number % classes, "sample": number}
-        video, motion, frames = spec.modality == "video", spec.modality == "motion", spec.frames(spec.grid[0])
-        if motion:
+        timed, frames = spec.unit is not None, spec.frames(spec.grid[0])
+        clips, filled = timed and not spec.fills_end, timed and spec.fills_end
+        if filled:
             columns["length"] = torch.full((samples,), frames)
         if actions:
             columns["action"] = (draws.uniform("fake actions", frames) * actions).long()
@@ -124,9 +125,9 @@ class CachedTokens(Source):
         facts = Facts(
             spec,
             {condition: Names(tuple(each)) for condition, each in names.items() if each},
-            fps=10.0 if video else 20.0 if motion else None,
+            fps=10.0 if clips else 20.0 if filled else None,
         )
-        meta = Meta(facts, (1, frames, 28, 28) if video else (263, frames) if motion else (1, 28, 28))
+        meta = Meta(facts, (1, frames, 28, 28) if clips else (263, frames) if filled else (1, 28, 28))
         shards = {split: [{name: column[rows] for name, column in columns.items()}] for split, rows in chosen.items()}
         write_folder(Path(path), meta, shards)
         return {"path": str(path)}

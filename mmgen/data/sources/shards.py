@@ -79,7 +79,7 @@ class Meta:
     def columns(self) -> tuple[str, ...]:
         """The names of what a shard holds; lengths are held of sounds and of motions."""
         facts = self.facts
-        lengths = facts.sample_rate is not None or self.spec.modality == "motion"
+        lengths = facts.sample_rate is not None or self.spec.fills_end
         held = {"action": facts.action_names, "length": lengths, "text": facts.text}
         return ("values", *(name for name in COLUMNS if held.get(name, True)))
 
