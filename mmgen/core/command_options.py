@@ -25,7 +25,7 @@ def dataclass_options(owner: type) -> Options:
     return {
         field.name: (
             Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]),
-            " ".join(described[field.name].split()),
+            " ".join(described.get(field.name, "").split()),
         )
         for field in dataclasses.fields(owner)
     }

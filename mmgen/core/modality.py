@@ -130,13 +130,13 @@ class Modality(ABC):
             every: seconds between two previews at least; 0 gives every step.
         """
 
-    @abstractmethod
     def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
         """Encode files, decode them again, and write the results into a new folder.
 
         Raises:
-            UserError: a file cannot be read, or does not fit; then nothing is written.
+            UserError: a file cannot be read, or does not fit; then nothing is written. Or the modality has no files.
         """
+        raise UserError(f"mmgen reconstruct reads no files of {self.plural}")
 
     @abstractmethod
     def evaluation(self) -> type["EvaluationCommand"]:

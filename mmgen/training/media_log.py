@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-_KINDS = {".png": "image", ".gif": "video", ".wav": "audio"}
+_METHODS = {".png": "log_image", ".gif": "log_video", ".wav": "log_audio"}
 _reported: set[str] = set()
 
 log = logging.getLogger("mmgen.training.media_log")
@@ -39,7 +39,7 @@ def log_files(logger: Logger, name: str, files: Sequence[Path], step: int) -> No
 
 
 def _call(logger: Any, experiment: Any, name: str, file: Path, step: int) -> Callable[[], Any] | None:
-    method, key = f"log_{_KINDS[file.suffix]}", f"samples/{name}"
+    method, key = _METHODS[file.suffix], f"samples/{name}"
     if hasattr(logger, method):
         return lambda: getattr(logger, method)(key, [str(file)], step=step)
     if hasattr(experiment, "log_artifact") and hasattr(logger, "run_id"):
