@@ -28,11 +28,10 @@ from mmgen.training.held_out import held_out_batch, sample_held_out
 
 BEATS = 8
 FIT = f"""--data DataModule --data.source {__name__}.RhythmSource --data.global_batch_size 8 --trainer.logger false
-    --trainer.val_check_interval 30 --trainer.max_steps 60 --trainer.accelerator cpu
-    --trainer.enable_progress_bar false"""
-GENERATOR = """--model GeneratorModule --model.paradigm Autoregressive --model.backbone Transformer --model.backbone.dim 16
-    --model.backbone.depth 1 --model.backbone.heads 2 --model.optimizer torch.optim.Adam --model.optimizer.lr 0.02
-    --data.tokenizer tok --run gen"""
+    --trainer.val_check_interval 30 --trainer.max_steps 60 --trainer.accelerator cpu"""
+GENERATOR = """--model GeneratorModule --model.paradigm Autoregressive --model.backbone Transformer --run gen
+    --model.backbone.dim 16 --model.backbone.depth 1 --model.backbone.heads 2 --data.tokenizer tok
+    --model.optimizer torch.optim.Adam --model.optimizer.lr 0.02"""
 TOKENIZER = f"--model TokenizerModule --model.tokenizer {__name__}.RhythmTokenizer --run tok"
 
 
@@ -54,8 +53,6 @@ class Rhythms(Samples):
 
 
 class RhythmSource(Source):
-    """Rhythms (1, 8) of 1 (a beat) and -1 (a rest): every second beat, or every fourth."""
-
     class_names, sample_shape = ["fast", "slow"], (1, BEATS)
 
     def samples(self, split: str) -> Samples:
@@ -63,8 +60,6 @@ class RhythmSource(Source):
 
 
 class RhythmTokenizer(Tokenizer):
-    """A token a beat; what is learned is how loud it is decoded."""
-
     def __init__(self) -> None:
         super().__init__()
         self.sample_shape, self.spec = (1, BEATS), TokenSpec("categorical", 2, (BEATS, 1, 1), modality="rhythm")
@@ -143,15 +138,13 @@ def test_it_trains_samples_previews_streams_and_is_measured(
     register(RhythmModality())
     for module in (TOKENIZER, GENERATOR):
         assert main(shlex.split(f"fit {FIT} {module}")) == 0
-    assert {path.name for path in Path("gen/samples").iterdir()} == {"ar-0000030.png", "ar-0000060.png"}
-    assert Path("tok/samples/reconstruction-0000030.png").is_file()
+    assert Path("tok/samples/reconstruction-0000030.png").is_file() and Path("gen/samples/ar-0000060.png").is_file()
     assert main(["sample", "gen", "--sign", "o", "--num", "6", "--out", "out"]) == 0
     rows = Path("out/rhythms.txt").read_text().splitlines()
     assert len(rows) == 6 and {len(row) for row in rows} == {BEATS} and set("".join(rows)) <= set("o.")
     assert main(["sample", "gen", "--animate"]) == 2
     assert "--animate is for images, and gen is of rhythms" in capsys.readouterr().err
     assert main(["evaluate", "tok"]) == 0 and main(["evaluate", "gen", "--out", "figures.json"]) == 0
-    (figure,) = json.loads(Path("figures.json").read_text())
-    assert figure["metric"] == "class_accuracy_rule" and figure["value"] > 0.8
+    assert json.loads(Path("figures.json").read_text())[0]["value"] > 0.8
     *partial, last = stream_previews(load_generator("gen"), SamplingRequest("ar", count=2), every=0)
     assert len(partial) == BEATS and last.last and last.progress == 1
