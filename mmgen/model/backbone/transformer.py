@@ -51,8 +51,8 @@ class Transformer(nn.Module):
         bias: biases in the linear maps and layer norms.
         qk_norm: norm of queries and keys per head, with a gain of shape (heads, head_dim).
         modulation: adaln (a map a block), adaln_shared (one map for all blocks) or none.
-        rope: shares of the rotary frequencies for (t, h, w); (0, 1, 1) suits images, (1, 0, 0) sequences; None turns
-            it off.
+        rope: shares of the rotary frequencies for (t, h, w); (0, 1, 1) suits images, (1, 0, 0) sequences; null turns
+            it off (a null of the command line arrives here as the word None).
         rope_base: base of the rotary frequencies.
         rope_prefix: what prefix positions get: identity, zero, or placed, where a text keeps pace with what is spoken.
         final_norm: norm after the last block.
@@ -79,7 +79,7 @@ class Transformer(nn.Module):
         bias: bool = False,
         qk_norm: Literal["rms", "none", "layer"] = "rms",
         modulation: Literal["adaln", "none", "adaln_shared"] = "adaln",
-        rope: tuple[int, int, int] | None = (2, 3, 3),
+        rope: tuple[int, int, int] | Literal["None"] | None = (2, 3, 3),
         rope_base: float = 10000.0,
         rope_prefix: PrefixRotation = "identity",
         final_norm: bool = True,
@@ -99,7 +99,7 @@ class Transformer(nn.Module):
         self.head_dim = self.dim // self.heads
         self.cross_attention = cross_attention
         self.checkpointing, self.modulated = checkpointing, modulation != "none"
-        self.rotary = Rotary(self.head_dim, rope, rope_base, rope_prefix) if rope else None
+        self.rotary = Rotary(self.head_dim, rope, rope_base, rope_prefix) if rope and rope != "None" else None
         ratio = 8 / 3 if mlp == "swiglu" else 4
         hidden = mlp_hidden or math.ceil(ratio * self.dim / 32) * 32
         new_norm = partial(make_norm, kind=norm, eps=norm_eps, bias=bias)
