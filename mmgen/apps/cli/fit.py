@@ -98,7 +98,7 @@ class RecipeCLI(LightningCLI):
             "--run", type=str | None, default=None, help="run folder; runs/ and the name of the recipe by default"
         )
         if self.command == "fit":
-            parser.add_argument("--alone", type=str | None, default=None, metavar="MEMBER", help=HELP)
+            parser.add_argument("--only", type=str | None, default=None, metavar="MEMBER", help=HELP)
         checkpoint = (
             "`last` to go on with the run, or a file" if self.command == "fit" else "`last`, of the run, or a file"
         )
@@ -185,7 +185,7 @@ class RecipeCLI(LightningCLI):
         writes = self.command == "fit" and not self.trainer.fast_dev_run and rank_zero_only.rank == 0
         if writes:
             config = self.config.clone()
-            for key in ("run", "ckpt_path", "alone"):  # a run folder may be moved, and is resumed only when asked for
+            for key in ("run", "ckpt_path", "only"):  # a run folder may be moved, and is resumed only when asked for
                 del config[key]
             self.folder.open(self.parser.dump(config, skip_unset=False))
         try:

@@ -1,4 +1,4 @@
-"""`mmgen fit --alone MEMBER`: one member of a joint recipe trained by itself, with everything else of the recipe equal.
+"""`mmgen fit --only MEMBER`: one member of a joint recipe trained by itself, with everything else of the recipe equal.
 
 The recipe is changed before the parser sees it. Files become the text of what a run of this member would say
 (`mmgen.store.members.alone`), in which references follow the values that moved.
@@ -19,7 +19,7 @@ from mmgen.store.members import alone, members_of
 
 HELP = "member of a recipe of several modalities to be trained by itself, all else equal"
 
-_OPTION = "--alone"
+_OPTION = "--only"
 _RECIPE = ("--config", "-c")
 _REFERENCE = re.compile(r"\$\{([^${}:]+)\}")  # of a value, not to what ${oc.env:NAME} computes
 _NOTHING = object()
@@ -59,8 +59,8 @@ def only(command: str, args: list[str], recipes: list[Path]) -> list[str]:
 
 def require_on_command_line(config: Any) -> None:
     """Raises UserError for a parsed recipe that says it: then it is too late to change the recipe."""
-    if config.get("alone") is not None:
-        raise UserError(f"{_OPTION} {config.alone} is said on the command line, not in a recipe")
+    if config.get("only") is not None:
+        raise UserError(f"{_OPTION} {config.only} is said on the command line, not in a recipe")
 
 
 class _Moved:

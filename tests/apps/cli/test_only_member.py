@@ -1,4 +1,4 @@
-"""`mmgen fit --alone MEMBER`: what one member of a joint recipe would be as a recipe of its own, and that it trains."""
+"""`mmgen fit --only MEMBER`: what one member of a joint recipe would be as a recipe of its own, and that it trains."""
 
 import dataclasses
 import inspect
@@ -79,7 +79,7 @@ def parsed(capsys: pytest.CaptureFixture[str], *words: Any) -> dict[str, Any]:
 
 def test_a_member_becomes_a_recipe_of_its_own(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """References lead to where values went; what belongs to another member is put in."""
-    config = parsed(capsys, f"--config={recipe}", "--alone", "codes")
+    config = parsed(capsys, f"--config={recipe}", "--only", "codes")
     model, data = config["model"], config["data"]
     assert (model["class_path"], data["class_path"]) == ("mmgen.training.GeneratorModule", "mmgen.data.DataModule")
     assert model["init_args"]["paradigm"]["init_args"]["steps"] == [2, 1]
@@ -101,7 +101,7 @@ def test_the_command_line_and_more_files_count_as_ever(
     (tmp_path / "more.yaml").write_text(yaml.safe_dump(more))
     (tmp_path / "sizes.yaml").write_text("trainer: {max_steps: 7}\n")
     files = ["--config", recipe, f"--config={tmp_path / 'more.yaml'}", f"--config={tmp_path / 'sizes.yaml'}"]
-    config = parsed(capsys, *files, "--alone=image", "--data.init_args.global_batch_size=6", "--model.optimizer.lr=0.5")
+    config = parsed(capsys, *files, "--only=image", "--data.init_args.global_batch_size=6", "--model.optimizer.lr=0.5")
     arguments = config["model"]["init_args"]
     assert arguments["paradigm"]["init_args"]["schedule"] == "linear"
     assert arguments["paradigm"]["init_args"]["steps"] == 6  # the reference is still one
@@ -117,7 +117,7 @@ def test_a_run_alone_is_the_joint_run_with_that_member_only(
     """Bit for bit, in a folder of its own name, and it goes on as any other."""
     monkeypatch.chdir(tmp_path)
     options = [*QUICK, f"--config={recipe}", "--trainer.val_check_interval=2"]
-    assert main(["fit", *options, "--alone", "image"]) == 0
+    assert main(["fit", *options, "--only", "image"]) == 0
     alone = Path("runs") / f"{recipe.parent.name}-image"
     config = yaml.safe_load(recipe.read_text())
     for section in ("model", "data"):
@@ -127,25 +127,25 @@ def test_a_run_alone_is_the_joint_run_with_that_member_only(
     joint = fit(tmp_path / "joint", "--config=single.yaml", "--trainer.val_check_interval=2")
     state = {key.removeprefix("members.image."): value for key, value in checkpoint(joint)["state_dict"].items()}
     same(dict(checkpoint(alone)["state_dict"]), state)
-    assert "alone" not in yaml.safe_load((alone / "config.yaml").read_text())
+    assert "only" not in yaml.safe_load((alone / "config.yaml").read_text())
     assert load_generator(alone).step == 4
     more = ["--trainer.max_steps=5", "--ckpt_path=last"]
     assert main(["fit", *QUICK, f"--config={alone / 'config.yaml'}", f"--run={alone}", *more]) == 0
     assert load_generator(alone).step == 5
-    assert main(["fit", *options, "--alone=image", *more, "--trainer.max_steps=6"]) == 0  # as the command began it
+    assert main(["fit", *options, "--only=image", *more, "--trainer.max_steps=6"]) == 0  # as the command began it
     assert load_generator(alone).step == 6
-    assert main(["fit", *options, "--alone=image"]) == 2  # nothing is overwritten
+    assert main(["fit", *options, "--only=image"]) == 2  # nothing is overwritten
 
 
 def test_folders_are_named_after_recipe_and_member(recipe: Path, tmp_path: Path) -> None:
     args = ["--config", str(recipe)]
     assert only("fit", args, [recipe]) == args
-    assert only("fit", [*args, "--alone=codes"], [recipe])[0] == f"--run=runs/{recipe.parent.name}-codes"
+    assert only("fit", [*args, "--only=codes"], [recipe])[0] == f"--run=runs/{recipe.parent.name}-codes"
     run = tmp_path / "mine" / "config.yaml"
     (run.parent / "checkpoints").mkdir(parents=True)
     run.write_text(recipe.read_text())
     torch.save({}, run.parent / "checkpoints" / "last.ckpt")
-    assert only("fit", ["--config", str(run), "--alone=codes"], [run])[0] == f"--run={tmp_path / 'mine-codes'}"
+    assert only("fit", ["--config", str(run), "--only=codes"], [run])[0] == f"--run={tmp_path / 'mine-codes'}"
 
 
 def test_defaults_of_a_member_are_those_of_a_run_alone() -> None:
@@ -158,14 +158,14 @@ def test_defaults_of_a_member_are_those_of_a_run_alone() -> None:
 
 
 def test_mistakes_are_told_in_one_line(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "said.yaml").write_text("alone: codes\n")
+    (tmp_path / "said.yaml").write_text("only: codes\n")
     given = f"--config={recipe}"
     mistakes = {
-        "no member 'code': name one of image, codes; did you mean 'codes'?": ["fit", given, "--alone=code"],
-        "is for recipes of several modalities": ["fit", "--config=experiments/digits_ar", "--alone=image"],
-        "the command line has no model.members": ["fit", "--alone=image"],
-        "is for mmgen fit": ["validate", given, "--alone=image"],
-        "--alone needs the name of a member": ["fit", given, "--alone"],
+        "no member 'code': name one of image, codes; did you mean 'codes'?": ["fit", given, "--only=code"],
+        "is for recipes of several modalities": ["fit", "--config=experiments/digits_ar", "--only=image"],
+        "the command line has no model.members": ["fit", "--only=image"],
+        "is for mmgen fit": ["validate", given, "--only=image"],
+        "--only needs the name of a member": ["fit", given, "--only"],
         "is said on the command line": ["fit", given, f"--config={tmp_path / 'said.yaml'}"],
     }
     for told, words in mistakes.items():
@@ -182,9 +182,9 @@ def test_a_value_of_nobody_is_told(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"codes\.init_args\.global_batch_size refers to data\.init_args\.members\.image\.size"
     ):
-        only("fit", [f"--config={tmp_path / 'wrong.yaml'}", "--alone=codes"], [tmp_path / "wrong.yaml"])
+        only("fit", [f"--config={tmp_path / 'wrong.yaml'}", "--only=codes"], [tmp_path / "wrong.yaml"])
 
 
 def test_help_tells_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--help"]) == 0
-    assert "--alone MEMBER" in capsys.readouterr().out
+    assert "--only MEMBER" in capsys.readouterr().out
