@@ -205,7 +205,7 @@ def test_nothing_is_left_unmade_on_the_site(site: Path) -> None:
 
 WALKS = {
     "tutorial": ["fit", "evaluate", "reconstruct", "tokenize", "sample", "compress", "decompress", "export"],
-    "video": ["demo", "fit", "evaluate", "reconstruct", "tokenize", "sample", "play", "gallery"],
+    "video": ["demo", "fit", "evaluate", "reconstruct", "tokenize", "sample", "play", "report"],
     "speech": ["demo", "fit", "evaluate", "reconstruct", "tokenize", "sample", "edit"],
     "motion": ["fit", "evaluate", "reconstruct", "sample"],
 }

@@ -130,7 +130,7 @@ class RhythmModality(Modality):
             yield preview(mode, state.tokens)
 
 
-def test_it_trains_samples_previews_streams_and_is_measured(
+def test_it_trains_samples_previews_streams_is_measured_and_has_a_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -139,12 +139,14 @@ def test_it_trains_samples_previews_streams_and_is_measured(
     for module in (TOKENIZER, GENERATOR):
         assert main(shlex.split(f"fit {FIT} {module}")) == 0
     assert Path("tok/samples/reconstruction-0000030.png").is_file() and Path("gen/samples/ar-0000060.png").is_file()
-    assert main(["sample", "gen", "--sign", "o", "--num", "6", "--out", "out"]) == 0
-    rows = Path("out/rhythms.txt").read_text().splitlines()
+    assert main(["sample", "gen", "--sign", "o", "--num", "6", "--out", "gen/samples/out"]) == 0
+    rows = Path("gen/samples/out/rhythms.txt").read_text().splitlines()
     assert len(rows) == 6 and {len(row) for row in rows} == {BEATS} and set("".join(rows)) <= set("o.")
-    assert main(["sample", "gen", "--animate"]) == 2
-    assert "--animate is for images, and gen is of rhythms" in capsys.readouterr().err
-    assert main(["evaluate", "tok"]) == 0 and main(["evaluate", "gen", "--out", "figures.json"]) == 0
-    assert json.loads(Path("figures.json").read_text())[0]["value"] > 0.8
+    assert main(["sample", "gen", "--film"]) == 2
+    assert "--film is for images, and gen is of rhythms" in capsys.readouterr().err
+    assert not any(
+        main(line.split()) for line in ("evaluate tok", "evaluate gen --out figures", "report gen --out page")
+    )
+    assert json.loads(Path("figures").read_text())[0]["value"] > 0.8 and "rhythms.txt" in Path("page").read_text()
     *partial, last = stream_previews(load_generator("gen"), SamplingRequest("ar", count=2), every=0)
     assert len(partial) == BEATS and last.last and last.progress == 1

@@ -138,6 +138,27 @@ class Modality(ABC):
         """
         raise UserError(f"mmgen reconstruct reads no files of {self.plural}")
 
+    def reconstruct_held_out(self, tokenizer: "Tokenizer", source: Any, count: int, folder: Path) -> dict[str, Any]:
+        """Encode held-out samples, decode them again, and write each beside its recording: NNN.* and NNN.real.*.
+
+        Args:
+            tokenizer: in evaluation mode.
+            source: of the samples, a `mmgen.data.sources.Source`.
+            count: how many.
+            folder: an empty one.
+
+        Returns:
+            What belongs into the record: `samples`, figures, and names of the samples.
+
+        Raises:
+            UserError: the tokenizer does not take such samples.
+        """
+        raise UserError(f"{self.plural} of data cannot be reconstructed: name files")
+
+    def page_parts(self) -> Any:
+        """What a page says of samples, `mmgen.page.parts.PageParts`; None for a table of their files."""
+        return None
+
     @abstractmethod
     def evaluation(self) -> type["EvaluationCommand"]:
         """The class of a call of `mmgen evaluate`."""

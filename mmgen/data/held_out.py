@@ -25,3 +25,28 @@ def all_over(size: int, count: int) -> Tensor:
     """
     step = next(step for step in count_up(round(_GOLDEN * size)) if math.gcd(step, size) == 1)
     return torch.arange(count) * step % size
+
+
+def classes_in_turn(samples: Samples, count: int, searched: int = 1000) -> Tensor:
+    """(count,) int64 numbers of samples whose classes take turns, as far as some from all over the split have them;
+    fewer where the split has fewer.
+
+    Args:
+        samples: a split.
+        count: how many.
+        searched: samples of which the classes are looked at, at most.
+    """
+    index = all_over(len(samples), min(len(samples), max(count, searched)))
+    labels = samples.take(index)["label"]
+    seen = torch.zeros(int(labels.max()) + 2, dtype=torch.long)
+    turns = []
+    for label in labels.tolist():
+        seen[label] += 1
+        turns.append(int(seen[label]))
+    order = sorted(range(len(index)), key=lambda place: (turns[place], int(labels[place])))
+    return index[order[:count]]
+
+
+def names_of(labels: Tensor, class_names: list[str]) -> list[str | None]:
+    """The name of each class; None for samples of none."""
+    return [class_names[label] if 0 <= label < len(class_names) else None for label in labels.tolist()]

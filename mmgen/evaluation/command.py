@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from mmgen.core.errors import UserError
-from mmgen.evaluation.extractors import Extractor
+from mmgen.evaluation.extractors import Extractor, Judge
 from mmgen.evaluation.reference import Reference
 from mmgen.paradigms import SampleOptions
 from mmgen.store.results import base_metric, metric_name
@@ -136,7 +136,8 @@ def figure_rows(
     rows: ResultRows = []
     if extractor is not None and looked:
         based = {base_metric(name, extractor.name): value for name, value in looked.items()}
-        rows += [(common | {"extractor": extractor.name, "protocol": how | extractor.protocol | about}, based)]
+        judged = {"extractor_accuracy": extractor.accuracy} if isinstance(extractor, Judge) else {}
+        rows += [(common | {"extractor": extractor.name, "protocol": how | extractor.protocol | judged | about}, based)]
     plain = {name: value for name, value in figures.items() if name not in looked}
     return [*rows, (common | {"protocol": how | about}, plain)] if plain else rows
 

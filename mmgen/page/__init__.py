@@ -1,5 +1,3 @@
-"""The gallery: one self-contained HTML page about what a run learned; a package a modality, of parts that all share."""
-
-from mmgen.page.page import render
-
-__all__ = ["render"]
+"""A page about runs: one self-contained HTML file, made of what lies in their folders; parts that all modalities
+share.
+"""

@@ -15,7 +15,7 @@ class Clock:
         last: where it ends, later than `first`.
         tick: seconds.
         rest: seconds at the end, before it begins again.
-        means: the same as `unit`, for whom cannot see it.
+        means: the same as `unit`, for readers who cannot see it.
     """
 
     unit: str
@@ -32,19 +32,19 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Reel:
-    """A film.
+class Film:
+    """One film.
 
     Args:
         strip: its frames under each other.
         at: the reading of the clock at which each of them appears; ascending.
-        told: what is said below each of them.
-        total: what is said of the whole.
+        captions: what stands below each of them.
+        total: the caption of the whole.
     """
 
     strip: Picture
     at: list[int]
-    told: list[str]
+    captions: list[str]
     total: str
 
     @property

@@ -38,18 +38,19 @@ def cover(
 
     Args:
         shown: (..., H, W, 4).
-        committed: (..., h, w) bool over a grid that divides H and W.
+        committed: (..., h, w) bool over a grid, no finer than the pixels.
         fresh: (..., h, w) bool, places to be tinted; None for none.
         accent: red, green, blue of the tint.
     """
-    cell_h, cell_w = shown.shape[-3] // committed.shape[-2], shown.shape[-2] // committed.shape[-1]
+    rows, columns = (np.arange(size) * cells // size for size, cells in zip(shown.shape[-3:-1], committed.shape[-2:]))
 
     def spread(grid: Tensor) -> NDArray[np.bool_]:
-        return repeat(grid.numpy(), "... h w -> ... (h a) (w b)", a=cell_h, b=cell_w)
+        return grid.numpy()[..., rows[:, None], columns]
 
-    seam = np.zeros((cell_h, cell_w), dtype=bool)
-    seam[-max(1, cell_h // 8) :] = seam[:, -max(1, cell_w // 8) :] = True
-    empty = np.array([OPEN, (0, 0, 0, 0)], dtype=np.uint8)[np.tile(seam, committed.shape[-2:]).astype(int)]
+    ends = [np.append(np.diff(each) > 0, True) for each in (rows, columns)]
+    wide = [max(1, size // cells // 8) for size, cells in zip(shown.shape[-3:-1], committed.shape[-2:])]
+    seams = [np.convolve(each, np.ones(width))[width - 1 :] > 0 for each, width in zip(ends, wide)]
+    empty = np.array([OPEN, (0, 0, 0, 0)], dtype=np.uint8)[(seams[0][:, None] | seams[1]).astype(int)]
     covered = np.where(spread(committed)[..., None], shown, empty)
     if fresh is not None:
         places = spread(fresh)

@@ -61,6 +61,16 @@ def build_generator(init_args: dict[str, Any], facts: Facts, where: str) -> tupl
         return Generator(spec=facts.spec, **conditions, **parts), paradigm
 
 
+def build_paradigm(init_args: dict[str, Any], where: str) -> Paradigm:
+    """The paradigm of a generator alone: its modes and masks, without its network. Raises UserError as
+    `build_generator` does.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--paradigm", type=Paradigm, required=True)
+    paradigm: Paradigm = _instantiate(parser, {"paradigm": init_args["paradigm"]}, where)["paradigm"]
+    return paradigm
+
+
 def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) -> dict[str, Any]:
     restrict_imports()
     _require_own(arguments, where)

@@ -1,19 +1,26 @@
 import html
 import re
 
-from mmgen.page.page import duration, figure, signed, words
+from mmgen.page.page import duration, figure, signed, unbroken_words
 from mmgen.page.sections import metric_row
+from mmgen.store.results import Figure, metric_name
+
+
+def measured(metric: str, value: float, extractor: str | None = None) -> Figure:
+    how = ("mmgen evaluate", "digits val", 10, 0, 1, 1.0, "0", "cpu", "2026-01-01", "ar", extractor)
+    return Figure(metric_name(metric, extractor), value, *how)
 
 
 def test_the_best_figure_of_a_row_is_marked() -> None:
-    def best(name: str, values: list[float | None]) -> list[bool]:
-        return [cell["best"] for cell in metric_row(name, values)["cells"]]
+    def best(metric: str, values: list[float | None]) -> list[bool]:
+        extractor = None if metric == "forward_passes" else "digits_cnn"
+        figures = [None if value is None else measured(metric, value, extractor) for value in values]
+        return [cell["best"] for cell in metric_row(metric_name(metric, extractor), figures)["cells"]]
 
-    assert best("fid_digits_cnn", [3.0, 1.0, None]) == [False, True, False]
-    assert best("class_accuracy_digits_cnn", [0.9, 0.95, 0.95]) == [False, True, True]
-    assert best("drift_frames_pixels", [3.0, 1.0]) == [False, True]
+    assert best("fid", [3.0, 1.0, None]) == [False, True, False]
+    assert best("class_accuracy", [0.9, 0.95, 0.95]) == [False, True, True]
     assert best("forward_passes", [12, 12, 12]) == [False] * 3
-    assert best("steps", [1, 2, 3]) == [False] * 3
+    assert best("diversity", [1.0, 2.0]) == [False] * 2
 
 
 def test_figures_are_as_precise_as_a_person_cares_for() -> None:
@@ -25,12 +32,9 @@ def test_figures_are_as_precise_as_a_person_cares_for() -> None:
     assert figure(0.0123, "seconds_per_sample") == "12.3 ms"
     assert figure(49.0, "forward_passes") == "49"
     assert figure(2.4e-15, "code_usage") == "2.4e-15"  # of more codes than there are tokens
+    assert [signed(3.21), signed(-0.44, 2)] == ["+3.2", "−0.44"]
 
 
 def test_a_command_is_copied_as_it_was() -> None:
     line = "mmgen sample 'a run' --class \"<b>\" --mode ar"
-    assert html.unescape(re.sub("<[^>]*>", "", words(line))) == line
-
-
-def test_a_difference_has_its_sign() -> None:
-    assert [signed(3.21), signed(-0.44, 2)] == ["+3.2", "−0.44"]
+    assert html.unescape(re.sub("<[^>]*>", "", unbroken_words(line))) == line

@@ -12,14 +12,14 @@ def run(
     minutes: float | None = None,
 ) -> None:
     """Train tokenizers and generators on digits, written, moving or spoken, or on motions of people; sample, measure,
-    and make a page of it.
+    and make a page of it. It runs commands that anyone could type, and prints each before it runs.
 
     The folder then holds index.html, which needs nothing else, metrics.json, and the trained runs. `all` does all four
     one after the other, each in a folder of its own, and makes one page of them; those whose packages are missing are
-    named and left out. `mmgen gallery` makes a page that leads to several demos.
+    named and left out.
 
-    An interrupted demo goes on where it stopped; of `all`, those that are finished are kept. A finished one in the same
-    folder is moved aside, to OUT-1, OUT-2, ...
+    An interrupted demo is continued where it stopped; of `all`, those that are finished stay as they are. A finished
+    one in the same folder is moved aside, to OUT-1, OUT-2, ...
 
     Args:
         what: modality, or all of them.
@@ -34,25 +34,24 @@ def run(
 
     from rich.console import Console
 
-    from mmgen.apps.demo.every import walk_through_all
-    from mmgen.apps.demo.kinds import KINDS
-    from mmgen.apps.demo.single import walk_through
-    from mmgen.apps.demo.stages import set_up_seconds
+    from mmgen.apps.demo.demo import demos
+    from mmgen.apps.demo.every import run_all
+    from mmgen.apps.demo.runner import PAGE, run_demo
+    from mmgen.apps.demo.timer import set_up_seconds
     from mmgen.core.errors import UserError
-    from mmgen.page.overview import PAGE
     from mmgen.page.page import duration
 
     given = (MINUTES_FOR_ALL if what == "all" else MINUTES) if minutes is None else minutes
     if given <= 0:
         raise UserError(f"--minutes {given:g} must be more than 0")
     place = Path(out or ("runs/demo" if what == "image" else f"runs/demo-{what}"))
-    console = Console(soft_wrap=True)
+    console, known = Console(soft_wrap=True), demos()
     before = set_up_seconds(os.environ.get("MMGEN_DEMO_STARTED"), time.time())
     end = time.time() + 60 * given - before
     if what == "all":
-        seconds = walk_through_all(KINDS, place, end, before, console)
+        seconds = run_all(known, place, end, before, console)
     else:
-        if why := KINDS[what].lacking():
+        if why := known[what].missing():
             raise UserError(why)
-        seconds = walk_through(KINDS[what], place, end, before, console)
+        seconds = run_demo(known[what], place, end, before, console)
     console.print(f"\nEverything took {duration(seconds)}. Look at [bold]{place / PAGE}[/]", highlight=False)

@@ -18,12 +18,13 @@ def run(
     mode: str | None = None,
     class_: str = "none",
     seed: int = 0,
+    judge: bool = False,
     device: str = "auto",
     **options: Any,
 ) -> None:
     """Replace words of a recording by others: the part in which they stand is made anew by a generator that hears the
-    rest, and everything else stays as it is, sample for sample. Writes edited.wav, spectrograms.png (the original above
-    the result), tokens.safetensors and record.json into a new folder.
+    rest, and everything else stays as it is, sample for sample. Writes original.wav, edited.wav, spectrograms.png
+    (the original above the result), tokens.safetensors and record.json into a new folder.
 
     Args:
         path: run folder or export of a generator of speech that fills in gaps.
@@ -37,6 +38,7 @@ def run(
         mode: way of sampling; `infill` by default, where the checkpoint was trained for it.
         class_: name or number of the voice, or `none`.
         seed: key of all that is random.
+        judge: let a recogniser write down what it hears in the result, and record it.
         device: cpu, cuda, or auto.
     """
     arguments = all_arguments(dict(locals()))
@@ -53,7 +55,8 @@ def run(
     from mmgen.media.images import save_png
     from mmgen.media.spectrogram import spectrogram_sheet
     from mmgen.modalities.speech.alignment import parse_span
-    from mmgen.modalities.speech.editing import edit
+    from mmgen.modalities.speech.editing import INFILL, edit
+    from mmgen.modalities.speech.evaluation.recogniser import get_recogniser
     from mmgen.modalities.speech.input_files import open_sound
     from mmgen.modalities.speech.sampling import require_speech_tokenizer
     from mmgen.sampling.options import sample_options
@@ -61,6 +64,8 @@ def run(
     from mmgen.store.store import load_generator
 
     loaded = load_generator(path).to(pick_device(device))
+    modes = list(loaded.paradigm.modes())
+    recogniser = get_recogniser(device=str(loaded.generator.device)) if judge else None
     rate = require_speech_tokenizer(loaded).sample_rate
     between = None if span is None else parse_span(span)
     (label,) = class_labels([class_], 1, loaded).tolist()
@@ -70,14 +75,17 @@ def run(
             loaded, sound, text, to, between, margin, mode, label, sample_options(arguments), seed, progress=progress
         )  # fmt: skip
     folder = new_folder(out or next_free(Path(path) / "samples"))
+    write_wav(sound, folder / "original.wav", rate)
     write_wav(edited.sound, folder / "edited.wav", rate)
     save_file({"tokens": edited.tokens.contiguous()}, folder / "tokens.safetensors")
     marks = [edited.span, edited.made]
     save_png(spectrogram_sheet([sound, edited.sound], rate, [text, to], 1, marks=marks), folder / "spectrograms.png")
     record = {
         "command": command_line("edit", run, arguments),
+        "mode": mode or (INFILL if INFILL in modes else modes[0]),
         "text": text,
         "to": to,
+        "heard": None if recogniser is None else recogniser.transcribe([edited.sound[0]], rate)[0],
         "replaced_seconds": [round(each, 4) for each in edited.span],
         "made_seconds": [round(each, 4) for each in edited.made],
         "sample_rate": rate,

@@ -33,7 +33,8 @@ def run(
 ) -> None:
     """Measure a tokenizer on held-out samples, or a generator's samples against held-out ones: images of all classes in
     turn; clips as the continuation of held-out ones; speech as their sentences said anew; motions as what is done in
-    them done anew.
+    them done anew. The figures are printed, and kept in results.json of the run folder, where `mmgen report` finds
+    them.
 
     Args:
         path: run folder or export of a tokenizer or a generator; or samples.npz, images that anything has drawn, as
@@ -99,10 +100,24 @@ def run(
     _print(figures)
     if out is not None:
         write_json(Path(out), [figure.to_dict() for figure in figures])
+    if saved is not None:
+        _keep_with_run(Path(path), figures)
     if card is not None:
         write(card, figures)
         update_card(Path(card))
         print(f"written to {card}")
+
+
+def _keep_with_run(path: Path, figures: "list[Figure]") -> None:
+    """Into results.json of the run, for `mmgen report`; a note where it may not be written to."""
+    from mmgen.core.errors import UserError
+    from mmgen.store.results import write
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)  # RUN/MEMBER, which is no folder yet
+        write(path, figures)
+    except (UserError, OSError) as error:
+        print(f"not kept in {path}: {error}")
 
 
 def _print(figures: "list[Figure]") -> None:

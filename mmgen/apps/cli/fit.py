@@ -6,6 +6,7 @@ command line and in a reference (`${data.init_args.global_batch_size}`), which i
 """
 
 import logging
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -70,7 +71,7 @@ class RecipeCLI(LightningCLI):
     """
 
     def __init__(self, command: Literal["fit", "validate", "test"], args: list[str]) -> None:
-        self.command, self.recipes = command, _recipes(args)
+        self.command, self.recipes, self.given = command, _recipes(args), args
         self.args = args = only(command, args, self.recipes)
         super().__init__(
             L.LightningModule,
@@ -187,7 +188,7 @@ class RecipeCLI(LightningCLI):
             config = self.config.clone()
             for key in ("run", "ckpt_path", "only"):  # a run folder may be moved, and is resumed only when asked for
                 del config[key]
-            self.folder.open(self.parser.dump(config, skip_unset=False))
+            self.folder.open(self.parser.dump(config, skip_unset=False), shlex.join(["mmgen", "fit", *self.given]))
         try:
             call = getattr(self.trainer, self.command)
             call(self.model, datamodule=self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)

@@ -36,12 +36,12 @@ COMMANDS = {
     "evaluate": "measure a tokenizer or a generator and record the figures",
     "export": "write a run as safetensors + config, to share or to deploy",
     "plan": "say what a training run will take: parameters, arithmetic, memory, days",
+    "report": "one page about a run, or several side by side",
     "card": "render the tables of figures in the recipes' README files",
     "masks": "draw the attention masks",
     "list": "list recipes, masks and the parts a recipe may name",
     "bench": "measure speed and memory beside those of other packages",
     "demo": "train on digits, written, moving or spoken, sample, make a page of it",
-    "gallery": "one page that leads to those of several demos",
     "serve": "a local page on which a person samples the trained runs",
 }
 
@@ -72,7 +72,7 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 after a mistake of the user (told in one line on stderr), 130 after an interruption.
     """
     try:
-        _dispatch(list(sys.argv[1:] if args is None else args))
+        dispatch(list(sys.argv[1:] if args is None else args))
     except UserError as error:
         if os.environ.get("MMGEN_TRACEBACK"):  # for whoever writes a part
             traceback.print_exc()
@@ -90,7 +90,8 @@ def entry() -> None:
     sys.exit(main())
 
 
-def _dispatch(args: list[str]) -> None:
+def dispatch(args: list[str]) -> None:
+    """Run one command. Raises UserError for a mistake of the user."""
     name, *rest = args or ["--help"]
     if name in ("-h", "--help", "help"):
         print(HELP.format(commands="\n".join(f"  {command:<12} {text}" for command, text in COMMANDS.items())), end="")

@@ -1,5 +1,6 @@
 """The folder of a training run: its name, and the config that rebuilds it. Nothing in it is written over."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -69,8 +70,10 @@ class RunFolder:
             resume = " --ckpt_path last resumes it," if (self.path / CHECKPOINT).exists() else ""
             raise UserError(f"{self.path} exists and nothing is overwritten:{resume} --run PATH starts another")
 
-    def open(self, config: str) -> None:
-        """Make the folder and write the config; an older one that says something else is kept beside it."""
+    def open(self, config: str, command: str) -> None:
+        """Make the folder and write the config, and the command behind those that trained the run before; an older
+        config that says something else stays beside it.
+        """
         file = self.path / CONFIG
         self._made = not self.path.exists()
         try:
@@ -79,6 +82,9 @@ class RunFolder:
                 number = sum(1 for _ in self.path.glob("config-before-*.yaml")) + 1
                 file.rename(self.path / f"config-before-{number}.yaml")
             file.write_text(config)
+            record = self.path / "record.json"
+            before = json.loads(record.read_text())["commands"] if record.exists() else []
+            record.write_text(json.dumps({"commands": [*before, command]}, indent=2) + "\n")
         except OSError as error:
             raise UserError(
                 f"run folder {self.path} cannot be written: {error.strerror}; name another with --run PATH"

@@ -1,1 +1,1 @@
-"""What `mmgen demo` does: the whole way from data to a page, in a given time."""
+"""What `mmgen demo` does: commands that anyone could type, in a given time, and a page of what they left."""

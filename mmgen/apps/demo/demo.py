@@ -1,75 +1,113 @@
-"""What the demos of all modalities do: from real data to tokens, from tokens to a generator, in a given time.
+"""A demo as its file tells it: stages of commands, each with the seconds that it takes on the reference machine."""
 
-Every stage calls what its command calls, and the page says which command that is.
-"""
-
-from abc import abstractmethod
-from collections.abc import Callable
+import itertools
+import re
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import ClassVar
+from pathlib import Path
+from typing import Any
 
-from mmgen.apps.demo.budget import Plan
-from mmgen.apps.demo.findings import Findings
-from mmgen.apps.demo.line import Line
-from mmgen.apps.demo.settings import Settings
-from mmgen.apps.demo.stages import Stage
-from mmgen.data.build import open_source
-from mmgen.data.sources import Source
-from mmgen.page.wording import listed
-from mmgen.paradigms import SampleOptions
-from mmgen.sampling.options import sample_options
-from mmgen.store.store import Loaded, load_generator
+import yaml
+
+from mmgen.page.wording import join_words
+from mmgen.store.recipes import recipes_root
+
+NAMES = ("image", "video", "speech", "motion")
+CALIBRATION = "calibration"
+"""The stage after which the time is planned."""
+
+_CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
+_CONFIG = re.compile(r"--config (\S+)")
 
 
-class Demo(Line):
-    """A demo's work, a method a stage.
+@dataclass(frozen=True)
+class Stage:
+    """Commands with one headline.
 
-    A modality says which stages it has, and fills in what is its own: `look`, `sampling_seconds` and `find`.
+    Args:
+        name: in code, and of the run that it trains, if any.
+        title: what it does, for people.
+        seconds: that it takes on the two cores of the reference machine.
+        commands: with `{demo}`, `{steps}`, `{validation}` and `{samples}` still to be filled in.
+        optional: whether the demo goes on where one of them is refused, such as for want of a package.
     """
 
-    stages: ClassVar[list[Stage]]
-    """All of them in order: those that `run` does by itself (`tokenizer`, `tokens`, `calibration`, `generator`), the
-    modality's own, and `page`. Their seconds are those of two cores of our reference machine."""
+    name: str
+    title: str
+    seconds: float
+    commands: list[str]
+    optional: bool = False
 
-    needs: ClassVar[dict[str, str]] = {}
-    """Packages that it needs beside those that mmgen always brings -> the extra of mmgen that brings each."""
 
-    settings_class: ClassVar[Callable[[], Settings]]
-    """Makes the settings of the demo that a person asks for."""
+@dataclass(frozen=True)
+class Demo:
+    """A list of commands that anyone could type.
 
-    def run(self) -> Findings:
-        """All stages but the last, which is to tell of them."""
-        self._fit("tokenizer", self.settings.tokenizer, list(self.settings.tokenizer_options))
-        data = self._data_of_tokens()
-        source = open_source(str(self._path("tokenizer") if data is None else data))
-        self.look(source)
-        self._tokenize(data)
-        planned = self._calibrate()
-        self._fit("generator", self.settings.generator, self._generator_options(planned))
-        return self.find(source, load_generator(self._path("generator")), planned)
+    Args:
+        name: of its file.
+        title: of its page.
+        lead: the first sentences there.
+        needs: packages beside those that mmgen always brings -> the extra of mmgen that brings each.
+        samples: numbers of samples a mode that figures may be measured over, the best first.
+        runs: folders of runs that the page is about.
+        stages: in order.
+        data: content of `{demo}/data.yaml`; None where no command names it.
+        listening_seconds: that measuring a sample takes beside drawing it.
+    """
+
+    name: str
+    title: str
+    lead: str
+    needs: dict[str, str]
+    samples: list[int]
+    runs: list[str]
+    stages: list[Stage]
+    data: dict[str, Any] | None = None
+    listening_seconds: float = 0.0
 
     @classmethod
-    def lacking(cls) -> str:
-        """What of these is not installed, and how to mend that, in words; empty where nothing is missing."""
-        absent = {package: extra for package, extra in cls.needs.items() if find_spec(package) is None}
+    def read(cls, file: Path) -> "Demo":
+        """From a file."""
+        content = yaml.safe_load(file.read_text())
+        stages = [
+            Stage(**each | {"commands": [line for one in each["commands"] for line in expand(one)]})
+            for each in content.pop("stages")
+        ]
+        return cls(name=file.stem, stages=stages, **content)
+
+    @property
+    def seconds(self) -> float:
+        """What it takes on the reference machine."""
+        return sum(stage.seconds for stage in self.stages)
+
+    def missing(self) -> str:
+        """Which of its packages are not installed, and how to mend that; empty where all are."""
+        absent = {package: extra for package, extra in self.needs.items() if find_spec(package) is None}
         if not absent:
             return ""
         extras = ",".join(dict.fromkeys(absent.values()))
-        return f"the demo needs the package {listed(list(absent))}: pip install 'mmgen[{extras}]'"
+        return f"the demo needs the package {join_words(list(absent))}: pip install 'mmgen[{extras}]'"
 
-    @abstractmethod
-    def look(self, source: Source) -> None:
-        """The stages between the tokenizer's training and its use, such as measuring it."""
+    def settings(self) -> dict[str, Any]:
+        """What an interrupted demo must agree in, to be continued."""
+        commands = [line for stage in self.stages for line in stage.commands]
+        files = dict.fromkeys(name for line in commands for name in _CONFIG.findall(line))
+        recipes = {name: (recipes_root() / name).read_text() for name in files}
+        return {"commands": commands, "data": self.data, "recipes": recipes}
 
-    @abstractmethod
-    def find(self, source: Source, loaded: Loaded, planned: Plan) -> Findings:
-        """The stages after the generator's training: samples, and what is measured of them.
 
-        Args:
-            source: of the real data.
-            loaded: the generator.
-            planned: how many samples there is time for.
-        """
+def demos() -> dict[str, Demo]:
+    """All of them by name."""
+    return {name: Demo.read(Path(__file__).parent / f"{name}.yaml") for name in NAMES}
 
-    def _options(self, mode: str) -> SampleOptions:
-        return sample_options(self.settings.sampling.get(mode, {}))
+
+def expand(command: str) -> list[str]:
+    """`sample --mode [ar|masked] --out [ar|masked]` as two commands: the choices of a line go in step."""
+    choices = [found.split("|") for found in _CHOICE.findall(command)]
+    if not choices:
+        return [command]
+    lines = []
+    for each in zip(*choices, strict=True):
+        following = itertools.chain(each)
+        lines.append(_CHOICE.sub(lambda _, following=following: next(following), command))  # type: ignore[misc]
+    return lines

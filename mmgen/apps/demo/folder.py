@@ -1,7 +1,6 @@
-"""The folder of a demo and what is finished in it: an interrupted demo goes on, a finished one is never lost."""
+"""The folder of a demo and what is done in it: an interrupted demo is continued, a finished one is never lost."""
 
 import json
-import shutil
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from mmgen.media.folders import new_folder
 from mmgen.store.results import write_json
 
 MARKER = "demo.json"
+_NEW: dict[str, Any] = {"commands": [], "plan": None, "seconds": 0.0, "complete": False}
 
 
 class DemoFolder:
@@ -18,8 +18,8 @@ class DemoFolder:
 
     Args:
         path: it exists.
-        record: content of its marker: `settings`, `stages` (name -> what it left), `seconds` of earlier sessions, and
-            whether it is `complete`.
+        record: content of its marker: `settings`, `commands` that are done, the `plan`, `seconds` of earlier sessions,
+            and whether it is `complete`.
     """
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
@@ -29,12 +29,12 @@ class DemoFolder:
     def claim(cls, path: Path, settings: dict[str, Any]) -> tuple["DemoFolder", Path | None]:
         """The folder to work in, and where an older demo was moved, if there was one.
 
-        An interrupted demo with the same settings is gone on with. A finished one, or one with other settings, is moved
+        An interrupted demo with the same settings is continued. A finished one, or one with other settings, is moved
         aside to the first free of `path`-1, `path`-2, ...
 
         Args:
             path: any place.
-            settings: what the stages depend on; plain JSON.
+            settings: what its commands depend on; plain JSON.
 
         Raises:
             UserError: it holds something that the demo did not make, or cannot be written.
@@ -48,7 +48,7 @@ class DemoFolder:
                 path.rename(moved)
             except OSError as error:
                 raise UserError(f"{path} cannot be moved aside: {error.strerror}; choose another --out") from None
-        folder = cls(new_folder(path), {"settings": settings, "stages": {}, "seconds": 0.0, "complete": False})
+        folder = cls(new_folder(path), {"settings": settings} | _NEW)
         folder.write()
         return folder, moved
 
@@ -58,13 +58,9 @@ class DemoFolder:
         record = _read(path)
         return record is not None and record["complete"] and record["settings"] == settings
 
-    def found(self, stage: str) -> dict[str, Any] | None:
-        """What a finished stage left; None where it has not been finished."""
-        return self.record["stages"].get(stage)
-
-    def finish(self, stage: str, seconds: float, **left: Any) -> None:
-        """Note that a stage is finished, after `seconds` of this demo in all."""
-        self.record["stages"][stage] = left
+    def finish(self, command: str, seconds: float) -> None:
+        """Note that a command is done, after `seconds` of this demo in all."""
+        self.record["commands"] = [*self.record["commands"], command]
         self.record["seconds"] = round(seconds, 2)
         self.write()
 
@@ -72,13 +68,6 @@ class DemoFolder:
         """Note that all is done."""
         self.record["complete"] = True
         self.write()
-
-    def free(self, name: str) -> Path:
-        """A path in the folder with nothing there: what an unfinished stage left is removed."""
-        path = self.path / name
-        if path.exists():
-            shutil.rmtree(path)
-        return path
 
     def write(self) -> None:
         """Write the marker. Raises UserError where that is not possible."""
@@ -91,6 +80,5 @@ def _read(path: Path) -> dict[str, Any] | None:
         record = json.loads((path / MARKER).read_text())
     except (OSError, ValueError):
         return None
-    known = {"settings", "stages", "seconds", "complete"}
-    ours = isinstance(record, dict) and record.pop("made_by", None) == "mmgen demo" and known == set(record)
-    return record if ours else None
+    ours = isinstance(record, dict) and record.pop("made_by", None) == "mmgen demo"
+    return record if ours and set(record) == {"settings", *_NEW} else None

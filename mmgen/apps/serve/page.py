@@ -13,7 +13,7 @@ from mmgen.apps.serve.runs import FoundRuns, LastLoaded, find_runs
 from mmgen.apps.serve.sampling import stream_previews
 from mmgen.core.errors import UserError
 from mmgen.core.modality import modality_of
-from mmgen.page.wording import title
+from mmgen.page.wording import mode_title
 from mmgen.sampling.request import EACH_IN_TURN, LARGEST_SEED, MOST_SAMPLES, MOST_TEXT, SamplingRequest
 from mmgen.sampling.samples import require_tokenizer
 from mmgen.store.store import Loaded
@@ -67,7 +67,7 @@ class Page:
         letters = "" if reads is None else f"Letters it knows: {reads.alphabet.replace(' ', '␣')}"
         return [
             _about(loaded),
-            gradio.update(choices=[(title(mode), mode) for mode in modes], value=modes[0], visible=True),
+            gradio.update(choices=[(mode_title(mode), mode) for mode in modes], value=modes[0], visible=True),
             gradio.update(
                 choices=[EACH_IN_TURN, *names, "none"], value=EACH_IN_TURN, visible=bool(names),
                 label=modality.class_noun.capitalize(),

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgen.data import DataModule
+    from mmgen.data.sources import Source
     from mmgen.evaluation.command import EvaluationCommand
+    from mmgen.page.parts import PageParts
     from mmgen.paradigms import SampleOptions
     from mmgen.sampling.preview import Preview
     from mmgen.sampling.request import SamplingRequest
@@ -30,14 +32,16 @@ class ImageSampleOptions:
         keep_region: rows and columns of the token grid that are preserved, such as 0:4 or 0:4,2:6 or :,0:3; goes with
             `inpaint`.
         resize: fit the inpainting source to the size of the model.
-        animate: write animation.gif too, with every step.
+        film: write film.safetensors too, the states of the sampler for `mmgen report`, and animation.gif.
+        judge: let the classifier that `mmgen evaluate` uses see each image, and record the class that it names.
         npz: write samples.npz too, the images and their classes in ADM's form, for its evaluator and `mmgen evaluate`.
     """
 
     inpaint: str | None = None
     keep_region: str | None = None
     resize: bool = False
-    animate: bool = False
+    film: bool = False
+    judge: bool = False
     npz: bool = False
 
 
@@ -117,6 +121,18 @@ class ImageModality(Modality):
         from mmgen.modalities.image.reconstruction import reconstruct_images
 
         reconstruct_images(tokenizer, files, out, **arguments)
+
+    def reconstruct_held_out(
+        self, tokenizer: "Tokenizer", source: "Source", count: int, folder: Path
+    ) -> dict[str, Any]:
+        from mmgen.modalities.image.reconstruction import reconstruct_held_out_images
+
+        return reconstruct_held_out_images(tokenizer, source, count, folder)
+
+    def page_parts(self) -> "PageParts":
+        from mmgen.modalities.image.page.sections import PARTS
+
+        return PARTS
 
     def evaluation(self) -> type["EvaluationCommand"]:
         from mmgen.modalities.image.evaluation.rows import ImageEvaluation

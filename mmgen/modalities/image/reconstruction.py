@@ -2,11 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from mmgen.data.held_out import classes_in_turn, names_of
+from mmgen.data.sources import Source
 from mmgen.media.folders import new_folder, unique_names
 from mmgen.media.images import comfortable, enlarge, grid, read_image, save_png, to_uint8
+from mmgen.media.psnr import psnr_db
+from mmgen.modalities.image.evaluation.measure import check_shapes
 from mmgen.tokenizers import Tokenizer
 
 
@@ -35,3 +41,18 @@ def reconstruct_images(tokenizer: Tokenizer, files: Sequence[str], out: str, res
         error = (to_uint8(image).double() - to_uint8(decoded).double()).square().mean().item()
         psnr = 10 * math.log10(255**2 / error) if error else math.inf
         print(f"{file}: psnr_db {psnr:.2f}, {tokenizer.spec.amount} -> {folder / name}")
+
+
+def reconstruct_held_out_images(tokenizer: Tokenizer, source: Source, count: int, folder: Path) -> dict[str, Any]:
+    """Held-out images, their classes in turn, as NNN.real.png, and what the tokenizer makes of them, as NNN.png."""
+    check_shapes(tokenizer, source.sample_shape)
+    held_out = source.samples("val")
+    batch = held_out.take(classes_in_turn(held_out, count))
+    device = next(tokenizer.parameters()).device
+    parts = [tokenizer.decode(tokenizer.encode(x.to(device))).float().cpu() for x in batch["x"].split(16)]
+    decoded, digits = torch.cat(parts), len(str(len(batch["x"]) - 1))
+    for number, (image, made) in enumerate(zip(batch["x"], decoded, strict=True)):
+        save_png(image, folder / f"{number:0{digits}d}.real.png")
+        save_png(made, folder / f"{number:0{digits}d}.png")
+    names = names_of(batch["label"], source.class_names)
+    return {"samples": len(decoded), "classes": names, "psnr_db": psnr_db(decoded, batch["x"]).mean().item()}

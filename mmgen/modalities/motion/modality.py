@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgen.core.modality import AppControls, Modality, SamplingCommand
@@ -10,7 +11,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgen.data import DataModule
+    from mmgen.data.sources import Source
     from mmgen.evaluation.command import EvaluationCommand
+    from mmgen.page.parts import PageParts
     from mmgen.paradigms import SampleOptions
     from mmgen.sampling.preview import Preview
     from mmgen.sampling.request import SamplingRequest
@@ -27,11 +30,14 @@ class MotionSampleOptions:
     Args:
         text: what is done, and again for each further text; `@FILE` for a file with one a line. With more samples than
             texts, they are used in turn.
+        inpaint: in-betweening: `held_out` or `train`, for motions of the run's data whose middle third is made anew,
+            with the recordings beside.
         frames: how long; by default they end by themselves where the run's do, and are as long as its longest where
             not.
     """
 
     text: list[str] | None = None
+    inpaint: str | None = None
     frames: int | None = None
 
 
@@ -61,6 +67,18 @@ class MotionModality(Modality):
         from mmgen.modalities.motion.reconstruction import reconstruct_motions
 
         reconstruct_motions(tokenizer, files, out, **arguments)
+
+    def reconstruct_held_out(
+        self, tokenizer: "Tokenizer", source: "Source", count: int, folder: Path
+    ) -> dict[str, Any]:
+        from mmgen.modalities.motion.reconstruction import reconstruct_held_out_motions
+
+        return reconstruct_held_out_motions(tokenizer, source, count, folder)
+
+    def page_parts(self) -> "PageParts":
+        from mmgen.modalities.motion.page.sections import PARTS
+
+        return PARTS
 
     def evaluation(self) -> type["EvaluationCommand"]:
         from mmgen.modalities.motion.evaluation.rows import MotionEvaluation

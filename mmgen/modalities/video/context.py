@@ -25,11 +25,13 @@ class Context:
         frames: (B, C, K, H, W) in [-1, 1].
         labels: (B,) int64, the classes of the clips that they are from; None where these are unknown.
         actions: (B, T) int64, T at least K, which action led to each frame of those clips; None where unknown.
+        clips: (B, C, T, H, W), the whole clips that they are from; None where unknown.
     """
 
     frames: Tensor
     labels: Tensor | None = None
     actions: Tensor | None = None
+    clips: Tensor | None = None
 
 
 def held_out_context(loaded: Loaded, count: int, frames: int) -> Context:
@@ -50,7 +52,7 @@ def held_out_context(loaded: Loaded, count: int, frames: int) -> Context:
     if frames > shape[1]:
         raise UserError(f"context_frames {frames} is more than the {shape[1]} frames of the held-out clips")
     batch = held_out_clips(source.samples("val"), count)
-    return Context(batch["x"][:, :, :frames], batch["label"], batch.get("action"))
+    return Context(batch["x"][:, :, :frames], batch["label"], batch.get("action"), batch["x"])
 
 
 def file_context(path: str, loaded: Loaded, count: int, frames: int, fps: float) -> Context:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgen.core.modality import AppControls, Modality, SamplingCommand
@@ -10,7 +11,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgen.data import DataModule
+    from mmgen.data.sources import Source
     from mmgen.evaluation.command import EvaluationCommand
+    from mmgen.page.parts import PageParts
     from mmgen.paradigms import SampleOptions
     from mmgen.sampling.preview import Preview
     from mmgen.sampling.request import SamplingRequest
@@ -104,6 +107,18 @@ class VideoModality(Modality):
         from mmgen.modalities.video.reconstruction import reconstruct_clips
 
         reconstruct_clips(tokenizer, files, out, **arguments)
+
+    def reconstruct_held_out(
+        self, tokenizer: "Tokenizer", source: "Source", count: int, folder: Path
+    ) -> dict[str, Any]:
+        from mmgen.modalities.video.reconstruction import reconstruct_held_out_clips
+
+        return reconstruct_held_out_clips(tokenizer, source, count, folder)
+
+    def page_parts(self) -> "PageParts":
+        from mmgen.modalities.video.page.sections import PARTS
+
+        return PARTS
 
     def evaluation(self) -> type["EvaluationCommand"]:
         from mmgen.modalities.video.evaluation.rows import VideoEvaluation

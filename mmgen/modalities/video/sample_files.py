@@ -47,6 +47,7 @@ class VideoSampling:
         check_context(require_tokenizer(loaded), self.spec, self.count, self.context)
         given = 0 if context is None else context.frames.shape[2]
         self.recorded = None if context is None else context.actions
+        self.recordings = None if context is None else context.clips
         self.actions = clip_actions(arguments["actions"], loaded, self.count, self.frames, given, self.recorded)
         check_actions(loaded, self.spec, self.count, self.actions)
 
@@ -89,17 +90,20 @@ class VideoSampling:
 
     def write(self, folder: Path) -> dict[str, Any]:
         """All files but the record; returns what is to be recorded."""
-        sampled, clips = self.sampled, self.sampled.clips
+        sampled, clips, names = self.sampled, self.sampled.clips, self.loaded.facts.class_names
         together = tile_clips(enlarge(clips, comfortable(clips)))
         write_mp4(together, folder / "grid.mp4", self.fps)
         write_gif(together, folder / "grid.gif", self.fps)
         save_png(contact_sheet(enlarge(clips, comfortable(clips, 56))), folder / "sheet.png")
         for number, clip in enumerate(clips):
             write_mp4(clip, folder / f"{number:0{len(str(self.count - 1))}d}.mp4", self.fps)
+        for number, clip in enumerate(self.recordings if self.recordings is not None else ()):
+            write_mp4(clip, folder / f"{number:0{len(str(self.count - 1))}d}.real.mp4", self.fps)
         told = {} if self.actions is None else {"actions": self.actions.contiguous()}
         save_file({"tokens": sampled.tokens, "labels": self.labels, **told}, folder / "samples.safetensors")
         return {
             "samples": self.count,
+            "classes": [names[label] if 0 <= label < len(names) else None for label in self.labels.tolist()],
             "frames": self.frames,
             "trained_frames": self.loaded.spec.frames(self.loaded.spec.grid[0]),
             "context_frames": sampled.context,

@@ -7,7 +7,7 @@ for (const row of document.querySelectorAll(".films")) {
   const [first, last, tick, rest] = ["first", "last", "tick", "rest"].map((name) => Number(row.dataset[name]));
   const films = [...row.querySelectorAll(".film")].map((film) => ({
     at: JSON.parse(film.dataset.at),
-    told: JSON.parse(film.dataset.told),
+    captions: JSON.parse(film.dataset.captions),
     image: film.querySelector("img"),
     now: film.parentElement.querySelector(".now"),
   }));
@@ -16,11 +16,11 @@ for (const row of document.querySelectorAll(".films")) {
     slider.value = time;
     move(time - first);
     output.textContent = `${unit} ${time} of ${last}`;
-    for (const { at, told, image, now } of films) {
+    for (const { at, captions, image, now } of films) {
       const frame = at.findLastIndex((each) => each <= time);
       image.style.animation = "none";
       image.style.transform = `translateY(${(-100 * frame) / at.length}%)`;
-      now.textContent = told[frame];
+      now.textContent = captions[frame];
     }
   };
   let timer = 0;

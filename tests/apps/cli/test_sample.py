@@ -74,7 +74,7 @@ def test_the_samples_are_written_in_adm_s_form_too(run: Path, tmp_path: Path) ->
 
 
 def test_the_recorded_command_gives_the_same_samples(run: Path, tmp_path: Path) -> None:
-    first = sample(run, tmp_path / "one", "--mode", "block", "--num", "5", "--animate", "--temperature", "0.9")
+    first = sample(run, tmp_path / "one", "--mode", "block", "--num", "5", "--film", "--temperature", "0.9")
     command = json.loads((tmp_path / "one" / "record.json").read_text())["command"]
     words = shlex.split(command.replace(str(tmp_path / "one"), str(tmp_path / "two")))
     assert words[:2] == ["mmgen", "sample"]
@@ -96,7 +96,7 @@ def test_the_batch_changes_no_sample(mode: str, run: Path, tmp_path: Path) -> No
 
 
 def test_the_animation_shows_every_state(run: Path, tmp_path: Path) -> None:
-    sample(run, tmp_path / "out", "--mode", "masked", "--steps", "5", "--num", "4", "--animate")
+    sample(run, tmp_path / "out", "--mode", "masked", "--steps", "5", "--num", "4", "--film")
     with (
         Image.open(tmp_path / "out" / "animation.gif") as animation,
         Image.open(tmp_path / "out" / "grid.png") as still,

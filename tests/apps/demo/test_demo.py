@@ -1,87 +1,192 @@
+import inspect
+import json
+import re
+import shlex
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from mmgen.apps.cli import fit
-from mmgen.apps.demo.demo import Demo
+from mmgen.apps.cli.main import COMMANDS, main
+from mmgen.apps.demo import demo as files
+from mmgen.apps.demo import every, runner
+from mmgen.apps.demo.demo import NAMES, Demo, Stage, demos, expand
+from mmgen.apps.demo.every import run_all
 from mmgen.apps.demo.folder import DemoFolder
-from mmgen.apps.demo.image.demo import ImageDemo
-from mmgen.apps.demo.image.settings import ImageSettings
-from mmgen.apps.demo.kinds import KINDS
-from mmgen.apps.demo.settings import repeating
-from mmgen.apps.demo.stages import Walk
-from mmgen.paradigms import Decoding, Guidance, SampleOptions
-from mmgen.sampling.options import sample_options
+from mmgen.apps.demo.plan import Plan
+from mmgen.apps.demo.runner import DemoRunner, run_demo
+from mmgen.apps.demo.timer import StageTimer
+from mmgen.core.errors import UserError
+from mmgen.sampling.options import SAMPLING
+from mmgen.store.recipes import recipes_root
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_demo_is_a_list_of_commands_that_anyone_could_type_and_fits_into_ten_minutes(name: str) -> None:
+    demo = demos()[name]
+    assert demo.seconds <= 600 and demo.needs and not demo.missing()
+    names = [stage.name for stage in demo.stages]
+    assert len(set(names)) == len(names)
+    assert [each for each in names if each in ("tokenizer", "tokens", "calibration", "generator", "samples")] == [
+        "tokenizer", "tokens", "calibration", "generator", "samples",
+    ]  # fmt: skip
+    for line in (line for stage in demo.stages for line in stage.commands):
+        program, command, *words = shlex.split(line)
+        assert program == "mmgen" and command in COMMANDS
+        for config in re.findall(r"--config (\S+)", line):
+            assert (recipes_root() / config).is_file()
+        if command != "fit":
+            function = import_module(f"mmgen.apps.cli.{command}").run
+            known = {each.rstrip("_") for each in inspect.signature(function).parameters}
+            assert {word[2:] for word in words if word.startswith("--")} <= known | set(SAMPLING)
+
+
+def test_choices_of_a_line_go_in_step() -> None:
+    assert expand("sample [ar|masked] --out a/[x|y]") == ["sample ar --out a/x", "sample masked --out a/y"]
+    assert expand("tokenize") == ["tokenize"]
+
+
+STAGES = [
+    Stage("tokenizer", "Train", 10, ["mmgen fit --config a.yaml --run {demo}/tokenizer"]),
+    Stage("samples", "Sample", 10, ["mmgen sample {demo}/generator --out {demo}/out"], optional=True),
+]
+
+
+def tiny(name: str = "tiny", stages: list[Stage] = STAGES, needs: dict[str, str] | None = None) -> Demo:
+    demo = Demo(name, f"Title of {name}", "A lead.", needs or {}, [4], ["tokenizer"], stages)
+    object.__setattr__(demo, "settings", lambda: {"name": name, "commands": [stage.commands for stage in stages]})
+    return demo
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> ImageDemo:
-    folder, _ = DemoFolder.claim(tmp_path / "demo", {})
-    return ImageDemo(ImageSettings(), folder, Walk(ImageDemo.stages, float("inf"), 0, Console(quiet=True)))
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What was run, instead of running it; `report` leaves a page."""
+    ran: list[list[str]] = []
+
+    def note(words: list[str]) -> None:
+        ran.append(words)
+        if words[0] == "report":
+            Path(words[words.index("--out") + 1]).write_text("the page")
+
+    for module in (runner, every):
+        monkeypatch.setattr(module, "run_command", note)
+    monkeypatch.setattr(runner.Run, "read", lambda path, name: None)
+    monkeypatch.setattr(runner, "demo_metrics", lambda runs, seconds: {"total_seconds": 100.0})
+    return ran
 
 
-@pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    called: list[list[str]] = []
-    monkeypatch.setattr(fit, "run", lambda _, words: called.append(words))
-    return called
+def test_an_interrupted_demo_is_continued_command_by_command(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, run = tmp_path / "demo", runner.run_command
+
+    def interrupted(words: list[str]) -> None:
+        if words[0] == "sample":
+            (place / "out").mkdir()
+            raise KeyboardInterrupt
+        run(words)
+
+    monkeypatch.setattr(runner, "run_command", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on with"):
+        run_demo(tiny(), place, 1e12, 7.0, Console(quiet=True))
+    monkeypatch.setattr(runner, "run_command", run)
+    run_demo(tiny(), place, 1e12, 7.0, Console(quiet=True))
+    assert [words[0] for words in commands] == ["fit", "sample", "report"]
+    assert not (place / "out").exists()  # what the interrupted command left is removed
+    assert (place / "index.html").read_text() == "the page"
+    assert json.loads((place / "metrics.json").read_text()) == {"total_seconds": 100.0}
+    note = commands[-1][commands[-1].index("--note") + 1]
+    assert re.fullmatch(r"From nothing to this page in [\d.]+ s, the set-up included.", note)
 
 
-def test_a_run_goes_on_from_its_checkpoint(demo: ImageDemo, fits: list[list[str]]) -> None:
-    checkpoint = demo.folder.path / "tokenizer" / "checkpoints" / "last.ckpt"
+def test_a_training_goes_on_from_its_checkpoint(commands: list[list[str]], tmp_path: Path) -> None:
+    checkpoint = tmp_path / "demo" / "tokenizer" / "checkpoints" / "last.ckpt"
+    demo = tiny()
+    DemoFolder.claim(tmp_path / "demo", demo.settings())
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    demo._fit("tokenizer", "recipe.yaml", [])
-    assert fits == [["--config", "recipe.yaml", "--run", str(demo.folder.path / "tokenizer"), "--ckpt_path", "last"]]
-    assert checkpoint.exists()
-    assert demo.folder.found("tokenizer") is not None
+    run_demo(demo, tmp_path / "demo", 1e12, 0.0, Console(quiet=True))
+    assert commands[0][-2:] == ["--ckpt_path", "last"] and checkpoint.exists()
 
 
-def test_a_run_without_a_checkpoint_begins_anew(demo: ImageDemo, fits: list[list[str]]) -> None:
-    run = demo.folder.path / "tokenizer"
-    run.mkdir()
-    (run / "config.yaml").touch()
-    demo._fit("tokenizer", "recipe.yaml", ["--trainer.max_steps=3"])
-    assert fits == [["--config", "recipe.yaml", "--trainer.max_steps=3", "--run", str(run)]]
-    assert not run.exists()
+def test_an_optional_stage_that_is_refused_is_reported_and_left_out(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runner.run_command
+
+    def refuse(words: list[str]) -> None:
+        if words[0] == refused:
+            raise UserError("the recogniser is missing")
+        run(words)
+
+    monkeypatch.setattr(runner, "run_command", refuse)
+    refused = "sample"
+    run_demo(tiny(), tmp_path / "demo", 1e12, 0.0, Console())
+    assert "left out: the recogniser is missing" in capsys.readouterr().out
+    refused = "fit"
+    with pytest.raises(UserError, match="the recogniser is missing"):
+        run_demo(tiny("another"), tmp_path / "another", 1e12, 0.0, Console(quiet=True))
 
 
-def test_a_finished_run_is_kept_unless_somebody_removed_it(demo: ImageDemo, fits: list[list[str]]) -> None:
-    demo._fit("tokenizer", "recipe.yaml", [])
-    checkpoint = demo.folder.path / "tokenizer" / "checkpoints" / "last.ckpt"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
-    demo._fit("tokenizer", "recipe.yaml", [])
-    assert len(fits) == 1
-    checkpoint.unlink()
-    demo._fit("tokenizer", "recipe.yaml", [])
-    assert len(fits) == 2
-
-
-@pytest.mark.parametrize("kind", KINDS.values())
-def test_the_recipes_exist_and_say_how_long_they_train(kind: type[Demo], tmp_path: Path) -> None:
-    settings = kind.settings_class()
-    assert set(settings.record()["recipes"]) == {settings.tokenizer, settings.generator}
+def test_steps_and_samples_of_the_plan_are_filled_in(tmp_path: Path) -> None:
+    demo = demos()["image"]
     folder, _ = DemoFolder.claim(tmp_path / "demo", {})
-    assert kind(settings, folder, Walk(kind.stages, float("inf"), 0, Console(quiet=True)))._wanted() > 100
+    folder.record["plan"] = vars(Plan(0.5, 200, 1.0, 1.0))
+    console = Console(quiet=True)
+    run = DemoRunner(demo, folder, StageTimer(demo.stages, 0.0, 0.0, console), console)
+    line = run.filled_in(next(line for stage in demo.stages for line in stage.commands if "{steps}" in line))
+    wanted = runner.wanted_steps(line)
+    steps = wanted // 2 // 30 * 30
+    assert f"--trainer.max_steps={steps} --trainer.val_check_interval={steps // 3} " in line
+    assert run.filled_in("{samples} {demo}") == f"200 {folder.path}"
 
 
-@pytest.mark.parametrize("kind", KINDS.values())
-def test_its_stages_are_in_order_and_fit_into_ten_minutes(kind: type[Demo]) -> None:
-    keys = [stage.key for stage in kind.stages]
-    assert len(set(keys)) == len(keys)
-    shared = ["tokenizer", "tokens", "calibration", "generator", "page"]
-    assert [key for key in keys if key in shared] == shared
-    assert sum(stage.seconds for stage in kind.stages) <= 600
+def test_all_demos_share_the_time_and_what_is_finished_stays(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    ends: list[float] = []
+    run = every.run_demo
+
+    def noted(demo: Demo, place: Path, end: float, *rest: Any) -> float:
+        ends.append(end - time.time())
+        return run(demo, place, end, *rest)
+
+    monkeypatch.setattr(every, "run_demo", noted)
+    speech = tiny("speech", needs={"no_such_package": "extra"})
+    known = {"image": tiny("image"), "video": tiny("video"), "speech": speech}
+    assert run_all(known, tmp_path / "all", time.time() + 600, 7.0, Console(quiet=True)) == pytest.approx(207, abs=1)
+    assert ends == pytest.approx([300, 600], abs=5)
+    page = commands[-1]
+    assert page.count("--title") == 2 and "Speech is left out: the demo needs the package no_such_package" in str(page)
+    metrics = json.loads((tmp_path / "all" / "metrics.json").read_text())
+    assert metrics["total_seconds"] == pytest.approx(207, abs=1) and set(metrics) == {"total_seconds", "image", "video"}
+    before = len(commands)
+    run_all(known, tmp_path / "all", time.time() + 600, 7.0, Console(quiet=True))
+    assert [words[0] for words in commands[before:]] == ["report"]
+    with pytest.raises(UserError, match="no demo can run: speech: the demo needs the package"):
+        run_all({"speech": known["speech"]}, tmp_path / "none", 0.0, 0.0, Console(quiet=True))
 
 
-def test_options_mean_on_the_command_line_what_they_mean_to_the_sampler() -> None:
-    def run(
-        path: str, cfg: float = 1.0, order: str = "confidence", noise: float = 4.5, steps: int | None = None
-    ) -> None:
-        """Stands for a command."""
-
-    given = {"cfg": 3.0, "order": "random", "steps": 8}
-    assert sample_options(given) == SampleOptions(8, Guidance(3.0), Decoding(order="random"))
-    assert repeating("sample", run, path="a run", **given) == "mmgen sample 'a run' --cfg 3.0 --order random --steps 8"
+def test_a_mistake_is_one_line_and_nothing_is_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    missing: Any = {"speech": tiny("speech", needs={"no_such_package": "extra"}), "image": demos()["image"]}
+    monkeypatch.setattr(files, "demos", lambda: missing)
+    for words, text in (
+        (["--out", str(mine.parent)], "is not empty, and nothing is overwritten"),
+        (["--out", str(mine)], "is a file, and a folder is needed"),
+        (["--minutes", "0"], "must be more than 0"),
+        (["--what", "smell"], "smell"),
+        (["speech"], "needs the package no_such_package: pip install 'mmgen[extra]'"),
+    ):
+        assert main(["demo", *words]) == 2
+        error = capsys.readouterr().err
+        assert text in error and error.count("\n") == 1
+    assert mine.read_text() == "years of work"

@@ -9,13 +9,12 @@ from mmgen.core.errors import UserError
 SETTINGS = {"recipes": {"a": "text"}}
 
 
-def test_an_interrupted_demo_is_gone_on_with(tmp_path: Path) -> None:
+def test_an_interrupted_demo_is_continued(tmp_path: Path) -> None:
     folder, _ = DemoFolder.claim(tmp_path / "demo", SETTINGS)
-    folder.finish("tokenizer", 61.234, steps=3)
+    folder.finish("mmgen fit", 61.234)
     again, moved = DemoFolder.claim(tmp_path / "demo", SETTINGS)
     assert moved is None
-    assert again.found("tokenizer") == {"steps": 3}
-    assert again.found("generator") is None
+    assert again.record["commands"] == ["mmgen fit"]
     assert again.record["seconds"] == 61.23
 
 
@@ -31,10 +30,10 @@ def test_a_finished_demo_is_moved_aside_whole(tmp_path: Path) -> None:
 
 
 def test_a_demo_of_other_settings_is_moved_aside_too(tmp_path: Path) -> None:
-    DemoFolder.claim(tmp_path / "demo", SETTINGS)[0].finish("tokenizer", 1)
+    DemoFolder.claim(tmp_path / "demo", SETTINGS)[0].finish("mmgen fit", 1)
     fresh, moved = DemoFolder.claim(tmp_path / "demo", {"recipes": {"a": "another text"}})
     assert moved == tmp_path / "demo-1"
-    assert fresh.found("tokenizer") is None
+    assert fresh.record["commands"] == []
 
 
 @pytest.mark.parametrize("marker", [None, "{", "[]", json.dumps({"made_by": "mmgen demo"}), json.dumps({"stages": {}})])
@@ -46,10 +45,3 @@ def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path: Path, mar
     with pytest.raises(UserError, match="nothing is overwritten"):
         DemoFolder.claim(tmp_path, SETTINGS)
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_what_an_unfinished_stage_left_makes_room(tmp_path: Path) -> None:
-    folder, _ = DemoFolder.claim(tmp_path / "demo", SETTINGS)
-    (folder.path / "tokens").mkdir()
-    (folder.path / "tokens" / "half").touch()
-    assert not folder.free("tokens").exists()

@@ -1,5 +1,1 @@
-"""The page of a run of motions."""
-
-from mmgen.modalities.motion.page.page import motion_page
-
-__all__ = ["motion_page"]
+"""What a page says of motions."""

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, nearest
 from mmgen.core.progress import progress_bar
-from mmgen.data.build import build_source, changed, open_source
-from mmgen.data.sources import Samples, Source
+from mmgen.data.build import build_source, open_source
+from mmgen.data.sources import Source
 from mmgen.evaluation.command import (
     EvaluationCommand,
     ResultRows,
@@ -19,7 +18,7 @@ from mmgen.evaluation.command import (
     metric_rows,
     precision_of,
 )
-from mmgen.evaluation.reference import Chosen, Reference
+from mmgen.evaluation.reference import Reference
 from mmgen.modalities.speech.editing import INFILL
 from mmgen.modalities.speech.evaluation.edits import EDITS, measure_edits
 from mmgen.modalities.speech.evaluation.generator import Listeners, Sentences, measure_recordings, measure_speech
@@ -27,6 +26,7 @@ from mmgen.modalities.speech.evaluation.recogniser import Recogniser, get_recogn
 from mmgen.modalities.speech.evaluation.signal_metrics import require_speech_metrics
 from mmgen.modalities.speech.evaluation.similarity import Resemblyzer
 from mmgen.modalities.speech.evaluation.tokenizer import measure_speech_tokenizer
+from mmgen.modalities.speech.held_out import at_rate, of_known_voices, whole_recordings
 from mmgen.modalities.speech.sampling import require_speech_tokenizer
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import SampleOptions
@@ -35,6 +35,8 @@ from mmgen.sampling.samples import check_request, pick_mode
 from mmgen.store.store import Loaded, Saved
 
 SOUNDS = "float32 sounds"
+
+LISTENERS = ("recogniser", "similarity", "naturalness")
 
 
 SENTENCES, SENTENCES_AT_ONCE = 100, 16
@@ -81,7 +83,7 @@ class SpeechEvaluation(EvaluationCommand):
         reference.samples = of_known_voices(reference.samples, loaded.generator.classes, self._count() or SENTENCES)
         sentences = Sentences.of(loaded, source, reference, batch)
         check_request(loaded, sentences.labels, options, batch)
-        listeners = Listeners(self._recogniser(), Resemblyzer(), naturalness=True)
+        listeners = self._listeners()
         listeners.require()
         common: dict[str, Any] = {"samples": len(reference), "seed": None, "steps": None}
         precision, said = precision_of(loaded.generator), {"voices": sentences.voices or "not told"}
@@ -106,13 +108,10 @@ class SpeechEvaluation(EvaluationCommand):
         source = build_source(saved.config) if data is None else open_source(data)
         if source.sample_rate is None:
             raise UserError(f"{saved.path} is of speech, and the data has samples of shape {source.sample_shape}")
-        source = changed(source, sample_rate=tokenizer.sample_rate)
-        if source.sample_rate != tokenizer.sample_rate:
-            rates = f"{tokenizer.sample_rate} Hz, and the data has {source.sample_rate} Hz"
-            raise UserError(f"the tokenizer takes sounds at {rates}; choose other --data")
+        source = at_rate(source, tokenizer.sample_rate)
         try:
-            return changed(source, crop=None)
-        except UserError:  # sounds without transcripts are there in stretches only
+            return whole_recordings(source, tokenizer.sample_rate)
+        except UserError:
             if whole:
                 raise
             return source
@@ -124,22 +123,16 @@ class SpeechEvaluation(EvaluationCommand):
             raise UserError(f"at least one sentence is needed, got --num {count}")
         return count
 
+    def _listeners(self) -> Listeners:
+        named = [name.strip() for name in self.arguments["listeners"].split(",")]
+        if unknown := [name for name in named if name not in LISTENERS]:
+            raise UserError(
+                f"--listeners {unknown[0]!r} is none of {', '.join(LISTENERS)}{nearest(unknown[0], LISTENERS)}"
+            )
+        recogniser, similarity, naturalness = (name in named for name in LISTENERS)
+        return Listeners(
+            self._recogniser() if recogniser else None, Resemblyzer() if similarity else None, naturalness=naturalness
+        )
+
     def _recogniser(self) -> Recogniser:
         return get_recogniser(self.arguments["recogniser"], self.device)
-
-
-def of_known_voices(samples: Samples, classes: int, count: int) -> Samples:
-    """The first `count` samples; of a generator with classes, the first ones whose voice it knows, since it hardly ever
-    saw a text without its voice. Raises UserError where there is none.
-    """
-    if not classes:
-        return Chosen(samples, torch.arange(min(count, len(samples))))
-    found: list[Tensor] = []
-    for index in torch.arange(len(samples)).split(64):
-        found.append(index[samples.take(index)["label"] >= 0])
-        if sum(map(len, found)) >= count:
-            break
-    index = torch.cat(found)[:count]
-    if not len(index):
-        raise UserError("no held-out clip has a voice that the generator was trained on; choose other --data")
-    return Chosen(samples, index)

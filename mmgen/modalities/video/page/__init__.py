@@ -1,5 +1,1 @@
-"""The page of a video run."""
-
-from mmgen.modalities.video.page.page import video_page
-
-__all__ = ["video_page"]
+"""What a page says of clips."""

@@ -32,7 +32,7 @@ def sound(tmp_path: Path) -> Path:
 def test_it_writes_a_sound_that_is_the_recording_but_for_the_span(run: Path, sound: Path, tmp_path: Path) -> None:
     options = [*WORDS, "--span", "0.2:0.3", "--margin", "0.04", "--class", "bob", "--seed", "2", "--temperature", "0.9"]
     assert main(["edit", str(run), str(sound), *options, "--out", str(tmp_path / "out")]) == 0
-    names = ["edited.wav", "record.json", "spectrograms.png", "tokens.safetensors"]
+    names = ["edited.wav", "original.wav", "record.json", "spectrograms.png", "tokens.safetensors"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     before, after = read_audio(sound, RATE), read_audio(tmp_path / "out" / "edited.wav", RATE)
     assert torch.equal(after[:, : round(0.16 * RATE)], before[:, : round(0.16 * RATE)])

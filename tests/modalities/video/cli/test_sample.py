@@ -125,7 +125,7 @@ def test_recorded_actions_are_followed(tmp_path: Path) -> None:
     ("options", "told"),
     [
         ("--keep a.png", "--keep is for images, and"),
-        ("--animate", "--animate is for images, and"),
+        ("--film", "--film is for images, and"),
         ("--npz", "--npz is for images, and"),
         ("--frames 0", "at least 1 frame"),
         ("--fps 0", "cannot have 0 frames a second"),

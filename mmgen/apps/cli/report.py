@@ -1,0 +1,35 @@
+"""`mmgen report`: a page about one run, or several side by side."""
+
+
+def run(
+    runs: list[str],
+    *,
+    out: str | None = None,
+    title: list[str] | None = None,
+    lead: list[str] | None = None,
+    note: list[str] | None = None,
+) -> None:
+    """Write one self-contained HTML page about runs: what they are, their masks, curves, samples, reconstructions and
+    figures, and the commands that made them. It is made of what lies in the run folders alone: nothing is sampled or
+    measured. Runs of one modality stand side by side; those of several modalities have a chapter each.
+
+    Args:
+        runs: run folders, exports, or RUN/MEMBER of a joint run; name a generator's tokenizer too, to see its
+            reconstructions.
+        out: file for the page, written over if it is there; by default report.html in the folder of a single run, and
+            runs/report.html for several.
+        title: of the page, and again for each further chapter; the names of the runs by default.
+        lead: its first sentences, and again for each further chapter; what the runs are by default.
+        note: a sentence below them, and again for each further one.
+    """
+    import shlex
+    from pathlib import Path
+
+    from mmgen.apps.report.report import make_report, write_report
+
+    given = Path(runs[0]) / "report.html" if len(runs) == 1 else Path("runs") / "report.html"
+    command = shlex.join(["mmgen", "report", *runs, *(() if out is None else ("--out", out))])
+    paths = [Path(each) for each in runs]
+    file = given if out is None else Path(out)
+    write_report(make_report(paths, command, title or (), lead or (), note or ()), file)
+    print(f"written to {file}")

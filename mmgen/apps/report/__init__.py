@@ -1,0 +1,1 @@
+"""Pages about runs, made of what lies in their folders."""

@@ -1,0 +1,90 @@
+"""A sampler's states as a small file, and back: what `mmgen sample --film` writes and a page shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mmgen.core.tokens import Tokens
+from mmgen.media.images import to_uint8
+from mmgen.page.tiles import spread
+from mmgen.paradigms import State
+from mmgen.tokenizers import Tokenizer
+
+FILE = "film.safetensors"
+_FRAMES, _SAMPLES, _BYTES = 64, 10, 2**25
+"""At most so many states, of so many samples, in a file of so many bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class SamplerFilm:
+    """A batch while it is sampled.
+
+    Args:
+        images: (F, B, C, H, W) uint8, each state decoded; meaningful where committed.
+        committed: (F, B, h, w) bool over the token grid; all True in the last frame.
+        order: (B, h, w) int64, the number of passes after which each token stood; 0 where it was given.
+        passes: F numbers, calls of the network before each state; ascending from 0.
+    """
+
+    images: Tensor
+    committed: Tensor
+    order: Tensor
+    passes: list[int]
+
+    def write(self, folder: Path) -> None:
+        """Into a folder."""
+        passes = torch.tensor(self.passes)
+        save_file(
+            {"images": self.images, "committed": self.committed, "order": self.order, "passes": passes}, folder / FILE
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> "SamplerFilm":
+        """From a folder that holds one."""
+        parts = load_file(folder / FILE)
+        return cls(parts["images"], parts["committed"], parts["order"], parts["passes"].tolist())
+
+    def select(self, frames: Sequence[int]) -> "SamplerFilm":
+        """Some of the frames."""
+        chosen = list(frames)
+        return SamplerFilm(
+            self.images[chosen], self.committed[chosen], self.order, [self.passes[frame] for frame in chosen]
+        )
+
+
+@torch.no_grad()
+def film_of(tokenizer: Tokenizer, states: Sequence[State]) -> SamplerFilm:
+    """States of a sampler, decoded. Open places take the token of a black image, which lends its neighbours nothing.
+
+    Args:
+        tokenizer: of still images.
+        states: of one batch, from the empty one to the finished one.
+    """
+    device = next(tokenizer.parameters()).device
+    black = tokenizer.encode(torch.full((1, *tokenizer.sample_shape), -1.0, device=device)).values
+    frames = min(len(states), _FRAMES)
+    samples = max(1, min(_SAMPLES, _BYTES // (frames * black.new_zeros(tokenizer.sample_shape).numel())))
+    every = torch.stack([state.committed[:samples] for state in states])
+    passes = torch.tensor([state.forward_passes for state in states])
+    order = passes[every.int().argmax(0).cpu()]
+    chosen = spread(len(states), frames)
+    committed = every[chosen].to(device)
+    tokens = torch.where(
+        committed.reshape(*committed.shape, *[1] * (black.ndim - 2)),
+        torch.stack([states[place].tokens[:samples] for place in chosen]).to(device),
+        black,
+    )
+    rows = rearrange(tokens, "f b ... -> (f b) ...")
+    images = torch.cat([to_uint8(tokenizer.decode(Tokens(part, tokenizer.spec.grid))) for part in rows.split(100)])
+    t, h, _ = tokenizer.spec.grid
+    return SamplerFilm(
+        rearrange(images, "(f b) c h w -> f b c h w", f=len(chosen)),
+        rearrange(committed.cpu(), "f b (t h w) -> f b (t h) w", t=t, h=h),
+        rearrange(order, "b (t h w) -> b (t h) w", t=t, h=h),
+        passes[chosen].tolist(),
+    )

@@ -1,0 +1,122 @@
+"""Charts in SVG that take their colours from the page, so that they fit a light and a dark one."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from mmgen.page.page import fill
+
+WIDTH, HEIGHT = 560, 270
+LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 96, 14, HEIGHT - 34
+LABEL = 15  # points between two labels, at least
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Figures over the steps of a run, or over the frames of a clip.
+
+    Args:
+        title: what it shows, with its unit.
+        lines: name -> (step, value) pairs, measured while training.
+        points: name -> (step, value) pairs, measured on held-out data.
+        axis: what is counted from left to right.
+        marks: place on that axis -> what begins there.
+    """
+
+    title: str
+    lines: dict[str, list[tuple[float, float]]]
+    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    axis: str = "steps"
+    marks: dict[float, str] = field(default_factory=dict)
+
+
+def chart(curve: Curve, colours: dict[str, str]) -> Markup:
+    """Lines and points over steps or frames, each line named at its end.
+
+    Args:
+        curve: with at least one value.
+        colours: line -> class of the page that sets its colour.
+    """
+    lines = {name: smoothed(points) for name, points in curve.lines.items() if points}
+    dots = {name: points for name, points in curve.points.items() if points}
+    names = list(dict.fromkeys([*lines, *dots]))
+    every = [point for points in (*lines.values(), *dots.values()) for point in points]
+    last = max(step for step, _ in every)
+    # The first steps of a training lie far from all that follows and would flatten it.
+    later = [value for step, value in every if step >= 0.03 * last]
+    ticks = round_ticks(min(later), max(later))
+    low, high = ticks[0], ticks[-1]
+
+    def x(step: float) -> float:
+        return round(LEFT + (RIGHT - LEFT) * step / last, 1)
+
+    def y(value: float) -> float:
+        return round(TOP + (BOTTOM - TOP) * (high - min(max(value, low), high)) / (high - low), 1)
+
+    ends = {name: dots.get(name, lines.get(name, []))[-1][1] for name in names}
+    places = separate_labels({name: y(value) for name, value in ends.items()})
+    drawn = [
+        {
+            "name": name,
+            "colour": colours.get(name, "grey"),
+            "path": " ".join(f"{x(step)},{y(value)}" for step, value in lines.get(name, dots.get(name, []))),
+            "dotted": name not in lines,
+            "points": [(x(step), y(value)) for step, value in dots.get(name, [])],
+            "at": round(places[name], 1),
+        }
+        for name in names
+    ]
+    summary = "; ".join(f"{name} ends at {value:.3g}" for name, value in ends.items())
+    return fill(
+        "chart.html",
+        label=f"{curve.title}, over {last:,.0f} {curve.axis}: {summary}.",
+        ticks_y=[{"at": y(tick), "text": f"{tick:g}"} for tick in ticks],
+        ticks_x=[
+            {"at": x(tick), "text": f"{tick:,.0f}"} for tick in round_ticks(0, last) if tick <= last and tick % 1 == 0
+        ],
+        axis=curve.axis,
+        marks=[{"at": x(place), "text": text} for place, text in curve.marks.items()],
+        drawn=drawn,
+        width=WIDTH,
+        height=HEIGHT,
+        left=LEFT,
+        right=RIGHT,
+        top=TOP,
+        bottom=BOTTOM,
+    )
+
+
+def smoothed(points: Points, window: float = 0.02) -> list[tuple[float, float]]:
+    """A running mean that remembers that share of the points, at most 200 of them: the line without its noise.
+
+    A few points are no noise: they stay as they are.
+    """
+    weight = 1 / max(1, int(window * len(points)))
+    means, mean = [], points[0][1]
+    for step, value in points:
+        mean += weight * (value - mean)
+        means.append((step, mean))
+    stride = math.ceil(len(means) / 200)
+    return means[::-1][::stride][::-1]
+
+
+def round_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers from just below `low` on, to just above `high`; at least two of them."""
+    raw = (high - low) / about or abs(high) or 1.0
+    magnitude = 10 ** math.floor(math.log10(raw))
+    step = next(magnitude * factor for factor in (1, 2, 2.5, 5, 10) if magnitude * factor >= raw * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
+
+
+def separate_labels(ends: dict[str, float]) -> dict[str, float]:
+    """The same heights, moved down where two labels would touch, then all up where they would leave the picture."""
+    placed: dict[str, float] = {}
+    for name, at in sorted(ends.items(), key=lambda item: item[1]):
+        placed[name] = max([at, *(other + LABEL for other in placed.values())])
+    excess = max(0.0, max(placed.values()) - (BOTTOM - 4))
+    return {name: at - excess for name, at in placed.items()}

@@ -1,0 +1,207 @@
+"""A page of each modality from tiny runs and what the ordinary commands write into their folders."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmgen.apps.cli.main import main
+from mmgen.core.modality import find_modality
+from mmgen.data import build
+from mmgen.data.sources import Batch, Samples, Source, SplitName
+from mmgen.modalities.motion import sample_files as motion_sampling
+from mmgen.modalities.speech import sample_files as speech_sampling
+from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
+from mmgen.store.results import append
+from tests.motion_runs import Walks, motion_run, motion_tokenizer_run
+from tests.page.browser import MARKS, look
+from tests.page.elements import LAWS, Elements, text
+from tests.spoken_runs import RATE, codec_run, speech_run
+from tests.tiny_runs import generator_run, tokenizer_run, video_run, video_tokenizer_run
+
+
+class Ramps(Source):
+    """Grey 8x8 images of three classes."""
+
+    class_names, sample_shape = ["zero", "one", "two"], (1, 8, 8)
+
+    def samples(self, split: SplitName) -> Samples:
+        return _RampSamples()
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+class _RampSamples(Samples):
+    def __len__(self) -> int:
+        return 9
+
+    def take(self, index: Tensor) -> Batch:
+        ramp = torch.linspace(-1, 1, 64).view(1, 1, 8, 8)
+        return {"x": torch.cat([ramp.roll(int(n), -1) for n in index]), "label": index % 3, "sample": index}
+
+
+def run(*words: object) -> None:
+    assert main([str(word) for word in words]) == 0
+
+
+def images(folder: Path, patch: pytest.MonkeyPatch) -> list[Path]:
+    patch.setattr(build, "open_source", lambda name: Ramps())
+    tokenizer = tokenizer_run(folder / "tok")
+    generator = generator_run(folder / "gen", tokenizer)
+    run("reconstruct", tokenizer, "--data", "ramps", "--num", 6)
+    for mode in ("masked", "block"):
+        run("sample", generator, "--mode", mode, "--steps", 2, "--num", 6, "--film")
+    source = tokenizer / "reconstructions" / "000" / "1.real.png"
+    run("sample", generator, "--mode", "ar", "--class", "one", "--num", 2, "--inpaint", source, "--keep_region", "0:2")
+    for mode, value in (("ar", 3.0), ("masked", 2.0)):
+        figure(generator, "fid", value, mode, "digits_cnn", protocol={"extractor_accuracy": 0.98})
+    figure(tokenizer, "psnr_db", 21.5)
+    return [generator, tokenizer]
+
+
+def clips(folder: Path, patch: pytest.MonkeyPatch) -> list[Path]:
+    tokenizer = video_tokenizer_run(folder / "tok")
+    generator = video_run(folder / "gen", tokenizer)
+    run("reconstruct", tokenizer, "--data", generator, "--num", 2)
+    given = ("--mode", "frame", "--num", 2, "--context", "held_out", "--context_frames", 2)
+    run("sample", generator, *given)
+    run("sample", generator, *given, "--frames", 6)
+    run("sample", generator, "--mode", "block", "--num", 2)
+    for metric, values in (("psnr_db", [12.0, 11.0]), ("next_frame_gain_db", [1.0, 0.5])):
+        figure(generator, metric, 1.5, "frame", protocol={"per_frame": values})
+    drift = {"per_window": [1.0, 2.0], "per_window_real": [1.0, 1.0], "window": 2}
+    figure(generator, "drift", 1.0, "frame", "frames_pixels", protocol=drift)
+    return [generator, tokenizer]
+
+
+def sounds(folder: Path, patch: pytest.MonkeyPatch) -> list[Path]:
+    pytest.importorskip("soundfile")
+    root = SpeechFolder.make_fake(folder / "hums", 12)["root"]
+    source = SpeechFolder(root, seconds=1.2, sample_rate=RATE, held_out=4)
+    for module in (build, speech_sampling):
+        patch.setattr(module, "build_source", lambda config: source)
+    tokenizer = codec_run(folder / "tok")
+    generator = speech_run(folder / "gen", tokenizer, text=source.text, classes=0)
+    run("reconstruct", tokenizer, "--data", "held_out", "--num", 2)
+    run("sample", generator, "--mode", "ar", "--text", "held_out", "--num", 2)
+    figure(generator, "wer", 0.25, "ar", "whisper_tiny_en")
+    return [generator, tokenizer]
+
+
+def motions(folder: Path, patch: pytest.MonkeyPatch) -> list[Path]:
+    source = Walks(frames=12)
+    patch.setattr(build, "open_source", lambda name: source)
+    patch.setattr(motion_sampling, "build_source", lambda config: source)
+    tokenizer = motion_tokenizer_run(folder / "tok")
+    generator = motion_run(folder / "gen", tokenizer, class_names=("slow", "fast"))
+    run("reconstruct", tokenizer, "--data", "walks", "--num", 2)
+    run("sample", generator, "--mode", "ar", "--num", 2)
+    run("sample", generator, "--mode", "masked", "--inpaint", "held_out", "--num", 3)
+    figure(tokenizer, "mpjpe_mm", 31.0)
+    return [generator, tokenizer]
+
+
+def figure(
+    run: Path, metric: str, value: float, mode: str | None = None, extractor: str | None = None, **how: Any
+) -> None:
+    """A row of results.json."""
+    where = {"command": f"mmgen evaluate {run.name}", "data": "tiny val", "samples": 4, "seconds": 1.0}
+    append(run, metric, value, seed=0, steps=2, mode=mode, extractor=extractor, **where, **how)
+
+
+Made = Callable[[Path, pytest.MonkeyPatch], list[Path]]
+SECTIONS: dict[Made, list[str]] = {
+    images: ["tokenizer", "samples", "decoding", "completion", "metrics", "masks"],
+    clips: ["tokenizer", "prediction", "rollout", "classes", "metrics", "masks"],
+    sounds: ["listen", "words", "metrics", "masks"],
+    motions: ["actions", "tokenizers", "between", "metrics", "masks"],
+}
+
+
+@pytest.mark.parametrize("make", SECTIONS, ids=lambda make: make.__name__)
+def test_a_page_shows_all_that_lies_in_the_folders_and_needs_nothing_else(
+    make: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = make(tmp_path, monkeypatch)
+    monkeypatch.setattr(torch.nn.Module, "__call__", None)  # no network runs
+    run("report", *runs, "--out", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    for law in LAWS:
+        law(page)
+    assert [each["id"] for each in Elements(page).named("section")] == SECTIONS[make]
+    said = text(page)
+    for record in tmp_path.glob("*/*/*/record.json"):
+        assert json.loads(record.read_text())["command"] in said
+    for results in tmp_path.glob("*/results.json"):
+        assert all(row["metric"] in said and row["command"] in said for row in json.loads(results.read_text()))
+
+
+def test_runs_stand_side_by_side_and_modalities_in_chapters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = tokenizer_run(tmp_path / "tok")
+    paradigm = {"class_path": "mmgen.paradigms.Autoregressive", "init_args": {"mask": "causal"}}
+    several = [generator_run(tmp_path / name, tokenizer, paradigm=paradigm) for name in ("small", "large")]
+    for each, value in zip(several, (3.0, 2.0)):
+        figure(each, "held_out_loss", value, "ar")
+        logs = each / "logs" / "csv" / "version_0"
+        logs.mkdir(parents=True)
+        (logs / "metrics.csv").write_text(f"step,train/ar,val/ar\n9,{value + 1},\n19,{value},{value}\n")
+    video = video_tokenizer_run(tmp_path / "clips")
+    titles = ("--title", "Pictures", "--title", "Films", "--lead", "Still.", "--lead", "Moving.")
+    run("report", *several, video, *titles, "--note", "A note.", "--out", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    said = text(page)
+    chapters = Elements(page).named("article")
+    assert [each["id"] for each in chapters if each.get("class") == "chapter"] == ["image", "video"]
+    assert all(words in said for words in ("Pictures", "Films", "Still.", "Moving.", "A note."))
+    (row,) = re.findall(r"<code>held_out_loss</code></th>(.*?)</tr>", page)
+    assert re.findall(r"<td(.*?)>([^<]*)</td>", row)[:2] == [("", "3"), (' class="best"', "2")]
+    assert "small and large: loss a token" in said  # in one chart
+    for law in LAWS:
+        law(page)
+    for words, error in (
+        (several + several[:1], "the same run is named twice"),
+        ([tmp_path], "holds no config.yaml"),
+        ([*several, "--title", "a", "--title", "b"], "--title is given 2 times, and the page has 1 chapters"),
+    ):
+        assert main(["report", *map(str, words)]) == 2
+        assert error in capsys.readouterr().err
+
+
+def test_a_modality_without_a_page_of_its_own_has_a_table_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(find_modality("image")), "page_parts", lambda self: None)
+    run("report", *images(tmp_path, monkeypatch), "--out", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert [each["id"] for each in Elements(page).named("section")] == ["samples", "metrics", "masks"]
+    assert "film.safetensors" in page and "grid.png" in page
+    for law in LAWS:
+        law(page)
+
+
+@pytest.mark.parametrize("name", ["images", "motions"])
+class TestInBrowser:
+    pytestmark = MARKS
+
+    def test_films_and_skeletons_move_and_nothing_is_broken(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs = {"images": images, "motions": motions}[name](tmp_path, monkeypatch)
+        run("report", *runs, "--out", tmp_path / "page.html")
+        for width in (1300, 400):
+            seen = look((tmp_path / "page.html").read_text(), tmp_path, f"--window-size={width},6000")
+            assert not seen["errors"] and not seen["broken"] and seen["wide"] <= 0 and seen["player"]
+        if name == "images":
+            assert [film["frame"] for film in seen["films"]["0"]] == [0, 0]
+            assert all(film["frame"] == film["frames"] - 1 for film in seen["films"]["49"])
+        else:
+            assert len(seen["people"]["1"]) > 4
+            assert any(one != other for one, other in zip(seen["people"]["1"], seen["people"]["6"]))
