@@ -14,13 +14,11 @@ from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.modalities.motion.features import feature_slices, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D, Skeleton, skeleton_of_features
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
-from mmgen.model.backbone import Transformer
-from mmgen.model.generator import Generator
 from mmgen.store.rebuild import build_tokenizer
 from mmgen.store.store import load_tokenizer, weights_hash
 from tests.data_modules import data_section
 from tests.modalities.motion.gait import walk
-from tests.tiny_runs import prefixed, scramble, write_run
+from tests.tiny_runs import ending, prefixed, scramble, untrained, write_run
 
 RESIDUAL = {"class_path": "mmgen.tokenizers.quantizers.ResidualVQ", "init_args": {"codes": 8, "dim": 4, "levels": 2}}
 CONTINUOUS = {"class_path": "mmgen.tokenizers.quantizers.Gaussian", "init_args": {"dim": 4}}
@@ -103,20 +101,18 @@ def motion_run(
     frames: int = 12,
     data: dict[str, Any] | None = None,
 ) -> Path:
-    """A generator of one narrow block that moves."""
+    """A generator of one narrow block that moves; with `ends`, paradigms over codebooks model where it ends."""
     coder = load_tokenizer(tokenizer)
     spec, classes = coder.spec.with_frames(frames), len(class_names)
-    generator = Generator(spec, Transformer(**_NARROW), classes, positions="none", text=text, ends=ends)
     init_args = {
         "backbone": {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
-        "paradigm": paradigm,
+        "paradigm": ending(paradigm) if ends else paradigm,
         "positions": "none",
-        "ends": ends,
     }
-    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
-    mocap = data_section("Mocap", frames=frames, tokenizer=str(tokenizer))
     conditions: dict[str, Vocabulary] = {"class": Names(tuple(class_names))} if classes else {}
     conditions |= {} if text is None else {"text": text}
     facts = Facts(spec, conditions, fps=20.0, tokenizer_path=str(tokenizer), tokenizer_hash=weights_hash(coder))
-    state = prefixed("generator", scramble(generator, 1))
+    state = prefixed("generator", untrained(init_args, facts))
+    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
+    mocap = data_section("Mocap", frames=frames, tokenizer=str(tokenizer))
     return write_run(folder, {"model": model, "data": data or mocap}, state, mmgen=facts.to_dict())

@@ -4,17 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mmgen.core.characters import Text
 from mmgen.core.facts import Facts
 from mmgen.core.vocabulary import Names, Vocabulary
-from mmgen.model.backbone import Transformer
-from mmgen.model.generator import Generator
 from mmgen.store.rebuild import build_tokenizer
 from mmgen.store.store import load_tokenizer, weights_hash
 from tests.data_modules import data_section
-from tests.tiny_runs import prefixed, scramble, write_run
+from tests.tiny_runs import ending, prefixed, scramble, untrained, write_run
 
 RATE, STRIDE, SECONDS = 1600, 40, 0.6
 TOKENS = round(RATE * SECONDS) // STRIDE
@@ -74,18 +71,13 @@ def speech_run(
     classes: int = len(VOICES),
     data: dict[str, Any] | None = None,
 ) -> Path:
-    """A generator of one narrow block that speaks."""
+    """A generator of one narrow block that speaks; with `ends`, paradigms over codebooks model where it ends."""
     codec = load_tokenizer(tokenizer)
-    module = speaker(codec.spec, classes, text, ends)
     init_args = {
         "backbone": {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
-        "paradigm": paradigm,
+        "paradigm": ending(paradigm) if ends else paradigm,
         "positions": "none",
-        "ends": ends,
-        "sentinels": 1,
     }
-    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
-    data = data or data_section("EspeakSpeech", tokenizer=str(tokenizer))
     conditions: dict[str, Vocabulary] = {"class": Names(tuple(VOICES[:classes]))} if classes else {}
     conditions |= {} if text is None else {"text": text}
     facts = Facts(
@@ -95,11 +87,7 @@ def speech_run(
         tokenizer_path=str(tokenizer),
         tokenizer_hash=weights_hash(codec),
     )
-    return write_run(folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=facts.to_dict())
-
-
-def speaker(spec: Any, classes: int, text: Text | None, ends: bool = False) -> nn.Module:
-    """The generator itself."""
-    return scramble(
-        Generator(spec, Transformer(**_NARROW), classes, positions="none", text=text, ends=ends, sentinels=1), 1
-    )
+    state = prefixed("generator", untrained(init_args, facts))
+    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
+    data = data or data_section("EspeakSpeech", tokenizer=str(tokenizer))
+    return write_run(folder, {"model": model, "data": data}, state, mmgen=facts.to_dict())

@@ -1,5 +1,6 @@
 """Run folders made by hand, as `mmgen fit` leaves them, so that loading and sampling are tested without training."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,8 @@ from mmgen.core.facts import Facts
 from mmgen.core.vocabulary import Names
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
 from mmgen.modalities.video.sources.moving_digits import MovingDigits
-from mmgen.model.backbone import Transformer
 from mmgen.model.embeddings.positions import PositionKind
-from mmgen.model.generator import Generator
-from mmgen.store.rebuild import build_tokenizer
+from mmgen.store.rebuild import build_generator, build_tokenizer
 from mmgen.store.store import load_tokenizer, weights_hash
 from mmgen.tokenizers.quantizers import BSQ
 from tests.data_modules import data_section
@@ -124,8 +123,6 @@ def generator_run(
 ) -> Path:
     """A generator of one narrow block; `changes` go to `write_run`."""
     spec = load_tokenizer(tokenizer).spec if tokenizer else ConvImageTokenizer(BSQ(4), 8, 1, 8, 2).spec
-    module = Generator(spec, Transformer(**_NARROW), classes, positions=positions, actions=len(action_names))
-    scramble(module, 1)
     backbone = {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}}
     init_args = {"backbone": backbone, "paradigm": paradigm, "positions": positions, "condition_dropout": 0.1}
     source = str(tokenizer) if tokenizer else None
@@ -139,9 +136,23 @@ def generator_run(
         tokenizer_path=source,
         tokenizer_hash=weights_hash(load_tokenizer(tokenizer)) if tokenizer else None,
     )
-    return write_run(
-        folder, {"model": model, "data": data}, prefixed("generator", module), mmgen=facts.to_dict(), **changes
-    )
+    state = prefixed("generator", untrained(init_args, facts))
+    return write_run(folder, {"model": model, "data": data}, state, mmgen=facts.to_dict(), **changes)
+
+
+def untrained(init_args: dict[str, Any], facts: Facts) -> nn.Module:
+    """The generator that a module's section of a config describes, with random weights."""
+    return scramble(build_generator(copy.deepcopy(init_args), facts, "tests")[0], 1)
+
+
+def ending(paradigm: dict[str, Any]) -> dict[str, Any]:
+    """The section of a paradigm with `ends` in those over codebooks, also in members of a mixture."""
+    init_args = dict(paradigm.get("init_args", {}))
+    if "members" in init_args:
+        init_args["members"] = {name: ending(member) for name, member in init_args["members"].items()}
+    elif paradigm["class_path"].rpartition(".")[2] in ("CodebookAutoregressive", "SpanInfill", "Hierarchical"):
+        init_args["ends"] = True
+    return {**paradigm, "init_args": init_args}
 
 
 def write_run(folder: Path, config: dict[str, Any], state: dict[str, Tensor], **extra: Any) -> Path:

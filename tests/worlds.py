@@ -19,6 +19,7 @@ from mmgen.paradigms import (
     Hierarchical,
     Masked,
     MaskedDiffusion,
+    Mixture,
     Paradigm,
     Permuted,
     RandomOrder,
@@ -88,31 +89,36 @@ def ragged(paradigm: Paradigm) -> bool:
     return not isinstance(paradigm, Blockwise) or paradigm.split.is_raster
 
 
-OWN = ("positions", "actions", "text", "reading", "ends", "sentinels", "ranks", "level_depth")
+OWN = ("positions", "actions", "text", "reading", "head")
 
 
-def generator(spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, **backbone: object) -> Generator:
-    """A small generator in float64 with weights large enough that everything influences everything, and all options."""
+def parts(spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
+    """What every paradigm that fits these tokens and this backbone brings along, under the names that they share."""
+    carriers: list[Paradigm] = [
+        MaskedDiffusion(corruption="uniform" if backbone.modulated else "absorbing", self_conditioning=True),
+        Permuted(),
+        SpanInfill(ends=spec.kind in ("categorical", "residual")),
+    ]
+    carriers += [Hierarchical(level_depth=1)] if spec.kind == "residual" else []
+    return Mixture({type(each).__name__: each for each in carriers}).parts(spec, backbone)
+
+
+def generator(
+    spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, paradigm: Paradigm | None = None, **backbone: object
+) -> Generator:
+    """A small generator in float64 with weights large enough that everything influences everything, with the parts of a
+    paradigm, or of every one.
+    """
     own = {name: backbone.pop(name) for name in OWN if name in backbone}
-    if spec is not None and spec.kind == "residual":  # whose rows go on behind the last place of a table
-        own = {"positions": "spatial", "sentinels": 3} | own
-    if spec is SPECS["residual"]:
-        own = {"ranks": True, "level_depth": 1} | own
+    spec = spec or SPECS["bits"]
+    if spec.kind == "residual":  # whose rows go on behind the last place of a table
+        own = {"positions": "spatial"} | own
     options = {"dim": 32, "depth": 2, "heads": 2, "rope": (1, 1, 1)} | backbone
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = (
-            Generator(
-                spec or SPECS["bits"],
-                Transformer(**options),
-                classes=classes,
-                noise_level=options.get("modulation") != "none",
-                self_conditioning=True,
-                **own,
-            )
-            .double()
-            .eval()
-        )  # type: ignore[arg-type]
+        transformer = Transformer(**options)  # type: ignore[arg-type]
+        brought = (parts if paradigm is None else paradigm.parts)(spec, transformer)
+        model = Generator(spec, transformer, classes=classes, parts=brought, **own).double().eval()  # type: ignore[arg-type]
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
     return model

@@ -19,6 +19,7 @@ from mmgen.data.joint import JointData
 from mmgen.data.sources import Source
 from mmgen.modalities.speech.tokenizers.vocoder import Vocoder
 from mmgen.model.backbone import Transformer
+from mmgen.model.heads import Head
 from mmgen.paradigms import NoiseProcess, Paradigm, Split
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.losses import Adversarial, Balancer, Discriminator, Perceptual, Spectral
@@ -32,6 +33,7 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "training": ("What is trained", (LightningModule, Member)),
     "paradigms": ("Paradigms, splits and noise processes", (Paradigm, Split, NoiseProcess)),
     "backbone": ("The network", (Transformer,)),
+    "heads": ("Heads", (Head,)),
     "tokenizers": ("Tokenizers", (Tokenizer, Vocoder)),
     "quantizers": ("Quantizers", (Quantizer,)),
     "losses": ("Losses of tokenizers", (Perceptual, Spectral, Adversarial, Discriminator, Balancer)),

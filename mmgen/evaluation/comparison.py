@@ -23,7 +23,6 @@ from mmgen.evaluation.command import (
     precision_of,
 )
 from mmgen.evaluation.reference import Reference
-from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.sampling.samples import pick_mode, require_tokenizer
 from mmgen.store.store import Loaded, Saved, load_generator, weights_hash
@@ -125,17 +124,8 @@ def _require_same_tokens(pair: Sequence[Loaded]) -> None:
     for what, each in told.items():
         if all(each) and each[0] != each[1]:
             raise UserError(f"{paths} were trained on different {what}, so that the same data mean different things")
-    if _row(own.generator) != _row(other.generator):
-        raise UserError(
-            f"{paths} do not make the same rows of tokens: ends, sentinels, ranks, self_conditioning and level_depth"
-            " have to agree"
-        )
-
-
-def _row(generator: Generator) -> tuple[bool | int, ...]:
-    """What a paradigm finds in a generator, beside its size."""
-    parts = (generator.rank, generator.previous, generator.stacks)
-    return (generator.ends, generator.sentinels, *(part is not None for part in parts))
+    if own.paradigm.ends != other.paradigm.ends:
+        raise UserError(f"{paths} do not make the same rows of tokens: the rows of one alone end by themselves")
 
 
 def _require_same_samples(pair: Sequence[Loaded], own: Source, other: Source) -> None:

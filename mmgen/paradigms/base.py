@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
@@ -16,10 +16,11 @@ from mmgen.core.layout import Layout, grid_layout
 from mmgen.core.mask import Mask
 from mmgen.core.masks import MaskName, get_mask
 from mmgen.core.shape_cache import remember
-from mmgen.core.tokens import Grid, Tokens, take_positions
+from mmgen.core.tokens import Grid, Tokens, TokenSpec, take_positions
+from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import NO_ACTION, Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import discrete
+from mmgen.model.heads import require_choices, require_law
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import Guidance, GuidedGenerator
 
@@ -223,12 +224,40 @@ class Paradigm(ABC):
     likelihood: Literal["exact", "bound"] | None = None
     """What `bound` is: the negative log-likelihood itself, an upper bound on it, or nothing."""
 
+    ends: bool = False
+    """Whether rows end by themselves."""
+
     def __init__(self, mask: MaskName) -> None:
         self.mask = get_mask(mask)
 
     def modes(self) -> dict[str, "Paradigm"]:
         """Name -> paradigm for everything that a checkpoint trained so can be sampled with."""
         return {self.mode: self}
+
+    def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
+        """The modules that it brings along, by name; the generator holds them, and `part` finds them there.
+
+        Raises:
+            UserError: there are none for these tokens, or for this backbone.
+        """
+        return {}
+
+    def part(self, generator: Generator, name: str) -> nn.Module:
+        """One of its modules. Raises UserError for a generator that was made for another paradigm."""
+        if name not in generator.parts:
+            raise UserError(
+                f"{type(self).__name__} needs its part {name!r}, and this generator was made without it: make it with"
+                " parts=paradigm.parts(spec, backbone)"
+            )
+        return generator.parts[name]
+
+    def marks(self, generator: Generator, row: Layout) -> Tensor | None:
+        """What is added to the embedded tokens of a row, by what its layout says of them: (B or 1, M, dim)."""
+        return None
+
+    def modulation(self, generator: Generator, levels: Tensor | None) -> Tensor | None:
+        """What modulates positions of these noise levels (B, M): (B, M, dim)."""
+        return None if levels is None else self.part(generator, "noise_level")(levels)
 
     @abstractmethod
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
@@ -264,15 +293,27 @@ class Paradigm(ABC):
 
     def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
         """Weighted cross-entropy (B,) in nats per token."""
-        head, outputs = discrete(generator.head, type(self).__name__), row.targets.shape[1]
-        features = generator(
-            row.values, row.layout, row.mask, condition, row.hidden, outputs=outputs, levels=row.levels
-        )
+        head = require_law(generator.head, type(self).__name__)
+        features = self.features(generator, row, condition)
         if row.weights.dim() == 3:
-            nats = head.nats_by_group(features, row.targets)
+            nats = require_choices(head, type(self).__name__).nats_by_group(features, row.targets)
             return (row.weights.to(nats.dtype) * nats).sum((1, 2))
         nats = head.nats(features, row.targets)
         return (row.weights.to(nats.dtype) * nats).sum(1)
+
+    def features(
+        self, generator: Generator, row: Corrupted, condition: Condition, added: Tensor | None = None
+    ) -> Tensor:
+        """Features (B, K, dim) of the positions that a training row asks for; added (B, M, dim) to its tokens, beside
+        the marks.
+        """
+        marks = self.marks(generator, row.layout.slice(row.layout.length - row.values.shape[1]))
+        together = [each for each in (marks, added) if each is not None]
+        return generator(
+            row.values, row.layout, row.mask, condition, row.hidden, outputs=row.targets.shape[1],
+            added=sum(together[1:], start=together[0]) if together else None,
+            modulation=self.modulation(generator, row.levels),
+        )  # fmt: skip
 
 
 @remember(256)

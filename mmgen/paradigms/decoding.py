@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.model.heads import CategoricalHead
+from mmgen.model.heads import ChoiceHead
+from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.schedules import RevealScheduleName, remaining
 
 Order = Literal["confidence", "margin", "entropy", "random"]
@@ -102,37 +103,6 @@ class Decoding:
                 )
 
 
-def distribution(logits: Tensor, decoding: Decoding) -> Tensor:
-    """Probabilities (..., choices) after temperature, top-k and top-p; float64 in, float64 out."""
-    if decoding.temperature == 0:
-        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
-    logits = logits if decoding.temperature == 1 else logits / decoding.temperature
-    if decoding.top_k is not None and decoding.top_k < logits.shape[-1]:
-        lowest = logits.topk(decoding.top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < lowest, -torch.inf)
-    probs = logits.softmax(-1)
-    if decoding.top_p is not None and decoding.top_p < 1:
-        ordered, place = probs.sort(dim=-1, descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= decoding.top_p  # the mass before a choice already reaches p
-        probs = torch.zeros_like(probs).scatter(-1, place, ordered.masked_fill(beyond, 0))
-        probs = probs / probs.sum(-1, keepdim=True)
-    return probs
-
-
-_BELOW_ONE = 1 - 2.0**-53  # the largest float64 below 1
-
-
-def draw(probs: Tensor, uniform: Tensor) -> Tensor:
-    """One choice each by inverting the distribution function: probs (..., choices), uniform (...) in [0, 1) -> (...)
-    int64.
-
-    In float64, since float32 truncation lowers the effective temperature (Zheng et al. 2024).
-    """
-    reached = probs.double().cumsum(-1)
-    below = reached[..., -1:] * _BELOW_ONE  # less than the total after rounding, so that some choice reaches beyond it
-    return torch.searchsorted(reached, uniform[..., None] * below, right=True)[..., 0]
-
-
 def token_margin(probs: Tensor) -> Tensor:
     """Gap between a token's best and second-best value: probs (..., groups, choices) -> (...).
 
@@ -171,7 +141,7 @@ def within_entropy_bound(entropy: Tensor, eligible: Tensor, bound: float) -> Ten
 
 def unmask(
     predict: Callable[[Tensor, Tensor], Tensor],
-    head: CategoricalHead,
+    head: ChoiceHead,
     tokens: Tensor,
     committed: Tensor,
     decoding: Decoding,

@@ -15,13 +15,7 @@ from mmgen.core.mask import Mask
 from mmgen.model.backbone import prepare, prepare_head
 from mmgen.model.conditioning import NO_ACTION, NO_CLASS, Condition
 from mmgen.model.generator import Generator
-
-
-def guide(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
-    """scale 1 is the conditional model, 0 the unconditional one. Papers that write (1 + w) mean scale = 1 + w (Ho &
-    Salimans 2022).
-    """
-    return unconditional + scale * (conditional - unconditional)
+from mmgen.model.heads import Head
 
 
 @dataclass(frozen=True)
@@ -29,7 +23,7 @@ class Guidance:
     """How strongly the condition is followed.
 
     Args:
-        scale: see `guide`; 1 turns guidance off and saves the unconditional half of the batch.
+        scale: see `mmgen.model.heads.Head.guide`; 1 turns guidance off and saves the unconditional half of the batch.
         schedule: `constant`, or `linear`: from 1 where nothing is committed to `scale` where all is (MUSE, MaskGIL,
             MAR).
     """
@@ -78,7 +72,8 @@ class GuidedGenerator:
         self.condition = self._condition()
         self.cache = generator.backbone.new_cache(self.halves * len(labels), capacity) if capacity else None
         self._passes = [0]  # shared with views of some rows
-        self._backbone, self._head = prepare(generator.backbone), prepare_head(generator.head)
+        self._backbone = prepare(generator.backbone)
+        self.head: Head = prepare_head(generator.head)
 
     @property
     def forward_passes(self) -> int:
@@ -121,13 +116,13 @@ class GuidedGenerator:
         hidden: Tensor | None = None,
         store: int | None = None,
         outputs: int | None = None,
-        levels: Tensor | None = None,
-        previous: Tensor | None = None,
+        added: Tensor | None = None,
+        modulation: Tensor | None = None,
     ) -> Tensor:
         """The head's guided prediction in float64: logits (B, outputs, groups, choices), or vectors (B, outputs, C).
         progress (B,) is the committed share of each row, or what tells it; the rest is as in `Generator.forward`.
         """
-        return self.guided(self.predict(values, layout, mask, hidden, store, outputs, levels, previous), progress)
+        return self.guided(self.predict(values, layout, mask, hidden, store, outputs, added, modulation), progress)
 
     def predict(
         self,
@@ -137,14 +132,14 @@ class GuidedGenerator:
         hidden: Tensor | None = None,
         store: int | None = None,
         outputs: int | None = None,
-        levels: Tensor | None = None,
-        previous: Tensor | None = None,
+        added: Tensor | None = None,
+        modulation: Tensor | None = None,
     ) -> Tensor:
         """The head's prediction (halves B, ...) for all rows, and under guidance for the same rows without their
         condition behind them: for `guided`, or for what mixes something else than predictions.
         """
-        features = self.features(values, layout, mask, hidden, store, outputs, levels, previous)
-        return self._head.predict(features)
+        features = self.features(values, layout, mask, hidden, store, outputs, added, modulation)
+        return self.head.predict(features)
 
     def features(
         self,
@@ -154,8 +149,8 @@ class GuidedGenerator:
         hidden: Tensor | None = None,
         store: int | None = None,
         outputs: int | None = None,
-        levels: Tensor | None = None,
-        previous: Tensor | None = None,
+        added: Tensor | None = None,
+        modulation: Tensor | None = None,
     ) -> Tensor:
         """The generator's features (halves B, outputs, dim) of all rows, and under guidance of the same rows without
         their condition behind them.
@@ -167,12 +162,12 @@ class GuidedGenerator:
 
         return self.generator(
             double(values), layout.repeat(self.halves), mask, self.condition, double(hidden), self.cache, store,
-            outputs, double(levels), double(previous), self._backbone,
+            outputs, double(added), double(modulation), self._backbone,
         )  # fmt: skip
 
     def double(self, x: Tensor) -> Tensor:
-        """(B, ...) -> (halves B, ...): what both halves of the batch are given."""
-        return x if self.halves == 1 else torch.cat([x, x])
+        """(B, ...) -> (halves B, ...): what both halves of the batch are given; one for all rows stays so."""
+        return x if self.halves == 1 or len(x) < len(self.condition.vector) // self.halves else torch.cat([x, x])
 
     def guided(self, predicted: Tensor, progress: Tensor | Callable[[], Tensor]) -> Tensor:
         """Predictions (halves B, ...) of both halves -> (B, ...) float64. Without guidance nobody asks for progress."""
@@ -182,4 +177,4 @@ class GuidedGenerator:
         conditional, unconditional = predicted.chunk(2)
         progress = progress if isinstance(progress, Tensor) else progress()
         scale = self.guidance.at(progress.double()).view(-1, *[1] * (conditional.dim() - 1))
-        return guide(conditional, unconditional, scale)
+        return self.generator.head.guide(conditional, unconditional, scale)

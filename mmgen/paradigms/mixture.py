@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import Tokens
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State
@@ -35,6 +36,26 @@ class Mixture(Paradigm):
         shares = torch.tensor([1.0 if weights is None else weights[name] for name in members], dtype=torch.float64)
         self.bounds = (shares / shares.sum()).cumsum(0)[:-1]
 
+    @property
+    def ends(self) -> bool:  # type: ignore[override]
+        """Whether the rows of a member end by themselves."""
+        return any(member.ends for member in self.members.values())
+
+    def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
+        """Those of all members. One that several bring under the same name is shared.
+
+        Raises:
+            UserError: as a member's; or members bring different modules under one name.
+        """
+        parts: dict[str, nn.Module] = {}
+        for member in self.members.values():
+            for name, part in member.parts(spec, backbone).items():
+                if _shapes(parts.setdefault(name, part)) != _shapes(part):
+                    raise UserError(
+                        f"members of the mixture bring different modules called {name!r}; give them the same options"
+                    )
+        return parts
+
     def modes(self) -> dict[str, Paradigm]:
         """The members, by name."""
         return dict(self.members)
@@ -57,3 +78,7 @@ class Mixture(Paradigm):
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """A mixture is sampled by one of its members."""
         raise UserError(f"choose one of the modes {', '.join(self.members)} to sample with")
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}

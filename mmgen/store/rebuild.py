@@ -48,9 +48,10 @@ def build_generator(init_args: dict[str, Any], facts: Facts, where: str) -> tupl
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--paradigm", type=Paradigm, required=True)
-    names = parser.add_class_arguments(Generator, skip={"spec", "classes", "actions", "text"}, instantiate=False)
-    parts = _instantiate(parser, {name: init_args[name] for name in ("paradigm", *names) if name in init_args}, where)
-    paradigm = parts.pop("paradigm")
+    given = {"spec", "classes", "actions", "text", "parts"}
+    names = parser.add_class_arguments(Generator, skip=given, instantiate=False)
+    made = _instantiate(parser, {name: init_args[name] for name in ("paradigm", *names) if name in init_args}, where)
+    paradigm = made.pop("paradigm")
     with _one_line(where):
         assert facts.spec is not None
         conditions: dict[str, Any] = {
@@ -58,7 +59,8 @@ def build_generator(init_args: dict[str, Any], facts: Facts, where: str) -> tupl
             "actions": len(facts.action_names),
             "text": facts.text,
         }
-        return Generator(spec=facts.spec, **conditions, **parts), paradigm
+        parts = paradigm.parts(facts.spec, made["backbone"])
+        return Generator(spec=facts.spec, parts=parts, **conditions, **made), paradigm
 
 
 def build_paradigm(init_args: dict[str, Any], where: str) -> Paradigm:

@@ -14,6 +14,7 @@ from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Reading
 from mmgen.model.embeddings.positions import PositionKind
 from mmgen.model.generator import Generator
+from mmgen.model.heads import HeadFactory
 from mmgen.paradigms import Paradigm
 from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, configure
 from mmgen.training.schedules import WarmupCosine
@@ -34,17 +35,8 @@ class GeneratorModule(L.LightningModule):
         paradigm: how tokens are corrupted, what the loss is, how they are sampled.
         condition_dropout: share of training rows that lose their class, for guidance.
         positions: absolute position table added to the tokens, beside the backbone's rotary positions.
-        noise_level: take a noise level for each noisy position: for uniform corruption; continuous tokens always do.
-        self_conditioning: take an earlier prediction beside each token, for a paradigm with that option.
-        head_group: of binary tokens: bits whose joint law one softmax gives; the largest divisor of their number up to
-            12 by default.
+        head: the output end, such as `BitsHead` with groups of another size; by default that of the token kind.
         reading: how texts are read: `prefix`, in front of the row; `frames`, around the time of each frame; or `both`.
-        ends: model where a row ends, for a paradigm whose rows end by themselves. Otherwise the silence behind a sound
-            is modelled like all else.
-        sentinels: how many spans of a row may stand elsewhere in it, for a paradigm that moves them.
-        ranks: hidden positions tell when they are generated, for a paradigm that settles the order beforehand.
-        level_depth: blocks of a stack for each level of residual tokens after the first, for a paradigm whose levels
-            come one after the other within a position.
         optimizer: a class of torch.optim, or of `mmgen.training`, and its arguments; parameters that should not decay
             are never decayed.
         lr_scheduler: a class of torch.optim.lr_scheduler, or of `mmgen.training`, and its arguments; stepped with the
@@ -65,14 +57,8 @@ class GeneratorModule(L.LightningModule):
         paradigm: Paradigm,
         condition_dropout: float = 0.1,
         positions: PositionKind = "learned",
-        noise_level: bool | None = None,
-        self_conditioning: bool = False,
-        head_group: int | None = None,
+        head: HeadFactory | None = None,
         reading: Reading = "prefix",
-        ends: bool = False,
-        sentinels: int = 0,
-        ranks: bool = False,
-        level_depth: int = 0,
         optimizer: OptimizerFactory = lambda params: FusedAdamW(params, lr=1e-3, weight_decay=0.05),
         lr_scheduler: SchedulerFactory = lambda optimizer: WarmupCosine(optimizer, warmup_steps=100),
         compile: bool = False,
@@ -90,16 +76,11 @@ class GeneratorModule(L.LightningModule):
             len(facts.class_names),
             condition_dropout,
             positions,
-            noise_level,
-            self_conditioning,
             len(facts.action_names),
-            head_group,
             facts.text,
             reading,
-            ends,
-            sentinels,
-            ranks,
-            level_depth,
+            head,
+            paradigm.parts(spec, backbone),
         )
         self._outside_blocks = outside_blocks(self.generator)
         self.paradigm, self.seed = paradigm, seed
@@ -114,7 +95,7 @@ class GeneratorModule(L.LightningModule):
         label, actions, text = conditions(self.generator, batch)
         conditioning = self.generator.conditioning
         condition = conditioning(*conditioning.drop(label, actions, draws, text), conditioning.off(draws))
-        tokens = counted_tokens(self.generator, batch)
+        tokens = counted_tokens(self.paradigm, batch)
         losses = self.paradigm.losses(self.generator, tokens, condition, draws)
         if is_sharded(self.generator):
             # Blocks are gathered by all devices together, so that each has to run them as often as the others: a device

@@ -14,6 +14,7 @@ from mmgen.core.facts import Facts
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Reading
 from mmgen.model.embeddings.positions import PositionKind
+from mmgen.model.heads import HeadFactory
 from mmgen.paradigms import Paradigm
 from mmgen.training.generator_module import GeneratorModule, compile_blocks
 from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, configure
@@ -31,30 +32,16 @@ class Member:
         weight: of its loss, against the other members'.
         condition_dropout: share of its training rows that lose their class, for guidance.
         positions: absolute position table added to its tokens, beside the backbone's rotary positions.
-        noise_level: take a noise level for each noisy position: for uniform corruption; continuous tokens always do.
-        self_conditioning: take an earlier prediction beside each token, for a paradigm with that option.
-        head_group: of binary tokens: bits whose joint law one softmax gives; the largest divisor of their number up to
-            12 by default.
+        head: the output end; by default that of the token kind.
         reading: how texts are read: `prefix`, in front of the row; `frames`, around the time of each frame; or `both`.
-        ends: model where a row ends, for a paradigm whose rows end by themselves.
-        sentinels: how many spans of a row may stand elsewhere in it, for a paradigm that moves them.
-        ranks: hidden positions tell when they are generated, for a paradigm that settles the order beforehand.
-        level_depth: blocks of a stack for each level of residual tokens after the first, for a paradigm whose levels
-            come one after the other within a position.
     """
 
     paradigm: Paradigm
     weight: float = 1.0
     condition_dropout: float = 0.1
     positions: PositionKind = "learned"
-    noise_level: bool | None = None
-    self_conditioning: bool = False
-    head_group: int | None = None
+    head: HeadFactory | None = None
     reading: Reading = "prefix"
-    ends: bool = False
-    sentinels: int = 0
-    ranks: bool = False
-    level_depth: int = 0
 
 
 class JointModule(L.LightningModule):

@@ -25,7 +25,7 @@ def validation_losses(generator: Generator, paradigm: Paradigm, batch: dict[str,
     """
     condition = generator.conditioning(*conditions(generator, batch))
     draws = Draws(VALIDATION_SEED, batch["sample"])
-    losses = paradigm.losses(generator, counted_tokens(generator, batch), condition, draws)
+    losses = paradigm.losses(generator, counted_tokens(paradigm, batch), condition, draws)
     return torch.cat(list(losses.values()))
 
 
@@ -35,9 +35,9 @@ def conditions(generator: Generator, batch: dict[str, Any]) -> tuple[Tensor, Ten
     return batch["label"], actions, None if generator.text is None else batch["text"]
 
 
-def counted_tokens(generator: Generator, batch: dict[str, Any]) -> Tokens:
-    """The tokens in a batch; without their lengths for a generator that models the silence behind a row's end like all
+def counted_tokens(paradigm: Paradigm, batch: dict[str, Any]) -> Tokens:
+    """The tokens in a batch; without their lengths for a paradigm that models the silence behind a row's end like all
     else.
     """
     tokens: Tokens = batch["tokens"]
-    return tokens if generator.ends else replace(tokens, lengths=None)
+    return tokens if paradigm.ends else replace(tokens, lengths=None)

@@ -41,7 +41,7 @@ def mixture(**members: dict[str, Any]) -> dict[str, Any]:
 
 BITS = mixture(ar={"class_path": "Autoregressive"}, masked={"class_path": "Masked", "init_args": {"steps": 3}})
 CODES = mixture(
-    ar={"class_path": "CodebookAutoregressive", "init_args": {"pattern": "delay"}},
+    ar={"class_path": "CodebookAutoregressive", "init_args": {"pattern": "delay", "ends": True}},
     masked={"class_path": "MaskedCodebooks", "init_args": {"steps": [2, 1]}},
 )
 
@@ -73,8 +73,8 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     members: dict[str, dict[str, Any]] = {
         "image": {"paradigm": BITS},
         "clip": {"paradigm": BITS, "positions": "spatial"},
-        "speech": {"paradigm": CODES, "positions": "none", "reading": "frames", "ends": True},
-        "motion": {"paradigm": CODES, "positions": "none", "ends": True},
+        "speech": {"paradigm": CODES, "positions": "none", "reading": "frames"},
+        "motion": {"paradigm": CODES, "positions": "none"},
     }
     narrow = {"dim": 16, "depth": 1, "heads": 2, "rope": [2, 1, 1]}
     backbone = {"class_path": "Transformer", "init_args": narrow}

@@ -11,7 +11,7 @@ from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.sources.images import StoredImages
 from mmgen.evaluation.likelihood import measure_likelihood
-from mmgen.paradigms import Autoregressive, BlockDiffusion, Hierarchical, MaskedDiffusion, Paradigm, Permuted
+from mmgen.paradigms import Autoregressive, BlockDiffusion, Hierarchical, MaskedDiffusion, Paradigm
 from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
 from tests.worlds import GRID, PARADIGMS, SPECS, World, generator
@@ -49,7 +49,7 @@ def samples(tokens: Tensor, spec: TokenSpec, labels: Tensor | None = None) -> St
 
 
 def loaded(paradigm: Paradigm, spec: TokenSpec, classes: int = 3, zero: bool = False) -> Loaded:
-    model = generator(spec, classes, ranks=isinstance(paradigm, Permuted))
+    model = generator(spec, classes)
     if zero:
         nn.init.zeros_(model.head.project.weight)
         nn.init.zeros_(model.head.project.bias)

@@ -1,6 +1,7 @@
 """The generator: kinds of tokens, hidden positions, conditions."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,10 +12,10 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Role, grid_layout, prefix
 from mmgen.core.masks import get_mask
 from mmgen.core.tokens import Tokens, TokenSpec, unpack_bits
-from mmgen.model.backbone import Transformer
 from mmgen.model.embeddings.bits import BitsEmbedding
 from mmgen.model.embeddings.positions import AbsolutePositions
-from mmgen.model.generator import Generator
+from mmgen.model.heads import BitsHead, CategoricalHead, HeadFactory, LinearHead, ResidualHead
+from mmgen.paradigms import CodebookAutoregressive, SpanInfill
 from tests.worlds import draws, generator
 
 ROW = prefix(1) + grid_layout((1, 3, 3))
@@ -33,9 +34,7 @@ def test_a_hidden_value_has_no_influence(spec: TokenSpec) -> None:
 @pytest.mark.parametrize("positions", ["learned", "spatial", "sincos", "none"])
 def test_every_token_position_and_label_counts(positions: str) -> None:
     spec = TokenSpec("categorical", 16, (1, 3, 3))
-    model = Generator(spec, Transformer(dim=32, depth=1, heads=2), classes=3, positions=positions).double()  # type: ignore[arg-type]
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+    model = generator(spec, positions=positions)
     values = torch.zeros(1, 9, dtype=torch.int64)
     mask = get_mask("bidirectional")
     outputs = [
@@ -108,13 +107,25 @@ def test_positions_that_are_computed_or_shared_by_frames_do_not_run_out(kind: st
 
 def test_bits_are_split_among_softmaxes_as_asked() -> None:
     spec = TokenSpec("bits", 12, (1, 1, 2))
-    assert Generator(spec, Transformer(dim=16, depth=1, heads=2)).head.choices == 2**12
-    head = Generator(spec, Transformer(dim=16, depth=1, heads=2), head_group=3).head
+    assert generator(spec).head.choices == 2**12
+    head = generator(spec, head=partial(BitsHead, group=3)).head
     assert (head.groups, head.choices) == (4, 8)
-    with pytest.raises(UserError, match="head_group 2 is for binary tokens, and these are categorical"):
-        Generator(TokenSpec("categorical", 12, (1, 1, 2)), Transformer(dim=16, depth=1, heads=2), head_group=2)
     with pytest.raises(UserError, match="groups of 5 bits do not divide a code of 12"):
-        Generator(spec, Transformer(dim=16, depth=1, heads=2), head_group=5)
+        generator(spec, head=partial(BitsHead, group=5))
+
+
+@pytest.mark.parametrize(
+    ("head", "own"),
+    [(CategoricalHead, "categorical"), (BitsHead, "bits"), (ResidualHead, "residual"), (LinearHead, "continuous")],
+)
+def test_a_head_is_that_of_its_token_kind_and_refuses_others(head: HeadFactory, own: str) -> None:
+    for kind in ("categorical", "bits", "residual", "continuous"):
+        spec = TokenSpec(kind, 4, (1, 1, 2), levels=2 if kind == "residual" else 1)  # type: ignore[arg-type]
+        if kind == own:
+            assert type(generator(spec).head) is head
+            continue
+        with pytest.raises(UserError, match=f"is for .*, and these are {kind}"):
+            generator(spec, head=head)
 
 
 def test_rows_and_layouts_that_do_not_fit_are_refused() -> None:
@@ -130,7 +141,7 @@ def test_rows_and_layouts_that_do_not_fit_are_refused() -> None:
         (lambda: TokenSpec("bits", 63, (1, 2, 2)), "63 bits"),
         (lambda: TokenSpec("categorical", 4, (0, 2, 2)), "grid"),
         (lambda: Tokens(torch.zeros(1, 5), (1, 2, 2)), "do not fill"),
-        (lambda: generator(ends=True), "ends is for tokens of codebooks"),
+        (lambda: generator(paradigm=CodebookAutoregressive(ends=True)), "ends is for tokens of codebooks"),
     ],
 )
 def test_specs_that_cannot_be_are_refused(wrong, reason: str) -> None:
@@ -171,18 +182,18 @@ def test_a_hidden_level_has_no_influence_and_each_other_has() -> None:
 
 
 def test_nats_of_a_residual_token_are_the_sum_over_its_levels() -> None:
-    head = generator(RESIDUAL, ends=True).head
+    head = generator(RESIDUAL).head
     features = torch.randn(2, 9, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    targets = torch.randint(0, 17, (2, 9, 3), generator=torch.Generator().manual_seed(1))  # 16 is END
+    targets = torch.randint(0, 16, (2, 9, 3), generator=torch.Generator().manual_seed(1))
     logits = head.logits(features)
-    assert logits.shape == (2, 9, 3, 17)
+    assert logits.shape == (2, 9, 3, 16)
     expected = -logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
     assert torch.allclose(head.nats_by_group(features, targets), expected)
     assert torch.allclose(head.nats(features, targets), expected.sum(-1))
 
 
 def test_the_expected_embedding_of_a_sure_prediction_is_that_of_its_codes() -> None:
-    embedding = generator(RESIDUAL, ends=True).embedding
+    embedding = generator(RESIDUAL).embedding
     values = torch.randint(0, 16, (2, 9, 3), generator=torch.Generator().manual_seed(0))
     sure = torch.nn.functional.one_hot(values, 17).double()
     assert torch.allclose(embedding.expected(sure), embedding(values))
@@ -224,19 +235,23 @@ def test_a_text_needs_a_generator_that_speaks() -> None:
         generator().conditioning(torch.tensor([0]), None, torch.zeros(1, 5, dtype=torch.int64))
 
 
-def test_a_sentinel_stands_in_the_place_of_a_token() -> None:
-    model, mask = generator(RESIDUAL, sentinels=2), get_mask("bidirectional")
-    body = grid_layout((9, 1, 1))
+def test_a_sentinel_marks_its_place_which_holds_no_token() -> None:
+    paradigm = SpanInfill(most=2)
+    model = generator(RESIDUAL, paradigm=paradigm)
+    body, hidden = grid_layout((9, 1, 1)), (torch.arange(9) == 4).expand(1, 9)
     role, segment = body.role.clone(), body.segment.clone()
     role[:, 4], segment[:, 4] = Role.SENTINEL, 1
-    layout = prefix(1) + body.but(role=role, segment=segment)
+    marks = paradigm.marks(model, body.but(role=role, segment=segment))
+    assert torch.equal(marks[0, 4], model.parts["sentinel"].weight[1])  # type: ignore[arg-type]
+    assert torch.equal(marks.any(-1), hidden)
+    second = paradigm.marks(model, body.but(role=role, segment=segment * 0))
+    layout, mask, condition = prefix(1) + body, get_mask("bidirectional"), model.conditioning(torch.tensor([0]))
     values = torch.zeros(1, 9, 3, dtype=torch.int64)
-    other, condition = values.clone(), model.conditioning(torch.tensor([0]))
-    other[:, 4] = 7
-    found = model(values, layout, mask, condition)
-    assert torch.equal(found, model(other, layout, mask, condition))
-    second = prefix(1) + body.but(role=role, segment=segment * 0)
-    assert (found - model(values, second, mask, condition)).abs().max() > 1e-3
+    found, other, moved = (
+        model(each, layout, mask, condition, hidden, added=added)
+        for each, added in ((values, marks), (values + 7 * hidden[..., None], marks), (values, second))
+    )
+    assert torch.equal(found, other) and (found - moved).abs().max() > 1e-3
 
 
 def test_training_reads_a_text_as_far_off_as_it_will_be() -> None:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from mmgen.core.layout import prefix
+from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Condition
-from mmgen.model.heads import CategoricalHead
+from mmgen.model.heads import CategoricalHead, ChoiceHead
 from mmgen.paradigms.diffusion.absorbing import Move
 from mmgen.paradigms.diffusion.uniform import reverse
 from mmgen.paradigms.schedules import NoiseSchedule
@@ -16,7 +17,7 @@ from tests.worlds import World
 
 class Oracle:
     """Looks like a generator. Its features are the logarithms of the exact laws of each symbol: given the visible
-    tokens or, with noise levels, given the noisy ones.
+    tokens or, with noise levels, given the noisy ones. Its modulation by a level is that level, and it needs no marks.
 
     Args:
         world: what it knows.
@@ -25,17 +26,22 @@ class Oracle:
         head: how tokens split into symbols; one of the world's size by default.
     """
 
-    prefix, prefix_length, classes, actions, text, ends = prefix(1), 1, 0, 0, None, False
+    prefix, prefix_length, classes, actions, text = prefix(1), 1, 0, 0, None
+    backbone = Transformer(dim=8, depth=1, heads=2)  # made ready, and never called
+    training, parts = (
+        False,
+        {"noise_level": lambda levels: levels[..., None], "rank": lambda rank: rank[..., None] * 0.0},
+    )
 
     def __init__(
         self,
         world: World,
         schedule: NoiseSchedule | None = None,
         posterior: bool = False,
-        head: CategoricalHead | None = None,
+        head: ChoiceHead | None = None,
     ) -> None:
         self.spec, self.schedule, self.posterior = world.spec, schedule, posterior
-        self.head = head or CategoricalHead(world.spec.alphabet, 1)
+        self.head = head or CategoricalHead(world.spec, 1)
         self.head.logits = lambda features: features
         self.states = self.head.split(world.states).flatten(1)  # (S, symbols)
         self.law = world.law
@@ -47,8 +53,8 @@ class Oracle:
     def conditioning(self, labels: Tensor, actions: Tensor | None = None, text: Tensor | None = None) -> Condition:
         return Condition(torch.zeros(len(labels), 1, 1), torch.zeros(len(labels), 1))
 
-    def __call__(self, values, layout, mask, condition, hidden=None, cache=None, store=None, outputs=None, levels=None,
-                 previous=None) -> Tensor:  # fmt: skip
+    def __call__(self, values, layout, mask, condition, hidden=None, cache=None, store=None, outputs=None, added=None,
+                 modulation=None, backbone=None) -> Tensor:  # fmt: skip
         assert layout.length == values.shape[1] + 1 and outputs == values.shape[1]
         self.rows += len(values)
         z = self.head.split(values).flatten(1)
@@ -56,7 +62,7 @@ class Oracle:
             fits = (z[:, None] == self.states) | hidden.repeat_interleave(self.head.groups, 1)[:, None]
             weight = (fits.all(-1) * self.law)[..., None].expand(-1, -1, z.shape[1])
         else:
-            share = self.schedule.share(levels).repeat_interleave(self.head.groups, 1)[:, None]
+            share = self.schedule.share(modulation[..., 0]).repeat_interleave(self.head.groups, 1)[:, None]
             seen = (1 - share) * (z[:, None] == self.states) + share / self.head.choices  # (B, S, symbols)
             each = seen.clamp_min(1e-300).log()
             others = each.sum(-1, keepdim=True) - (0 if self.posterior else each)
@@ -93,8 +99,8 @@ def uniform_law(oracle: Oracle, shares: list[float], times: list[float]) -> Tens
     states = torch.tensor(list(itertools.product(range(oracle.head.choices), repeat=length)))
     law = torch.full((len(states),), 1 / len(states), dtype=torch.float64)
     for time, now, after in zip(times, shares, shares[1:]):
-        levels = torch.full(states.shape, time, dtype=torch.float64)
-        laws = oracle(states, _Any(length + 1), None, None, outputs=length, levels=levels)[:, :, 0].exp()
+        level = torch.full((*states.shape, 1), time, dtype=torch.float64)
+        laws = oracle(states, _Any(length + 1), None, None, outputs=length, modulation=level)[:, :, 0].exp()
         law = law @ _joint(reverse(laws, states, now, after), states)
     return law
 

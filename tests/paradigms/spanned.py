@@ -1,12 +1,14 @@
 """Rows with spans, shared by the tests of what is made of them and of what fills them."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.generator import Generator
-from mmgen.paradigms.autoregressive.steps import StepRow
+from mmgen.paradigms import SpanInfill
 from mmgen.paradigms.infilling.spans import Spans
 from tests.worlds import generator
 
@@ -25,17 +27,16 @@ names = pytest.mark.parametrize("name", NAMES)
 placings = pytest.mark.parametrize("placing", PLACINGS)
 
 
-def made(ends: bool = True, spec: TokenSpec = SPEC, sentinels: int = 3, **options: object) -> Generator:
-    return generator(spec, positions="none", rope=(1, 0, 0), ends=ends, sentinels=sentinels, **options)
+infill = partial(SpanInfill, ends=True)
+
+
+def made(spec: TokenSpec = SPEC, **options: object) -> Generator:
+    return generator(spec, positions="none", rope=(1, 0, 0), **options)  # type: ignore[arg-type]
 
 
 def tokens(lengths: Tensor | None = LENGTHS, seed: int = 0) -> Tokens:
     source = torch.Generator().manual_seed(seed)
     return Tokens(torch.randint(0, SPEC.size, (5, 9, 2), generator=source), SPEC.grid, lengths)
-
-
-def outputs(model: Generator, row: StepRow, labels: Tensor = LABELS) -> Tensor:
-    return model(row.values, row.layout, row.mask, model.conditioning(labels), row.hidden, outputs=row.targets.shape[1])
 
 
 def kept(spans: Spans = SPANS, full: int = 9) -> Tensor:

@@ -1,5 +1,7 @@
 """Blocks of a sound's continuous tokens after a text: the prefix is long, and has places in time."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,8 @@ def speaker(rope: str = "placed", depth: int = 2) -> Generator:
         backbone = Transformer(
             dim=32, depth=depth, heads=2, rope=(1, 0, 0), modulation="adaln_shared", rope_prefix=rope
         )
-        model = Generator(SPEC, backbone, classes=2, positions="none", text=TEXT).double().eval()
+        parts = PARADIGMS["one"].parts(SPEC, backbone)
+        model = Generator(SPEC, backbone, classes=2, positions="none", text=TEXT, parts=parts).double().eval()
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
     return model
@@ -65,9 +68,10 @@ def test_cached_sampling_equals_recomputation(paradigm: ContinuousBlockDiffusion
     """Every pass, repeated without a cache: the text, the finished blocks as they were stored, and the noisy block."""
     model, seen, forward = speaker(rope), [], Generator.forward
 
-    def record(values, layout, mask, condition, hidden, cache, store, outputs, levels, *rest, **more):
-        features = forward(model, values, layout, mask, condition, hidden, cache, store, outputs, levels, *rest, **more)
-        seen.append((values, layout, condition, outputs, levels, features))
+    def record(values, layout, mask, condition, hidden, cache, store, outputs, added, modulation, **more):
+        given = mask, condition, hidden, cache, store, outputs, added, modulation
+        features = forward(model, values, layout, *given, **more)
+        seen.append((values, layout, condition, outputs, modulation, features))
         return features
 
     model.forward = record
@@ -77,17 +81,17 @@ def test_cached_sampling_equals_recomputation(paradigm: ContinuousBlockDiffusion
     assert len(seen) == states[-1].forward_passes == STEPS * row.count
     assert row.bounds == ([0, 25] if paradigm is PARADIGMS["one"] else [0, 5, 15, 25])
     stored: list[tuple] = []
-    for number, (values, layout, condition, outputs, levels, features) in enumerate(seen):
+    for number, (values, layout, condition, outputs, modulation, features) in enumerate(seen):
         begin, end = row.bounds[number // STEPS], row.bounds[number // STEPS + 1]
         before = values.shape[1] - outputs
         assert outputs == end - begin and (layout.length - values.shape[1] == model.prefix_length) == (number == 0)
         if before:
-            stored.append((values[:, :before], levels[:, :before]))
+            stored.append((values[:, :before], modulation[:, :before]))
         whole = torch.cat([v for v, _ in stored] + [values[:, before:]], dim=1)
-        level = torch.cat([each for _, each in stored] + [levels[:, before:]], dim=1)
+        modulated = torch.cat([each for _, each in stored] + [modulation[:, before:]], dim=1)
         past = (row.clean if paradigm.history == "complete" else row.noisy).slice(0, begin)
         full = model.prefix + past + row.noisy.slice(begin, end)
-        expected = forward(model, whole, full, paradigm.mask, condition, outputs=outputs, levels=level)
+        expected = forward(model, whole, full, paradigm.mask, condition, outputs=outputs, modulation=modulated)
         torch.testing.assert_close(features, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -98,7 +102,7 @@ def test_sampling_sees_what_training_shows(paradigm: ContinuousBlockDiffusion) -
     model, x = speaker(), latents()
     row, parts = paradigm.corrupt(x, model, draws(3)), paradigm.row(model, SPEC.grid, draws(3))
     condition = model.conditioning(LABELS, None, SAID)
-    features = model(row.values, row.layout, row.mask, condition, outputs=25, levels=row.levels)
+    features = paradigm.features(model, row, condition)
     noised, level = row.values[:, -25:], row.levels[:, -25:]
     complete = paradigm.history == "complete"
     for begin, end in zip(parts.bounds, parts.bounds[1:]):
@@ -108,7 +112,8 @@ def test_sampling_sees_what_training_shows(paradigm: ContinuousBlockDiffusion) -
             model.prefix + (parts.clean if complete else parts.noisy).slice(0, begin) + parts.noisy.slice(begin, end)
         )
         levels = torch.cat([told[:, :begin], level[:, begin:end]], dim=1)
-        alone = model(values, short, paradigm.mask, condition, outputs=end - begin, levels=levels)
+        modulation = paradigm.modulation(model, levels)
+        alone = model(values, short, paradigm.mask, condition, outputs=end - begin, modulation=modulation)
         torch.testing.assert_close(features[:, begin:end], alone, rtol=1e-9, atol=1e-9)
 
 
@@ -119,7 +124,7 @@ def test_every_character_influences_every_block_and_no_other_row(paradigm: Conti
     row = paradigm.corrupt(latents(), model, draws(3))
     plain = model.conditioning(LABELS, None, SAID)
     given = plain.prefix.detach().requires_grad_()
-    features = model(row.values, row.layout, row.mask, Condition(given, plain.vector), outputs=25, levels=row.levels)
+    features = paradigm.features(model, row, Condition(given, plain.vector))
     for position in (0, 4, 5, 14, 15, 24):
         (slope,) = torch.autograd.grad(features[1, position].square().sum(), given, retain_graph=True)
         assert slope[1].any(-1).all() and not slope[0].any() and not slope[2].any()
@@ -205,8 +210,7 @@ def test_characters_stand_where_their_sound_is_expected() -> None:
 
     def features(rope: str, layout):
         model = speaker(rope)
-        condition = model.conditioning(LABELS, None, SAID)
-        return model(row.values, layout, row.mask, condition, outputs=25, levels=row.levels)
+        return paradigm.features(model, replace(row, layout=layout), model.conditioning(LABELS, None, SAID))
 
     torch.testing.assert_close(features("placed", later), features("placed", row.layout), rtol=1e-6, atol=1e-8)
     assert not torch.allclose(features("placed", shifted), features("placed", row.layout))

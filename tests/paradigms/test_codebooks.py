@@ -1,5 +1,6 @@
 """Autoregression over codebooks: nothing leaks, a cache changes nothing, and rows end where they say."""
 
+import copy
 import itertools
 from collections.abc import Callable
 from functools import partial
@@ -26,20 +27,30 @@ from tests.worlds import draws, generator
 
 SPEC = TokenSpec("residual", 3, (5, 1, 1), levels=3)
 PATTERNS = {
-    "flat": CodebookAutoregressive("flat"),
-    "parallel": CodebookAutoregressive("parallel"),
-    "delay": CodebookAutoregressive("delay"),
-    "delay 0 0 3": CodebookAutoregressive("delay", [0, 0, 3]),
-    "coarse_first": CodebookAutoregressive("coarse_first"),
-    "coarse_first 0 0 2": CodebookAutoregressive("coarse_first", [0, 0, 2]),
+    "flat": CodebookAutoregressive("flat", ends=True),
+    "parallel": CodebookAutoregressive("parallel", ends=True),
+    "delay": CodebookAutoregressive("delay", ends=True),
+    "delay 0 0 3": CodebookAutoregressive("delay", [0, 0, 3], ends=True),
+    "coarse_first": CodebookAutoregressive("coarse_first", ends=True),
+    "coarse_first 0 0 2": CodebookAutoregressive("coarse_first", [0, 0, 2], ends=True),
 }
 LABELS = torch.tensor([0, 1, 2, -1, 0, 1])
 LENGTHS = torch.tensor([5, 2, 4, 1, 3, 5])
+makes = pytest.mark.parametrize(
+    "make", [partial(CodebookAutoregressive, ends=True), partial(SpanInfill, ends=True)], ids=["ar", "infill"]
+)
 patterns = pytest.mark.parametrize("paradigm", PATTERNS.values(), ids=PATTERNS)
 
 
-def made(ends: bool = True, spec: TokenSpec = SPEC, **options: object) -> Generator:
-    return generator(spec, positions="none", rope=(1, 0, 0), ends=ends, **options)
+def made(spec: TokenSpec = SPEC, **options: object) -> Generator:
+    return generator(spec, positions="none", rope=(1, 0, 0), **options)  # type: ignore[arg-type]
+
+
+def endless(paradigm: CodebookAutoregressive) -> CodebookAutoregressive:
+    """The same, whose rows do not end by themselves."""
+    other = copy.copy(paradigm)
+    other.ends = False
+    return other
 
 
 def tokens(lengths: Tensor | None = None, spec: TokenSpec = SPEC, rows: int = 6, seed: int = 0) -> Tokens:
@@ -59,14 +70,13 @@ def test_a_step_never_depends_on_itself_or_what_comes_later(
     """Change a code, and no bit of the outputs up to its own step may change, and those behind it do."""
     model, x = made(), tokens(lengths)
     row, condition = paradigm.corrupt(x, model, draws(6)), model.conditioning(LABELS)
-    count = row.targets.shape[1]
-    features = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=count)
+    features = paradigm.features(model, row, condition)
     pattern = paradigm.steps(model)
     for frame, level in itertools.product(range(5), range(3)):
         changed = x.values.clone()
         changed[:, frame, level] = (changed[:, frame, level] + 1) % 3
         other = paradigm.corrupt(Tokens(changed, x.grid, lengths), model, draws(6))
-        after = model(other.values, other.layout, other.mask, condition, other.hidden, outputs=count)
+        after = paradigm.features(model, other, condition)
         for b in range(6):
             length = 5 if lengths is None else int(lengths[b])
             own = int(pattern.place(torch.tensor(frame), length, True)[level])
@@ -86,7 +96,7 @@ def test_no_gradient_comes_from_a_later_step(paradigm: CodebookAutoregressive) -
     model.embedding.register_forward_hook(
         lambda module, given, out: embedded.append(out.detach().requires_grad_()) or embedded[-1]
     )
-    features = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=row.targets.shape[1])
+    features = paradigm.features(model, row, condition)
     for step in range(row.values.shape[1]):
         (gradient,) = torch.autograd.grad(features[:, : step + 1].sum(), embedded[0], retain_graph=True)
         assert not gradient[:, step:].any()
@@ -100,7 +110,7 @@ def test_each_code_and_each_end_is_predicted_once(paradigm: CodebookAutoregressi
     assert torch.equal(end.sum((1, 2)), torch.ones(6, dtype=torch.int64)) and not end[..., 1:].any()
     assert (row.weights[end] > 0).all()
     torch.testing.assert_close(row.weights.sum((1, 2)) * LENGTHS, 3.0 * LENGTHS.double() + 1)
-    without = paradigm.corrupt(tokens(), made(ends=False), draws(6))
+    without = endless(paradigm).corrupt(tokens(), made(), draws(6))
     torch.testing.assert_close(without.weights.sum(1), torch.ones(6, 3, dtype=torch.float64))
 
 
@@ -145,9 +155,9 @@ def test_cached_steps_see_what_the_row_of_training_shows(
     paradigm: CodebookAutoregressive, options: SampleOptions, way: str
 ) -> None:
     """Each pass of each row, against the whole row that training would make of what came out."""
-    model = made(ends=way != "full")
+    model, paradigm = made(), endless(paradigm) if way == "full" else paradigm
     if way == "ends":
-        model.head.project.bias.data[3] += 1.0  # so that rows end before the grid does
+        model.parts["end"].bias.data += 1.0  # so that rows end before the grid does
     request = {"lengths": LENGTHS} if way == "given" else {}
     states, seen = recorded(model, lambda: sample(paradigm, model, options, **request))
     last = states[-1]
@@ -160,7 +170,7 @@ def test_cached_steps_see_what_the_row_of_training_shows(
     with torch.inference_mode():
         row = paradigm.corrupt(rows, model, draws(6 * halves))
         condition = model.conditioning(LABELS if halves == 1 else torch.cat([LABELS, torch.full_like(LABELS, -1)]))
-        whole = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=row.targets.shape[1])
+        whole = paradigm.features(model, row, condition)
     compared = 0
     for b in range(6 * halves):
         steps = [s for s in range(whole.shape[1]) if bool((row.weights[b, s] > 0).any())]
@@ -168,9 +178,7 @@ def test_cached_steps_see_what_the_row_of_training_shows(
             steps = [s for s in steps if bool(((row.weights[b, s] > 0) & (row.targets[b, s] < 3)).any())]
         for state, features in zip(states[1:], seen, strict=True):
             if state.block in steps:
-                torch.testing.assert_close(
-                    features[b, 0] if features.dim() == 3 else features[b], whole[b, state.block], rtol=1e-9, atol=1e-9
-                )
+                torch.testing.assert_close(features[b], whole[b, state.block], rtol=1e-9, atol=1e-9)
                 compared += 1
     assert compared >= 6 * halves * 2
 
@@ -208,8 +216,8 @@ def test_states_stream_whole_frames_which_stay(paradigm: CodebookAutoregressive)
         assert not row[length:].any()
     name = next(name for name, each in PATTERNS.items() if each is paradigm)
     if name in count:
-        assert sample(paradigm, made(ends=False))[-1].forward_passes == count[name]
-        firsts = [int(state.committed[0].sum()) for state in sample(paradigm, made(ends=False))]
+        assert sample(endless(paradigm), made())[-1].forward_passes == count[name]
+        firsts = [int(state.committed[0].sum()) for state in sample(endless(paradigm), made())]
         assert firsts == sorted(firsts) and firsts[-1] == 5
         frame = {"flat": 3, "parallel": 1, "delay": 3, "delay 0 0 3": 4}[name]  # passes until the first one is whole
         assert firsts[frame - 1] == 0 and firsts[frame] == 1
@@ -219,7 +227,7 @@ def test_states_stream_whole_frames_which_stay(paradigm: CodebookAutoregressive)
 def test_samples_follow_the_exact_likelihood(name: str) -> None:
     """The law of what is drawn, ends included, is that which the loss measures."""
     spec, count = TokenSpec("residual", 2, (3, 1, 1), levels=2), 4000
-    model, paradigm = made(spec=spec, classes=0), CodebookAutoregressive(name)  # type: ignore[arg-type]
+    model, paradigm = made(spec=spec, classes=0), CodebookAutoregressive(name, ends=True)  # type: ignore[arg-type]
     rows = {
         length: torch.tensor(list(itertools.product(range(2), repeat=2 * length))).view(-1, length, 2)
         for length in (1, 2)
@@ -242,9 +250,9 @@ def test_samples_follow_the_exact_likelihood(name: str) -> None:
     assert statistic < chi2.ppf(1 - 1e-4, 20)
 
 
-@pytest.mark.parametrize("make", [CodebookAutoregressive, partial(SpanInfill, least=1)], ids=["ar", "infill"])
+@makes
 def test_steps_are_forgotten_in_training_alone(make: Callable[..., CodebookAutoregressive | SpanInfill]) -> None:
-    model, x, keys = made(sentinels=3), tokens(LENGTHS), draws(6)
+    model, x, keys = made(), tokens(LENGTHS), draws(6)
     plain = make().corrupt(x, model, keys).hidden
     assert plain is not None
     for training in (True, False):
@@ -262,12 +270,12 @@ def test_steps_are_forgotten_in_training_alone(make: Callable[..., CodebookAutor
                 assert row.hidden.all()
 
 
-@pytest.mark.parametrize("make", [CodebookAutoregressive, partial(SpanInfill, least=1)], ids=["ar", "infill"])
+@makes
 def test_mistakes_are_seen_in_training_alone_and_never_asked_for(
     make: Callable[..., CodebookAutoregressive | SpanInfill],
 ) -> None:
     spec = TokenSpec("residual", 16, (40, 1, 1), levels=3)
-    model, x, keys = made(sentinels=3, spec=spec), tokens(spec=spec), draws(6)
+    model, x, keys = made(spec), tokens(spec=spec), draws(6)
     plain = make().corrupt(x, model, keys)
     for training in (True, False):
         model.train(training)
@@ -285,28 +293,28 @@ def test_mistakes_are_seen_in_training_alone_and_never_asked_for(
 def test_a_given_length_or_none_leaves_no_end() -> None:
     given = sample(PATTERNS["delay"], made(), lengths=LENGTHS)[-1]
     assert torch.equal(given.lengths, LENGTHS) and (given.tokens < 3).all()
-    assert sample(PATTERNS["delay"], made(ends=False))[-1].lengths is None
+    assert sample(endless(PATTERNS["delay"]), made())[-1].lengths is None
 
 
 def test_the_grid_of_the_request_is_the_cap() -> None:
     model = made()
     with torch.no_grad():
-        model.head.project.bias[3] = -1e4  # END of the first level never comes
+        model.parts["end"].bias[:] = -1e4  # END of the first level never comes
     last = sample(PATTERNS["delay"], model, grid=(9, 1, 1))[-1]
     assert last.tokens.shape == (6, 9, 3) and (last.lengths == 9).all()
     with torch.no_grad():
-        model.head.project.bias[3] = 1e4  # at once
+        model.parts["end"].bias[:] = 1e4  # at once
     assert (sample(PATTERNS["delay"], model, grid=(9, 1, 1))[-1].lengths == 1).all()
 
 
 def test_a_prompt_is_read_in_one_pass() -> None:
     known, keep = tokens().values, torch.arange(5).expand(6, -1) < 3
-    states = sample(PATTERNS["delay"], made(ends=False), known=known, keep=keep)
+    states = sample(endless(PATTERNS["delay"]), made(), known=known, keep=keep)
     assert states[1].block == 3 and len(states) - 1 == 7 - 3
     keep = keep.clone()
     keep[2] = torch.tensor([False, True, False, False, False])
     with pytest.raises(UserError, match="cannot see the kept position 1 of row 2"):
-        sample(PATTERNS["delay"], made(ends=False), known=known, keep=keep)
+        sample(endless(PATTERNS["delay"]), made(), known=known, keep=keep)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +327,7 @@ def test_a_prompt_is_read_in_one_pass() -> None:
             "the row goes on to place 5 and the learned table .* ends at 4",
         ),
         (CodebookAutoregressive(delays=[0, 1]), made(), "2 numbers for 3 levels"),
-        (CodebookAutoregressive(), made(ends=False, actions=2), "follows no actions"),
+        (CodebookAutoregressive(), made(actions=2), "follows no actions"),
     ],
 )
 def test_what_cannot_be_is_refused(paradigm: CodebookAutoregressive, model: Generator, words: str) -> None:

@@ -9,12 +9,15 @@ from scipy.stats import chi2
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
 from mmgen.model.heads import BitsHead, CategoricalHead
+from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms import Decoding
-from mmgen.paradigms.decoding import distribution, draw, token_entropy, token_margin, top, unmask, within_entropy_bound
-from mmgen.paradigms.guidance import Guidance, guide
+from mmgen.paradigms.decoding import token_entropy, token_margin, top, unmask, within_entropy_bound
+from mmgen.paradigms.guidance import Guidance
 from mmgen.paradigms.schedules import SCHEDULES, RevealScheduleName, hidden_count, remaining
 
+CODES = TokenSpec("categorical", 4, (1, 1, 1))
 LAW = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
 
 
@@ -85,7 +88,7 @@ def test_entropy_bound_takes_the_largest_admissible_set() -> None:
 @pytest.mark.parametrize("order", ["confidence", "margin", "entropy", "random"])
 def test_counts_sum_to_all_and_committed_tokens_stay(name: str, size: int, steps: int, order: str) -> None:
     """Each step commits at least one; K steps, or fewer where there are fewer tokens (K = 1 and K > N included)."""
-    head, law = CategoricalHead(4, 8), LAW.log().expand(2, size, 1, 4)
+    head, law = CategoricalHead(CODES, 8), LAW.log().expand(2, size, 1, 4)
     start = torch.zeros(2, size, dtype=torch.int64)
     states = list(
         unmask(
@@ -103,7 +106,7 @@ def test_counts_sum_to_all_and_committed_tokens_stay(name: str, size: int, steps
 def test_threshold_commits_what_is_sure_and_at_least_one() -> None:
     sure = torch.tensor([0.97, 0.01, 0.01, 0.01], dtype=torch.float64).log()
     law = torch.stack([sure, LAW.log(), sure, LAW.log()])[None, :, None]
-    start, head = torch.zeros(1, 4, dtype=torch.int64), CategoricalHead(4, 8)
+    start, head = torch.zeros(1, 4, dtype=torch.int64), CategoricalHead(CODES, 8)
     rule = Decoding(select="threshold", threshold=0.9, temperature=1.0)
     # A stream in which both sure positions draw their likely value.
     states = list(unmask(lambda t, c: law, head, start, start > 0, rule, "linear", 1, Draws(0, torch.tensor([5])), "x"))
@@ -114,7 +117,7 @@ def test_threshold_commits_what_is_sure_and_at_least_one() -> None:
 
 def test_entropy_bound_zero_commits_one_token_a_step() -> None:
     law = LAW.log().expand(1, 5, 1, 4)
-    start, head = torch.zeros(1, 5, dtype=torch.int64), CategoricalHead(4, 8)
+    start, head = torch.zeros(1, 5, dtype=torch.int64), CategoricalHead(CODES, 8)
     rule = Decoding(select="entropy_bound", entropy_bound=0.0)
     assert (
         len(list(unmask(lambda t, c: law, head, start, start > 0, rule, "linear", 1, Draws(0, torch.arange(1)), "x")))
@@ -191,7 +194,7 @@ def test_choice_noise_anneals_as_in_maskgits_own_code() -> None:
 
 
 def test_guidance_conventions() -> None:
-    c, u = torch.tensor([2.0]), torch.tensor([1.0])
+    c, u, guide = torch.tensor([2.0]), torch.tensor([1.0]), CategoricalHead(CODES, 8).guide
     assert guide(c, u, 1.0) == c and guide(c, u, 0.0) == u and guide(c, u, 3.0) == 4.0
     progress = torch.tensor([0.0, 0.5, 1.0])
     assert Guidance(3.0).at(progress).tolist() == [3.0, 3.0, 3.0]
@@ -200,7 +203,7 @@ def test_guidance_conventions() -> None:
 
 @pytest.mark.parametrize(("size", "group"), [(10, None), (18, None), (36, None), (6, 2), (5, 1), (13, None)])
 def test_bits_heads_split_join_and_normalise(size: int, group: int | None) -> None:
-    head = BitsHead(size, 8, group).double()
+    head = BitsHead(TokenSpec("bits", size, (1, 1, 1)), 8, group).double()
     torch.nn.init.normal_(head.project.weight)
     values = torch.randint(0, 2**size, (3, 4), generator=torch.Generator().manual_seed(0))
     assert torch.equal(head.join(head.split(values)), values) and head.split(values).max() < head.choices
@@ -212,7 +215,8 @@ def test_bits_heads_split_join_and_normalise(size: int, group: int | None) -> No
 
 def test_heads_start_uniform() -> None:
     features = torch.randn(2, 3, 8)
-    for head, nats in [(CategoricalHead(7, 8), math.log(7)), (BitsHead(18, 8), 18 * math.log(2))]:
+    bits = TokenSpec("bits", 18, (1, 1, 1))
+    for head, nats in [(CategoricalHead(CODES, 8), math.log(4)), (BitsHead(bits, 8), 18 * math.log(2))]:
         torch.testing.assert_close(head.nats(features, torch.zeros(2, 3, dtype=torch.int64)), torch.full((2, 3), nats))
 
 

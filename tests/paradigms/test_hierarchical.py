@@ -30,12 +30,12 @@ SPEC = TokenSpec("residual", 3, (5, 1, 1), levels=3)
 LABELS = torch.tensor([0, 1, 2, -1, 0, 1])
 LENGTHS = torch.tensor([5, 2, 4, 1, 3, 5])
 GUIDED = SampleOptions(guidance=Guidance(2.5, "linear"), decoding=Decoding(temperature=0.9, top_k=3, top_p=0.97))
-PARADIGM = Hierarchical()
+PARADIGM, ENDLESS = Hierarchical(ends=True), Hierarchical()
 either = pytest.mark.parametrize("options", [SampleOptions(), GUIDED], ids=["plain", "guided"])
 
 
-def made(ends: bool = True, spec: TokenSpec = SPEC, **options: object) -> Generator:
-    return generator(spec, positions="none", rope=(1, 0, 0), ends=ends, level_depth=2, **options)
+def made(spec: TokenSpec = SPEC, **options: object) -> Generator:
+    return generator(spec, paradigm=PARADIGM, positions="none", rope=(1, 0, 0), **options)  # type: ignore[arg-type]
 
 
 def tokens(lengths: Tensor | None = None, spec: TokenSpec = SPEC, rows: int = 6, seed: int = 0) -> Tokens:
@@ -44,11 +44,13 @@ def tokens(lengths: Tensor | None = None, spec: TokenSpec = SPEC, rows: int = 6,
     return Tokens(values, spec.grid, lengths)
 
 
-def sample(model: Generator, options: SampleOptions | None = None, **request: object) -> list[State]:
+def sample(
+    model: Generator, options: SampleOptions | None = None, paradigm: Hierarchical = PARADIGM, **request: object
+) -> list[State]:
     labels = request.pop("labels", LABELS)
     keys = request.pop("draws", draws(len(labels)))  # type: ignore[arg-type]
     with torch.inference_mode():
-        return list(PARADIGM.sample(model, Request(labels, keys, **request), options or SampleOptions()))  # type: ignore[arg-type]
+        return list(paradigm.sample(model, Request(labels, keys, **request), options or SampleOptions()))  # type: ignore[arg-type]
 
 
 # The row of training.
@@ -77,10 +79,10 @@ def test_a_code_depends_on_earlier_positions_and_coarser_levels_alone(lengths: T
 
 def test_gradients_come_from_earlier_positions_and_coarser_levels_alone() -> None:
     spec = TokenSpec("residual", 40, (4, 1, 1), levels=3)
-    model, count = made(False, spec), 4 * 3
+    model, count = made(spec), 4 * 3
     values = torch.arange(4)[:, None].expand(-1, 3)[None]  # every position has codes of its own
-    row = PARADIGM.corrupt(Tokens(values, spec.grid), model, draws(1))
-    logits = PARADIGM.logits(model, row, model.conditioning(LABELS[:1])).flatten(1, 2)
+    row = ENDLESS.corrupt(Tokens(values, spec.grid), model, draws(1))
+    logits = ENDLESS.logits(model, row, model.conditioning(LABELS[:1])).flatten(1, 2)
     for n in range(count):
         (gradient,) = torch.autograd.grad(logits[:, n].sum(), model.embedding.table.weight, retain_graph=True)
         reached = gradient.view(3, 41, -1)[:, :4].any(-1).T.flatten()
@@ -124,7 +126,7 @@ def test_losses_are_the_likelihood_by_the_chain_rule() -> None:
 def test_codes_are_forgotten_and_mistaken_in_training_alone() -> None:
     model, x, keys = made(), tokens(LENGTHS), draws(6)
     condition, plain = model.conditioning(LABELS), PARADIGM.losses(model, x, model.conditioning(LABELS), keys)["ar"]
-    for spoiled in (Hierarchical(input_dropout=0.5), Hierarchical(token_noise=0.5)):
+    for spoiled in (Hierarchical(input_dropout=0.5, ends=True), Hierarchical(token_noise=0.5, ends=True)):
         assert torch.equal(spoiled.losses(model, x, condition, keys)["ar"], plain)
         model.train()
         assert not torch.equal(spoiled.losses(model, x, condition, keys)["ar"], plain)
@@ -139,13 +141,13 @@ def test_codes_are_forgotten_and_mistaken_in_training_alone() -> None:
 def test_cached_steps_see_what_the_row_of_training_shows(options: SampleOptions, way: str) -> None:
     """The features of every level at every step of each row, against the whole row that training would make of what
     came out, without a cache."""
-    model = made(ends=way != "full")
+    model, paradigm = made(), ENDLESS if way == "full" else PARADIGM
     if way == "ends":
-        model.head.project.bias.data[3] += 1.0  # so that rows end before the grid does
+        model.parts["end"].bias.data += 1.0  # so that rows end before the grid does
     seen: list[Tensor] = []
     plain = model.head.at_level  # type: ignore[union-attr]
     model.head.at_level = lambda features, level: (seen.append(features), plain(features, level))[1]  # type: ignore[union-attr]
-    states = sample(model, options, **({"lengths": LENGTHS} if way == "given" else {}))
+    states = sample(model, options, paradigm, **({"lengths": LENGTHS} if way == "given" else {}))
     last, halves = states[-1], 1 if options.guidance.scale == 1 else 2
     assert last.committed.all() and len(seen) == 3 * last.forward_passes == 3 * (len(states) - 1)
     cached = torch.stack(seen).unflatten(0, (-1, 3)).permute(2, 0, 1, 3)  # (B, steps, levels, dim)
@@ -154,9 +156,9 @@ def test_cached_steps_see_what_the_row_of_training_shows(options: SampleOptions,
     rows = Tokens(last.tokens.repeat(halves, 1, 1), SPEC.grid, None if way == "full" else lengths.repeat(halves))
     seen.clear()
     with torch.inference_mode():
-        row = PARADIGM.corrupt(rows, model, draws(6 * halves))
+        row = paradigm.corrupt(rows, model, draws(6 * halves))
         labels = LABELS if halves == 1 else torch.cat([LABELS, torch.full_like(LABELS, -1)])
-        PARADIGM.logits(model, row, model.conditioning(labels))
+        paradigm.logits(model, row, model.conditioning(labels))
     whole = torch.stack(seen, dim=2)
     for b in range(6 * halves):
         length = int(lengths[b % 6])
@@ -196,7 +198,7 @@ def test_a_row_in_a_batch_is_the_row_alone(options: SampleOptions, lengths: Tens
 
 
 def test_states_stream_whole_positions_which_stay() -> None:
-    states = sample(made(ends=False))
+    states = sample(made(), paradigm=ENDLESS)
     assert [int(state.committed[0].sum()) for state in states] == list(range(6))
     assert states[-1].forward_passes == 5
     for before, after in zip(states, states[1:], strict=False):
@@ -206,7 +208,7 @@ def test_states_stream_whole_positions_which_stay() -> None:
 def test_the_grid_of_the_request_is_the_cap() -> None:
     model = made()
     with torch.no_grad():
-        model.head.project.bias[3] = -1e4  # END never comes
+        model.parts["end"].bias[:] = -1e4  # END never comes
     last = sample(model, grid=(9, 1, 1))[-1]
     assert last.tokens.shape == (6, 9, 3) and (last.lengths == 9).all()
 
@@ -241,8 +243,8 @@ def test_trained_on_a_world_it_draws_the_true_law() -> None:
     spec, keys, none = TokenSpec("residual", 2, (2, 1, 1), levels=2), draws(count, seed=1), torch.full((count,), -1)
     model, x = trained(world, spec), Tokens(world.sample(count, 99).view(-1, 2, 2), spec.grid)
     with torch.inference_mode():
-        *_, last = PARADIGM.sample(model, Request(none, keys), SampleOptions())
-        bound = float(PARADIGM.bound(model, x, model.conditioning(none), keys).mean())
+        *_, last = ENDLESS.sample(model, Request(none, keys), SampleOptions())
+        bound = float(ENDLESS.bound(model, x, model.conditioning(none), keys).mean())
     assert 2 * world.entropy - 0.03 < bound < 2 * world.entropy + 0.05
     joint = world.law.view(4, 2, 2)  # the first position's codes together, then those of the second
     second = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True) / joint.sum((1, 2), keepdim=True)
@@ -258,13 +260,14 @@ def trained(world: World, spec: TokenSpec, steps: int = 250, batch: int = 256) -
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = Transformer(dim=32, depth=1, heads=2, modulation="none", rope=(1, 0, 0))
-        model = Generator(spec, backbone, classes=0, level_depth=1)
+        paradigm = Hierarchical(level_depth=1)
+        model = Generator(spec, backbone, parts=paradigm.parts(spec, backbone))
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         x = Tokens(world.sample(batch, seed=step).view(-1, 2, 2), spec.grid)
         keys = Draws(0, torch.arange(step * batch, (step + 1) * batch))
-        (losses,) = PARADIGM.losses(model, x, model.conditioning(torch.full((batch,), -1)), keys).values()
+        (losses,) = paradigm.losses(model, x, model.conditioning(torch.full((batch,), -1)), keys).values()
         optimiser.zero_grad()
         losses.mean().backward()
         optimiser.step()
@@ -277,9 +280,7 @@ def trained(world: World, spec: TokenSpec, steps: int = 250, batch: int = 256) -
 
 def test_stacks_have_the_options_of_the_backbone_and_weights_of_their_own() -> None:
     backbone = Transformer(dim=32, depth=3, heads=2, modulation="adaln", mlp="gelu", dropout=0.1)
-    model = Generator(SPEC, backbone, classes=2, level_depth=2)
-    assert model.stacks is not None and len(model.stacks) == 2
-    first, second = model.stacks
+    first, second = PARADIGM.parts(SPEC, backbone)["levels"]  # type: ignore[misc]
     shapes = {name: weight.shape for name, weight in backbone.state_dict().items() if not name.startswith("blocks.2")}
     for stack in (first, second):
         assert {name: weight.shape for name, weight in stack.state_dict().items()} == shapes
@@ -288,35 +289,25 @@ def test_stacks_have_the_options_of_the_backbone_and_weights_of_their_own() -> N
     assert not any(torch.equal(one, other) for one, other in itertools.combinations(weights, 2))
 
 
-def test_a_generator_without_stacks_has_no_more_weights_than_before() -> None:
-    names = Generator(SPEC, Transformer(dim=32, depth=1, heads=2), classes=2).state_dict()
-    assert not any(name.startswith(("stacks", "rank")) for name in names)
-
-
-@pytest.mark.parametrize(
-    ("spec", "depth", "reason"),
-    [
-        (SPEC, 0, "set model.level_depth"),
-        (TokenSpec("categorical", 4, (4, 1, 1)), 0, "take Autoregressive"),
-        (TokenSpec("categorical", 4, (4, 1, 1)), 2, "level_depth 2"),
-        (TokenSpec("continuous", 4, (4, 1, 1)), 0, "BlockDiffusion"),
-        (SPEC, -1, "level_depth -1"),
-    ],
-)
-def test_what_cannot_work_is_refused(spec: TokenSpec, depth: int, reason: str) -> None:
-    def run() -> None:
-        model = generator(spec, positions="none", level_depth=depth)
-        list(PARADIGM.sample(model, Request(LABELS, draws(6)), SampleOptions()))
-
-    with pytest.raises(UserError, match=reason):
-        run()
+def test_what_cannot_work_is_refused() -> None:
+    one_level, vectors = TokenSpec("categorical", 4, (4, 1, 1)), TokenSpec("continuous", 4, (4, 1, 1))
+    backbone = Transformer(dim=32, depth=1, heads=2)
+    with pytest.raises(UserError, match="level_depth 0 must be at least 1"):
+        Hierarchical(level_depth=0)
+    for spec in (one_level, vectors):
+        with pytest.raises(UserError, match="take Autoregressive"):
+            PARADIGM.parts(spec, backbone)
+        with pytest.raises(UserError, match="take Autoregressive"):
+            sample(generator(spec, positions="none"))
+    with pytest.raises(UserError, match="needs its part 'levels'"):
+        sample(generator(SPEC, paradigm=CodebookAutoregressive(ends=True), positions="none"))
     with pytest.raises(UserError, match="sees one that is generated later"):
         Hierarchical(mask="bidirectional").corrupt(tokens(), made(), draws(6))
 
 
 def test_it_is_a_member_of_a_mixture_with_others_over_the_same_codes() -> None:
     model, x = made(), tokens(LENGTHS)
-    mixture = Mixture({"levels": PARADIGM, "delay": CodebookAutoregressive()})
+    mixture = Mixture({"levels": PARADIGM, "delay": CodebookAutoregressive(ends=True)})
     losses = mixture.losses(model, x, model.conditioning(LABELS), draws(6))
     assert sum(len(each) for each in losses.values()) == 6
     assert all(torch.isfinite(each).all() for each in losses.values())

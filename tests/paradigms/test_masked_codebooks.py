@@ -14,7 +14,7 @@ from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import CategoricalHead
+from mmgen.model.heads import ResidualHead
 from mmgen.paradigms import Decoding, Guidance, Masked, MaskedCodebooks, Mixture, Request, SampleOptions
 from mmgen.paradigms.masked.codebooks import Spans
 from tests.worlds import World, draws, generator
@@ -62,13 +62,14 @@ class CodeWorld(World):
 class CodeOracle:
     """Looks like a generator. Its features are the logarithms of the exact law of each code given the visible ones."""
 
-    prefix, prefix_length, classes, actions, text, ends = prefix(1), 1, 0, 0, None, False
+    prefix, prefix_length, classes, actions, text = prefix(1), 1, 0, 0, None
+    backbone = Transformer(dim=8, depth=1, heads=2)  # made ready, and never called
+    training, parts = False, {"rank": lambda rank: rank[..., None] * 0.0}
 
     def __init__(self, world: CodeWorld) -> None:
         self.spec, self.law, self.states = world.spec, world.law, world.states
-        self.head = CategoricalHead(2, 1, groups=LEVELS)
+        self.head = ResidualHead(world.spec, 1)
         self.head.logits = lambda features: features
-        self.head.split = lambda values: values
 
     def require_grid(self, grid: tuple[int, int, int]) -> None:
         assert grid == self.spec.grid
@@ -79,8 +80,8 @@ class CodeOracle:
     def conditioning(self, labels: Tensor, actions: Tensor | None = None, text: Tensor | None = None) -> Condition:
         return Condition(torch.zeros(len(labels), 1, 1), torch.zeros(len(labels), 1))
 
-    def __call__(self, values, layout, mask, condition, hidden=None, cache=None, store=None, outputs=None, levels=None,
-                 previous=None) -> Tensor:  # fmt: skip
+    def __call__(self, values, layout, mask, condition, hidden=None, cache=None, store=None, outputs=None, added=None,
+                 modulation=None, backbone=None) -> Tensor:  # fmt: skip
         assert layout.length == FRAMES + 1 and outputs == FRAMES
         fits = (values.flatten(1)[:, None] == self.states) | hidden.flatten(1)[:, None]
         weight = fits.all(-1) * self.law
@@ -89,12 +90,12 @@ class CodeOracle:
         return laws.log().clamp_min(-200).view(*values.shape, 2)
 
 
-def spoken(seed: int = 0, ends: bool = False) -> Generator:
+def spoken(seed: int = 0) -> Generator:
     """A small generator of SPEC with classes and text, in which everything influences everything."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         backbone = Transformer(dim=32, depth=2, heads=2, rope=(1, 0, 0), modulation="none")
-        model = Generator(SPEC, backbone, classes=3, positions="none", text=TEXT, ends=ends).double().eval()
+        model = Generator(SPEC, backbone, classes=3, positions="none", text=TEXT).double().eval()
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
     return model
@@ -373,15 +374,6 @@ def test_text_and_guidance_steer_what_is_drawn() -> None:
     none = torch.full_like(SAID, -1)
     for scale in (1.0, 3.0):  # a row without a condition is not guided away from itself
         assert torch.equal(drawn(none, scale)[3], drawn(none)[3])
-
-
-@torch.inference_mode()
-def test_no_row_ends_by_itself() -> None:
-    """A generator whose rows may end has one more choice, which is not drawn here."""
-    model = spoken(ends=True)
-    model.head.project.bias.view(3, 6)[:, 5] += 50
-    *_, last = MaskedCodebooks(steps=(2,)).sample(model, asked(), SampleOptions())
-    assert last.tokens.max() < 5
 
 
 # Mistakes, and spans as joint tokens

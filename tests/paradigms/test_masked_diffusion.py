@@ -10,10 +10,11 @@ from scipy.stats import chi2
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
-from mmgen.core.layout import Role
+from mmgen.core.layout import Role, prefix
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
+from mmgen.model.heads import CategoricalHead
 from mmgen.model.heads.bits import BitsHead
 from mmgen.paradigms import Decoding, Guidance, MaskedDiffusion, Request, SampleOptions
 from mmgen.paradigms.base import Corrupted
@@ -21,7 +22,6 @@ from mmgen.paradigms.decoding import distribution
 from mmgen.paradigms.diffusion.absorbing import Absorbing, move
 from mmgen.paradigms.diffusion.corruption import LEAST_SHARE
 from mmgen.paradigms.diffusion.uniform import divergence, guided_reverse, reverse
-from mmgen.paradigms.guidance import guide
 from mmgen.paradigms.schedules import NoiseSchedule, hidden_share
 from tests.paradigms.oracle import Oracle, absorbing_law, uniform_law
 from tests.worlds import GRID, World, draws, generator, tokens_for
@@ -103,7 +103,7 @@ def test_padding_is_never_hidden_or_weighed(corruption: str) -> None:
 def test_uniform_corruption_keeps_symbols_with_probability_alpha_and_levels_out_the_rest() -> None:
     """Each group of bits on its own: 2 groups of 4 choices, whose tokens would hardly ever survive as a whole."""
     count, model = 30000, generator(TokenSpec("bits", 4, GRID))
-    model.head = BitsHead(4, 32, group=2).double()
+    model.head = BitsHead(model.spec, 32, group=2).double()
     x = tokens(count)
     row = MaskedDiffusion(corruption="uniform").corrupt(x, model, draws(count))
     before, after = model.head.split(x.values), model.head.split(row.values)
@@ -134,20 +134,15 @@ def exact_bound(paradigm: MaskedDiffusion, oracle: Oracle, world: World, points:
         if isinstance(noise, Absorbing):
             chance = torch.where(z, share, 1 - share).prod(1)
             weights = z * noise.schedule.rate(t) / share / spec.length
-            row = Corrupted(clean, z, Row(spec.length + 1), paradigm.mask, clean, weights)
+            row = Corrupted(clean, z, prefix(spec.length + 1), paradigm.mask, clean, weights)
         else:
             same = (head.split(z) == head.split(x)).double()
             chance = ((1 - share[..., None]) * same + share[..., None] / head.choices).flatten(1).prod(1)
             weights = torch.full_like(share, 1 / spec.length)
-            row = Corrupted(z, None, Row(spec.length + 1), paradigm.mask, clean, weights, levels=t)
+            row = Corrupted(z, None, prefix(spec.length + 1), paradigm.mask, clean, weights, levels=t)
         nats = paradigm.loss(oracle, row, oracle.conditioning(z[:, 0]))
         total += float(probability * (measure.repeat_interleave(len(outcomes)) * chance * nats).sum())
     return total
-
-
-class Row:
-    def __init__(self, length: int) -> None:
-        self.length = length
 
 
 @schedules
@@ -162,7 +157,7 @@ def test_a_perfect_models_bound_is_the_entropy(schedule: NoiseSchedule, corrupti
 def test_uniform_corruption_of_groups_is_exact_too() -> None:
     """Tokens of 2 bits, each bit a symbol of its own: the leave-one-out law is given the token's other bit as well."""
     world, schedule = World(size=4, length=2), NoiseSchedule()
-    oracle = Oracle(world, schedule, head=BitsHead(2, 1, group=1))
+    oracle = Oracle(world, schedule, head=BitsHead(TokenSpec("bits", 2, world.spec.grid), 1, group=1))
     bound = exact_bound(diffusion(schedule, "uniform"), oracle, world, points=500)
     assert world.entropy - 2e-5 < bound < world.entropy + 3e-4
 
@@ -272,7 +267,7 @@ def test_guidance_of_uniform_corruption_mixes_the_laws_of_a_step(rules: Decoding
     symbol, scale, now, after = torch.randint(0, 5, (2, 3, 1), generator=source), 2.5, 0.6, 0.4
 
     def mix(x: Tensor) -> Tensor:
-        return guide(*x.chunk(2), scale)
+        return CategoricalHead(TokenSpec("categorical", 5, GRID), 1).guide(*x.chunk(2), scale)
 
     found = guided_reverse(logits, symbol, now, after, rules, mix)
     if rules == Decoding():
@@ -485,7 +480,7 @@ def test_a_row_alone_equals_the_row_in_a_batch(corruption: str, self_conditionin
 def test_self_conditioning_is_absent_at_first_bit_for_bit(corruption: str) -> None:
     """Its linear map starts at zero: losses, bounds and samples are those without it."""
     model, x = generator(), tokens()
-    nn.init.zeros_(model.previous.weight)
+    nn.init.zeros_(model.parts["self_conditioning"].weight)
     off, on = (MaskedDiffusion(corruption=corruption, self_conditioning=s) for s in (False, True))
     for ask in ("losses", "bound"):
         without, with_ = (
@@ -520,12 +515,11 @@ def test_half_of_the_samples_see_their_first_prediction_in_training(corruption: 
 
 def test_the_first_prediction_gets_no_gradient_but_its_embedding_does() -> None:
     torch.manual_seed(0)
-    model = Generator(
-        TokenSpec("categorical", 5, GRID), Transformer(dim=32, depth=1, heads=2, rope=(1, 1, 1)), self_conditioning=True
-    )
+    spec, backbone = TokenSpec("categorical", 5, GRID), Transformer(dim=32, depth=1, heads=2, rope=(1, 1, 1))
     paradigm, x = MaskedDiffusion(self_conditioning=True), Tokens(torch.randint(0, 5, (16, 9)), GRID)
+    model = Generator(spec, backbone, parts=paradigm.parts(spec, backbone))
     paradigm.losses(model, x, model.conditioning(torch.full((16,), -1)), draws(16))["diffusion"].mean().backward()
-    assert all(parameter.grad is not None for parameter in model.previous.parameters())
+    assert all(parameter.grad is not None for parameter in model.parts["self_conditioning"].parameters())
     calls = []
     model.head.register_forward_hook(lambda *_: calls.append(1))
     row = paradigm.corrupt(x, model, draws(16))
@@ -541,9 +535,10 @@ def test_sampling_feeds_back_each_rows_last_prediction(corruption: str) -> None:
     model, passes = generator(), []
     forward, keep = type(model).forward, torch.arange(9).expand(3, -1) < 2
 
-    def record(values, layout, mask, condition, hidden, *rest, **named):
-        features = forward(model, values, layout, mask, condition, hidden, *rest, **named)
-        passes.append((hidden, rest[-1], model.embedding.expected(model.head.logits(features).softmax(-1))))
+    def record(values, layout, mask, condition, hidden, cache, store, outputs, added, modulation, **more):
+        given = mask, condition, hidden, cache, store, outputs, added, modulation
+        features = forward(model, values, layout, *given, **more)
+        passes.append((hidden, added, model.embedding.expected(model.head.logits(features).softmax(-1))))
         return features
 
     model.forward = record
@@ -554,9 +549,10 @@ def test_sampling_feeds_back_each_rows_last_prediction(corruption: str) -> None:
         with torch.inference_mode():
             list(paradigm.sample(model, one, SampleOptions(steps=12)))
         assert len(passes) >= 3 and passes[0][1] is None
-        for (_, _, before), (hidden, previous, _) in zip(passes, passes[1:]):
+        for (_, _, before), (hidden, added, _) in zip(passes, passes[1:]):
             unknown = ~keep[:1] if hidden is None else hidden
-            torch.testing.assert_close(previous, torch.where(unknown[..., None], before, 0.0))
+            earlier = model.parts["self_conditioning"](torch.where(unknown[..., None], before, 0.0))
+            torch.testing.assert_close(added, earlier)
 
 
 # Peers
@@ -637,14 +633,18 @@ def test_mistakes_are_refused_in_one_line() -> None:
         with pytest.raises(UserError, match=message) as raised:
             sampled(MaskedDiffusion(corruption=corruption), generator(), 2, SampleOptions(decoding=rules))
         assert "\n" not in str(raised.value)
-    plain, x = generator(modulation="none"), tokens()
-    with pytest.raises(UserError, match="noise_level"):
-        MaskedDiffusion(corruption="uniform").losses(plain, x, plain.conditioning(LABELS), draws(4))
-    with pytest.raises(UserError, match="noise_level"):
-        sampled(MaskedDiffusion(corruption="uniform"), plain, 2, SampleOptions())
-    plain.previous = None
-    with pytest.raises(UserError, match="self_conditioning"):
-        MaskedDiffusion(self_conditioning=True).losses(plain, x, plain.conditioning(LABELS), draws(4))
+    plain, x = generator(paradigm=MaskedDiffusion()), tokens()
+    for paradigm, part in [
+        (MaskedDiffusion(corruption="uniform"), "noise_level"),
+        (MaskedDiffusion(self_conditioning=True), "self_conditioning"),
+    ]:
+        message = f"MaskedDiffusion needs its part '{part}'"
+        with pytest.raises(UserError, match=message):
+            paradigm.bound(plain, x, plain.conditioning(LABELS), draws(4))
+        with pytest.raises(UserError, match=message):
+            sampled(paradigm, plain, 2, SampleOptions())
+    with pytest.raises(UserError, match="set its modulation to adaln"):
+        generator(paradigm=MaskedDiffusion(corruption="uniform"), modulation="none")
     vectors = generator(TokenSpec("continuous", 3, GRID))
     with pytest.raises(UserError, match="discrete tokens"):
         MaskedDiffusion().losses(vectors, x, vectors.conditioning(LABELS), draws(4))

@@ -120,8 +120,9 @@ def test_a_history_may_know_no_class() -> None:
     paradigm = ContinuousBlockDiffusion(4, Flow(), mask="unconditional_history")
     model, x = generator(SPECS["continuous"]), tokens_for(paradigm)
     row = paradigm.corrupt(x, model, draws(4))
+    modulation = paradigm.modulation(model, row.levels)
     one, other = (
-        model(row.values, row.layout, row.mask, model.conditioning(torch.full((4,), label)), levels=row.levels)
+        model(row.values, row.layout, row.mask, model.conditioning(torch.full((4,), label)), modulation=modulation)
         for label in (0, 2)
     )
     same, clean = (one == other).all(-1), (row.layout.role == Role.CLEAN).expand(4, -1)

@@ -57,18 +57,20 @@ class Source:
 class Oracle:
     """Looks like a generator, and knows the law of each code given those that it is shown."""
 
-    prefix, prefix_length, classes, actions, ends, positions = prefix(1), 1, 0, 0, False, None
+    prefix, prefix_length, classes, actions, positions = prefix(1), 1, 0, 0, None
 
     def __init__(self, source: Source, pattern: Pattern) -> None:
         self.source, self.spec, self.pattern = source, source.spec, pattern
-        self.head = ResidualHead(2, 1, source.spec.levels)
+        self.head = ResidualHead(source.spec, 1)
         self.head.logits = lambda features: features  # type: ignore[method-assign]
 
     def conditioning(self, labels: Tensor) -> Condition:
         return Condition(torch.zeros(len(labels), 1, 1), torch.zeros(len(labels), 1))
 
-    def __call__(self, values, layout, mask, condition, hidden=None, outputs=None) -> Tensor:
-        assert layout.length == values.shape[1] + 1 == outputs
+    def __call__(
+        self, values, layout, mask, condition, hidden=None, outputs=None, added=None, modulation=None
+    ) -> Tensor:
+        assert layout.length == values.shape[1] + 1 == outputs and added is None and modulation is None
         frames, levels = self.spec.grid[0], torch.arange(self.spec.levels)
         fits = torch.ones(len(values), len(self.source.states), dtype=torch.bool)
         laws = []

@@ -2,6 +2,7 @@
 drawn follows the model's own law."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Role
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.generator import Generator
-from mmgen.model.heads import CategoricalHead
 from mmgen.paradigms import Decoding, Guidance, Masked, Mixture, Permuted, Request, SampleOptions, State
 from tests.paradigms.oracle import Oracle
 from tests.paradigms.test_masked_codebooks import CodeOracle, CodeWorld
@@ -36,7 +36,7 @@ kinds = pytest.mark.parametrize("spec", KINDS.values(), ids=KINDS)
 
 
 def made(spec: TokenSpec, **options: object) -> Generator:
-    return generator(spec, positions="none", rope=(1, 0, 0), **({"ranks": True} | options))
+    return generator(spec, positions="none", rope=(1, 0, 0), **options)  # type: ignore[arg-type]
 
 
 def tokens(spec: TokenSpec, rows: int = 5, lengths: Tensor | None = None, seed: int = 0) -> Tokens:
@@ -109,21 +109,21 @@ def test_hidden_tokens_have_no_influence(spec: TokenSpec, lengths: Tensor | None
     model, x = made(spec), tokens(spec, lengths=lengths)
     row = Permuted().corrupt(x, model, draws(5))
     condition = model.conditioning(LABELS)
-    before = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=7)
+    before = Permuted().features(model, row, condition)
     other = torch.where(row.hidden, (x.values + 2) % spec.alphabet, x.values)
     assert not torch.equal(other, x.values)
-    assert torch.equal(model(other, row.layout, row.mask, condition, row.hidden, outputs=7), before)
+    assert torch.equal(Permuted().features(model, replace(row, values=other), condition), before)
 
 
 @kinds
 def test_a_mask_token_reaches_those_alone_that_come_before_it(spec: TokenSpec) -> None:
     """Through all layers: what a clean position sees holds no mask token, what a hidden one sees none of lower rank."""
     model, x, marks = made(spec), tokens(spec), []
-    model.rank.register_forward_hook(  # type: ignore[union-attr]
+    model.parts["rank"].register_forward_hook(
         lambda module, given, out: marks.append(out.detach().requires_grad_()) or marks[-1]
     )
     row = Permuted().corrupt(x, model, draws(5))
-    features = model(row.values, row.layout, row.mask, model.conditioning(LABELS), row.hidden, outputs=7)
+    features = Permuted().features(model, row, model.conditioning(LABELS))
     hidden, rank = row.layout.role[:, 1:] == Role.NOISY, row.layout.rank[:, 1:]
     assert hidden.any()
     for position in range(7):
@@ -169,23 +169,11 @@ def test_one_level_of_each_row_is_asked_for() -> None:
 # The likelihood.
 
 
-class Announced(Oracle):
-    """A perfect model, which needs no announcement."""
-
-    rank, training = object(), False
-
-
-class AnnouncedCodes(CodeOracle):
-    """The same of two levels."""
-
-    rank, training = object(), False
-
-
 @pytest.mark.parametrize("world", [World(), CodeWorld()], ids=["codes", "levels"])
 @torch.no_grad()
 def test_the_bound_of_a_perfect_model_is_the_entropy(world: World) -> None:
     count, code = 40_000, isinstance(world, CodeWorld)
-    model = AnnouncedCodes(world) if code else Announced(world, head=CategoricalHead(2, 1))
+    model = CodeOracle(world) if code else Oracle(world)
     values = world.sample(count, 5).view(-1, 2, 2) if code else world.sample(count, 5)
     none = torch.full((count,), -1)
     nats = Permuted().bound(model, Tokens(values, world.spec.grid), model.conditioning(none), draws(count))
@@ -199,7 +187,7 @@ def test_the_bound_of_a_perfect_model_is_the_entropy(world: World) -> None:
 def test_one_code_a_step_follows_the_true_law_through_all_levels() -> None:
     world, count = CodeWorld(), 6000
     request = Request(torch.full((count,), -1), draws(count))
-    *_, last = Permuted(steps=(2,)).sample(AnnouncedCodes(world), request, SampleOptions(decoding=RANDOM))
+    *_, last = Permuted(steps=(2,)).sample(CodeOracle(world), request, SampleOptions(decoding=RANDOM))
     expected = world.law * count
     statistic = float(((world.histogram(last.tokens.flatten(1)) - expected) ** 2 / expected).sum())
     assert statistic < chi2.ppf(1 - 1e-4, len(expected) - 1)
@@ -222,7 +210,7 @@ def test_samples_follow_the_law_of_the_network() -> None:
                 rank = torch.tensor([-1, *order]).expand(8, -1)
                 prefix = torch.full((8, 1), Role.PREFIX)
                 layout = row.layout.but(rank=rank, role=torch.cat([prefix, role], dim=1))
-                features = model(states, layout, row.mask, condition, hidden, outputs=3)
+                features = Permuted().features(model, replace(row, layout=layout, hidden=hidden), condition)
                 nats += model.head.nats(features, states)[:, order.index(turn)]
             law += (-nats).exp() / 6
     torch.testing.assert_close(law.sum(), torch.tensor(1.0, dtype=torch.float64))
@@ -299,14 +287,6 @@ def test_what_is_revealed_stays_and_finer_levels_follow() -> None:
     assert [int(state.committed[0].sum()) for state in one_level] == [0, 1, 3, 5, 7]  # as the cosine says
 
 
-def test_no_row_ends_by_itself() -> None:
-    """A generator whose rows may end has one more choice, which is not drawn here."""
-    for spec in (KINDS["codes"], KINDS["levels"]):
-        model = made(spec, ends=True)
-        model.head.project.bias.data.view(-1, 6)[:, 5] += 50
-        assert sample(model)[-1].tokens.max() < 5
-
-
 # Parts and mistakes.
 
 
@@ -317,7 +297,7 @@ def test_ranks_mark_hidden_positions_alone() -> None:
     outputs = []
     model.backbone.register_forward_pre_hook(lambda module, given: outputs.append(given[0]))
     for layout in (row.layout, row.layout.but(rank=row.layout.rank + 1)):
-        model(row.values, layout, row.mask, model.conditioning(LABELS), row.hidden)
+        Permuted().features(model, replace(row, layout=layout), model.conditioning(LABELS))
     assert torch.equal((outputs[0] != outputs[1]).any(-1)[:, 1:], row.hidden)  # type: ignore[arg-type]
 
 
@@ -336,8 +316,8 @@ def test_wrong_options_are_refused(options: dict, reason: str) -> None:
 
 
 def test_what_cannot_work_is_refused() -> None:
-    for spec, reason in ((KINDS["codes"], "set model.ranks to true"), (TokenSpec("continuous", 4, (7, 1, 1)), "Block")):
-        model = generator(spec, positions="none")
+    for spec, reason in ((KINDS["codes"], "needs its part 'rank'"), (TokenSpec("continuous", 4, (7, 1, 1)), "Block")):
+        model = generator(spec, paradigm=Masked(), positions="none")
         with pytest.raises(UserError, match=reason):
             list(Permuted().sample(model, Request(LABELS, draws(5)), SampleOptions()))
     with pytest.raises(UserError, match="mode 'diffusion'"):

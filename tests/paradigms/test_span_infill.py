@@ -12,10 +12,10 @@ from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.generator import Generator
-from mmgen.paradigms import Decoding, Guidance, Request, SampleOptions, SpanInfill
+from mmgen.paradigms import CodebookAutoregressive, Decoding, Guidance, Request, SampleOptions, SpanInfill
 from mmgen.paradigms.infilling.filling import Filling
 from mmgen.paradigms.infilling.spans import Spans
-from tests.paradigms.spanned import LABELS, LENGTHS, PLACINGS, SPANS, SPEC, kept, made, names, outputs, placings, tokens
+from tests.paradigms.spanned import LABELS, LENGTHS, PLACINGS, SPANS, SPEC, infill, kept, made, names, placings, tokens
 from tests.worlds import draws, generator
 
 PLAIN = SampleOptions()
@@ -37,7 +37,7 @@ def sample(paradigm: SpanInfill, model: Generator, options: SampleOptions = PLAI
 @placings
 @pytest.mark.parametrize("options", [PLAIN, GUIDED], ids=["plain", "guided"])
 def test_what_is_kept_stays_in_its_place_and_holes_are_filled(name: str, placing: str, options: SampleOptions) -> None:
-    paradigm, x = SpanInfill(name, positions=placing), tokens()  # type: ignore[arg-type]
+    paradigm, x = infill(name, positions=placing), tokens()  # type: ignore[arg-type]
     states = sample(paradigm, made(), options, known=x.values, keep=kept(), lengths=LENGTHS)
     last, real = states[-1], torch.arange(9) < LENGTHS[:, None]
     assert last.committed.all() and torch.equal(last.tokens[kept() & real], x.values[kept() & real])
@@ -76,8 +76,8 @@ def test_cached_steps_see_what_the_row_of_training_shows(
 ) -> None:
     """Each pass of each row, against the whole row that training would make of what came out."""
     placing, fit = ("closed", False) if placing == "free" else (placing, True)
-    paradigm, model, x = SpanInfill(name, positions=placing), made(), tokens()  # type: ignore[arg-type]
-    model.head.project.bias.data[3] += 1.5  # so that spans end before the grid does
+    paradigm, model, x = infill(name, positions=placing), made(), tokens()  # type: ignore[arg-type]
+    model.parts["end"].bias.data += 1.5  # so that spans end before the grid does
     known, grid = torch.nn.functional.pad(x.values, (0, 0, 0, 31)), (40, 1, 1)
     seen: list[Tensor] = []
     plain = model.head.logits
@@ -95,19 +95,19 @@ def test_cached_steps_see_what_the_row_of_training_shows(
     with torch.inference_mode():
         rows = Tokens(last.tokens.repeat(halves, 1, 1), grid, lengths.repeat(halves))
         labels = LABELS if halves == 1 else torch.cat([LABELS, torch.full_like(LABELS, -1)])
-        row = SpanInfill(name, positions=placing, context=False).arrange(rows, model, twice)  # type: ignore[arg-type]
-        whole = outputs(model, row, labels)
+        row = infill(name, positions=placing, context=False).arrange(rows, model, twice)  # type: ignore[arg-type]
+        whole = paradigm.features(model, row, model.conditioning(labels))
     for b in range(5 * halves):
         asked = (row.weights[b] > 0) & (row.targets[b] < 3 + (not fit))  # no END is drawn where lengths are kept
         expected = whole[b, asked.any(-1)] if twice.count[b] else whole[b, :0]
-        found = torch.stack([features[b, 0] for features in seen])[: len(expected)]
+        found = torch.stack([features[b] for features in seen])[: len(expected)]
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 @names
 @pytest.mark.parametrize("options", [PLAIN, GUIDED, free()], ids=["plain", "guided", "free"])
 def test_a_row_in_a_batch_is_the_row_alone(name: str, options: SampleOptions) -> None:
-    paradigm, model, x = SpanInfill(name, positions="closed"), made(text=Text("abc", 3)), tokens()  # type: ignore[arg-type]
+    paradigm, model, x = infill(name, positions="closed"), made(text=Text("abc", 3)), tokens()  # type: ignore[arg-type]
     text = torch.tensor([[0, 1, 2], [2, -1, -1], [1, 1, -1], [0, 0, -1], [-1, -1, -1]])
     known, keep, grid = torch.nn.functional.pad(x.values, (0, 0, 0, 11)), kept(full=20), (20, 1, 1)
     together = sample(paradigm, model, options, known=known, keep=keep, lengths=LENGTHS, grid=grid, text=text)[-1]
@@ -122,7 +122,7 @@ def test_a_row_in_a_batch_is_the_row_alone(name: str, options: SampleOptions) ->
 
 @names
 def test_what_follows_a_span_of_free_length_moves_whole(name: str, fillings: list[Filling]) -> None:
-    paradigm, x = SpanInfill(name, positions="rearranged"), tokens()  # type: ignore[arg-type]
+    paradigm, x = infill(name, positions="rearranged"), tokens()  # type: ignore[arg-type]
     known = torch.nn.functional.pad(x.values, (0, 0, 0, 11))
     states = sample(paradigm, made(), free(), known=known, keep=kept(full=20), lengths=LENGTHS, grid=(20, 1, 1))
     last, spans = states[-1], moved(fillings[0].widths)
@@ -142,7 +142,7 @@ def test_what_fills_a_hole_follows_the_likelihood(name: str, fit: bool) -> None:
     """Of a hole of two frames, or of any number of them up to the cap, which takes what is left of the law."""
     spec, count = TokenSpec("residual", 2, (5, 1, 1), levels=2), 2000
     model = made(spec=spec, classes=0)
-    paradigm = SpanInfill(name, positions="closed", context=False)  # type: ignore[arg-type]
+    paradigm = infill(name, positions="closed", context=False)  # type: ignore[arg-type]
     context, law = torch.tensor([[0, 1], [1, 1]]), []
     for width in [2] if fit else [1, 2]:
         codes = torch.tensor(list(itertools.product(range(2), repeat=2 * width))).view(-1, width, 2)
@@ -183,23 +183,23 @@ def test_passes_are_those_of_the_longest_row() -> None:
     keep = torch.ones(5, 9, dtype=torch.bool)
     keep[:, 2:5], keep[0, 7] = False, False
     for name, passes in (("parallel", 3 + 1), ("delay", 4 + 2), ("flat", 6 + 2)):
-        states = sample(SpanInfill(name), model, known=known, keep=keep)  # type: ignore[arg-type]
+        states = sample(infill(name), model, known=known, keep=keep)  # type: ignore[arg-type]
         assert states[-1].forward_passes == len(states) - 1 == passes
 
 
 def test_without_anything_given_all_is_one_hole() -> None:
-    last = sample(SpanInfill(), made())[-1]
+    last = sample(infill(), made())[-1]
     assert last.committed.all() and last.tokens.shape == (5, 9, 2) and last.lengths is None
-    shorter = sample(SpanInfill(positions="closed"), made(), free())[-1]
+    shorter = sample(infill(positions="closed"), made(), free())[-1]
     assert (shorter.lengths <= 9).all() and (shorter.lengths >= 1).all() and len(shorter.lengths.unique()) > 1
 
 
 def test_categorical_tokens_are_filled_too() -> None:
     spec = TokenSpec("categorical", 5, (1, 3, 3))
     model, known = made(spec=spec), torch.zeros(5, 9, dtype=torch.int64)
-    last = sample(SpanInfill(), model, known=known, keep=kept())[-1]
+    last = sample(infill(), model, known=known, keep=kept())[-1]
     assert last.tokens.shape == (5, 9) and torch.equal(last.tokens[kept()], known[kept()]) and last.tokens.any()
-    loss = SpanInfill().losses(model, Tokens(known, spec.grid), model.conditioning(LABELS), draws(5))["infill"]
+    loss = infill().losses(model, Tokens(known, spec.grid), model.conditioning(LABELS), draws(5))["infill"]
     assert loss.isfinite().all()
 
 
@@ -208,18 +208,19 @@ def test_categorical_tokens_are_filled_too() -> None:
     [
         (lambda: SpanInfill(least=2, most=1), "least must be 0 or more"),
         (lambda: SpanInfill(longest=0), "longest 0 must be at least 1"),
-        (lambda: SpanInfill().corrupt(tokens(), made(sentinels=2), draws(5)), "set model.sentinels to 3"),
+        (lambda: sample(infill(), made(paradigm=SpanInfill())), "needs its part 'end'"),
+        (lambda: sample(infill(), made(paradigm=CodebookAutoregressive(ends=True))), "needs its part 'sentinel'"),
         (
-            lambda: SpanInfill().corrupt(tokens(), generator(SPEC, positions="learned"), draws(5)),
+            lambda: infill().corrupt(tokens(), generator(SPEC, positions="learned"), draws(5)),
             "learned table of positions",
         ),
-        (lambda: sample(SpanInfill(), made(), free()), "under positions 'original' the gap tells"),
-        (lambda: sample(SpanInfill(positions="closed"), made(ends=False), free()), "needs an END"),
+        (lambda: sample(infill(), made(), free()), "under positions 'original' the gap tells"),
+        (lambda: sample(SpanInfill(positions="closed"), made(), free()), "needs an END"),
         (
-            lambda: sample(SpanInfill(most=2), made(), known=tokens().values, keep=kept()),
+            lambda: sample(infill(most=2), made(), known=tokens().values, keep=kept()),
             "row 0 has 3 holes and the model fills up to 2 at once",
         ),
-        (lambda: sample(SpanInfill(), made(), SampleOptions(parallel_blocks=2)), "parallel_blocks 2 is for blocks"),
+        (lambda: sample(infill(), made(), SampleOptions(parallel_blocks=2)), "parallel_blocks 2 is for blocks"),
     ],
 )
 def test_what_cannot_be_is_refused(run, words: str) -> None:

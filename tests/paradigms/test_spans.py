@@ -11,7 +11,7 @@ from mmgen.core.patterns import Pattern
 from mmgen.core.tokens import Tokens
 from mmgen.paradigms import CodebookAutoregressive, SpanInfill
 from mmgen.paradigms.infilling.spans import Spans, draw_spans, holes
-from tests.paradigms.spanned import LABELS, LENGTHS, SPANS, kept, made, names, outputs, placings, tokens
+from tests.paradigms.spanned import LABELS, LENGTHS, SPANS, infill, kept, made, names, placings, tokens
 from tests.worlds import draws
 
 # Spans.
@@ -89,8 +89,8 @@ def by_hand(name: str, placing: str, codes: Tensor, spans: list[tuple[int, int]]
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_row_is_as_it_is_told(name: str, placing: str, ends: bool) -> None:
     """Against another way to make it, position by position: inputs, sentinels, places, targets."""
-    paradigm = SpanInfill(name, positions=placing)  # type: ignore[arg-type]
-    x, model = tokens(), made(ends)
+    paradigm = SpanInfill(name, positions=placing, ends=ends)  # type: ignore[arg-type]
+    x, model = tokens(), made()
     row = paradigm.arrange(x, model, SPANS)
     for b in range(5):
         spans = [(s, n) for s, n in zip(SPANS.start[b].tolist(), SPANS.length[b].tolist(), strict=True) if n]
@@ -113,12 +113,12 @@ def test_a_row_is_as_it_is_told(name: str, placing: str, ends: bool) -> None:
 
 @names
 def test_every_code_stands_once_and_is_predicted_once(name: str) -> None:
-    row = SpanInfill(name).arrange(tokens(), made(), SPANS)  # type: ignore[arg-type]
+    row = infill(name).arrange(tokens(), made(), SPANS)  # type: ignore[arg-type]
     ends = torch.tensor([3, 1, 2 + 1, 1, 1])  # of spans, and of rows whose end is not in one
     assert torch.equal((~row.hidden).sum((1, 2)), 2 * LENGTHS)
     assert torch.equal((row.weights > 0).sum((1, 2)), 2 * LENGTHS + ends)
     torch.testing.assert_close(row.weights.sum((1, 2)) * LENGTHS, (2 * LENGTHS + ends).double())
-    only = SpanInfill(name, context=False).arrange(tokens(), made(), SPANS)  # type: ignore[arg-type]
+    only = infill(name, context=False).arrange(tokens(), made(), SPANS)  # type: ignore[arg-type]
     filled = torch.where(SPANS.length.sum(1) > 0, SPANS.length.sum(1), LENGTHS)
     assert torch.equal((only.weights > 0).sum((1, 2)), 2 * filled + torch.tensor([3, 1, 2, 1, 1]))
 
@@ -128,7 +128,7 @@ def test_every_code_stands_once_and_is_predicted_once(name: str) -> None:
 def test_a_row_without_spans_is_that_of_plain_autoregression(name: str, placing: str) -> None:
     model, x = made(), tokens()
     none = Spans(torch.zeros(5, 1, dtype=torch.int64), torch.zeros(5, 1, dtype=torch.int64))
-    paradigm = SpanInfill(name, least=0, positions=placing)  # type: ignore[arg-type]
+    paradigm = infill(name, least=0, positions=placing)  # type: ignore[arg-type]
     loss = paradigm.loss(model, paradigm.arrange(x, model, none), model.conditioning(LABELS))
     plain = paradigm.modes()["ar"]
     assert isinstance(plain, CodebookAutoregressive) and SpanInfill().modes().keys() == {"infill"}
@@ -142,7 +142,7 @@ def test_nothing_is_told_by_what_is_predicted(name: str) -> None:
     """Change a code: outputs up to the one that predicts it stay as they are, bit for bit, and so do padding and other
     rows; and no gradient comes from a later position.
     """
-    model, x, paradigm = made(), tokens(), SpanInfill(name)  # type: ignore[arg-type]
+    model, x, paradigm = made(), tokens(), infill(name)  # type: ignore[arg-type]
     row = paradigm.arrange(x, model, SPANS)
     embedded: list[Tensor] = []
 
@@ -151,7 +151,7 @@ def test_nothing_is_told_by_what_is_predicted(name: str) -> None:
         return embedded[-1]
 
     hook = model.embedding.register_forward_hook(keep)
-    features = outputs(model, row)
+    features = paradigm.features(model, row, model.conditioning(LABELS))
     hook.remove()
     for place in range(0, row.values.shape[1], 3):
         (gradient,) = torch.autograd.grad(features[:, : place + 1].sum(), embedded[0], retain_graph=True)
@@ -160,7 +160,7 @@ def test_nothing_is_told_by_what_is_predicted(name: str) -> None:
         changed = x.values.clone()
         changed[:, frame, level] = (changed[:, frame, level] + 1) % 3
         other = paradigm.arrange(Tokens(changed, x.grid, x.lengths), model, SPANS)
-        after = outputs(model, other)
+        after = paradigm.features(model, other, model.conditioning(LABELS))
         differs = ((other.targets != row.targets) & (row.weights > 0)).any(-1)
         for b in range(5):
             same = (after[b] == features[b]).all(-1)
@@ -169,7 +169,7 @@ def test_nothing_is_told_by_what_is_predicted(name: str) -> None:
 
 
 def test_padding_changes_nothing_and_a_samples_row_is_its_own() -> None:
-    model, x, paradigm = made(), tokens(), SpanInfill(least=0)
+    model, x, paradigm = made(), tokens(), infill(least=0)
     other = torch.where(torch.arange(9)[:, None] < LENGTHS[:, None, None], x.values, 2 - x.values)
     condition = model.conditioning(LABELS)
     before = paradigm.losses(model, x, condition, draws(5))["infill"]

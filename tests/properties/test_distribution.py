@@ -84,11 +84,7 @@ def train(world: World, paradigm: Paradigm, steps: int = 600, batch: int = 256) 
         torch.manual_seed(0)
         rope = (1, 0, 0) if world.spec.grid[0] > 1 else (0, 0, 1)
         backbone = Transformer(dim=32, depth=2, heads=2, modulation="adaln" if leveled else "none", rope=rope)
-        marks = paradigm.most if isinstance(paradigm, SpanInfill) else 0
-        model = Generator(
-            world.spec, backbone, classes=0, noise_level=leveled, self_conditioning=leveled, sentinels=marks,
-            ranks=isinstance(paradigm, Permuted),
-        )  # fmt: skip
+        model = Generator(world.spec, backbone, parts=paradigm.parts(world.spec, backbone))
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     labels = torch.full((batch,), -1)

@@ -1,5 +1,7 @@
 """Laws 1, 4 and 7 for every paradigm: nothing leaks, limits meet, and a sample's corruption is its own."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -49,14 +51,14 @@ def test_a_prediction_never_depends_on_what_it_predicts(paradigm: Paradigm, leng
     model, x = generator(), tokens(lengths=lengths)
     row = paradigm.corrupt(x, model, draws(4))
     condition = model.conditioning(LABELS)
-    features = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=9)
+    features = paradigm.features(model, row, condition)
     for position in range(9):
         place = torch.arange(4), order[:, position]
         changed = x.values.index_put(place, (x.values[place] + 5) % 16)
         other = paradigm.corrupt(Tokens(changed, GRID, lengths), model, draws(4))
         assert (other.hidden is None) == (row.hidden is None)
         assert row.hidden is None or torch.equal(other.hidden, row.hidden)
-        after = model(other.values, other.layout, other.mask, condition, other.hidden, outputs=9)
+        after = paradigm.features(model, other, condition)
         blind = row.weights[:, position] > 0
         assert torch.equal(after[blind, position], features[blind, position])
         if isinstance(paradigm, Autoregressive):
@@ -72,12 +74,12 @@ def test_a_noisy_block_never_depends_on_clean_data_that_comes_later(paradigm: Co
     """Law 1: change the clean copy of a block, and no bit of that noisy block or an earlier one may change."""
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
     row, condition = paradigm.corrupt(x, model, draws(4)), model.conditioning(LABELS)
-    features = model(row.values, row.layout, row.mask, condition, outputs=9, levels=row.levels)
+    features = paradigm.features(model, row, condition)
     unit = row.layout.expand(4).block[:, -9:]
     for position in range(row.values.shape[1] - 9):
         changed = row.values.clone()
         changed[:, position] += 1
-        after = model(changed, row.layout, row.mask, condition, outputs=9, levels=row.levels)
+        after = paradigm.features(model, replace(row, values=changed), condition)
         assert torch.equal((after == features).all(-1), unit <= unit[:, position, None])
 
 
@@ -136,9 +138,8 @@ def test_one_continuous_block_is_a_diffusion_transformer(process) -> None:
     noise = draws(4).normal("noise", 9, 3)
     noised = process.corrupt(x.values, noise, level[..., None])
     row = prefix(1) + noisy(grid_layout(GRID))
-    features = model(
-        noised, row, get_mask("frame_wise"), model.conditioning(LABELS), outputs=9, levels=level.expand(-1, 9)
-    )
+    modulation = paradigm.modulation(model, level.expand(-1, 9))
+    features = model(noised, row, get_mask("frame_wise"), model.conditioning(LABELS), outputs=9, modulation=modulation)
     expected = (model.head.predict(features) - process.target(x.values, noise, level[..., None])).square().mean((1, 2))
     torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], expected)
 
@@ -162,7 +163,8 @@ def test_any_block_size_gives_each_block_alone(size: int) -> None:
         row = prefix(1) + clean(layout.slice(0, begin)) + noisy(layout.slice(begin, end))
         levels = torch.cat([torch.zeros(4, begin), t[..., 0].expand(-1, len(here))], dim=1)
         values = torch.cat([x.values[:, :begin], noised], dim=1)
-        features = model(values, row, paradigm.mask, condition, outputs=len(here), levels=levels)
+        modulation = paradigm.modulation(model, levels)
+        features = model(values, row, paradigm.mask, condition, outputs=len(here), modulation=modulation)
         error = model.head.predict(features) - (noise[:, here] - x.values[:, here])
         total += error.square().mean(-1).sum(1)
     torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], total / 9)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mmgen.core.errors import UserError
 from mmgen.core.layout import grid_layout, prefix
@@ -117,7 +118,7 @@ def test_cached_denoising_predicts_what_a_whole_row_would(paradigm: ContinuousBl
     """Every pass, repeated without a cache on the clean blocks that were finished before it and its own noisy block."""
     model, seen, forward = generator(spec_for(paradigm)), [], type(generator()).forward
 
-    names = ("mask", "condition", "hidden", "cache", "store", "outputs", "levels", "previous")
+    names = ("mask", "condition", "hidden", "cache", "store", "outputs", "added", "modulation")
 
     def record(values, layout, *rest, **named):
         features = forward(model, values, layout, *rest, **named)
@@ -135,8 +136,10 @@ def test_cached_denoising_predicts_what_a_whole_row_would(paradigm: ContinuousBl
         begin, end = row.bounds[number // 3], row.bounds[number // 3 + 1]
         whole = torch.cat([final[:, :begin], values[:, -(end - begin) :]], dim=1)
         layout = (row.prefix + row.clean.slice(0, begin) + row.noisy.slice(begin, end)).repeat(1 if scale == 1 else 2)
-        levels = torch.cat([torch.zeros(len(whole), begin), named["levels"][:, -(end - begin) :]], dim=1)
-        expected = forward(model, whole, layout, paradigm.mask, named["condition"], outputs=end - begin, levels=levels)
+        modulation = F.pad(named["modulation"][:, begin - end :], (0, 0, begin, 0))  # of what is clean, none
+        expected = forward(
+            model, whole, layout, paradigm.mask, named["condition"], outputs=end - begin, modulation=modulation
+        )
         torch.testing.assert_close(named["features"], expected, rtol=1e-9, atol=1e-9)
 
 

@@ -2,7 +2,7 @@
 windowed row, and a clip does not depend on its neighbours; conditions may be told frame by frame.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -122,9 +122,7 @@ def test_a_frame_is_predicted_without_itself_or_what_comes_later(paradigm: Parad
 
     def features(values: Tensor) -> tuple[Tensor, Any]:
         row = paradigm.corrupt(Tokens(values, GRID), model, draws(3))
-        if isinstance(paradigm, ContinuousBlockDiffusion):  # what is to be denoised is seen: change the history alone
-            return model(row.values, row.layout, row.mask, condition, outputs=8, levels=row.levels), row
-        return model(row.values, row.layout, row.mask, condition, row.hidden, outputs=8), row
+        return paradigm.features(model, row, condition), row
 
     before, row = features(x.values)
     for frame in range(frames):
@@ -158,9 +156,7 @@ def test_the_gradient_to_what_is_hidden_is_zero(paradigm: Paradigm) -> None:
         return embedded[-1]
 
     handle = model.embedding.register_forward_hook(remember)
-    features = model(
-        row.values, row.layout, row.mask, model.conditioning(LABELS), row.hidden, outputs=8, levels=row.levels
-    )
+    features = paradigm.features(model, row, model.conditioning(LABELS))
     handle.remove()
     sees = reach(row.mask, row.layout, model.backbone.depth)[:, -8:, model.prefix_length :]
     for position in range(8):
@@ -195,7 +191,7 @@ class Pass:
 
 def recorded(model: Generator, paradigm: Paradigm, request: Request, options: SampleOptions) -> list[Pass]:
     passes, forward = [], type(model).forward
-    names = ("mask", "condition", "hidden", "cache", "store", "outputs", "levels", "previous")
+    names = ("mask", "condition", "hidden", "cache", "store", "outputs", "added", "modulation")
 
     def record(values: Tensor, layout: Layout, *rest: Any, **named: Any) -> Tensor:
         named |= dict(zip(names, rest))
@@ -223,11 +219,12 @@ def test_a_rollout_of_bounded_cache_equals_the_full_row(paradigm: Paradigm, opti
     stored: list[tuple[Tensor, Layout, Tensor | None, Tensor | None]] = []
     for each in passes:
         count = each.layout.length if each.named["store"] is None else each.named["store"]
-        now = (each.values, each.layout, each.named["hidden"], each.named["levels"])
-        values, layout, hidden, levels = joined([*stored, now], rows)
+        now = (each.values, each.layout, each.named["hidden"], each.named["modulation"])
+        values, layout, hidden, modulation = joined([*stored, now], rows)
         expected = model(
-            values, layout, paradigm.mask, each.named["condition"], hidden, None, None, each.named["outputs"], levels
-        )
+            values, layout, paradigm.mask, each.named["condition"], hidden, outputs=each.named["outputs"],
+            modulation=modulation,
+        )  # fmt: skip
         torch.testing.assert_close(each.features, expected, rtol=1e-9, atol=1e-9)
         stored.append(first(now, count, rows))
     _, layout, _, _ = joined(stored, rows)
@@ -244,25 +241,26 @@ def joined(parts: list[Any], rows: int) -> tuple[Tensor, Layout, Tensor | None, 
     layout = parts[0][1]
     for part in parts[1:]:
         layout = layout + part[1]
-    hidden, levels = None, None
+    hidden, modulation = None, None
     if any(part[2] is not None for part in parts):
         none = [torch.zeros(rows, part[0].shape[1], dtype=torch.bool) for part in parts]
         hidden = torch.cat([other if part[2] is None else part[2] for part, other in zip(parts, none)], dim=1)
     if any(part[3] is not None for part in parts):
-        zero = [torch.zeros(rows, part[0].shape[1], dtype=torch.float64) for part in parts]
-        levels = torch.cat([other if part[3] is None else part[3] for part, other in zip(parts, zero)], dim=1)
-    return values, layout, hidden, levels
+        width = next(part[3].shape[-1] for part in parts if part[3] is not None)
+        zero = [torch.zeros(rows, part[0].shape[1], width, dtype=torch.float64) for part in parts]
+        modulation = torch.cat([other if part[3] is None else part[3] for part, other in zip(parts, zero)], dim=1)
+    return values, layout, hidden, modulation
 
 
 def first(part: Any, count: int, rows: int) -> Any:
     """The leading positions of a pass; the prefix holds no value."""
-    values, layout, hidden, levels = part
+    values, layout, hidden, modulation = part
     kept = count - (layout.length - values.shape[1])
     return (
         values[:, :kept],
         layout.slice(0, count),
         None if hidden is None else hidden[:, :kept],
-        None if levels is None else levels[:, :kept],
+        None if modulation is None else modulation[:, :kept],
     )
 
 
@@ -279,11 +277,12 @@ def test_frames_that_are_made_together_see_what_training_shows(name: str, togeth
     assert sorted(set(made)) == sorted({min(together, 14), 14 % together or min(together, 14)})
     stored: list[Any] = []
     for each in passes:
-        now = (each.values, each.layout, each.named["hidden"], each.named["levels"])
-        values, layout, hidden, levels = joined([*stored, now], 3)
+        now = (each.values, each.layout, each.named["hidden"], each.named["modulation"])
+        values, layout, hidden, modulation = joined([*stored, now], 3)
         expected = model(
-            values, layout, paradigm.mask, each.named["condition"], hidden, None, None, each.named["outputs"], levels
-        )
+            values, layout, paradigm.mask, each.named["condition"], hidden, outputs=each.named["outputs"],
+            modulation=modulation,
+        )  # fmt: skip
         torch.testing.assert_close(each.features, expected, rtol=1e-9, atol=1e-9)
         count = each.layout.length if each.named["store"] is None else each.named["store"]
         stored.append(first(now, count, 3))
@@ -319,9 +318,7 @@ def test_nothing_tells_how_late_it_is(name: str) -> None:
     model, x = model_for(paradigm), tokens_for(paradigm)
     row, condition = paradigm.corrupt(x, model, draws(3)), model.conditioning(LABELS)
     later = row.layout.but(position=row.layout.position + torch.tensor([1000, 0, 0]))
-    one, other = (
-        model(row.values, layout, row.mask, condition, row.hidden, levels=row.levels) for layout in (row.layout, later)
-    )
+    one, other = (paradigm.features(model, replace(row, layout=layout), condition) for layout in (row.layout, later))
     torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-7)
 
 
@@ -383,8 +380,7 @@ def test_training_sees_the_actions(paradigm: Paradigm) -> None:
     row = paradigm.corrupt(x, model, draws(3))
 
     def features(actions: Tensor) -> Tensor:
-        condition = model.conditioning(LABELS, actions)
-        return model(row.values, row.layout, row.mask, condition, row.hidden, outputs=8, levels=row.levels)
+        return paradigm.features(model, row, model.conditioning(LABELS, actions))
 
     before = features(actions_for(4))
     for frame in range(4):

@@ -161,7 +161,6 @@ def test_the_digit_generators_share_one_budget():
     read = [yaml.safe_load(path.read_text()) for path in EXPERIMENTS if path.parent.name.startswith("digits_")]
     for recipe in read:
         recipe["model"]["init_args"].pop("paradigm")
-        recipe["model"]["init_args"].pop("noise_level", None)  # uniform corruption cannot do without
         recipe["data"]["init_args"].pop("tokenizer")  # continuous and discrete tokens
     assert all(recipe == read[0] for recipe in read)
 

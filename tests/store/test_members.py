@@ -28,8 +28,8 @@ from tests.tiny_runs import CLASS_NAMES, MIXTURE, scramble, tokenizer_run, write
 NARROW = {"dim": 16, "depth": 1, "heads": 2, "rope": [2, 1, 1]}
 BACKBONE = {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **NARROW}}
 MEMBERS: dict[str, dict[str, Any]] = {
-    "image": {"paradigm": MIXTURE, "weight": 1.0, "positions": "learned", "sentinels": 0},
-    "speech": {"paradigm": PARADIGM, "weight": 0.5, "positions": "none", "sentinels": 1},
+    "image": {"paradigm": MIXTURE, "weight": 1.0, "positions": "learned"},
+    "speech": {"paradigm": PARADIGM, "weight": 0.5, "positions": "none"},
 }
 
 
@@ -108,7 +108,9 @@ def test_a_member_loads_as_a_run_of_its_own(run: Path, name: str) -> None:
     assert loaded.tokenizer.spec == loaded.spec
     assert loaded.facts.class_names == {"image": CLASS_NAMES, "speech": VOICES}[name]
     assert loaded.facts.sample_rate == (RATE if name == "speech" else None)
-    assert (loaded.generator.text, loaded.generator.sentinels) == ((TEXT, 1) if name == "speech" else (None, 0))
+    assert (loaded.generator.text, [*loaded.generator.parts]) == (
+        (TEXT, ["sentinel"]) if name == "speech" else (None, [])
+    )
     assert (loaded.step, loaded.path) == (12, run / name)
 
 

@@ -60,7 +60,7 @@ def run(
 
     loaded = load_generator(path, checkpoint).to(pick_device(device))
     lower(loaded.generator.backbone, precision)
-    for each in (loaded.generator.backbone, *(loaded.generator.stacks or ())) if compile else ():
+    for each in loaded.generator.transformers() if compile else ():
         compile_passes(each)
     pick_mode(loaded, mode)
     modality = modality_of(loaded.spec.modality)

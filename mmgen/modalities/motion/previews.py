@@ -84,7 +84,7 @@ def motion_samples(
     batch = held_out_batch(module, data, count)
     tokens: Tokens = batch["tokens"]
     truth = _decoded(tokenizer, tokens.values, tokens.lengths)
-    asked = None if module.generator.ends else tokens.lengths
+    asked = None if module.paradigm.ends else tokens.lengths
     for mode, last in sample_held_out(module, batch, options, asked):
         made = _decoded(tokenizer, last.tokens, asked if last.lengths is None else last.lengths)
         yield MotionPairs(mode, _titles(batch, data), truth, made, tokenizer.fps)

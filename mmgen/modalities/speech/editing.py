@@ -184,7 +184,7 @@ class _Gap:
     ) -> "_Gap":
         """The gap that a window of samples makes, with the room that the new text needs."""
         tokenizer, most = require_speech_tokenizer(loaded), speech_spec(loaded).length
-        stride, ends = tokenizer.spec.stride, loaded.generator.ends
+        stride, ends = tokenizer.spec.stride, loaded.paradigm.ends
         start, stop = window[0] // stride, -(-window[1] // stride)
         count = tokenizer.spec.latents(sound.shape[1])
         free = ends and getattr(paradigm, "positions", "original") != "original"

@@ -1,40 +1,52 @@
-"""The output end of a generator: one class a token kind, each the owner of its loss."""
+"""The output end of a generator: heads own their law."""
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
+from mmgen.model.heads.base import Head, HeadFactory, Law, Sharpening
 from mmgen.model.heads.bits import BitsHead
-from mmgen.model.heads.categorical import CategoricalHead
+from mmgen.model.heads.categorical import CategoricalHead, ChoiceHead
 from mmgen.model.heads.linear import LinearHead
+from mmgen.model.heads.mixture import GaussianMixtureHead
 from mmgen.model.heads.residual import ResidualHead
 
-Head = CategoricalHead | LinearHead
+__all__ = [
+    "BitsHead",
+    "CategoricalHead",
+    "ChoiceHead",
+    "GaussianMixtureHead",
+    "Head",
+    "HeadFactory",
+    "Law",
+    "LinearHead",
+    "ResidualHead",
+    "Sharpening",
+    "head_for",
+    "require_choices",
+    "require_law",
+    "require_regression",
+]
+
+_DEFAULTS: dict[str, HeadFactory] = {
+    "categorical": CategoricalHead,
+    "bits": BitsHead,
+    "residual": ResidualHead,
+    "continuous": LinearHead,
+}
 
 
-def head_for(spec: TokenSpec, dim: int, group: int | None = None, ends: bool = False) -> Head:
-    """The head of a token kind; UserError for an option that is not for it.
+def head_for(spec: TokenSpec, dim: int) -> Head:
+    """The head that a token kind has by default.
 
     Args:
         spec: of the tokens.
         dim: width of the backbone.
-        group: of binary tokens: bits whose joint law one softmax gives, as for `BitsHead`.
-        ends: one more choice, END, for tokens that are chosen from a codebook.
     """
-    if ends and spec.kind not in ("categorical", "residual"):
-        raise UserError(f"ends is for tokens of codebooks, and these are {spec.kind}; leave it out")
-    if spec.kind == "bits":
-        return BitsHead(spec.size, dim, group)
-    if group is not None:
-        raise UserError(f"head_group {group} is for binary tokens, and these are {spec.kind}; leave it out")
-    if spec.kind == "continuous":
-        return LinearHead(spec.size, dim)
-    if spec.kind == "residual":
-        return ResidualHead(spec.size, dim, spec.levels, ends)
-    return CategoricalHead(spec.size + ends, dim)
+    return _DEFAULTS[spec.kind](spec, dim)
 
 
-def discrete(head: Head, paradigm: str) -> CategoricalHead:
-    """The head, if it is one of a distribution over discrete tokens; UserError naming the paradigm that needs it."""
-    if not isinstance(head, CategoricalHead):
+def require_choices(head: Head, paradigm: str) -> ChoiceHead:
+    """The head, if it is of choices; UserError naming the paradigm that needs it."""
+    if not isinstance(head, ChoiceHead):
         raise UserError(
             f"{paradigm} generates discrete tokens and this tokenizer yields continuous ones; take one with a codebook"
             " or bits, or ContinuousBlockDiffusion as the paradigm"
@@ -42,11 +54,23 @@ def discrete(head: Head, paradigm: str) -> CategoricalHead:
     return head
 
 
-def continuous(head: Head, paradigm: str) -> LinearHead:
-    """The head, if it is one of continuous tokens; UserError naming the paradigm that needs it."""
+def require_regression(head: Head, paradigm: str) -> LinearHead:
+    """The head, if it predicts vectors; UserError naming the paradigm that needs it."""
     if not isinstance(head, LinearHead):
         raise UserError(
-            f"{paradigm} generates continuous tokens and this tokenizer yields discrete ones; take one with a Gaussian"
-            " bottleneck or a diffusers autoencoder, or BlockDiffusion as the paradigm"
+            f"{paradigm} denoises continuous tokens with a head that predicts vectors, and this one is"
+            f" {type(head).__name__}, a law of {head.law}: take a tokenizer with a Gaussian bottleneck or a diffusers"
+            " autoencoder, or BlockDiffusion as the paradigm"
+        )
+    return head
+
+
+def require_law(head: Head, paradigm: str) -> Head:
+    """The head, if tokens can be drawn from it, choices or a density; UserError naming the paradigm that needs it."""
+    if head.law == "regression":
+        raise UserError(
+            f"{paradigm} draws tokens, and the head {type(head).__name__} is a regression, which has no law: take a"
+            " tokenizer with a codebook or bits, GaussianMixtureHead as the head, or ContinuousBlockDiffusion as the"
+            " paradigm"
         )
     return head

@@ -4,27 +4,31 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.model.heads.categorical import CategoricalHead
+from mmgen.core.tokens import TokenSpec
+from mmgen.model.heads.categorical import ChoiceHead
 
 LARGEST_GROUP = 12  # bits whose joint distribution one softmax still holds comfortably (4096 logits)
 
 
-class BitsHead(CategoricalHead):
+class BitsHead(ChoiceHead):
     """One softmax of size 2^g for each group of g bits; groups are independent given the features (BSQ-ViT, Zhao et
     al. 2024).
 
     Args:
-        size: number of bits a token.
+        spec: of the tokens.
         dim: width of the backbone.
-        group: bits a group; the largest divisor of `size` up to 12 by default, which makes small codes one joint
+        group: bits a group; the largest divisor of their number up to 12 by default, which makes small codes one joint
             softmax.
     """
 
-    def __init__(self, size: int, dim: int, group: int | None = None) -> None:
+    def __init__(self, spec: TokenSpec, dim: int, group: int | None = None) -> None:
+        if spec.kind != "bits":
+            raise UserError(f"BitsHead is for binary tokens, and these are {spec.kind}")
+        size = spec.size
         group = group or max(g for g in range(1, LARGEST_GROUP + 1) if size % g == 0)
         if size % group:
             raise UserError(f"groups of {group} bits do not divide a code of {size} bits")
-        super().__init__(2**group, dim, groups=size // group)
+        super().__init__(dim, 2**group, size // group)
         self.group = group
 
     def _shifts(self, device: torch.device) -> Tensor:

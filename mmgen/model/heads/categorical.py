@@ -1,27 +1,36 @@
-"""A softmax over one codebook, and the interface that factorised heads share."""
+"""Softmaxes: one over one codebook, and what heads of several choices a token share."""
+
+from typing import ClassVar
 
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
+from mmgen.model.heads.base import Head, Law, Sharpening
 from mmgen.model.heads.chunked import chunked_cross_entropy
+from mmgen.model.heads.drawing import distribution, draw
 
 MANY = 2**25  # logits of a batch, 128 MiB in float32 and thrice that in training, from which on they are made in parts
 
 
-class CategoricalHead(nn.Module):
-    """Logits of `groups` independent choices a token, here of one. Zero at initialisation: the loss starts at
-    log(size) exactly.
+class ChoiceHead(Head):
+    """Logits of `groups` independent choices a token. Zero at initialisation: the loss starts at groups log(choices)
+    exactly.
 
     Args:
-        size: vocabulary size.
         dim: width of the backbone.
+        choices: of each group.
+        groups: of a token.
     """
 
-    def __init__(self, size: int, dim: int, groups: int = 1) -> None:
+    law: ClassVar[Law] = "choices"
+
+    def __init__(self, dim: int, choices: int, groups: int) -> None:
         super().__init__()
-        self.groups, self.choices = groups, size
-        self.project = nn.Linear(dim, groups * size)
+        self.groups, self.choices, self.uniforms = groups, choices, groups
+        self.project = nn.Linear(dim, groups * choices)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
 
@@ -34,12 +43,16 @@ class CategoricalHead(nn.Module):
         return self.logits(features)
 
     def split(self, values: Tensor) -> Tensor:
-        """Tokens (...,) int64 -> the choice in each group (..., groups)."""
+        """Tokens (...,) int64, or (..., levels), -> the choice in each group (..., groups)."""
         return values[..., None]
 
     def join(self, choices: Tensor) -> Tensor:
         """Inverse of `split`."""
         return choices[..., 0]
+
+    def draw(self, prediction: Tensor, rules: Sharpening, chance: Tensor) -> Tensor:
+        """Tokens: logits (..., groups, choices), chance (..., groups) in [0, 1)."""
+        return self.join(draw(distribution(prediction, rules), chance))
 
     def nats(self, features: Tensor, targets: Tensor) -> Tensor:
         """-log p(target), in nats: features (..., dim), targets (...,) int64 -> (...,). In float32 or wider."""
@@ -55,3 +68,17 @@ class CategoricalHead(nn.Module):
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         each = F.cross_entropy(logits.flatten(0, -2), choices.flatten(), reduction="none")
         return each.view(choices.shape)
+
+
+class CategoricalHead(ChoiceHead):
+    """One softmax over a codebook.
+
+    Args:
+        spec: of the tokens.
+        dim: width of the backbone.
+    """
+
+    def __init__(self, spec: TokenSpec, dim: int) -> None:
+        if spec.kind != "categorical":
+            raise UserError(f"CategoricalHead is for tokens of one codebook, and these are {spec.kind}")
+        super().__init__(dim, spec.size, 1)

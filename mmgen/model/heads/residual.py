@@ -3,23 +3,25 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.model.heads.categorical import CategoricalHead
+from mmgen.core.errors import UserError
+from mmgen.core.tokens import TokenSpec
+from mmgen.model.heads.categorical import ChoiceHead
 
 
-class ResidualHead(CategoricalHead):
+class ResidualHead(ChoiceHead):
     """The codes of all levels of a position, independent of each other given the features (MusicGen, Copet et al. 2023,
     section 2.3). What is predicted together is up to the paradigm, which may delay deeper levels, hide them, or bring
     features of its own to each.
 
     Args:
-        size: codes a level.
+        spec: of the tokens.
         dim: width of the backbone.
-        levels: codebooks a position.
-        ends: one more choice at each level, `size`, which says at the first level that the row is over.
     """
 
-    def __init__(self, size: int, dim: int, levels: int, ends: bool = False) -> None:
-        super().__init__(size + ends, dim, groups=levels)
+    def __init__(self, spec: TokenSpec, dim: int) -> None:
+        if spec.kind != "residual":
+            raise UserError(f"ResidualHead is for residual tokens, and these are {spec.kind}")
+        super().__init__(dim, spec.size, spec.levels)
 
     def at_level(self, features: Tensor, level: int) -> Tensor:
         """Logits of one level, whose features these are: (..., dim) -> (..., choices)."""

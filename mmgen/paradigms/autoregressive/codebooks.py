@@ -15,7 +15,7 @@ from mmgen.core.patterns import Pattern, PatternName, gather, lay
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.generator import Generator
-from mmgen.model.heads import discrete
+from mmgen.model.heads import require_choices
 from mmgen.paradigms.autoregressive.steps import StepParadigm, StepRow, choose, leveled, like, require_places
 from mmgen.paradigms.base import Canvas, Request, SampleOptions, State
 from mmgen.paradigms.decoding import Decoding
@@ -57,7 +57,7 @@ class CodebookAutoregressive(StepParadigm):
     negative log-likelihood under any pattern, in nats per token, a token being the codes of all levels: patterns
     compare on one scale. What a pattern costs is the dependence within its steps, which none has when flat.
 
-    With `generator.ends` rows end by themselves: the first level says END behind its last code, and the levels that
+    With `ends` rows end by themselves: the first level says END behind its last code, and the levels that
     come later complete the last tokens. The surprise of the END counts in the likelihood.
 
     Args:
@@ -66,6 +66,7 @@ class CodebookAutoregressive(StepParadigm):
         input_dropout: share of the steps that are hidden from the input in training, see `StepParadigm`.
         token_noise: share of the codes that are random in the input in training, likewise.
         mask: who may see whom; one under which a step sees a later one is refused.
+        ends: rows end by themselves.
     """
 
     mode = "ar"
@@ -78,20 +79,21 @@ class CodebookAutoregressive(StepParadigm):
         input_dropout: float = 0.0,
         token_noise: float = 0.0,
         mask: MaskName = "causal",
+        ends: bool = False,
     ) -> None:
-        super().__init__(pattern, delays, input_dropout, token_noise, mask)
+        super().__init__(pattern, delays, input_dropout, token_noise, mask, ends)
 
     def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
         """Prefix and steps of a whole grid, but for the last one, which nothing follows. Raises UserError as `steps`,
         and where a learned table of positions runs out.
         """
-        row = _row(generator.prefix, self.steps(generator), grid, generator.ends, device)
+        row = _row(generator.prefix, self.steps(generator), grid, self.ends, device)
         require_places(generator, row)
         return row
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> StepRow:
         """Each step predicts the codes of the next one; levels that it does not hold are hidden in it."""
-        pattern, ends, codes = self.steps(generator), generator.ends, leveled(tokens.values)
+        pattern, ends, codes = self.steps(generator), self.ends, leveled(tokens.values)
         full, start = codes.shape[1], generator.prefix_length
         lengths = torch.tensor([full], device=codes.device) if tokens.lengths is None else tokens.lengths
         step = torch.arange(pattern.count(full, ends), device=codes.device)[None]
@@ -119,7 +121,7 @@ class CodebookAutoregressive(StepParadigm):
         options.decoding.require_supported(f"mode {self.mode!r}")
         options.require_no_context(self.mode)
         canvas, grid = Canvas(generator, request), request.whole(generator)
-        pattern, ends, head = self.steps(generator), generator.ends, discrete(generator.head, type(self).__name__)
+        pattern, ends, head = self.steps(generator), self.ends, require_choices(generator.head, type(self).__name__)
         count, device = canvas.length, canvas.tokens.device
         canvas.require_reachable(torch.arange(count, device=device), self.mode)
         walk = _Walk(pattern, canvas, ends, grid, generator)
@@ -143,11 +145,12 @@ class CodebookAutoregressive(StepParadigm):
 
     def answer(self, model: GuidedGenerator, decoding: Decoding) -> Callable[[Question], Tensor]:
         """What draws the codes (B, Q) of each step of a batch, in one pass."""
-        head = discrete(model.generator.head, type(self).__name__)
+        head = require_choices(model.generator.head, type(self).__name__)
 
         def draw(question: Question) -> Tensor:
-            read = question.values, question.layout, self.mask, question.progress, question.hidden
-            return choose(head, model(*read, outputs=1)[:, 0], question.ending, decoding, question.chance)
+            read = question.values, question.layout, self.mask, question.hidden
+            logits = self.predict(model, model.features(*read, outputs=1)[:, 0], question.progress)
+            return choose(head, logits, question.ending, decoding, question.chance)
 
         return draw
 

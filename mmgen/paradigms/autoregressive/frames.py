@@ -20,10 +20,10 @@ from mmgen.core.tokens import Grid, Tokens
 from mmgen.core.window import Window
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import discrete
+from mmgen.model.heads import require_choices
+from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
 from mmgen.paradigms.corruption import replace
-from mmgen.paradigms.decoding import distribution, draw
 
 
 class FrameAutoregressive(Paradigm):
@@ -62,7 +62,7 @@ class FrameAutoregressive(Paradigm):
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """A frame of mask tokens and all frames but the last."""
-        discrete(generator.head, type(self).__name__)
+        require_choices(generator.head, type(self).__name__)
         frames, size = tokens.grid[0], tokens.grid[1] * tokens.grid[2]
         row = pad(self.row(generator, tokens.grid, tokens.values.device), tokens.lengths, generator.prefix_length)
         real = real_positions(tokens.values, tokens.lengths)
@@ -88,7 +88,7 @@ class FrameAutoregressive(Paradigm):
         size = grid[1] * grid[2]
         canvas = Canvas(generator, request)
         row = self.row(generator, grid, canvas.tokens.device)
-        head = discrete(generator.head, type(self).__name__)
+        head = require_choices(generator.head, type(self).__name__)
         canvas.require_reachable(row.block[0, start : start + canvas.length], self.mode)
         row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
         capacity = self.window.capacity(start, canvas.length, size)

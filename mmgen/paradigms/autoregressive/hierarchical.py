@@ -7,13 +7,16 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout
 from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern
-from mmgen.model.backbone import Transformer, prepare
+from mmgen.core.tokens import TokenSpec
+from mmgen.model.backbone import Cache, Passes, Transformer, prepare
 from mmgen.model.conditioning import Condition
+from mmgen.model.embeddings import ResidualEmbedding
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ResidualHead
 from mmgen.paradigms.autoregressive.codebooks import CodebookAutoregressive, Question
@@ -24,7 +27,7 @@ from mmgen.paradigms.guidance import GuidedGenerator
 
 class Hierarchical(CodebookAutoregressive):
     """Predict the codes of the next position, the coarsest first: the backbone yields that of the first level, and each
-    further level has a stack of blocks over the features and the code of the level before (`model.level_depth`). All
+    further level has a stack of blocks over the features and the code of the level before. All
     stacks see what the backbone sees, with codes of one position more at coarser levels.
 
     It is richer than Mogo's released code, in which the stack of a level reads the codes of this and coarser levels at
@@ -36,32 +39,40 @@ class Hierarchical(CodebookAutoregressive):
     when flat, at the number of steps of parallel codes, and a position is whole as soon as it is there.
 
     The loss is the exact negative log-likelihood, in nats per token, a token being the codes of all levels. With
-    `generator.ends` rows end by themselves: the first level says END behind its last code, and its surprise counts.
+    `ends` rows end by themselves: the first level says END behind its last code, and its surprise counts.
 
     Args:
         input_dropout: share of the steps that are hidden from the input in training, see `StepParadigm`.
         token_noise: share of the codes that are random in the input in training, likewise, for finer levels of the same
             position too.
         mask: who may see whom; one under which a step sees a later one is refused.
+        ends: rows end by themselves.
+        level_depth: blocks of the stack of each level after the first.
     """
 
-    def __init__(self, input_dropout: float = 0.0, token_noise: float = 0.0, mask: MaskName = "causal") -> None:
-        super().__init__("parallel", None, input_dropout, token_noise, mask)
+    def __init__(
+        self,
+        input_dropout: float = 0.0,
+        token_noise: float = 0.0,
+        mask: MaskName = "causal",
+        ends: bool = False,
+        level_depth: int = 2,
+    ) -> None:
+        super().__init__("parallel", None, input_dropout, token_noise, mask, ends)
+        if level_depth < 1:
+            raise UserError(f"level_depth {level_depth} must be at least 1")
+        self.level_depth = level_depth
+
+    def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
+        """`levels`: a stack of blocks for each level after the first; and what rows with an END need."""
+        _require_residual(spec)
+        stacks = [backbone.sibling(self.level_depth) for _ in range(spec.levels - 1)]
+        return super().parts(spec, backbone) | {"levels": nn.ModuleList(stacks)}
 
     def steps(self, generator: Generator) -> Pattern:
-        """A step a position. UserError as for every paradigm over codebooks, and for a generator without stacks."""
-        pattern = super().steps(generator)
-        if generator.spec.kind != "residual":
-            raise UserError(
-                f"Hierarchical goes through the levels of residual tokens, and these are {generator.spec.kind}, of one"
-                " level: take Autoregressive as the paradigm"
-            )
-        if generator.stacks is None:
-            raise UserError(
-                "Hierarchical needs a stack for each level after the first and the generator has none: set"
-                " model.level_depth to their number of blocks, such as 2"
-            )
-        return pattern
+        """A step a position. UserError as for every paradigm over codebooks, and for tokens of one level."""
+        _require_residual(generator.spec)
+        return super().steps(generator)
 
     def logits(self, generator: Generator, row: StepRow, condition: Condition) -> Tensor:
         """(B, K, Q, choices): each level given the true codes, as far as the row shows them, of coarser ones."""
@@ -71,16 +82,16 @@ class Hierarchical(CodebookAutoregressive):
         count, logits = row.targets.shape[1], []
         for level in range(generator.spec.levels):
             if level:
-                features = generator.deeper(level, features, codes[..., level - 1], row.layout, row.mask, condition)
-            logits.append(_head(generator).at_level(features[:, -count:], level))
+                features = self._deeper(generator, level, features, codes[..., level - 1], row.layout, condition)
+            logits.append(self._scores(generator, features[:, -count:], level))
         return torch.stack(logits, dim=-2)
 
     def answer(self, model: GuidedGenerator, decoding: Decoding) -> Callable[[Question], Tensor]:
         """What draws the codes (B, Q) of each step of a batch, level after level, in one pass."""
         generator = model.generator
-        assert model.cache is not None and generator.stacks is not None
+        assert model.cache is not None
         shape = len(model.condition.vector), model.cache.capacity
-        stacks = [cast(Transformer, stack) for stack in generator.stacks]
+        stacks = self._stacks(generator)
         caches, ready = [stack.new_cache(*shape) for stack in stacks], [prepare(stack) for stack in stacks]
 
         def draw(question: Question) -> Tensor:
@@ -90,10 +101,10 @@ class Hierarchical(CodebookAutoregressive):
                 if level:
                     codes = _asked(generator, question.values, question.hidden, drawn[:, None], layout.length)
                     before = model.double(codes[..., level - 1])
-                    features = generator.deeper(
-                        level, features, before, layout, self.mask, model.condition, caches[level - 1], ready[level - 1]
+                    features = self._deeper(
+                        generator, level, features, before, layout, model.condition, caches[level - 1], ready[level - 1]
                     )
-                logits = model.guided(_head(generator).at_level(features[:, -1], level), question.progress)
+                logits = model.guided(self._scores(generator, features[:, -1], level), question.progress)
                 ending = question.ending if level == 0 or question.ending is None else torch.zeros_like(question.ending)
                 chance = question.chance[:, level : level + 1]
                 chosen = choose(_head(generator), logits[:, None], ending, decoding, chance)[:, 0]
@@ -101,6 +112,56 @@ class Hierarchical(CodebookAutoregressive):
             return drawn
 
         return draw
+
+    def _stacks(self, generator: Generator) -> list[Transformer]:
+        return [cast(Transformer, stack) for stack in cast(nn.ModuleList, self.part(generator, "levels"))]
+
+    def _deeper(
+        self,
+        generator: Generator,
+        level: int,
+        features: Tensor,
+        codes: Tensor,
+        layout: Layout,
+        condition: Condition,
+        cache: Cache | None = None,
+        stack: Passes | None = None,
+    ) -> Tensor:
+        """Features of a row's positions for the codes of a level after the first, from those for the level before and
+        the codes that they yield.
+
+        Args:
+            generator: whose levels they are.
+            level: from 1 on.
+            features: (B, N, dim) for the level before, of the whole row or of what is not yet cached.
+            codes: (B, N) of the level before, where each position predicts one; the codebook's size elsewhere.
+            layout: what the positions are.
+            condition: of the rows.
+            cache: keys and values of earlier positions in this level's stack.
+            stack: that of the level made ready for many passes; as it is by default.
+
+        Returns:
+            (B, N, dim).
+        """
+        assert isinstance(generator.embedding, ResidualEmbedding)
+        x = features + generator.embedding.level(codes, level - 1).to(features.dtype)
+        run = stack or self._stacks(generator)[level - 1]
+        return cast(Tensor, run(x, layout, self.mask, condition.vector.to(x.dtype), cache=cache))
+
+    def _scores(self, generator: Generator, features: Tensor, level: int) -> Tensor:
+        """Logits (..., choices) of a level, with END where rows end by themselves, which is 0 after the first level."""
+        logits = _head(generator).at_level(features, level)
+        if level == 0:
+            return self.with_end(generator, logits[..., None, :], features)[..., 0, :]
+        return F.pad(logits, (0, 1)) if self.ends else logits
+
+
+def _require_residual(spec: TokenSpec) -> None:
+    if spec.kind != "residual":
+        raise UserError(
+            f"Hierarchical goes through the levels of residual tokens, and these are {spec.kind}, of one level: take"
+            " Autoregressive as the paradigm"
+        )
 
 
 def _asked(generator: Generator, values: Tensor, hidden: Tensor, last: Tensor, count: int) -> Tensor:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
@@ -13,12 +13,15 @@ from mmgen.core.mask import Mask
 from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern, PatternName
 from mmgen.core.shape_cache import remember
-from mmgen.core.tokens import Grid
+from mmgen.core.tokens import Grid, TokenSpec
+from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import CategoricalHead, discrete
+from mmgen.model.heads import ChoiceHead, require_choices
+from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.base import Corrupted, Paradigm
-from mmgen.paradigms.decoding import Decoding, distribution, draw
+from mmgen.paradigms.decoding import Decoding
+from mmgen.paradigms.guidance import GuidedGenerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,15 +48,23 @@ class StepParadigm(Paradigm):
         token_noise: share of the codes that are replaced by random ones in what comes later sees of them, in training
             alone, so that a network goes on well after mistakes of its own.
         mask: who may see whom; one under which a step sees a later one is refused.
+        ends: rows end by themselves: END is one more choice at the first level.
 
     Raises:
         UserError: shares outside [0, 1], or delays that the pattern does not take.
     """
 
     def __init__(
-        self, pattern: PatternName, delays: list[int] | None, input_dropout: float, token_noise: float, mask: MaskName
+        self,
+        pattern: PatternName,
+        delays: list[int] | None,
+        input_dropout: float,
+        token_noise: float,
+        mask: MaskName,
+        ends: bool,
     ) -> None:
         super().__init__(mask)
+        self.ends = ends
         if not 0 <= input_dropout <= 1 or not 0 <= token_noise <= 1:
             raise UserError(
                 f"input_dropout and token_noise are shares from 0 to 1, got {input_dropout:g} and {token_noise:g}"
@@ -62,6 +73,26 @@ class StepParadigm(Paradigm):
         self.pattern, self.delays = pattern, tuple(delays) if delays else None
         Pattern(pattern, len(self.delays or (0,)), self.delays)  # refuses what is wrong for any number of levels
 
+    def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
+        """`end`: the score of END from the features of a position, 0 at initialisation."""
+        if not self.ends:
+            return {}
+        if spec.kind not in ("categorical", "residual"):
+            raise UserError(f"ends is for tokens of codebooks, and these are {spec.kind}; leave it out")
+        end = nn.Linear(backbone.dim, 1)
+        nn.init.zeros_(end.weight)
+        nn.init.zeros_(end.bias)
+        return {"end": end}
+
+    def with_end(self, generator: Generator, logits: Tensor, features: Tensor) -> Tensor:
+        """Logits (..., groups, choices) and behind them that of END at the first group, 0 at the others, where rows end
+        by themselves.
+        """
+        if not self.ends:
+            return logits
+        end = self.part(generator, "end")(features).to(logits.dtype)
+        return torch.cat([logits, F.pad(end[..., None], (0, 0, 0, logits.shape[-2] - 1))], dim=-1)
+
     def steps(self, generator: Generator) -> Pattern:
         """The pattern over the levels of a generator's tokens.
 
@@ -69,7 +100,7 @@ class StepParadigm(Paradigm):
             UserError: continuous tokens, delays of another number of levels, actions, which no step follows, or a mask
                 under which a step sees a later one.
         """
-        discrete(generator.head, type(self).__name__)
+        require_choices(generator.head, type(self).__name__)
         if generator.actions:
             raise UserError(f"{type(self).__name__} follows no actions; take Autoregressive or FrameAutoregressive")
         pattern = Pattern(self.pattern, generator.spec.levels, self.delays)
@@ -92,17 +123,22 @@ class StepParadigm(Paradigm):
     def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
         """Weighted cross-entropy (B,) in nats per token, a token being the codes of all levels."""
         assert isinstance(row, StepRow)
-        choices = discrete(generator.head, type(self).__name__).split(row.targets)
+        choices = require_choices(generator.head, type(self).__name__).split(row.targets)
         logits = without_end(self.logits(generator, row, condition), row.ending)
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         nats = F.cross_entropy(logits.flatten(0, -2), choices.flatten(), reduction="none").view(choices.shape)
         return (row.weights.to(nats.dtype) * nats).sum((1, 2))
 
     def logits(self, generator: Generator, row: StepRow, condition: Condition) -> Tensor:
-        """(B, K, groups, choices) of a training row."""
-        outputs = row.targets.shape[1]
-        features = generator(row.values, row.layout, row.mask, condition, row.hidden, outputs=outputs)
-        return discrete(generator.head, type(self).__name__).logits(features)
+        """(B, K, groups, choices) of a training row, with END where rows end by themselves."""
+        features = self.features(generator, row, condition)
+        logits = require_choices(generator.head, type(self).__name__).logits(features)
+        return self.with_end(generator, logits, features)
+
+    def predict(self, model: GuidedGenerator, features: Tensor, progress: Tensor) -> Tensor:
+        """Guided logits (B, groups, choices), with END, of features (halves B, dim)."""
+        logits = self.with_end(model.generator, model.head.predict(features), features)
+        return model.guided(logits, progress)
 
 
 def without_end(logits: Tensor, ending: Tensor | None) -> Tensor:
@@ -117,7 +153,7 @@ def without_end(logits: Tensor, ending: Tensor | None) -> Tensor:
     return logits.masked_fill(barred, -torch.inf)
 
 
-def choose(head: CategoricalHead, logits: Tensor, ending: Tensor | None, decoding: Decoding, uniform: Tensor) -> Tensor:
+def choose(head: ChoiceHead, logits: Tensor, ending: Tensor | None, decoding: Decoding, uniform: Tensor) -> Tensor:
     """A code for each level, (B, Q) int64: logits (B, groups, choices), ending (B,), uniform (B, groups) in [0, 1)."""
     drawn = head.join(draw(distribution(without_end(logits, ending), decoding), uniform))
     return drawn if drawn.dim() == 2 else drawn[:, None]

@@ -15,9 +15,18 @@ from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.core.window import Window
 from mmgen.model.generator import Generator
-from mmgen.model.heads import discrete
-from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
-from mmgen.paradigms.decoding import distribution, draw
+from mmgen.model.heads import require_law
+from mmgen.paradigms.base import (
+    Canvas,
+    Corrupted,
+    Paradigm,
+    Request,
+    SampleOptions,
+    State,
+    real_positions,
+    row_layout,
+    where,
+)
 
 
 class Autoregressive(Paradigm):
@@ -63,7 +72,7 @@ class Autoregressive(Paradigm):
         options.require_no_context(self.mode)
         canvas = Canvas(generator, request)
         row = self.row(generator, request.whole(generator), canvas.tokens.device)
-        head = discrete(generator.head, type(self).__name__)
+        head = require_law(generator.head, type(self).__name__)
         start, count = generator.prefix_length, canvas.length
         canvas.require_reachable(row.rank[0, start : start + count], self.mode)
         row, frame = pad(row, canvas.lengths, start), row.frame[0, start - 1 :].tolist()
@@ -72,7 +81,7 @@ class Autoregressive(Paradigm):
         if self.window.width is None:
             model.follow(self.mask, row)
         yield canvas.state(0, 0, 0)
-        uniform = request.draws.uniform("ar/token", count, head.groups)
+        uniform = request.draws.uniform("ar/token", count, head.uniforms)
         prompt = int(canvas.committed.int().cumprod(1).sum(1).min())
         borders = range(size, prompt, size) if self.window.width is not None else ()
         asked, done, step = -1, 0, 0
@@ -89,9 +98,9 @@ class Autoregressive(Paradigm):
                 logits = model(values, here, self.mask, canvas.progress, outputs=1)[:, 0]
             if position < prompt:
                 continue
-            drawn = head.join(draw(distribution(logits, options.decoding), uniform[:, position]))
-            fixed, step = canvas.committed[:, position], step + 1
-            canvas.tokens[:, position] = torch.where(fixed, canvas.tokens[:, position], drawn)
+            drawn = head.draw(logits, options.decoding, uniform[:, position])[:, None].to(canvas.tokens.dtype)
+            place, step = slice(position, position + 1), step + 1
+            canvas.tokens[:, place] = where(canvas.committed[:, place], canvas.tokens[:, place], drawn)
             canvas.committed[:, position] = True
             yield canvas.state(step, position, model.forward_passes)
 

@@ -155,7 +155,7 @@ class Blockwise(Paradigm):
         longest = options.parallel_blocks * max(end - begin for begin, end in zip(row.bounds, row.bounds[1:]))
         capacity = self.window.capacity(row.prefix.length, canvas.length, longest)
         model = request.guided(generator, options.guidance, capacity, ahead=False)
-        passes, step = Passes(model, self.mask, self.window, row.prefix, canvas), 0
+        passes, step = Passes(model, self, row.prefix, canvas), 0
         frames = Frames(model, request, row.noisy)
         yield canvas.state(0, 0, 0)
         for block, here in _turns(row.bounds, canvas, options.parallel_blocks):
@@ -232,8 +232,9 @@ class Frames:
 class Passes:
     """Passes over a noisy block; what is finished since the last one comes along in front and enters the cache."""
 
-    def __init__(self, model: GuidedGenerator, mask: Mask, window: Window, prefix: Layout, canvas: Canvas) -> None:
-        self.model, self.mask, self.window, self.canvas = model, mask, window, canvas
+    def __init__(self, model: GuidedGenerator, paradigm: Blockwise, prefix: Layout, canvas: Canvas) -> None:
+        self.model, self.paradigm, self.canvas = model, paradigm, canvas
+        self.mask, self.window = paradigm.mask, paradigm.window
         self.finished: Layout | None = prefix
         self.waiting: list[Context] = []
         self.block = prefix
@@ -274,8 +275,11 @@ class Passes:
         self.finished, self.waiting = None, []
         values, stored = torch.cat([each.values for each in contexts], dim=1), layout.length - outputs
         drawn = self.canvas.order is not None and self.canvas.order.dim() == 2
+        modulation = self.paradigm.modulation(self.model.generator, levels)
         with passing() if drawn else self.window.passing():
-            return self.model(values, layout, self.mask, self.canvas.progress, hidden, stored, outputs, levels)
+            return self.model(
+                values, layout, self.mask, self.canvas.progress, hidden, stored, outputs, modulation=modulation
+            )
 
 
 def _or_none_hidden(context: Context) -> Tensor:

@@ -5,14 +5,16 @@ token-wise autoregression (blocks of one token).
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.masks import MaskName
-from mmgen.core.tokens import Tokens
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Condition
+from mmgen.model.embeddings.noise_level import noise_level_for
 from mmgen.model.generator import Generator
-from mmgen.model.heads import continuous
+from mmgen.model.heads import require_regression
 from mmgen.paradigms.base import Canvas, Corrupted, Request, SampleOptions, real_positions, where
 from mmgen.paradigms.blocks.blockwise import Blockwise, Context, History, Passes
 from mmgen.paradigms.diffusion.noise import NoiseProcess
@@ -61,9 +63,13 @@ class ContinuousBlockDiffusion(Blockwise):
         super().__init__(split, mask, steps, history, window, sink, context_noise)
         self.process = process
 
+    def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
+        """`noise_level`: the embedding of a block's noise level."""
+        return {"noise_level": noise_level_for(backbone)}
+
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """Every position of the noisy copy predicts what the noise process asks for."""
-        continuous(generator.head, type(self).__name__)
+        require_regression(generator.head, type(self).__name__)
         row = self.row(generator, tokens.grid, draws)
         tokens = tokens if row.order is None else tokens.reorder(row.order)
         data, real = tokens.values, real_positions(tokens.values, tokens.lengths)
@@ -93,16 +99,15 @@ class ContinuousBlockDiffusion(Blockwise):
 
     def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
         """Mean squared error (B,) over tokens and channels."""
-        head, outputs = continuous(generator.head, type(self).__name__), row.targets.shape[1]
-        features = generator(row.values, row.layout, row.mask, condition, outputs=outputs, levels=row.levels)
-        errors = head.errors(features, row.targets)
+        head = require_regression(generator.head, type(self).__name__)
+        errors = head.errors(self.features(generator, row, condition), row.targets)
         return (row.weights.to(errors.dtype) * errors).sum(1)
 
     def fill(
         self, passes: Passes, canvas: Canvas, here: slice, block: int, request: Request, options: SampleOptions
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Denoise the block; known tokens are noised to the level of each step, and themselves in the end."""
-        continuous(passes.model.generator.head, type(self).__name__)
+        require_regression(passes.model.generator.head, type(self).__name__)
         known, values = canvas.committed[:, here].clone(), canvas.tokens[:, here].clone()
         if bool(known.all()):
             return

@@ -17,7 +17,7 @@ from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import discrete
+from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, real_positions
 from mmgen.paradigms.blocks.blockwise import Blockwise, Context, History, Passes
 from mmgen.paradigms.corruption import hide, replace
@@ -103,7 +103,7 @@ class BlockDiffusion(Blockwise):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         return unmask(
             lambda tokens, committed: passes.predict(tokens, hidden=~committed),
-            discrete(passes.model.generator.head, type(self).__name__),
+            require_choices(passes.model.generator.head, type(self).__name__),
             canvas.tokens[:, here], canvas.committed[:, here], options.decoding, self.sampling_schedule,
             min(options.steps or self.steps, here.stop - here.start), request.draws, f"block/{block}",
         )  # fmt: skip

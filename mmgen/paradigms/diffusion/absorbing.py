@@ -13,9 +13,10 @@ from mmgen.core.draws import Draws
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, Tokens
-from mmgen.model.heads import CategoricalHead
+from mmgen.model.heads import ChoiceHead
+from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.base import Canvas, Corrupted, State, real_positions, row_layout
-from mmgen.paradigms.decoding import Decoding, distribution, draw
+from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.diffusion.corruption import LEAST_SHARE, Denoiser, DiscreteNoise
 
 
@@ -26,7 +27,7 @@ class Absorbing(DiscreteNoise):
         return row_layout(prefix, grid, device)
 
     def corrupt(
-        self, tokens: Tokens, head: CategoricalHead, layout: Layout, mask: Mask, draws: Draws, early: bool
+        self, tokens: Tokens, head: ChoiceHead, layout: Layout, mask: Mask, draws: Draws, early: bool
     ) -> Corrupted:
         """Hidden positions predict themselves, with weight -alpha' / (1 - alpha) / N (Shi et al. 2024, section 3)."""
         (time, weight), real = self.times(draws, early), real_positions(tokens.values, tokens.lengths)
@@ -35,10 +36,10 @@ class Absorbing(DiscreteNoise):
         weight = weight * self.schedule.rate(time) / share / real.sum(1, keepdim=True)
         return Corrupted(tokens.values, hidden, layout, mask, tokens.values, hidden * weight)
 
-    def nats(self, head: CategoricalHead, features: Tensor, row: Corrupted) -> Tensor:
+    def nats(self, head: ChoiceHead, features: Tensor, row: Corrupted) -> Tensor:
         return head.nats(features, row.targets)
 
-    def remainder(self, head: CategoricalHead) -> float:
+    def remainder(self, head: ChoiceHead) -> float:
         """The few tokens that are hidden at the first time are drawn uniformly."""
         return LEAST_SHARE * head.groups * math.log(head.choices)
 

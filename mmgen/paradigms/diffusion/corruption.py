@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.layout import Layout
@@ -14,8 +14,8 @@ from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.embeddings import ContinuousEmbedding
 from mmgen.model.generator import Generator
-from mmgen.model.heads import CategoricalHead, discrete
-from mmgen.paradigms.base import Canvas, Corrupted, State
+from mmgen.model.heads import ChoiceHead, require_choices
+from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, State
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.schedules import NoiseSchedule, TimeGridName, time_grid
@@ -38,6 +38,9 @@ class DiscreteNoise(ABC):
         schedule: alpha over time.
         grid: the times of a sampler's steps.
     """
+
+    tells_time: bool = False
+    """Whether the network is told the time, as a noise level."""
 
     def __init__(self, schedule: NoiseSchedule, grid: TimeGridName = "uniform") -> None:
         time_grid(grid, 1)  # refuses an unknown one
@@ -69,16 +72,16 @@ class DiscreteNoise(ABC):
 
     @abstractmethod
     def corrupt(
-        self, tokens: Tokens, head: CategoricalHead, layout: Layout, mask: Mask, draws: Draws, early: bool
+        self, tokens: Tokens, head: ChoiceHead, layout: Layout, mask: Mask, draws: Draws, early: bool
     ) -> Corrupted:
         """The training row. Its weights sum to 1 a row, in expectation and up to LEAST_SHARE; `early` as in `times`."""
 
     @abstractmethod
-    def nats(self, head: CategoricalHead, features: Tensor, row: Corrupted) -> Tensor:
+    def nats(self, head: ChoiceHead, features: Tensor, row: Corrupted) -> Tensor:
         """The bound's integrand (B, N) at each position, before the row's weights."""
 
     @abstractmethod
-    def remainder(self, head: CategoricalHead) -> float:
+    def remainder(self, head: ChoiceHead) -> float:
         """Nats per token that decoding without the network costs from time `first` on."""
 
     @abstractmethod
@@ -95,18 +98,26 @@ class Denoiser:
         model: with its guidance settled, without a cache.
         layout: of a whole row.
         mask: who may see whom.
-        self_conditioning: give each row its last prediction.
+        paradigm: whose modules tell each row its time, and its last prediction.
+        self_conditioning: the map of an earlier prediction; None where rows are not given theirs.
     """
 
-    def __init__(self, model: GuidedGenerator, layout: Layout, mask: Mask, self_conditioning: bool) -> None:
-        self.model, self.layout, self.mask = model, layout, mask
+    def __init__(
+        self,
+        model: GuidedGenerator,
+        layout: Layout,
+        mask: Mask,
+        paradigm: Paradigm,
+        self_conditioning: nn.Module | None,
+    ) -> None:
+        self.model, self.layout, self.mask, self.paradigm = model, layout, mask, paradigm
         self.self_conditioning = self_conditioning
         self.previous: Tensor | None = None
 
     @property
-    def head(self) -> CategoricalHead:
+    def head(self) -> ChoiceHead:
         """Of the network."""
-        return discrete(self.model.generator.head, "MaskedDiffusion")
+        return require_choices(self.model.generator.head, "MaskedDiffusion")
 
     @property
     def forward_passes(self) -> int:
@@ -160,12 +171,13 @@ class Denoiser:
 
         before = pick(self.previous)
         if before is not None:
-            before = torch.where(unknown[rows, :, None], before, 0.0)
+            assert self.self_conditioning is not None
+            before = self.self_conditioning(torch.where(unknown[rows, :, None], before, 0.0))
         logits = model.predict(
-            tokens[rows], layout, self.mask, pick(hidden), outputs=tokens.shape[1], levels=pick(levels),
-            previous=before,
+            tokens[rows], layout, self.mask, pick(hidden), outputs=tokens.shape[1], added=before,
+            modulation=self.paradigm.modulation(model.generator, pick(levels)),
         ).double()  # fmt: skip
-        if self.self_conditioning:
+        if self.self_conditioning is not None:
             expected = expected_embedding(self.model.generator, self.guide(logits, progress[rows]))
             if self.previous is None:
                 self.previous = expected.new_zeros(len(tokens), *expected.shape[1:])

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.layout import pad
 from mmgen.core.masks import MaskName
-from mmgen.core.tokens import Tokens
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Condition
+from mmgen.model.embeddings.noise_level import noise_level_for
 from mmgen.model.generator import Generator
-from mmgen.model.heads import discrete
+from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State
 from mmgen.paradigms.diffusion.absorbing import Absorbing
 from mmgen.paradigms.diffusion.corruption import Denoiser, DiscreteNoise, expected_embedding
@@ -36,9 +38,9 @@ class MaskedDiffusion(Paradigm):
         schedule: share of corrupted tokens over time. MD4's published runs have the linear one.
         exponent: of the polynomial schedule.
         corruption: `absorbing` hides tokens behind the mask token (MD4); `uniform` replaces them by random ones (UDLM),
-            so that a token can be mended at every step, and needs a generator made with `noise_level`.
+            so that a token can be mended at every step, and tells the network the noise level.
         self_conditioning: show the network its last prediction: to every second sample in training, on average, and to
-            all in sampling (Chen et al. 2023). Needs a generator made with `self_conditioning`.
+            all in sampling (Chen et al. 2023).
         mask: who may see whom.
         steps: sampling steps where none are asked for.
         sampling_grid: times of the sampling steps: `uniform`, or `cosine` as in MD4's published runs, with small steps
@@ -68,12 +70,23 @@ class MaskedDiffusion(Paradigm):
         self.noise = PROCESSES[corruption](NoiseSchedule(schedule, exponent), sampling_grid)
         self.self_conditioning, self.steps = self_conditioning, steps
 
+    def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
+        """`noise_level` where the network is told the time; `self_conditioning`, the map of an earlier prediction, 0 at
+        initialisation.
+        """
+        parts: dict[str, nn.Module] = {"noise_level": noise_level_for(backbone)} if self.noise.tells_time else {}
+        if self.self_conditioning:
+            earlier = nn.Linear(backbone.dim, backbone.dim, bias=False)
+            nn.init.zeros_(earlier.weight)
+            parts["self_conditioning"] = earlier
+        return parts
+
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and the corrupted tokens; the loss is on hidden positions (absorbing) or all."""
         return self._row(tokens, generator, draws, early=False)
 
     def _row(self, tokens: Tokens, generator: Generator, draws: Draws, early: bool) -> Corrupted:
-        head, start = discrete(generator.head, type(self).__name__), generator.prefix_length
+        head, start = require_choices(generator.head, type(self).__name__), generator.prefix_length
         layout = pad(self.noise.layout(generator.prefix, tokens.grid, tokens.values.device), tokens.lengths, start)
         return self.noise.corrupt(tokens, head, layout, self.mask, draws, early)
 
@@ -89,7 +102,7 @@ class MaskedDiffusion(Paradigm):
             self._row(tokens, generator, draws, early=True),
             torch.ones(len(tokens), dtype=torch.bool, device=tokens.values.device),
         )
-        remainder = self.noise.remainder(discrete(generator.head, type(self).__name__))
+        remainder = self.noise.remainder(require_choices(generator.head, type(self).__name__))
         return self._conditioned_loss(generator, row, condition, chosen).double() + remainder
 
     def _conditioned_loss(self, generator: Generator, row: Corrupted, condition: Condition, chosen: Tensor) -> Tensor:
@@ -99,20 +112,19 @@ class MaskedDiffusion(Paradigm):
     def loss(
         self, generator: Generator, row: Corrupted, condition: Condition, previous: Tensor | None = None
     ) -> Tensor:
-        """The bound (B,) in nats per token, but for its constant; previous (B, N, dim) as in `Generator.forward`."""
-        head, outputs = discrete(generator.head, type(self).__name__), row.targets.shape[1]
-        features = generator(
-            row.values, row.layout, row.mask, condition, row.hidden, outputs=outputs, levels=row.levels,
-            previous=previous,
-        )  # fmt: skip
-        nats = self.noise.nats(head, features, row)
+        """The bound (B,) in nats per token, but for its constant; previous (B, N, dim) embedding of an earlier
+        prediction, for self-conditioning.
+        """
+        head = require_choices(generator.head, type(self).__name__)
+        added = None if previous is None else self.part(generator, "self_conditioning")(previous)
+        nats = self.noise.nats(head, self.features(generator, row, condition, added), row)
         return (row.weights.to(nats.dtype) * nats).sum(1)
 
     def _previous(self, generator: Generator, row: Corrupted, condition: Condition, chosen: Tensor) -> Tensor:
         """Embedding (B, N, dim) of a first prediction for the chosen rows (B,) bool; 0 for the others and at visible
         positions. The prediction itself gets no gradient.
         """
-        head, rows = discrete(generator.head, type(self).__name__), chosen.nonzero()[:, 0]
+        head, rows = require_choices(generator.head, type(self).__name__), chosen.nonzero()[:, 0]
         previous = condition.vector.new_zeros(*row.values.shape, condition.vector.shape[-1])
         if not len(rows):
             return previous
@@ -122,7 +134,7 @@ class MaskedDiffusion(Paradigm):
             logits = head.logits(
                 generator(
                     row.values[rows], layout, row.mask, condition.rows(rows), hidden,
-                    outputs=row.values.shape[1], levels=levels,
+                    outputs=row.values.shape[1], modulation=self.modulation(generator, levels),
                 )
             )  # fmt: skip
         expected = expected_embedding(generator, logits)
@@ -139,6 +151,7 @@ class MaskedDiffusion(Paradigm):
         )
         options.require_no_context(self.mode)
         model = request.guided(generator, options.guidance)
-        denoiser = Denoiser(model, pad(layout, canvas.lengths, start), self.mask, self.self_conditioning)
+        again = self.part(generator, "self_conditioning") if self.self_conditioning else None
+        denoiser = Denoiser(model, pad(layout, canvas.lengths, start), self.mask, self, again)
         yield canvas.state(0, 0, 0)
         yield from self.noise.sample(denoiser, canvas, options.decoding, options.steps or self.steps, request.draws)

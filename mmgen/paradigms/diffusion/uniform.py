@@ -18,9 +18,10 @@ from mmgen.core.layout import Layout, grid_layout, noisy
 from mmgen.core.mask import Mask
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
-from mmgen.model.heads import CategoricalHead
+from mmgen.model.heads import ChoiceHead
+from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.base import Canvas, Corrupted, State, real_positions
-from mmgen.paradigms.decoding import Decoding, distribution, draw, token_entropy
+from mmgen.paradigms.decoding import Decoding, token_entropy
 from mmgen.paradigms.diffusion.corruption import LEAST_SHARE, Denoiser, DiscreteNoise
 from mmgen.paradigms.schedules import time_grid
 
@@ -30,11 +31,13 @@ class Uniform(DiscreteNoise):
     the time, as the noise level of every position.
     """
 
+    tells_time = True
+
     def layout(self, prefix: Layout, grid: Grid, device: torch.device) -> Layout:
         return _noisy_layout(prefix, grid, device)
 
     def corrupt(
-        self, tokens: Tokens, head: CategoricalHead, layout: Layout, mask: Mask, draws: Draws, early: bool
+        self, tokens: Tokens, head: ChoiceHead, layout: Layout, mask: Mask, draws: Draws, early: bool
     ) -> Corrupted:
         """Every real position predicts its clean token."""
         (time, weight), real = self.times(draws, early), real_positions(tokens.values, tokens.lengths)
@@ -44,7 +47,7 @@ class Uniform(DiscreteNoise):
         weights = weight * real / real.sum(1, keepdim=True)
         return Corrupted(values, None, layout, mask, tokens.values, weights, levels=time.expand_as(weights))
 
-    def nats(self, head: CategoricalHead, features: Tensor, row: Corrupted) -> Tensor:
+    def nats(self, head: ChoiceHead, features: Tensor, row: Corrupted) -> Tensor:
         """-alpha' / (V alpha) times the divergence (Schiff et al. 2025, section 4), summed over a token's symbols."""
         assert row.levels is not None
         logits = head.logits(features)
@@ -54,7 +57,7 @@ class Uniform(DiscreteNoise):
         each = divergence(law, head.split(row.targets), head.split(row.values), share[..., None].to(law.dtype))
         return factor.to(law.dtype) * each.sum(-1)
 
-    def remainder(self, head: CategoricalHead) -> float:
+    def remainder(self, head: ChoiceHead) -> float:
         """What is left at the first time is decoded by the corruption itself, whose matrix is its own transpose."""
         other = LEAST_SHARE / head.choices
         same = 1 - LEAST_SHARE + other
@@ -120,7 +123,7 @@ class Stop:
         return (self.unchanged[rows] >= 2) & (mean < self.bound)
 
 
-def symbols(draws: Draws, name: str, head: CategoricalHead, length: int) -> Tensor:
+def symbols(draws: Draws, name: str, head: ChoiceHead, length: int) -> Tensor:
     """(B, length, groups) int64 uniform symbols."""
     uniform = draws.uniform(name, length, head.groups)
     return (uniform * head.choices).long().clamp_max(head.choices - 1)

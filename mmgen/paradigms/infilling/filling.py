@@ -9,7 +9,7 @@ from mmgen.core.layout import Layout
 from mmgen.core.patterns import Pattern, gather
 from mmgen.core.tokens import Grid
 from mmgen.model.generator import Generator
-from mmgen.model.heads import discrete
+from mmgen.model.heads import require_choices
 from mmgen.paradigms.autoregressive.steps import leveled, like
 from mmgen.paradigms.base import Canvas, Request, State
 from mmgen.paradigms.infilling.spans import Pieces, Placing, cut, holes
@@ -25,22 +25,32 @@ class Filling:
         generator: whose tokens they are.
         request: with `keep`, whose complement are the holes.
         fit: each hole keeps its length; otherwise its END decides.
+        ends: whether pieces have an END.
 
     Raises:
         UserError: more holes than the generator was trained on, or a free length that nothing decides.
     """
 
     def __init__(
-        self, pattern: Pattern, placing: Placing, most: int, generator: Generator, request: Request, fit: bool
+        self,
+        pattern: Pattern,
+        placing: Placing,
+        most: int,
+        generator: Generator,
+        request: Request,
+        fit: bool,
+        ends: bool,
     ) -> None:
-        if not fit and not generator.ends:
-            raise UserError("a span's own length needs an END: train with model.ends, or let holes keep their length")
+        if not fit and not ends:
+            raise UserError(
+                "a span's own length needs an END: train with model.paradigm.ends, or let holes keep their length"
+            )
         if not fit and placing == "original":
             raise UserError(
                 "under positions 'original' the gap tells how long a span is: let holes keep their length and make them"
                 " as long as wanted, or train with positions 'closed' or 'rearranged'"
             )
-        self.pattern, self.placing, self.generator, self.fit = pattern, placing, generator, fit
+        self.pattern, self.placing, self.generator, self.fit, self.ends = pattern, placing, generator, fit, ends
         canvas = Canvas(generator, request)
         self.full, self.given, self.shape = canvas.full, request.lengths, canvas.tokens.shape
         batch, device = len(canvas.tokens), canvas.tokens.device
@@ -61,7 +71,7 @@ class Filling:
         self.number = torch.arange(width, device=device)
         self.current, self.step, self.fed = torch.zeros(3, batch, dtype=torch.int64, device=device)
         names = [f"infill/token/{hole}" for hole in range(width)]
-        self.head = discrete(generator.head, "SpanInfill")
+        self.head = require_choices(generator.head, "SpanInfill")
         numbers = [request.draws.uniform(name, self.apart, self.head.groups) for name in names]
         self.uniform = torch.stack(numbers, dim=1)
         self.widths, self.settled = self.spans.length, torch.zeros_like(self.spans.length, dtype=torch.bool)
@@ -77,7 +87,7 @@ class Filling:
             left = self.room - torch.where(self.settled, self.widths, 0).sum(1) - open_.sum(1) + 1
             self.widths = torch.where(open_, torch.where(open_.cumsum(1) == 1, left[:, None], 1), self.widths)
         self.pieces: Pieces = cut(
-            self.pattern, self.spans, self.lengths, self.placing, self.generator.ends, self.widths, self.apart
+            self.pattern, self.spans, self.lengths, self.placing, self.ends, self.widths, self.apart
         )
 
     @property
@@ -94,7 +104,7 @@ class Filling:
         more where it is done.
         """
         width, active = self._now(self.widths), self.current < self.count
-        frames = self.pattern.at(self.step, width, self.generator.ends)
+        frames = self.pattern.at(self.step, width, self.ends)
         return frames, active[:, None] & (frames >= 0) & (frames < width[:, None])
 
     def _advance(self) -> None:
@@ -105,7 +115,7 @@ class Filling:
             if not bool(idle.any()):
                 return
             self.step = self.step + idle.long()
-            over = idle & (self.step >= self.pattern.steps(self._now(self.widths), self.generator.ends))
+            over = idle & (self.step >= self.pattern.steps(self._now(self.widths), self.ends))
             self.step = torch.where(over, 0, self.step)
             self.settled = self.settled | (over[:, None] & (self.number == self.current[:, None]))
             self.current = self.current + over.long()
@@ -144,7 +154,7 @@ class Filling:
     def take(self, frames: Tensor, wanted: Tensor, drawn: Tensor) -> None:
         """Write what was drawn (B, Q) and go on; holes that drew END are over."""
         hole = self.current.clamp_max(len(self.number) - 1)
-        if self.generator.ends:
+        if self.ends:
             over = wanted[:, 0] & (drawn[:, 0] == self.generator.spec.size)
             if bool(over.any()):
                 here = (self.number == hole[:, None]) & over[:, None]
@@ -172,7 +182,7 @@ class Filling:
             beyond[..., None], 0
         )
         hole, here = (own - 1) // 2, self.current[:, None]  # of a span its own, of context the one before it
-        ready = self.pattern.place(inside, self._now(self.widths)[:, None], self.generator.ends).amax(-1)
+        ready = self.pattern.place(inside, self._now(self.widths)[:, None], self.ends).amax(-1)
         spans = (hole < here) | ((hole == here) & (ready < self.step[:, None]))
         context = (hole < here) | torch.tensor(self.fit, device=hole.device)
         done = (self.current >= self.count)[:, None]

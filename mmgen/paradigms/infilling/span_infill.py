@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.layout import Layout, Role
 from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern, PatternName
 from mmgen.core.shape_cache import passing
-from mmgen.core.tokens import Tokens
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.paradigms.autoregressive.codebooks import CodebookAutoregressive
 from mmgen.paradigms.autoregressive.steps import StepParadigm, StepRow, choose, leveled, like, require_places
@@ -29,14 +31,14 @@ class SpanInfill(StepParadigm):
     an END. Each piece is laid out in the pattern for itself, and nothing is predicted from one piece to the next. The
     condition stays in front.
 
-    Where `generator.ends`, spans and rows say END behind their last code. Rows without spans are those of
+    With `ends`, spans and rows say END behind their last code. Rows without spans are those of
     `CodebookAutoregressive`: with `least: 0` there are some, and the checkpoint has the mode `ar` too.
 
     Args:
         pattern: `delay`, `flat`, `parallel` or `coarse_first`, see `mmgen.core.patterns.Pattern`.
         delays: steps by which each level comes later, for `delay` and `coarse_first`: 0, 1, 2, ... and 0 by default.
         least: spans a row at least; their number is a Poisson one of mean 1, within `least` and `most`.
-        most: spans a row at most, and holes that can be filled at once. The generator needs as many sentinels.
+        most: spans a row at most, and holes that can be filled at once. Each has a sentinel of its own.
         longest: tokens of a span at most; None for as many as an equal share of the row.
         positions: where spans and what follows them stand. `original`: in their places, so that a text keeps pace, and
             the gap in what is given tells how long a span must be: it is filled at that length. `closed`: a span begins
@@ -46,6 +48,7 @@ class SpanInfill(StepParadigm):
         input_dropout: share of the steps that are hidden from the input in training, see `StepParadigm`.
         token_noise: share of the codes that are random in the input in training, likewise.
         mask: who may see whom; one under which a step sees a later one is refused.
+        ends: spans and rows end by themselves.
     """
 
     mode = "infill"
@@ -62,8 +65,9 @@ class SpanInfill(StepParadigm):
         input_dropout: float = 0.0,
         token_noise: float = 0.0,
         mask: MaskName = "causal",
+        ends: bool = False,
     ) -> None:
-        super().__init__(pattern, delays, input_dropout, token_noise, mask)
+        super().__init__(pattern, delays, input_dropout, token_noise, mask, ends)
         if not 0 <= least <= most or most < 1:
             raise UserError(f"spans from {least} to {most}: least must be 0 or more, and most at least that and 1")
         if longest is not None and longest < 1:
@@ -74,18 +78,24 @@ class SpanInfill(StepParadigm):
     def modes(self) -> dict[str, Paradigm]:
         """Also `ar` where rows without spans are trained on."""
         delays = None if self.delays is None else list(self.delays)
-        plain = CodebookAutoregressive(self.pattern, delays, self.input_dropout, self.token_noise, self.mask.name)
+        plain = CodebookAutoregressive(
+            self.pattern, delays, self.input_dropout, self.token_noise, self.mask.name, self.ends
+        )
         return {self.mode: self} | ({plain.mode: plain} if self.least == 0 else {})
 
+    def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
+        """`sentinel`: a vector for each span, which marks its place; and what rows with an END need."""
+        return super().parts(spec, backbone) | {"sentinel": nn.Embedding(self.most, backbone.dim)}
+
+    def marks(self, generator: Generator, row: Layout) -> Tensor:
+        """The sentinels, in their places."""
+        vectors = self.part(generator, "sentinel")(row.segment.clamp(0, self.most - 1))
+        return torch.where((row.role == Role.SENTINEL)[..., None], vectors, 0.0)
+
     def steps(self, generator: Generator) -> Pattern:
-        """As for every paradigm over codebooks; UserError also for a generator with too few sentinels."""
+        """As for every paradigm over codebooks."""
         pattern = super().steps(generator)
-        if generator.sentinels < self.most:
-            raise UserError(
-                f"SpanInfill moves up to {self.most} spans and the generator has {generator.sentinels} sentinels to"
-                f" mark them: set model.sentinels to {self.most}"
-            )
-        require_places(generator, pattern.layout(generator.spec.grid, generator.ends))
+        require_places(generator, pattern.layout(generator.spec.grid, self.ends))
         return pattern
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> StepRow:
@@ -102,7 +112,7 @@ class SpanInfill(StepParadigm):
     def arrange(self, tokens: Tokens, generator: Generator, spans: Spans) -> StepRow:
         """The row with these spans moved to its end. Each position predicts the next step of its own piece."""
         pattern, codes, lengths = self.steps(generator), leveled(tokens.values), _lengths(tokens)
-        pieces = cut(pattern, spans, lengths, self.positions, generator.ends, spans.length)
+        pieces = cut(pattern, spans, lengths, self.positions, self.ends, spans.length)
         index = torch.arange(-1, int(pieces.stop[:, -1].max()), device=codes.device).expand(len(codes), -1)
         before, own = pieces.at(index), pieces.at(index[:, 1:])
         read = own.frames()
@@ -116,7 +126,7 @@ class SpanInfill(StepParadigm):
             counted = counted & ((before.piece > spans.length.shape[1]) | (filled == 0)[:, None])
             lengths = torch.where(filled > 0, filled, lengths)
         weights = ((asked >= 0) & counted[..., None]) / lengths[:, None, None].double()
-        ending = before.of(pieces.end) & (asked[..., 0] > 0) if generator.ends else None
+        ending = before.of(pieces.end) & (asked[..., 0] > 0) if self.ends else None
         return StepRow(
             like(values, generator), like(hidden, generator),
             generator.prefix.to(codes.device) + own.layout(tokens.grid), self.mask,
@@ -131,7 +141,7 @@ class SpanInfill(StepParadigm):
         options.decoding.require_supported(f"mode {self.mode!r}")
         options.require_no_context(self.mode)
         pattern, fit = self.steps(generator), options.fit
-        filling = Filling(pattern, self.positions, self.most, generator, request, fit)
+        filling = Filling(pattern, self.positions, self.most, generator, request, fit, self.ends)
         grid = request.whole(generator)
         model = request.guided(generator, options.guidance, generator.prefix_length + filling.positions)
         state = filling.state(0, 0)
@@ -143,13 +153,15 @@ class SpanInfill(StepParadigm):
                 break
             assert model.cache is not None
             values, hidden, layout = filling.feed(grid, model.cache.length)
+            marks = self.marks(generator, layout)
             if number == 0:
                 layout = generator.prefix.to(values.device) + layout
             model.cache.reserve(layout.length)
             progress = state.committed.double().mean(1)
             with passing():
-                logits = model(values, layout, self.mask, progress, hidden, outputs=1)[:, 0]
-            ending = wanted[:, 0] & (frames[:, 0] > 0) & (not filling.fit) if generator.ends else None
+                features = model.features(values, layout, self.mask, hidden, outputs=1, added=marks)[:, 0]
+            logits = self.predict(model, features, progress)
+            ending = wanted[:, 0] & (frames[:, 0] > 0) & (not filling.fit) if self.ends else None
             drawn = choose(filling.head, logits, ending, options.decoding, filling.chance(frames))
             filling.take(frames, wanted, drawn)
             number += 1

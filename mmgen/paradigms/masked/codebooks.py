@@ -20,7 +20,7 @@ from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens, TokenSpec
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import CategoricalHead, discrete
+from mmgen.model.heads import ChoiceHead, require_choices
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
 from mmgen.paradigms.corruption import hide, replace
 from mmgen.paradigms.decoding import unmask
@@ -172,7 +172,7 @@ class MaskedCodebooks(Paradigm):
             if self.greedy is not None and level >= self.greedy:
                 decoding = dataclasses.replace(decoding, temperature=0.0)
             states = unmask(
-                predict, cast(CategoricalHead, spans), spans.join(spans.tiles(canvas.tokens[..., level])),
+                predict, cast(ChoiceHead, spans), spans.join(spans.tiles(canvas.tokens[..., level])),
                 ~spans.any(open_), decoding, self.sampling_schedule, steps, request.draws, f"masked/{level}",
             )  # fmt: skip
             for joint, revealed in states:
@@ -240,7 +240,7 @@ class Spans:
 def require_codebooks(generator: Generator) -> None:
     """Raises UserError where tokens are no codes from codebooks."""
     if generator.spec.kind != "residual":
-        discrete(generator.head, MaskedCodebooks.__name__)
+        require_choices(generator.head, MaskedCodebooks.__name__)
         raise UserError(
             f"MaskedCodebooks goes through the levels of residual tokens, and these are {generator.spec.kind}, of one"
             " level: take Masked as the paradigm"

@@ -8,17 +8,19 @@ from dataclasses import replace
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, Role, pad
 from mmgen.core.masks import MaskName
 from mmgen.core.shape_cache import passing
-from mmgen.core.tokens import Tokens
+from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Condition
+from mmgen.model.embeddings.ranks import RankMark
 from mmgen.model.generator import Generator
-from mmgen.model.heads import CategoricalHead, discrete
+from mmgen.model.heads import ChoiceHead, require_choices
 from mmgen.paradigms import corruption
 from mmgen.paradigms.autoregressive.steps import leveled, like
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
@@ -73,6 +75,14 @@ class Permuted(Paradigm):
         self.finer = MaskedCodebooks(schedule, mask, steps, coarse=coarse, sampling_schedule=sampling_schedule)
         self.few, self.token_noise = few, token_noise
 
+    def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
+        """`rank`: the vectors by which hidden positions announce their rank."""
+        return {"rank": RankMark(backbone.dim)}
+
+    def marks(self, generator: Generator, row: Layout) -> Tensor:
+        """The announced ranks, at hidden positions."""
+        return torch.where((row.role == Role.NOISY)[..., None], self.part(generator, "rank")(row.rank), 0.0)
+
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """Hidden positions announce random ranks; all real positions predict themselves. Of residual tokens, one level
         of each row: the first in this way, the others as `MaskedCodebooks` hides them.
@@ -90,7 +100,7 @@ class Permuted(Paradigm):
     def _row(
         self, tokens: Tokens, generator: Generator, draws: Draws, hide: Hiding, finer: MaskedCodebooks
     ) -> Corrupted:
-        _require_ranks(generator)
+        require_choices(generator.head, type(self).__name__)
         real = real_positions(tokens.values, tokens.lengths)
         hidden, rank, weights = hide(real, draws)
         if generator.spec.kind == "residual":
@@ -130,7 +140,7 @@ class Permuted(Paradigm):
         """Reveal several tokens a step; `keep` may fix any positions, at all levels. Ranks are those among the open
         positions, and the mask is made anew for every step.
         """
-        _require_ranks(generator)
+        require_choices(generator.head, type(self).__name__)
         options.decoding.require_supported(f"mode {self.mode!r}")
         options.require_no_context(self.mode)
         canvas, spec, start = Canvas(generator, request), generator.spec, generator.prefix_length
@@ -148,13 +158,14 @@ class Permuted(Paradigm):
             with passing():  # this layout never comes again
                 layout = _announced(row, ~committed, rank)
                 logits = model(
-                    like(values, generator), layout, self.mask, progress, like(hidden, generator), outputs=canvas.length
-                )
+                    like(values, generator), layout, self.mask, progress, like(hidden, generator),
+                    outputs=canvas.length, added=self.marks(generator, layout.slice(start)),
+                )  # fmt: skip
             logits = logits[:, :, :1] if residual else logits
-            return logits[..., :-1] if generator.ends else logits
+            return logits
 
-        head = discrete(generator.head, type(self).__name__)
-        head = cast(CategoricalHead, Spans(spec, canvas.length, 1)) if residual else head
+        head = require_choices(generator.head, type(self).__name__)
+        head = cast(ChoiceHead, Spans(spec, canvas.length, 1)) if residual else head
         states = unmask(
             predict, head, codes[..., 0], ~open_, options.decoding, self.finer.sampling_schedule,
             options.steps or self.finer.steps[0], request.draws, "permuted", rank,
@@ -186,10 +197,3 @@ def _announced(row: Layout, hidden: Tensor, rank: Tensor) -> Layout:
     before = row.slice(0, row.length - hidden.shape[1])
     own = row.slice(before.length).expand(len(hidden))
     return before + own.but(rank=rank, role=torch.where(hidden, Role.NOISY, own.role))
-
-
-def _require_ranks(generator: Generator) -> None:
-    """Raises UserError where positions cannot tell their rank, or tokens are continuous."""
-    discrete(generator.head, Permuted.__name__)
-    if generator.rank is None:
-        raise UserError("Permuted announces the order and the generator has no vectors for it: set model.ranks to true")

@@ -11,7 +11,7 @@ from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import discrete
+from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
 from mmgen.paradigms.corruption import hide
 from mmgen.paradigms.decoding import unmask
@@ -67,13 +67,14 @@ class Masked(Paradigm):
         row = row_layout(generator.prefix, request.whole(generator), canvas.tokens.device)
         row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
         model = request.guided(generator, options.guidance)
+        head = require_choices(generator.head, type(self).__name__)
         yield canvas.state(0, 0, 0)
 
         def predict(tokens: Tensor, committed: Tensor) -> Tensor:
             return model(tokens, row, self.mask, canvas.progress, hidden=~committed, outputs=canvas.length)
 
         states = unmask(
-            predict, discrete(generator.head, type(self).__name__), canvas.tokens, canvas.committed, options.decoding,
+            predict, head, canvas.tokens, canvas.committed, options.decoding,
             self.sampling_schedule, options.steps or self.steps, request.draws, "masked",
         )  # fmt: skip
         for step, (canvas.tokens, canvas.committed) in enumerate(states, start=1):

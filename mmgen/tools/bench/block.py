@@ -11,7 +11,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.layout import Layout
 from mmgen.core.tokens import TokenSpec
 from mmgen.model.generator import Generator
-from mmgen.model.heads import discrete
+from mmgen.model.heads import require_choices
 from mmgen.paradigms import BlockDiffusion, Request
 from mmgen.paradigms.base import Canvas, SampleOptions
 from mmgen.paradigms.blocks.blockwise import Context, Passes
@@ -76,9 +76,9 @@ def recomputed(paradigm: BlockDiffusion, ours: Generator, request: Request) -> T
         if begin >= canvas.length:
             break
         layout = row.prefix + row.clean.slice(0, begin) + row.noisy.slice(begin, here.stop)
-        whole = _Whole(model, paradigm, canvas, begin, layout)
+        whole, head = _Whole(model, paradigm, canvas, begin, layout), require_choices(ours.head, "block")
         states = unmask(
-            whole, discrete(ours.head, "block"), canvas.tokens[:, here], canvas.committed[:, here], options.decoding,
+            whole, head, canvas.tokens[:, here], canvas.committed[:, here], options.decoding,
             paradigm.sampling_schedule, min(paradigm.steps, here.stop - here.start), request.draws, f"block/{number}",
         )  # fmt: skip
         for tokens, committed in states:
@@ -113,7 +113,7 @@ def passes(paradigm: BlockDiffusion, ours: Generator, request: Request) -> Calla
         longest = max(end - begin for begin, end in zip(row.bounds, row.bounds[1:]))
         capacity = paradigm.window.capacity(row.prefix.length, canvas.length, longest)
         model = request.guided(ours, SampleOptions().guidance, capacity)
-        run = Passes(model, paradigm.mask, paradigm.window, row.prefix, canvas)
+        run = Passes(model, paradigm, row.prefix, canvas)
         for number, (begin, end) in enumerate(zip(row.bounds, row.bounds[1:])):
             run.begin(row.noisy.slice(begin, end))
             tokens = canvas.tokens[:, begin:end]

@@ -15,6 +15,7 @@ from mmgen.model.backbone import compile_passes
 from mmgen.model.backbone.block import Block
 from mmgen.model.backbone.cpu.products import Product
 from mmgen.model.generator import Generator
+from mmgen.model.heads import require_choices
 from mmgen.paradigms import Autoregressive, Request
 from mmgen.paradigms.base import SampleOptions
 from mmgen.paradigms.decoding import Decoding
@@ -39,7 +40,7 @@ def decode(conditions: Conditions) -> Iterator[Result]:
     shape = (384, 8, 6) if not conditions.tiny else (64, 2, 2)
     length, size = conditions.size(256, 6), conditions.size(1024, 32)
     ours = generator(TokenSpec("categorical", size, (length, 1, 1)), shape, conditions.device, LLAMA)
-    torch.nn.init.zeros_(ours.head.project.bias)
+    torch.nn.init.zeros_(require_choices(ours.head, "bench").project.bias)
     llama, wrapper = transformers_llama(ours), x_transformer(ours)
     check(ours, lambda tokens: llama(tokens).logits, "transformers")
     check(ours, wrapper.net, "x-transformers")
@@ -103,7 +104,11 @@ def check(ours: Generator, peer: Callable[[Tensor], Tensor], name: str) -> None:
 
 def needed(ours: Generator, batch: int) -> tuple[float, float]:
     """Floating-point operations of all steps, and the bytes that they read: weights, keys and values."""
-    weights = sum(p.numel() for p in (*ours.backbone.parameters(), ours.head.project.weight) if p.dim() == 2)
+    weights = sum(
+        p.numel()
+        for p in (*ours.backbone.parameters(), require_choices(ours.head, "bench").project.weight)
+        if p.dim() == 2
+    )
     cached = ours.backbone.depth * ours.backbone.dim * ours.spec.length * (ours.spec.length + 1)  # keys and values
     flops = 2 * batch * (ours.spec.length * weights + cached)
     return float(flops), 4.0 * (ours.spec.length * weights + batch * cached)
@@ -113,7 +118,9 @@ def bare(ours: Generator, batch: int) -> Callable[[], object]:
     """The matrix products and the attention of all steps, and nothing else."""
     backbone = ours.backbone
     blocks = [cast(Block, block) for block in backbone.blocks]
-    linears = [each for b in blocks for each in (b.mixer.qkv, b.mixer.out, b.mlp.up, b.mlp.down)] + [ours.head.project]
+    linears = [each for b in blocks for each in (b.mixer.qkv, b.mixer.out, b.mlp.up, b.mlp.down)] + [
+        require_choices(ours.head, "bench").project
+    ]
     products = [Product(each.weight.detach()) for each in linears]
     pairs = [
         (product, torch.randn(batch, each.in_features), torch.empty(batch, each.out_features))

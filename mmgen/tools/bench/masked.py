@@ -8,6 +8,7 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.tokens import TokenSpec
 from mmgen.model.generator import Generator
+from mmgen.model.heads import require_choices
 from mmgen.paradigms import Masked, Request
 from mmgen.paradigms.base import SampleOptions, row_layout
 from mmgen.tools.bench.benchmark import Conditions, Result, register, result
@@ -101,4 +102,6 @@ def multiplications(ours: Generator) -> float:
     linear = sum(p.numel() for block in backbone.blocks for p in block.parameters() if p.dim() == 2)
     linear -= sum(p.numel() for name, p in backbone.named_parameters() if "norm_" in name and p.dim() == 2)  # gains
     attention = 2 * backbone.depth * backbone.dim * length
-    return float(length * (linear + attention) + ours.spec.length * ours.head.project.weight.numel())
+    return float(
+        length * (linear + attention) + ours.spec.length * require_choices(ours.head, "bench").project.weight.numel()
+    )

@@ -10,6 +10,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.layout import grid_layout
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.generator import Generator
+from mmgen.model.heads import require_choices
 from mmgen.paradigms import Autoregressive
 from mmgen.tools.bench.benchmark import Conditions, Result, register, result
 from mmgen.tools.bench.models import LLAMA, generator, parameters
@@ -30,7 +31,7 @@ def train_step(conditions: Conditions) -> Iterator[Result]:
     shape = (384, 8, 6) if not conditions.tiny else (64, 2, 2)
     rows, length, size = conditions.size(8, 2), conditions.size(256, 16), conditions.size(1024, 32)
     ours = generator(TokenSpec("categorical", size, (length, 1, 1)), shape, conditions.device, LLAMA)
-    torch.nn.init.zeros_(ours.head.project.bias)
+    torch.nn.init.zeros_(require_choices(ours.head, "bench").project.bias)
     llama, wrapper = transformers_llama(ours), x_transformer(ours)
     source = torch.Generator().manual_seed(0)
     tokens = torch.randint(size, (rows, length + 1), generator=source).to(conditions.device)
@@ -80,7 +81,7 @@ def _check(ours: Generator, tokens: Tensor, peer: Callable[[Tensor], Tensor], ta
     layout, mask = grid_layout(ours.spec.grid).to(ours.device), Autoregressive().mask
     condition = ours.conditioning(torch.full((len(tokens),), -1, device=ours.device))
     losses = [
-        ours.head.nats(ours(seen, layout, mask, condition), asked).mean(),  # type: ignore[operator]
+        ours.head.nats(ours(seen, layout, mask, condition), asked).mean(),
         F.cross_entropy(peer(seen).flatten(0, 1), asked.flatten()),
     ]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=1e-4)

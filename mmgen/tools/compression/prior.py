@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.model.generator import Generator
-from mmgen.model.heads import CategoricalHead, discrete
+from mmgen.model.heads import ChoiceHead, require_choices
 from mmgen.paradigms import Autoregressive, Guidance
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.store.store import Loaded
@@ -36,7 +36,7 @@ class Prior:
 
     def __init__(self, loaded: Loaded, mode: str | None = None) -> None:
         self.mode = autoregressive_mode(loaded, mode)
-        self.head: CategoricalHead = discrete(loaded.generator.head, "compression")
+        self.head: ChoiceHead = require_choices(loaded.generator.head, "compression")
         paradigm = loaded.paradigm.modes()[self.mode]
         assert isinstance(paradigm, Autoregressive)
         self._paradigm = paradigm

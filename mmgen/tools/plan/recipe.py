@@ -1,6 +1,7 @@
 """A recipe as the planner reads it: the generator, one block deep, and what its data would tell it."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -89,8 +90,9 @@ class Recipe:
 
     @property
     def level_depth(self) -> int:
-        """Blocks of the stack of each deeper level; 0 for none."""
-        return int(self.config["model"]["init_args"].get("level_depth") or 0)
+        """Blocks of a further stack beside the backbone, of which `shallow` leaves one; 1 where all are left."""
+        paradigm = self.config["model"]["init_args"]["paradigm"]
+        return next((int(each["level_depth"]) for each in _sections(paradigm) if "level_depth" in each), 1)
 
     def of_member(self, mode: str, global_batch_size: int) -> "Recipe":
         """The same recipe with one member of its mixture alone, and another batch."""
@@ -106,8 +108,9 @@ class Recipe:
         """The generator with one block in each of its stacks, and its paradigm."""
         init_args = copy.deepcopy(self.config["model"]["init_args"])
         init_args["backbone"].setdefault("init_args", {})["depth"] = 1
-        if self.level_depth:
-            init_args["level_depth"] = 1
+        for section in _sections(init_args["paradigm"]):
+            if "level_depth" in section:
+                section["level_depth"] = 1
         return self._build(init_args)
 
     def whole(self) -> tuple[Generator, Paradigm]:
@@ -192,3 +195,11 @@ def _parsed_spec(text: str) -> TokenSpec:
     if len(axes) != 3:
         raise UserError(f"--spec {text!r}: the grid {grid} must have three axes, time, height and width")
     return TokenSpec(kind, int(size), (int(axes[0]), int(axes[1]), int(axes[2])), int(levels))  # type: ignore[arg-type]
+
+
+def _sections(config: Any) -> Iterator[dict[str, Any]]:
+    """A section of a config, and those in it."""
+    if isinstance(config, dict):
+        yield config
+        for each in config.values():
+            yield from _sections(each)

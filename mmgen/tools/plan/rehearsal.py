@@ -16,7 +16,7 @@ from mmgen.core.mask import Mask
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
-from mmgen.model.heads import CategoricalHead
+from mmgen.model.heads import ChoiceHead
 from mmgen.model.heads.categorical import MANY
 from mmgen.paradigms import Mixture, Paradigm
 from mmgen.tools.plan.saved import saved_bytes
@@ -161,14 +161,14 @@ def _without_blocks(generator: Generator, seen: Rehearsal) -> Iterator[None]:
         if torch.is_grad_enabled() and id(linear) in of_head:
             seen.logits += out.numel()
 
-    def in_parts(nats: Callable[..., Tensor], head: CategoricalHead, *given: Tensor) -> Tensor:
+    def in_parts(nats: Callable[..., Tensor], head: ChoiceHead, *given: Tensor) -> Tensor:
         before, out = seen.logits, nats(*given)
         if seen.logits == before and torch.is_grad_enabled():  # its map was not called as a module
             seen.logits += out.numel() * head.choices
         return out
 
     head = generator.head
-    if isinstance(head, CategoricalHead):
+    if isinstance(head, ChoiceHead):
         head.nats_by_group = partial(in_parts, head.nats_by_group, head)  # type: ignore[method-assign]
     hooks = [each.register_forward_hook(count) for each in linears]
     for each in stacks:
@@ -178,7 +178,7 @@ def _without_blocks(generator: Generator, seen: Rehearsal) -> Iterator[None]:
     finally:
         for each in stacks:
             del each.forward
-        if isinstance(head, CategoricalHead):
+        if isinstance(head, ChoiceHead):
             del head.nats_by_group
         for hook in hooks:
             hook.remove()

@@ -181,7 +181,7 @@ def test_the_process_ends_with_code_2_and_no_traceback_and_needed_no_lightning(p
         "sys.exit('loading needs no lightning' if 'lightning' in sys.modules else code)"
     )
     command = [sys.executable, "-c", program, "sample", "gen", "--mode", "foo"]
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": root})
     assert done.stderr == "mmgen: error: gen was not trained for --mode foo; it was for: ar, masked, block\n"
     assert done.stdout == ""

@@ -37,7 +37,7 @@ from tests.tiny_runs import scramble
 MOTIONS = 2
 PARADIGMS: dict[str, Callable[[], Paradigm]] = {
     "mixture": lambda: Mixture({"ar": CodebookAutoregressive(), "masked": MaskedCodebooks(steps=[2, 1])}),
-    "ends": CodebookAutoregressive,
+    "ends": lambda: CodebookAutoregressive(ends=True),
     "continuous": lambda: ContinuousBlockDiffusion(2, Flow(), steps=2),
 }
 
@@ -91,9 +91,9 @@ def walks(folder: Path, quantizer: dict[str, Any] = RESIDUAL) -> DataModule:
     return DataModule(Walks(), 4, tokenizer=str(motion_tokenizer_run(folder / "tok", quantizer)))
 
 
-def generator(data: DataModule, paradigm: Paradigm, ends: bool = False) -> GeneratorModule:
+def generator(data: DataModule, paradigm: Paradigm) -> GeneratorModule:
     backbone = Transformer(dim=16, depth=1, heads=2, rope=[1, 1, 1])
-    module = GeneratorModule(data.facts, 0, backbone, paradigm, positions="none", ends=ends).eval()
+    module = GeneratorModule(data.facts, 0, backbone, paradigm, positions="none").eval()
     scramble(module.generator)
     return module
 
@@ -140,7 +140,7 @@ def test_a_tokenizer_shows_its_reconstructions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", PARADIGMS)
 def test_every_mode_shows_the_classes_of_held_out_motions(kind: str, tmp_path: Path) -> None:
     data = walks(tmp_path, CONTINUOUS if kind == "continuous" else RESIDUAL)
-    module, ends = generator(data, PARADIGMS[kind](), kind == "ends"), kind == "ends"
+    module, ends = generator(data, PARADIGMS[kind]()), kind == "ends"
     logger, modes = validated(tmp_path, data, module), module.paradigm.modes()
     assert {path.name for path in tmp_path.glob("samples/*")} == {
         f"{mode}-0000007{end}" for mode in modes for end in (".png", ".gif")

@@ -37,7 +37,7 @@ def module(data: SpeechFolder, tmp_path_factory: pytest.TempPathFactory) -> Gene
     folder = tmp_path_factory.mktemp("run")
     made = load_generator(speech_run(folder / "gen", Path(data.tokenizer_path)))
     backbone = made.generator.backbone
-    return GeneratorModule(data.facts, 0, backbone, made.paradigm, positions="none", sentinels=1).eval()
+    return GeneratorModule(data.facts, 0, backbone, made.paradigm, positions="none").eval()
 
 
 class Logger:

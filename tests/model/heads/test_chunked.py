@@ -8,11 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmgen.model.heads import categorical
-from mmgen.model.heads.bits import BitsHead
-from mmgen.model.heads.categorical import CategoricalHead
+from mmgen.core.tokens import TokenSpec
+from mmgen.model.heads import BitsHead, CategoricalHead, ChoiceHead, ResidualHead, categorical
 from mmgen.model.heads.chunked import chunked_cross_entropy
-from mmgen.model.heads.residual import ResidualHead
 
 Given = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -83,8 +81,15 @@ def test_no_tensor_holds_more_logits_than_it_may() -> None:
     assert kept and max(kept) == inputs[1].numel()
 
 
-@pytest.mark.parametrize("head", [CategoricalHead(40, 8), BitsHead(6, 8, group=3), ResidualHead(9, 8, levels=4)])
-def test_heads_take_it_for_many_logits(head: CategoricalHead, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "head",
+    [
+        CategoricalHead(TokenSpec("categorical", 40, (1, 1, 1)), 8),
+        BitsHead(TokenSpec("bits", 6, (1, 1, 1)), 8, group=3),
+        ResidualHead(TokenSpec("residual", 9, (1, 1, 1), levels=4), 8),
+    ],
+)
+def test_heads_take_it_for_many_logits(head: ChoiceHead, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loss and gradients are those of few."""
     source = torch.Generator().manual_seed(0)
     head = head.double()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import pack_bits, unpack_bits
+from mmgen.core.tokens import TokenSpec, pack_bits, unpack_bits
 from mmgen.model.embeddings import BitsEmbedding
 from mmgen.model.heads import BitsHead
 from mmgen.tokenizers.quantizers import BSQ
@@ -64,7 +64,8 @@ def test_62_bits_fit() -> None:
 @pytest.mark.parametrize("group", [None, 9])
 def test_36_bits_go_through_grouped_heads(group: int | None) -> None:
     """As published: codes of 36 bits, one softmax for each 9 bits (or 12, the default)."""
-    bsq, head, embedding = BSQ(36, group=9), BitsHead(36, 8, group), BitsEmbedding(36, 8)
+    head = BitsHead(TokenSpec("bits", 36, (1, 1, 1)), 8, group)
+    bsq, embedding = BSQ(36, group=9), BitsEmbedding(36, 8)
     indices = bsq.encode(torch.cat([vectors(40, 36), -torch.ones(1, 36), torch.ones(1, 36)]))
     assert indices[-2:].tolist() == [0, 2**36 - 1]
     assert indices.max() >= 2**35 > 2**32  # beyond what an int32 holds

@@ -24,7 +24,7 @@ NARROW = [
 RECIPES = {
     "digits_mixture": ([], "bits:8:1x7x7"),  # three paradigms of different rows
     "digits_acdit": (["model.paradigm.split=4"], "continuous:4:1x4x4"),  # a noise level a position, two copies
-    "mocap_mogo": (["model.level_depth=2"], "residual:16:24x1x1:3"),  # a stack a level
+    "mocap_mogo": (["model.paradigm.level_depth=2"], "residual:16:24x1x1:3"),  # a stack a level
     "imagenet_maskgit": (["model.backbone.modulation=adaln_shared"], "categorical:64:1x8x8"),
 }
 

@@ -58,8 +58,8 @@ class Real:
         captions = None if source.text is None else captions_of(batch, source.text)
         labels = known_labels(batch["label"], loaded)
         return cls(
-            batch["x"], frames_of(batch), batch["label"], labels, captions, generator.text is not None, generator.ends,
-            source.fps or 1.0,
+            batch["x"], frames_of(batch), batch["label"], labels, captions, generator.text is not None,
+            loaded.paradigm.ends, source.fps or 1.0,
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmgen.model.backbone.block import Block
 from mmgen.model.generator import Generator
+from mmgen.model.heads import require_choices
 
 
 def transformers_llama(ours: Generator) -> Any:
@@ -111,7 +112,7 @@ def x_transformer(ours: Generator) -> Any:
 def _ends(ours: Generator, embedding: str, norm: str, head: str) -> dict[str, Tensor]:
     """The head has no bias there."""
     table, final = ours.get_parameter("embedding.table.weight"), ours.get_parameter("backbone.final_norm.weight")
-    return {embedding: table, norm: final, head: ours.head.project.weight}
+    return {embedding: table, norm: final, head: require_choices(ours.head, "bench").project.weight}
 
 
 def _in_pairs(rows: Tensor, heads: int) -> Tensor:
