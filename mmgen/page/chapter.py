@@ -65,7 +65,8 @@ class Chapter:
             colour = COLOURS.get(mode) if distinct else None
             used = {column.colour for column in columns.values()}
             free = [each for each in colours if each not in used and each != OTHER] or colours
-            columns[run.name, mode] = Column(title, mode, how, colour or free[place % len(free) if colour else 0])
+            key = mode if len(self.generators) == 1 else run.name
+            columns[run.name, mode] = Column(title, key, how, colour or free[place % len(free) if colour else 0])
         return columns
 
     def column(self, run: Run, mode: str | None) -> Column:

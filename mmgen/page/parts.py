@@ -11,7 +11,7 @@ from mmgen.page import sections
 from mmgen.page.chapter import Chapter
 from mmgen.page.page import Page, Picture, Section, figure
 from mmgen.page.runs import Run
-from mmgen.page.wording import describe_tokens, join_words, mode_title
+from mmgen.page.wording import describe_tokens, in_letters, join_words, mode_title
 from mmgen.store.results import METRICS, Figure, base_metric, commit, machine
 
 MakeSection = Callable[[Chapter], Section | None]
@@ -88,7 +88,7 @@ def _title(chapter: Chapter) -> str:
 def _lead(chapter: Chapter, parts: PageParts) -> str:
     kinds = {"tokenizer": chapter.tokenizers, "generator": chapter.generators}
     named = [
-        f"{'a' if len(runs) == 1 else len(runs)} {kind}{'s' if len(runs) > 1 else ''}"
+        f"{'a' if len(runs) == 1 else in_letters(len(runs))} {kind}{'s' if len(runs) > 1 else ''}"
         for kind, runs in kinds.items()
         if runs
     ]
