@@ -1,13 +1,11 @@
 """The interface of a paradigm: how tokens are corrupted for training, what the loss is, and how they are sampled."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
@@ -16,7 +14,7 @@ from mmgen.core.layout import Layout, grid_layout
 from mmgen.core.mask import Mask
 from mmgen.core.masks import MaskName, get_mask
 from mmgen.core.shape_cache import remember
-from mmgen.core.tokens import Grid, Tokens, TokenSpec, take_positions
+from mmgen.core.tokens import Grid, Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import NO_ACTION, Condition
 from mmgen.model.generator import Generator
@@ -320,89 +318,3 @@ class Paradigm(ABC):
 def row_layout(prefix: Layout, grid: Grid, device: torch.device, block_size: int | None = None) -> Layout:
     """The prefix and one clean copy of a grid, found again for each shape and device."""
     return (prefix + grid_layout(grid, block_size)).to(device)
-
-
-def real_positions(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """(B, N) bool, False for padding: values (B, N) or (B, N, C), lengths (B,) or None for none."""
-    batch, length = values.shape[:2]
-    if lengths is None:
-        return torch.ones(batch, length, dtype=torch.bool, device=values.device)
-    return torch.arange(length, device=values.device) < lengths[:, None]
-
-
-class Canvas:
-    """The tokens of a batch while they are sampled: known ones filled in, padding committed, the longest row setting
-    the length.
-
-    Args:
-        generator: whose tokens they are.
-        request: which samples are wanted.
-        order: (N,) or (B, N) int64, the order that the sampler works in, as indices of raster positions; raster order
-            by default. All attributes are in this order, and states are in raster order.
-    """
-
-    def __init__(self, generator: Generator, request: Request, order: Tensor | None = None) -> None:
-        self.full, self.order = math.prod(request.whole(generator)), order
-        batch, device = len(request.labels), request.labels.device
-        self.lengths = request.lengths
-        self.length = self.full if request.lengths is None else int(request.lengths.max())
-        if not 1 <= self.length <= self.full:
-            raise UserError(f"lengths must lie between 1 and the {self.full} positions of the grid, got {self.length}")
-        if order is not None and request.lengths is not None:
-            raise UserError("rows of different lengths are in raster order only: split them into runs or frames")
-        spec = generator.spec
-        dtype = next(generator.parameters()).dtype if spec.kind == "continuous" else torch.int64
-        shape = {"continuous": (spec.size,), "residual": (spec.levels,)}.get(spec.kind, ())
-        self.tokens = torch.zeros(batch, self.length, *shape, dtype=dtype, device=device)
-        self.real = real_positions(self.tokens, request.lengths)
-        self.committed = torch.zeros_like(self.real)
-        if request.keep is not None:
-            if (
-                request.known is None
-                or request.known.shape != (batch, self.full, *shape)
-                or request.keep.shape != (batch, self.full)
-            ):
-                raise UserError(f"keep and known must both be given, each of shape ({batch}, {self.full})")
-            keep, known = self._ordered(request.keep), self._ordered(request.known)
-            self.committed = keep[:, : self.length].clone()
-            self.tokens = where(self.committed, known[:, : self.length].to(dtype), self.tokens)
-        self.committed |= ~self.real
-
-    def _ordered(self, x: Tensor) -> Tensor:
-        return x if self.order is None else take_positions(x, self.order)
-
-    def progress(self) -> Tensor:
-        """(B,) committed share of each row's real positions."""
-        return (self.committed & self.real).sum(1).double() / self.real.sum(1)
-
-    def require_reachable(self, unit: Tensor, mode: str) -> None:
-        """Refuse kept positions that what is generated before them could not see.
-
-        Args:
-            unit: (N,) autoregressive unit of each position, ascending.
-            mode: named in the error.
-        """
-        first_open = torch.where(self.committed, unit.max() + 1, unit).amin(1)
-        stranded = self.real & self.committed & (unit > first_open[:, None])
-        if bool(stranded.any()):
-            row, position = (int(i) for i in stranded.nonzero()[0])
-            raise UserError(
-                f"mode {mode!r} generates in order and cannot see the kept position {position} of row {row} before it"
-                " gets there; keep a beginning only, or sample with a mode that sees the whole row (masked)"
-            )
-
-    def state(self, step: int, block: int, forward_passes: int, drafted: Tensor | None = None) -> State:
-        """A snapshot over the whole grid."""
-        tail = self.full - self.length
-
-        def whole(x: Tensor, value: bool = False) -> Tensor:
-            x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, tail), value=value)
-            return x if self.order is None else take_positions(x, self.order.argsort(-1))
-
-        seen = None if drafted is None else whole(drafted)
-        return State(whole(self.tokens), whole(self.committed, True), step, block, forward_passes, seen)
-
-
-def where(condition: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
-    """Tokens of one kind or the other by position: condition (B, N) bool, tokens (B, N), (B, N, Q) or (B, N, C)."""
-    return torch.where(condition if chosen.dim() == 2 else condition[..., None], chosen, other)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mmgen.paradigms import State
-from mmgen.paradigms.base import real_positions, where
+from mmgen.paradigms.canvas import real_positions, where
 
 
 def row_lengths(state: State) -> Tensor:

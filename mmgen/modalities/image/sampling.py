@@ -12,7 +12,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.modality import modality_of
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.paradigms import SampleOptions, State
-from mmgen.paradigms.base import where
+from mmgen.paradigms.canvas import where
 from mmgen.sampling.samples import check_request, follow, pick_mode, requests, require_tokenizer
 from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer

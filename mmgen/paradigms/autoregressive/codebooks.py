@@ -17,7 +17,8 @@ from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
 from mmgen.paradigms.autoregressive.steps import StepParadigm, StepRow, choose, leveled, like, require_places
-from mmgen.paradigms.base import Canvas, Request, SampleOptions, State
+from mmgen.paradigms.base import Request, SampleOptions, State
+from mmgen.paradigms.canvas import Canvas
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import GuidedGenerator
 

@@ -22,7 +22,8 @@ from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
 from mmgen.model.heads.drawing import distribution, draw
-from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
+from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
+from mmgen.paradigms.canvas import Canvas, real_positions
 from mmgen.paradigms.corruption import replace
 
 

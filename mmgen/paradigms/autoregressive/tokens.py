@@ -16,17 +16,8 @@ from mmgen.core.tokens import Grid, Tokens
 from mmgen.core.window import Window
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_law
-from mmgen.paradigms.base import (
-    Canvas,
-    Corrupted,
-    Paradigm,
-    Request,
-    SampleOptions,
-    State,
-    real_positions,
-    row_layout,
-    where,
-)
+from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
+from mmgen.paradigms.canvas import Canvas, real_positions, where
 
 
 class Autoregressive(Paradigm):

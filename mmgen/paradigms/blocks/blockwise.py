@@ -19,7 +19,8 @@ from mmgen.core.shape_cache import passing, remember
 from mmgen.core.tokens import Grid
 from mmgen.core.window import Window
 from mmgen.model.generator import Generator
-from mmgen.paradigms.base import Canvas, Paradigm, Request, SampleOptions, State
+from mmgen.paradigms.base import Paradigm, Request, SampleOptions, State
+from mmgen.paradigms.canvas import Canvas
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.splits import Split, SplitChoice, get_split
 

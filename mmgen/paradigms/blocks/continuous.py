@@ -15,8 +15,9 @@ from mmgen.model.conditioning import Condition
 from mmgen.model.embeddings.noise_level import noise_level_for
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_regression
-from mmgen.paradigms.base import Canvas, Corrupted, Request, SampleOptions, real_positions, where
+from mmgen.paradigms.base import Corrupted, Request, SampleOptions
 from mmgen.paradigms.blocks.blockwise import Blockwise, Context, History, Passes
+from mmgen.paradigms.canvas import Canvas, real_positions, where
 from mmgen.paradigms.diffusion.noise import NoiseProcess
 from mmgen.paradigms.splits import SplitChoice
 

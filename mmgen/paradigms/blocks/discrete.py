@@ -18,8 +18,9 @@ from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
-from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, real_positions
+from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions
 from mmgen.paradigms.blocks.blockwise import Blockwise, Context, History, Passes
+from mmgen.paradigms.canvas import Canvas, real_positions
 from mmgen.paradigms.corruption import hide, replace
 from mmgen.paradigms.decoding import unmask
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName

@@ -15,7 +15,8 @@ from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.heads import ChoiceHead
 from mmgen.model.heads.drawing import distribution, draw
-from mmgen.paradigms.base import Canvas, Corrupted, State, real_positions, row_layout
+from mmgen.paradigms.base import Corrupted, State, row_layout
+from mmgen.paradigms.canvas import Canvas, real_positions
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.diffusion.corruption import LEAST_SHARE, Denoiser, DiscreteNoise
 

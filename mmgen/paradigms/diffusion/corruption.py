@@ -15,7 +15,8 @@ from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.embeddings import ContinuousEmbedding
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ChoiceHead, require_choices
-from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, State
+from mmgen.paradigms.base import Corrupted, Paradigm, State
+from mmgen.paradigms.canvas import Canvas
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.schedules import NoiseSchedule, TimeGridName, time_grid

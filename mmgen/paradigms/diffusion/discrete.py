@@ -18,7 +18,8 @@ from mmgen.model.conditioning import Condition
 from mmgen.model.embeddings.noise_level import noise_level_for
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
-from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State
+from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State
+from mmgen.paradigms.canvas import Canvas
 from mmgen.paradigms.diffusion.absorbing import Absorbing
 from mmgen.paradigms.diffusion.corruption import Denoiser, DiscreteNoise, expected_embedding
 from mmgen.paradigms.diffusion.uniform import Uniform

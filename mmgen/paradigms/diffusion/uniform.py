@@ -20,7 +20,8 @@ from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.heads import ChoiceHead
 from mmgen.model.heads.drawing import distribution, draw
-from mmgen.paradigms.base import Canvas, Corrupted, State, real_positions
+from mmgen.paradigms.base import Corrupted, State
+from mmgen.paradigms.canvas import Canvas, real_positions
 from mmgen.paradigms.decoding import Decoding, token_entropy
 from mmgen.paradigms.diffusion.corruption import LEAST_SHARE, Denoiser, DiscreteNoise
 from mmgen.paradigms.schedules import time_grid

@@ -11,7 +11,8 @@ from mmgen.core.tokens import Grid
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
 from mmgen.paradigms.autoregressive.steps import leveled, like
-from mmgen.paradigms.base import Canvas, Request, State
+from mmgen.paradigms.base import Request, State
+from mmgen.paradigms.canvas import Canvas
 from mmgen.paradigms.infilling.spans import Pieces, Placing, cut, holes
 
 

@@ -21,7 +21,8 @@ from mmgen.core.tokens import Grid, Tokens, TokenSpec
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ChoiceHead, require_choices
-from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
+from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
+from mmgen.paradigms.canvas import Canvas, real_positions
 from mmgen.paradigms.corruption import hide, replace
 from mmgen.paradigms.decoding import unmask
 from mmgen.paradigms.guidance import GuidedGenerator

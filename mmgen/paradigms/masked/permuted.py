@@ -23,7 +23,8 @@ from mmgen.model.generator import Generator
 from mmgen.model.heads import ChoiceHead, require_choices
 from mmgen.paradigms import corruption
 from mmgen.paradigms.autoregressive.steps import leveled, like
-from mmgen.paradigms.base import Canvas, Corrupted, Paradigm, Request, SampleOptions, State, real_positions, row_layout
+from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
+from mmgen.paradigms.canvas import Canvas, real_positions
 from mmgen.paradigms.decoding import top, unmask
 from mmgen.paradigms.masked.codebooks import MaskedCodebooks, Spans
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName

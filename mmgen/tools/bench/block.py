@@ -13,8 +13,9 @@ from mmgen.core.tokens import TokenSpec
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
 from mmgen.paradigms import BlockDiffusion, Request
-from mmgen.paradigms.base import Canvas, SampleOptions
+from mmgen.paradigms.base import SampleOptions
 from mmgen.paradigms.blocks.blockwise import Context, Passes
+from mmgen.paradigms.canvas import Canvas
 from mmgen.paradigms.decoding import unmask
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.tools.bench.benchmark import Conditions, Result, register, result
