@@ -6,9 +6,11 @@ enters the table by the name of its folder, and is imported when it is asked for
 """
 
 import pkgutil
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -254,6 +256,20 @@ def modality_of(name: str) -> Modality:
 def all_modalities() -> list[Modality]:
     """All modalities, in the order in which they were registered."""
     return [modality_of(name) for name in modality_names()]
+
+
+@cache
+def modality_of_source(class_name: str) -> str | None:
+    """The modality in whose package a class of sources is defined, found in the text of its files: none is imported.
+    None where no package has it.
+    """
+    packages = _PACKAGES | {name: each.package for name, each in _MODALITIES.items() if each.package}
+    defined = re.compile(rf"^class {re.escape(class_name)}\b", re.MULTILINE)
+    for name, package in packages.items():
+        folders = [Path(folder) / "sources" for folder in import_module(package).__path__]
+        if any(defined.search(file.read_text("utf-8")) for folder in folders for file in folder.rglob("*.py")):
+            return name
+    return None
 
 
 def import_parts(*kinds: str) -> None:

@@ -1,19 +1,28 @@
 """`mmgen list`: the recipes, and the parts that a recipe may name."""
 
 from collections.abc import Iterator
+from json import dumps
 from typing import Literal
 
+from mmgen.core.errors import UserError
 from mmgen.store.recipes import recipes_root
 
 PARTS = ("masks", "paradigms", "backbones")
 
 
-def run(what: Literal["recipes", "tokenizers", "experiments", "masks", "paradigms", "backbones"] = "recipes") -> None:
+def run(
+    what: Literal["recipes", "tokenizers", "experiments", "masks", "paradigms", "backbones"] = "recipes",
+    json: bool = False,
+) -> None:
     """Print names with a line on each.
 
     Args:
         what: recipes (tokenizers and experiments), or one kind of them, or of the parts that a recipe may name.
+        json: print recipes as JSON: name, kind, modality, paradigm, mask, tokenizer, head, system, state of the card.
     """
+    if json:
+        _print_json(what)
+        return
     kinds = ("tokenizers", "experiments") if what == "recipes" else (what,)
     for kind in kinds:
         lines = list(PRINTERS[kind](kind))
@@ -23,6 +32,16 @@ def run(what: Literal["recipes", "tokenizers", "experiments", "masks", "paradigm
             print(f"  {name:<{width}}  {text}")
     if what == "recipes":
         print(f"More: mmgen list {' | '.join(PARTS)}. The recipes lie in {recipes_root()}")
+
+
+def _print_json(what: str) -> None:
+    from mmgen.evaluation.recipe_summary import summarise_recipes
+
+    if what in PARTS:
+        raise UserError(f"--json lists recipes, tokenizers or experiments, got {what!r}; leave --json out")
+    kinds = ("tokenizer", "experiment") if what == "recipes" else (what.removesuffix("s"),)
+    entries = [entry for entry in summarise_recipes() if entry["kind"] in kinds]
+    print(dumps(entries, indent=2, ensure_ascii=False))
 
 
 def _recipes(kind: str) -> Iterator[tuple[str, str]]:
