@@ -71,8 +71,8 @@ class Chapter:
 
     def column(self, run: Run, mode: str | None) -> Column:
         """Of a way of sampling, or of a whole run where `mode` is None."""
-        found = self._columns.get((run.name, mode or ""))
-        return found or Column(run.name.capitalize() if len(self.runs) < 3 else run.name, mode or run.kind)
+        column = self._columns.get((run.name, mode or ""))
+        return column or Column(run.name.capitalize() if len(self.runs) < 3 else run.name, mode or run.kind)
 
     def columns_of(self, run: Run) -> list[Column]:
         """Of all modes of a run."""

@@ -52,7 +52,7 @@ class Page:
     Args:
         title: the browser's and the page's.
         lead: a sentence or two on what it shows.
-        hero: a picture beside them; None for none.
+        opening_picture: a picture beside them; None for none.
         figures: (value, label) of the few numbers that matter most.
         facts: label -> text, what the runs are.
         commands: what was run, in order.
@@ -61,7 +61,7 @@ class Page:
 
     title: str
     lead: str
-    hero: Picture | None
+    opening_picture: Picture | None
     figures: list[tuple[str, str]]
     facts: dict[str, str]
     commands: list[str]

@@ -40,14 +40,14 @@ class PageParts:
 
     Args:
         sections: of its samples and reconstructions, in order; each is left out where it makes None.
-        hero: a picture beside the first sentences.
+        opening_picture: a picture beside the first sentences.
         headlines: figures at the top.
         plural: what samples are called.
         mask_layout: mask in use -> what it is drawn on; the example of each by default.
     """
 
     sections: Sequence[MakeSection] = (sections.sample_files,)
-    hero: Callable[[Chapter], Picture | None] = lambda chapter: None
+    opening_picture: Callable[[Chapter], Picture | None] = lambda chapter: None
     headlines: Sequence[Headline] = ()
     plural: str = "samples"
     mask_layout: Callable[[Mask], Layout] | None = None
@@ -69,11 +69,11 @@ def build_page(chapter: Chapter, parts: PageParts, title: str | None = None, lea
         sections.previews,
     ]
     made = [section for make in (*parts.sections, *common) if (section := make(chapter)) is not None]
-    headlines = [found for each in parts.headlines if (found := _headline(chapter, each)) is not None]
+    headlines = [pair for each in parts.headlines if (pair := _headline(chapter, each)) is not None]
     commands = list(dict.fromkeys(line for run in _in_order(chapter) for line in run.commands()))
     return Page(
-        title or _title(chapter), lead or _lead(chapter, parts), parts.hero(chapter), headlines, _facts(chapter),
-        commands, made,
+        title or _title(chapter), lead or _lead(chapter, parts), parts.opening_picture(chapter), headlines,
+        _facts(chapter), commands, made,
     )  # fmt: skip
 
 
@@ -99,20 +99,20 @@ def _lead(chapter: Chapter, parts: PageParts) -> str:
 
 def _headline(chapter: Chapter, wanted: Headline) -> tuple[str, str] | None:
     """The best figure of all runs, or the worst, with its label; None where it was not measured."""
-    found = [
+    figures = [
         (each, chapter.column(run, each.mode).title)
         for run in chapter.runs
         for each in run.figures
         if base_metric(each.metric, each.extractor) == wanted.metric
     ]
-    if not found:
+    if not figures:
         return None
     higher = (METRICS[wanted.metric] != "lower") != wanted.worst
 
     def value(pair: tuple[Figure, str]) -> float:
         return pair[0].value
 
-    best, way = max(found, key=value) if higher else min(found, key=value)
+    best, way = max(figures, key=value) if higher else min(figures, key=value)
     text = figure(best.value, best.metric) if wanted.write is None else wanted.write(best.value)
     return text, wanted.label.format(way=way.lower())
 

@@ -53,14 +53,14 @@ class SampleFolder:
 
     def recordings(self, suffix: str) -> list[Path | None]:
         """For each of `files` the recording beside it; None where there is none."""
-        beside = [file.with_suffix(f"{REAL}{suffix}") for file in self.files(suffix)]
-        return [file if file.is_file() else None for file in beside]
+        recordings = [file.with_suffix(f"{REAL}{suffix}") for file in self.files(suffix)]
+        return [file if file.is_file() else None for file in recordings]
 
     def names(self, *keys: str) -> list[str]:
         """A name for each sample, from the first list of the record that has one: texts, classes, ..."""
         count = int(self.record.get("samples", 0))
-        found: list[list[Any]] = [self.record[key] for key in keys if isinstance(self.record.get(key), list)]
-        lists = [each for each in found if len(each) == count]
+        lists: list[list[Any]] = [self.record[key] for key in keys if isinstance(self.record.get(key), list)]
+        lists = [each for each in lists if len(each) == count]
         named = [next((str(each[place]) for each in lists if each[place]), "") for place in range(count)]
         return [name or f"sample {number}" for number, name in enumerate(named)]
 
@@ -146,11 +146,11 @@ class Run:
 
     def previews(self) -> dict[str, list[Path]]:
         """Pictures that training wrote, by name, in the order of steps."""
-        found: dict[str, list[Path]] = {}
+        pictures: dict[str, list[Path]] = {}
         for file in sorted((self.home / "samples").glob("*-*.png")):
             if match := re.fullmatch(r"(.+)-(\d{7})", file.stem):
-                found.setdefault(match[1], []).append(file)
-        return found
+                pictures.setdefault(match[1], []).append(file)
+        return pictures
 
     def commands(self) -> list[str]:
         """What was run, in order: the training, the figures, the samples."""

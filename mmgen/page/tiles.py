@@ -32,26 +32,26 @@ def pixels(images: Tensor, times: int = 1) -> Pixels:
 
 
 def cover(
-    shown: Pixels, committed: Tensor, fresh: Tensor | None = None, accent: tuple[int, int, int] = (0, 0, 0)
+    image: Pixels, committed: Tensor, fresh: Tensor | None = None, accent: tuple[int, int, int] = (0, 0, 0)
 ) -> Pixels:
     """Grey out the places that are open, and tint those that were filled just now.
 
     Args:
-        shown: (..., H, W, 4).
+        image: (..., H, W, 4).
         committed: (..., h, w) bool over a grid, no finer than the pixels.
         fresh: (..., h, w) bool, places to be tinted; None for none.
         accent: red, green, blue of the tint.
     """
-    rows, columns = (np.arange(size) * cells // size for size, cells in zip(shown.shape[-3:-1], committed.shape[-2:]))
+    rows, columns = (np.arange(size) * cells // size for size, cells in zip(image.shape[-3:-1], committed.shape[-2:]))
 
     def spread(grid: Tensor) -> NDArray[np.bool_]:
         return grid.numpy()[..., rows[:, None], columns]
 
     ends = [np.append(np.diff(each) > 0, True) for each in (rows, columns)]
-    wide = [max(1, size // cells // 8) for size, cells in zip(shown.shape[-3:-1], committed.shape[-2:])]
+    wide = [max(1, size // cells // 8) for size, cells in zip(image.shape[-3:-1], committed.shape[-2:])]
     seams = [np.convolve(each, np.ones(width))[width - 1 :] > 0 for each, width in zip(ends, wide)]
     empty = np.array([OPEN, (0, 0, 0, 0)], dtype=np.uint8)[(seams[0][:, None] | seams[1]).astype(int)]
-    covered = np.where(spread(committed)[..., None], shown, empty)
+    covered = np.where(spread(committed)[..., None], image, empty)
     if fresh is not None:
         places = spread(fresh)
         covered[places] = (1 - _FRESH) * covered[places] + _FRESH * np.array([*accent, 255])
@@ -85,16 +85,16 @@ def strip(frames: list[Pixels]) -> Pixels:
     return np.concatenate(frames)
 
 
-def picture(shown: Pixels, alt: str) -> Picture:
+def picture(image: Pixels, alt: str) -> Picture:
     """(H, W, 4) as a picture of the page. Neither side may be longer than `LONGEST`."""
-    return Picture(data_uri(webp_bytes(shown), "image/webp"), alt, shown.shape[1], shown.shape[0])
+    return Picture(data_uri(webp_bytes(image), "image/webp"), alt, image.shape[1], image.shape[0])
 
 
-def webp_bytes(shown: Pixels | Image.Image) -> bytes:
+def webp_bytes(image: Pixels | Image.Image) -> bytes:
     """Pixels (H, W, 4), or an image, as a WebP file without loss."""
     buffer = io.BytesIO()
-    image = shown if isinstance(shown, Image.Image) else Image.fromarray(shown)
-    image.save(buffer, format="WEBP", lossless=True, quality=40)
+    drawn = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    drawn.save(buffer, format="WEBP", lossless=True, quality=40)
     return buffer.getvalue()
 
 

@@ -85,7 +85,7 @@ def run(
         "mode": mode or (INFILL if INFILL in modes else modes[0]),
         "text": text,
         "to": to,
-        "heard": None if recogniser is None else recogniser.transcribe([edited.sound[0]], rate)[0],
+        "transcript": None if recogniser is None else recogniser.transcribe([edited.sound[0]], rate)[0],
         "replaced_seconds": [round(each, 4) for each in edited.span],
         "made_seconds": [round(each, 4) for each in edited.made],
         "sample_rate": rate,

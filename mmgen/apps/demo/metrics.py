@@ -20,8 +20,8 @@ def demo_metrics(runs: Sequence[Run], total_seconds: float) -> dict[str, Any]:
     first = generators[0]
     kinds = {"speech": "codecs", "motion": "tokenizers"}
     several = kinds.get(first.modality)
-    kept = {_kind(run): _values(run.figures) for run in tokenizers}
-    own: dict[str, Any] = {several: kept} if several else {"reconstruction": next(iter(kept.values()))}
+    encoded = {_kind(run): _values(run.figures) for run in tokenizers}
+    own: dict[str, Any] = {several: encoded} if several else {"reconstruction": next(iter(encoded.values()))}
     own |= {"modes": {mode: figures for run in generators for mode, figures in _modes(run).items()}}
     judges = {
         each.extractor: each.protocol["extractor_accuracy"]
@@ -59,15 +59,15 @@ def _values(figures: Sequence[Figure]) -> dict[str, Any]:
 
 def _modes(run: Run) -> dict[str, Any]:
     """Mode -> figures; where a mode was measured in several ways, such as by rollouts, each has its name."""
-    found: dict[str, Any] = {}
+    modes: dict[str, Any] = {}
     for mode in dict.fromkeys(each.mode for each in run.figures if each.mode is not None):
         figures = [each for each in run.figures if each.mode == mode]
         ways: dict[str, list[Figure]] = {}
         for each in figures:
             ways.setdefault(each.command, []).append(each)
         parts = {_way(command): _about(each, run) for command, each in ways.items()}
-        found[mode] = parts if run.modality == "video" else {k: v for part in parts.values() for k, v in part.items()}
-    return found
+        modes[mode] = parts if run.modality == "video" else {k: v for part in parts.values() for k, v in part.items()}
+    return modes
 
 
 def _way(command: str) -> str:
@@ -88,7 +88,9 @@ def _about(figures: list[Figure], run: Run) -> dict[str, Any]:
 
 def _edits(records: list[dict[str, Any]]) -> dict[str, Any]:
     """Words that were replaced in recordings, and gaps of motions that were filled."""
-    edits = [{"from": each["text"], "to": each["to"], "heard": each.get("heard")} for each in records if "to" in each]
+    edits = [
+        {"from": each["text"], "to": each["to"], "heard": each.get("transcript")} for each in records if "to" in each
+    ]
     names = ("inbetween_mm", "inbetween_linear_mm", "samples")
     gaps = {each["inpaint"]: {name: each[name] for name in names} for each in records if "inbetween_mm" in each}
     return ({"edits": edits} if edits else {}) | ({"inbetween": gaps} if gaps else {})

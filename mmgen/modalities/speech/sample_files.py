@@ -114,10 +114,10 @@ class SpeechSampling:
                 progress=progress,
             )
 
-    def _heard(self) -> dict[str, Any]:
+    def _transcripts(self) -> dict[str, Any]:
         assert self.recogniser is not None
-        heard = self.recogniser.transcribe(self.spoken.sounds, self.spoken.sample_rate)
-        return {"heard": heard, "judge": self.recogniser.name}
+        transcripts = self.recogniser.transcribe(self.spoken.sounds, self.spoken.sample_rate)
+        return {"transcripts": transcripts, "judge": self.recogniser.name}
 
     def write(self, folder: Path) -> dict[str, Any]:
         """All files but the record; returns what is to be recorded."""
@@ -135,7 +135,7 @@ class SpeechSampling:
         return {
             "samples": self.count,
             "texts": self.texts,
-            **({} if self.recogniser is None else self._heard()),
+            **({} if self.recogniser is None else self._transcripts()),
             "voices": [names[label] if 0 <= label < len(names) else None for label in self.labels.tolist()],
             "sample_rate": rate,
             "spoken_seconds": [round(len(sound) / rate, 3) for sound in spoken.sounds],

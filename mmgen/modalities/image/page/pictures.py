@@ -61,9 +61,9 @@ def film_strip(film: SamplerFilm, column: Column) -> Film:
     height = math.ceil(count / columns) * (len(tiles(film.images[0, 0].float())) + 4)
     film = film.select(spread(len(film.passes), LONGEST // height))
     alt = f"{column.title}: {count} images from nothing to finished in {film.passes[-1]} passes of the network."
-    shown = picture(strip([sheet(frame, columns) for frame in _film_tiles(film, column)]), alt)
+    drawn = picture(strip([sheet(frame, columns) for frame in _film_tiles(film, column)]), alt)
     captions = [f"pass {number}" for number in film.passes[:-1]] + ["finished"]
-    return Film(shown, film.passes, captions, f"{film.passes[-1]} passes")
+    return Film(drawn, film.passes, captions, f"{film.passes[-1]} passes")
 
 
 def stills(film: SamplerFilm, sample: int, column: Column) -> Picture:
@@ -71,8 +71,8 @@ def stills(film: SamplerFilm, sample: int, column: Column) -> Picture:
     count = len(film.passes)
     some = film.select(sorted({round((i + 1) * (count - 1) / _STILLS) for i in range(_STILLS)}))
     passes = join_words([str(number) for number in some.passes])
-    shown = _film_tiles(some, column)[:, sample]
-    return picture(sheet(shown, math.ceil(len(shown) / 2)), f"{column.title}: one image after {passes} passes.")
+    drawn = _film_tiles(some, column)[:, sample]
+    return picture(sheet(drawn, math.ceil(len(drawn) / 2)), f"{column.title}: one image after {passes} passes.")
 
 
 def _film_tiles(film: SamplerFilm, column: Column) -> Pixels:

@@ -22,12 +22,12 @@ from mmgen.store.results import base_metric
 fill = partial(fill_from, Path(__file__).parent / "templates")
 _SECONDS_A_PASS, _SECONDS_AT_REST = 0.13, 2.2
 _PAIRS, _SAMPLES = 20, 80
-"""Reconstructions and samples of a folder that are shown, at most."""
+"""Reconstructions and samples of a folder that are entries, at most."""
 
 
 def reconstruction(chapter: Chapter) -> Section | None:
     """Real images above what a tokenizer makes of them."""
-    shown = []
+    entries = []
     for run, folder, column in chapter.reconstruction_columns():
         files, recordings = folder.files(".png"), folder.recordings(".png")
         both = [(file, real) for file, real in zip(files, recordings) if real is not None][:_PAIRS]
@@ -35,15 +35,19 @@ def reconstruction(chapter: Chapter) -> Section | None:
             continue
         decoded, originals = (pictures.read_images(each) for each in zip(*both))
         alt = f"{len(both)} real images, each above its reconstruction from {run.spec.amount}."
-        shown.append({
+        entries.append({
             "column": column, "pairs": pictures.pairs(originals, decoded, alt), "amount": run.spec.amount,
             "tokens": describe_tokens(run.spec), "psnr": _psnr(run, folder), "command": folder.command,
         })  # fmt: skip
-    return Section("tokenizer", "Real and reconstructed", fill("reconstruction.html", shown=shown)) if shown else None
+    return (
+        Section("tokenizer", "Real and reconstructed", fill("reconstruction.html", entries=entries))
+        if entries
+        else None
+    )
 
 
 def _psnr(run: Run, folder: SampleFolder) -> str:
-    """Over the whole held-out set where it was measured, else over the images that are shown."""
+    """Over the whole held-out set where it was measured, else over the images that are entries."""
     for each in run.figures:
         if each.metric == "psnr_db":
             return f"{each.value:.2f} dB over {each.samples:,} held-out images"
@@ -52,7 +56,7 @@ def _psnr(run: Run, folder: SampleFolder) -> str:
 
 def samples(chapter: Chapter) -> Section | None:
     """A grid for each folder of samples, a column a class where classes take turns."""
-    shown = []
+    entries = []
     for run, folder, column in chapter.sample_columns(lambda folder: not folder.record.get("inpaint")):
         files = folder.files(".png")[:_SAMPLES]
         if not files:
@@ -68,11 +72,11 @@ def samples(chapter: Chapter) -> Section | None:
         if wrong is not None:
             alt += f" The classifier sees the wanted class in {int((~wrong).sum())} of them."
         grid = pictures.image_grid(pictures.read_images(files), columns, alt, wrong)
-        shown.append({
+        entries.append({
             "column": column, "heads": heads, "grid": grid, "numbers": _numbers(run, folder),
             "judged": wrong is not None, "command": folder.command,
         })  # fmt: skip
-    return Section("samples", "Samples", fill("samples.html", shown=shown)) if shown else None
+    return Section("samples", "Samples", fill("samples.html", entries=entries)) if entries else None
 
 
 def _turns(labels: list[str]) -> list[str]:
@@ -106,14 +110,14 @@ def decoding(chapter: Chapter) -> Section | None:
     clock = Clock(
         "pass", 0, max(film.passes[-1] for _, film in films), _SECONDS_A_PASS, _SECONDS_AT_REST, "Calls of the network"
     )
-    shown = []
+    entries = []
     for column, film in films:
         sample = min(3, film.images.shape[1] - 1)
-        shown.append({
+        entries.append({
             "column": column, "film": pictures.film_strip(film, column),
             "order": order_map(film.order[sample], column.title), "stills": pictures.stills(film, sample, column),
         })  # fmt: skip
-    return Section("decoding", "How they come about", fill("decoding.html", shown=shown, clock=clock))
+    return Section("decoding", "How they come about", fill("decoding.html", entries=entries, clock=clock))
 
 
 def inpainting(chapter: Chapter) -> Section | None:
@@ -156,7 +160,7 @@ def _given(run: Run, folder: SampleFolder, label: str | None) -> dict[str, objec
     }  # fmt: skip
 
 
-def hero(chapter: Chapter) -> Picture | None:
+def opening_picture(chapter: Chapter) -> Picture | None:
     """A row of samples for each of the first folders, else reconstructions."""
     folders = (
         chapter.sample_columns(lambda folder: not folder.record.get("inpaint")) or chapter.reconstruction_columns()
@@ -174,7 +178,7 @@ def hero(chapter: Chapter) -> Picture | None:
 
 PARTS = PageParts(
     sections=(reconstruction, samples, decoding, inpainting),
-    hero=hero,
+    opening_picture=opening_picture,
     headlines=(
         Headline("psnr_db", "PSNR of held-out reconstructions", write=lambda value: f"{value:.1f} dB"),
         Headline("bits_per_image", "an image, as tokens", write=lambda value: f"{value:,.0f} bits"),

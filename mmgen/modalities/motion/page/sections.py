@@ -33,33 +33,33 @@ Cell = tuple[Column, Tensor, tuple[int, int] | None]
 
 def actions(chapter: Chapter) -> Section | None:
     """Each action or text in every mode, beside a recording where there is one."""
-    found = chapter.sample_columns(lambda folder: not folder.record.get("inpaint"))
-    rows = _rows(found, _ACTIONS)
+    matches = chapter.sample_columns(lambda folder: not folder.record.get("inpaint"))
+    rows = _rows(matches, _ACTIONS)
     if not rows:
         return None
     for name, row in _rows(chapter.reconstruction_columns(), _ACTIONS * 2).items():  # which have recordings
         if name in rows and row[0][0] is RECORDED and rows[name][0][0] is not RECORDED:
             rows[name].insert(0, row[0])
     body = fill(
-        "actions.html", columns=[column for *_, column in found], lines=[folder.command for _, folder, _ in found],
-        **_moving(rows, _fps(found)),
+        "actions.html", columns=[column for *_, column in matches], lines=[folder.command for _, folder, _ in matches],
+        **_moving(rows, _fps(matches)),
     )  # fmt: skip
     return Section("actions", "Actions", body)
 
 
 def reconstruction(chapter: Chapter) -> Section | None:
     """Real motions beside what tokenizers make of them."""
-    found = chapter.reconstruction_columns()
-    rows = _rows(found, _RECONSTRUCTED)
+    matches = chapter.reconstruction_columns()
+    rows = _rows(matches, _RECONSTRUCTED)
     if not rows:
         return None
-    errors = {run: each for run, *_ in found for each in run.figures if each.metric == "mpjpe_mm"}
+    errors = {run: each for run, *_ in matches for each in run.figures if each.metric == "mpjpe_mm"}
     coders = [
-        {"column": column, "tokens": describe_tokens(run.spec), "error": errors.get(run)} for run, _, column in found
+        {"column": column, "tokens": describe_tokens(run.spec), "error": errors.get(run)} for run, _, column in matches
     ]
     body = fill(
-        "reconstruction.html", coders=coders, slower=_SLOWER, lines=[folder.command for _, folder, _ in found],
-        **_moving(rows, _fps(found), _SLOWER),
+        "reconstruction.html", coders=coders, slower=_SLOWER, lines=[folder.command for _, folder, _ in matches],
+        **_moving(rows, _fps(matches), _SLOWER),
     )  # fmt: skip
     return Section("tokenizers", "Real and reconstructed", body)
 
@@ -72,14 +72,14 @@ def inbetweening(chapter: Chapter) -> Section | None:
             parts.setdefault(str(folder.record["inpaint"]), []).append((run, folder, chapter.column(run, folder.mode)))
     if not parts:
         return None
-    shown = [_part(source, found) for source, found in parts.items()]
-    lines = [folder.command for found in parts.values() for _, folder, _ in found]
-    return Section("between", "In between", fill("inbetweening.html", parts=shown, slower=_SLOWER, lines=lines))
+    entries = [_part(source, matches) for source, matches in parts.items()]
+    lines = [folder.command for matches in parts.values() for _, folder, _ in matches]
+    return Section("between", "In between", fill("inbetweening.html", parts=entries, slower=_SLOWER, lines=lines))
 
 
-def _part(source: str, found: list[tuple[Run, SampleFolder, Column]]) -> dict[str, Any]:
-    first = found[0][1]
-    names, gaps, fps = first.names("texts", "classes"), first.record["gaps"], _fps(found)
+def _part(source: str, matches: list[tuple[Run, SampleFolder, Column]]) -> dict[str, Any]:
+    first = matches[0][1]
+    names, gaps, fps = first.names("texts", "classes"), first.record["gaps"], _fps(matches)
     real = [read_motion(file, fps) for file in first.recordings(".npy") if file is not None]
     longest = sorted(range(len(real)), key=lambda place: -len(real[place]))
     chosen = list({names[place]: place for place in reversed(longest)}.values())[::-1][:_GAPS]
@@ -87,20 +87,20 @@ def _part(source: str, found: list[tuple[Run, SampleFolder, Column]]) -> dict[st
     for place in chosen:
         gap = (int(gaps[place][0]), int(gaps[place][1]))
         cells: list[Cell] = [(RECORDED, real[place], gap)]
-        cells += [(column, read_motion(folder.files(".npy")[place], fps), gap) for _, folder, column in found]
+        cells += [(column, read_motion(folder.files(".npy")[place], fps), gap) for _, folder, column in matches]
         rows[names[place]] = [*cells, (STRAIGHT, with_straight_lines(real[place], *gap), gap)]
     seconds = sum(stop - start for start, stop in gaps) / len(gaps) / fps
     return {
         "source": source.replace("_", "-"), "seconds": f"{seconds:.1f}", "samples": f"{len(gaps):,}",
-        "errors": [{"column": column, "mm": f"{folder.record['inbetween_mm']:.0f}"} for _, folder, column in found],
+        "errors": [{"column": column, "mm": f"{folder.record['inbetween_mm']:.0f}"} for _, folder, column in matches],
         "straight": f"{first.record['inbetween_linear_mm']:.0f}", **_moving(rows, fps, _SLOWER),
     }  # fmt: skip
 
 
-def _rows(found: Sequence[tuple[Run, SampleFolder, Column]], most: int) -> dict[str, list[Cell]]:
+def _rows(matches: Sequence[tuple[Run, SampleFolder, Column]], most: int) -> dict[str, list[Cell]]:
     """Name -> the first motion of that name in each folder, the recording before them; of the first `most` names."""
     rows: dict[str, list[Cell]] = {}
-    for _, folder, column in found:
+    for _, folder, column in matches:
         fps, recordings = float(folder.record.get("fps", 20.0)), folder.recordings(".npy")
         for name, file, real in zip(folder.names("texts", "classes"), folder.files(".npy"), recordings):
             if name not in rows and len(rows) == most:
@@ -131,17 +131,17 @@ def _cell(name: str, cell: Cell, fps: float) -> dict[str, Any]:
     return {"column": column, "seconds": seconds, "body": body}
 
 
-def _fps(found: Sequence[tuple[Run, SampleFolder, Column]]) -> float:
-    return float(found[0][1].record.get("fps", 20.0))
+def _fps(matches: Sequence[tuple[Run, SampleFolder, Column]]) -> float:
+    return float(matches[0][1].record.get("fps", 20.0))
 
 
-def hero(chapter: Chapter) -> Picture | None:
+def opening_picture(chapter: Chapter) -> Picture | None:
     """A few of the longest motions of the last folder, pose after pose."""
-    found = [*chapter.reconstruction_columns(), *chapter.sample_columns(lambda each: not each.record.get("inpaint"))]
-    if not found or not found[-1][1].files(".npy"):
+    matches = [*chapter.reconstruction_columns(), *chapter.sample_columns(lambda each: not each.record.get("inpaint"))]
+    if not matches or not matches[-1][1].files(".npy"):
         return None
-    _, folder, column = found[-1]
-    fps, names = _fps(found), [name.replace("_", " ") for name in folder.names("texts", "classes")]
+    _, folder, column = matches[-1]
+    fps, names = _fps(matches), [name.replace("_", " ") for name in folder.names("texts", "classes")]
     motions = [read_motion(file, fps) for file in folder.files(".npy")[:20]]
     chosen = sorted(range(len(motions)), key=lambda place: len(motions[place]))[-_HERO:]
     drawn = motion_sheet(
@@ -153,7 +153,7 @@ def hero(chapter: Chapter) -> Picture | None:
 
 PARTS = PageParts(
     sections=(actions, reconstruction, inbetweening),
-    hero=hero,
+    opening_picture=opening_picture,
     headlines=(
         Headline("label_accuracy", "of motions show the action that was asked for ({way})"),
         Headline("label_accuracy_real", "of real held-out motions are named rightly by the same judge"),

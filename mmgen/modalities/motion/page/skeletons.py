@@ -66,10 +66,10 @@ def bones(joints: int) -> str:
     `middle`; and the head, [neck, head], last.
     """
     skeleton = skeleton_of(joints)
-    found: list[list[object]] = [
+    sides: list[list[object]] = [
         [parent, joint, _side(skeleton, joint)] for joint, parent in enumerate(skeleton.parents[1:], 1)
     ]
-    return json.dumps([*found, list(skeleton.chains[2][-2:])])
+    return json.dumps([*sides, list(skeleton.chains[2][-2:])])
 
 
 def _side(skeleton: Skeleton, joint: int) -> str:

@@ -23,29 +23,29 @@ from mmgen.store.results import base_metric
 fill = partial(fill_from, Path(__file__).parent / "templates")
 RECORDED = Column("The recording")
 _SENTENCES = 8
-"""That are shown, at most."""
+"""That are entries, at most."""
 _GAP = 6  # transparent rows between spectrograms
 
 Sound = tuple[Column, Path, str | None]
-"""What is heard: its column, its file, and what a recogniser wrote down."""
+"""What is transcript: its column, its file, and what a recogniser wrote down."""
 
 
 def listen(chapter: Chapter) -> Section | None:
-    """Every sentence: recorded, coded, and said in every mode; a row for each text and voice."""
+    """Every sentence: recorded, coded, and errors in every mode; a row for each text and voice."""
     sentences = _sentences(chapter)
     if not sentences:
         return None
-    shown = dict(list(sentences.items())[:_SENTENCES])
-    rate = _rate(next(iter(shown.values()))[0][1])
-    sounds = {file: _read(file, rate) for rows in shown.values() for _, file, _ in rows}
+    entries = dict(list(sentences.items())[:_SENTENCES])
+    rate = _rate(next(iter(entries.values()))[0][1])
+    sounds = {file: _read(file, rate) for rows in entries.values() for _, file, _ in rows}
     columns = columns_of(list(sounds.values()), rate)
     rows = [
         {
             "text": text,
             "voice": voice,
-            "rows": [_heard(each, text, sounds[each[1]], rate, columns) for each in sentence],
+            "rows": [_row(each, text, sounds[each[1]], rate, columns) for each in sentence],
         }
-        for (text, voice), sentence in shown.items()
+        for (text, voice), sentence in entries.items()
     ]
     folders = [*chapter.reconstruction_columns(), *_said(chapter)]
     recogniser = next((folder.record["judge"] for _, folder, _ in folders if folder.record.get("judge")), None)
@@ -57,25 +57,30 @@ def listen(chapter: Chapter) -> Section | None:
     return Section("listen", "Sentences", body)
 
 
-def _heard(sound: Sound, text: str, samples: Tensor, rate: int, columns: int) -> dict[str, Any]:
-    column, _, heard = sound
-    return {"column": column, "heard": heard, "player": player(samples, rate, f"{column.title}: {text}", columns)}
+def _row(sound: Sound, text: str, samples: Tensor, rate: int, columns: int) -> dict[str, Any]:
+    column, _, transcript = sound
+    return {
+        "column": column,
+        "transcript": transcript,
+        "player": player(samples, rate, f"{column.title}: {text}", columns),
+    }
 
 
 def _sentences(chapter: Chapter) -> dict[tuple[str, str], list[Sound]]:
-    """(text, voice) -> what there is to be heard of it, its recording first."""
-    found: dict[tuple[str, str], list[Sound]] = {}
+    """(text, voice) -> what there is to be transcript of it, its recording first."""
+    matches: dict[tuple[str, str], list[Sound]] = {}
     for _, folder, column in (*chapter.reconstruction_columns(), *_said(chapter)):
         texts, voices = folder.names("texts"), folder.record.get("voices") or []
-        heard, recordings = folder.record.get("heard") or [], folder.recordings(".wav")
+        transcript, recordings = folder.record.get("transcripts") or [], folder.recordings(".wav")
         for place, file in enumerate(folder.files(".wav")[: len(texts)]):
             voice = str(voices[place] or "") if place < len(voices) else ""
-            rows = found.setdefault((texts[place], voice), [])
+            rows = matches.setdefault((texts[place], voice), [])
             real = recordings[place]
             if real is not None and not any(each is RECORDED for each, *_ in rows):
                 rows.insert(0, (RECORDED, real, None))
-            rows.append((column, file, heard[place] if place < len(heard) else None))
-    return found
+            if not any(each == column for each, *_ in rows):  # the same sentence may be drawn twice
+                rows.append((column, file, transcript[place] if place < len(transcript) else None))
+    return matches
 
 
 def _said(chapter: Chapter) -> list[tuple[Any, SampleFolder, Column]]:
@@ -84,34 +89,35 @@ def _said(chapter: Chapter) -> list[tuple[Any, SampleFolder, Column]]:
 
 def edits(chapter: Chapter) -> Section | None:
     """Recordings before and after words in them were replaced; None where there are none."""
-    found = [
+    matches = [
         (folder, column)
         for _, folder, column in chapter.sample_columns(lambda folder: "to" in folder.record)
         if (folder.path / "original.wav").exists()
     ]
-    if not found:
+    if not matches:
         return None
-    shown = []
-    for folder, column in found:
+    entries = []
+    for folder, column in matches:
         record, rate = folder.record, int(folder.record["sample_rate"])
         before, after = (_read(folder.path / name, rate) for name in ("original.wav", "edited.wav"))
         columns, span = columns_of([before, after], rate), record["replaced_seconds"]
         kept = 100 * (1 - (span[1] - span[0]) / (len(before) / rate))
-        shown.append({
-            "old": record["text"], "new": record["to"], "heard": record.get("heard"), "column": column,
+        entries.append({
+            "old": record["text"], "new": record["to"], "transcript": record.get("transcript"), "column": column,
             "before": player(before, rate, f"{RECORDED.title}: {record['text']}", columns, span),
             "after": player(after, rate, f"Edited: {record['to']}", columns, record["made_seconds"]),
             "kept": f"{kept:.0f}", "command": folder.command,
         })  # fmt: skip
-    return Section("edits", "Other words in a recording", fill("edits.html", edits=shown))
+    return Section("edits", "Other words in a recording", fill("edits.html", edits=entries))
 
 
-def hero(chapter: Chapter) -> Picture | None:
-    """The first sentence that most ways say, a spectrogram each."""
+def opening_picture(chapter: Chapter) -> Picture | None:
+    """The sentence that most ways say: its recording and the first modes, a spectrogram each."""
     sentences = _sentences(chapter)
     if not sentences:
         return None
-    rows = max(sentences.values(), key=len)[:5]
+    longest = max(sentences.values(), key=len)
+    rows = [longest[0], *(sound for sound in longest[1:] if sound[0].how or len(longest) < 4)][:3]
     rate = _rate(rows[0][1])
     drawn = [pixels(spectrogram(_read(file, rate), rate), 2) for _, file, _ in rows]
     width = max(each.shape[1] for each in drawn)
@@ -122,13 +128,13 @@ def hero(chapter: Chapter) -> Picture | None:
 
 def word_errors(chapter: Chapter) -> Section | None:
     """How many words are wrong, a sentence for each mode; None where nobody listened."""
-    said: Sequence[dict[str, Any]] = [
+    errors: Sequence[dict[str, Any]] = [
         {"column": chapter.column(run, each.mode), "figure": each}
         for run in chapter.generators
         for each in run.figures
         if base_metric(each.metric, each.extractor) == "wer"
     ]
-    return Section("words", "Words that are understood", fill("words.html", said=said)) if said else None
+    return Section("words", "Words that are understood", fill("words.html", errors=errors)) if errors else None
 
 
 def _rate(file: Path) -> int:
@@ -147,7 +153,7 @@ def _percent(share: float) -> str:
 
 PARTS = PageParts(
     sections=(listen, edits, word_errors),
-    hero=hero,
+    opening_picture=opening_picture,
     headlines=(
         Headline("wer", "of words are wrong at best ({way})", write=_percent),
         Headline("wer_floor", "in the recordings themselves", write=_percent),

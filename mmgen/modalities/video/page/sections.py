@@ -23,12 +23,12 @@ from mmgen.store.results import Figure, base_metric
 fill = partial(fill_from, Path(__file__).parent / "templates")
 _SECONDS_AT_REST = 1.2
 _CLIPS = 6
-"""Of a folder that are shown, at most."""
+"""Of a folder that are entries, at most."""
 
 
 def reconstruction(chapter: Chapter) -> Section | None:
     """Real clips beside what a tokenizer makes of them."""
-    shown = []
+    entries = []
     for run, folder, column in chapter.reconstruction_columns():
         decoded, real = _read(folder), _read(folder, recordings=True)
         if decoded is None or real is None:
@@ -40,13 +40,13 @@ def reconstruction(chapter: Chapter) -> Section | None:
         ]
         still = pictures.contact_sheet([real[0], decoded[0]], "One clip, frame by frame, above its reconstruction.")
         measured = {each.metric: each for each in run.figures if each.mode is None}
-        shown.append({
+        entries.append({
             "column": column, "films": films, "clock": _clock(folder, frames), "still": still,
             "tokens": describe_tokens(run.spec), "measured": measured, "chunk": run.spec.stride,
             "command": folder.command,
         })  # fmt: skip
-    body = fill("reconstruction.html", shown=shown)
-    return Section("tokenizer", "Real and reconstructed", body) if shown else None
+    body = fill("reconstruction.html", entries=entries)
+    return Section("tokenizer", "Real and reconstructed", body) if entries else None
 
 
 def prediction(chapter: Chapter) -> Section | None:
@@ -57,7 +57,7 @@ def prediction(chapter: Chapter) -> Section | None:
     _, first, _, clips = ways[0]
     context, frames = int(first.record["context_frames"]), clips.shape[2]
     given = [f"frame {number}, given" for number in range(1, context + 1)]
-    shown = [
+    entries = [
         {"column": column, "film": _film(made, column, given + _counted(frames, "predicted")[context:])}
         for _, _, column, made in ways
     ]
@@ -66,14 +66,14 @@ def prediction(chapter: Chapter) -> Section | None:
     if real is not None:
         copied = pictures.copied(real, context)
         grey = Column("What really came"), Column("The last given frame, copied")
-        shown.insert(0, {"column": grey[0], "film": _film(real, grey[0], _counted(frames))})
+        entries.insert(0, {"column": grey[0], "film": _film(real, grey[0], _counted(frames))})
         captions = given + [f"{each}: frame {context} again" for each in _counted(frames)[context:]]
-        shown.append({"column": grey[1], "film": _film(copied, grey[1], captions)})
+        entries.append({"column": grey[1], "film": _film(copied, grey[1], captions)})
         rows, names = [real[0], *rows, copied[0]], [grey[0].title.lower(), *names, grey[1].title.lower()]
     still = pictures.contact_sheet(rows, f"One clip, frame by frame, a row each: {join_words(names)}.")
     curve, colours = _psnr_curve(chapter, context)
     body = fill(
-        "prediction.html", shown=shown, clock=_clock(first, frames), still=still, rows=join_words(names),
+        "prediction.html", entries=entries, clock=_clock(first, frames), still=still, rows=join_words(names),
         context=in_letters(context), predicted=in_letters(frames - context), numbers=_prediction_numbers(chapter),
         chart=chart(curve, colours) if curve.points else None, lines=[folder.command for _, folder, *_ in ways],
     )  # fmt: skip
@@ -85,7 +85,7 @@ def rollout(chapter: Chapter) -> Section | None:
     ways = _ways(chapter, _is_longer)
     if not ways:
         return None
-    shown = []
+    entries = []
     for _, folder, column, clips in ways:
         context, trained = (int(folder.record.get(name) or 0) for name in ("context_frames", "trained_frames"))
         captions = [
@@ -93,14 +93,14 @@ def rollout(chapter: Chapter) -> Section | None:
             for place, each in enumerate(_counted(clips.shape[2]))
         ]
         still = pictures.contact_sheet([clips[0]], f"{column.title}: one rollout, {clips.shape[2]} frames.")
-        shown.append({"column": column, "film": _film(clips, column, captions), "still": still})
+        entries.append({"column": column, "film": _film(clips, column, captions), "still": still})
     run, first, _, clips = ways[0]
     trained, frames = int(first.record["trained_frames"]), max(made.shape[2] for *_, made in ways)
     curve, colours = _drift_curve(chapter, int(first.record.get("context_frames") or 0), trained)
     window = getattr(run.modes.get(first.mode or ""), "window", None)
     ratio = frames / trained
     body = fill(
-        "rollout.html", shown=shown, clock=_clock(first, frames), trained=trained, frames=frames,
+        "rollout.html", entries=entries, clock=_clock(first, frames), trained=trained, frames=frames,
         times=in_letters(round(ratio)) if ratio == round(ratio) else f"{ratio:.3g}",
         window=window.width if isinstance(window, Window) and len(ways) == 1 else None,
         chart=chart(curve, colours) if curve.points else None, drifts=_figures(chapter, "drift"),
@@ -114,19 +114,19 @@ def drawn(chapter: Chapter) -> Section | None:
     ways = _ways(chapter, lambda record: not record.get("context_frames") and not _is_longer(record))
     if not ways:
         return None
-    shown = []
+    entries = []
     for _, folder, column, clips in ways:
         names = [name for name in folder.names("classes")[: len(clips)] if not name.startswith("sample ")]
         columns = min(_CLIPS, len(clips))
         still = pictures.contact_sheet(list(clips[:3]), f"{column.title}: some of them, frame by frame.")
         film = _film(clips, column, _counted(clips.shape[2]), columns)
-        shown.append({"column": column, "film": film, "still": still, "heads": names, "command": folder.command})
+        entries.append({"column": column, "film": film, "still": still, "heads": names, "command": folder.command})
     frames = max(made.shape[2] for *_, made in ways)
-    body = fill("drawn.html", shown=shown, clock=_clock(ways[0][1], frames))
+    body = fill("drawn.html", entries=entries, clock=_clock(ways[0][1], frames))
     return Section("classes", "From nothing", body)
 
 
-def hero(chapter: Chapter) -> Picture | None:
+def opening_picture(chapter: Chapter) -> Picture | None:
     """A few clips, a row each."""
     folders = [folder for _, folder, _ in (*chapter.sample_columns(), *chapter.reconstruction_columns())]
     for folder in folders:
@@ -143,8 +143,8 @@ def mask_layout(mask: Mask, frames: int = 6, places: int = 2) -> Layout:
 
 
 def _ways(chapter: Chapter, wanted: Callable[[dict[str, Any]], bool]) -> list[tuple[Run, SampleFolder, Column, Tensor]]:
-    found = chapter.sample_columns(lambda folder: "frames" in folder.record and wanted(folder.record))
-    clips = [(run, folder, column, _read(folder)) for run, folder, column in found]
+    matches = chapter.sample_columns(lambda folder: "frames" in folder.record and wanted(folder.record))
+    clips = [(run, folder, column, _read(folder)) for run, folder, column in matches]
     return [(run, folder, column, made) for run, folder, column, made in clips if made is not None]
 
 
@@ -230,7 +230,7 @@ def _prediction_numbers(chapter: Chapter) -> list[dict[str, Any]]:
 
 PARTS = PageParts(
     sections=(reconstruction, prediction, rollout, drawn),
-    hero=hero,
+    opening_picture=opening_picture,
     headlines=(
         Headline("bits_per_frame", "a frame, as tokens", write=lambda value: f"{value:,.0f} bits"),
         Headline(
