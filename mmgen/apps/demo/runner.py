@@ -43,6 +43,7 @@ class DemoRunner:
     def __init__(self, demo: Demo, folder: DemoFolder, timer: StageTimer, console: Console) -> None:
         self.demo, self.folder, self.timer, self.console = demo, folder, timer, console
         self.plan = Plan(**folder.record["plan"]) if folder.record["plan"] else None
+        self._fit_seconds: dict[str, float] = {}
 
     def run(self) -> None:
         """All stages. Raises UserError where a command is refused, and KeyboardInterrupt with how to continue."""
@@ -97,8 +98,11 @@ class DemoRunner:
             else:
                 shutil.rmtree(output)
         self.console.print(f"     $ {shlex.join(['mmgen', *words])}", highlight=False, markup=False)
+        begun = self.timer.clock()
         with contextlib.nullcontext() if words[0] == "fit" else silenced():
             run_command(words)
+        if words[0] == "fit" and output is not None:
+            self._fit_seconds[output.name] = self.timer.clock() - begun
 
     def _make_plan(self) -> None:
         costs, rest = self._costs(), self.timer.needed(*self._after("samples"), _REPORT.name)
@@ -118,8 +122,10 @@ class DemoRunner:
             run = Run.read(self.folder.path / name, name)
             rate = run.logged("train/tokens_per_second")[-1][1]
             generator = next(line for line in self._training_commands() if _config(line) == self._config_of(name))
-            batch = run.config["data"]["init_args"]["global_batch_size"]
-            training += wanted_steps(generator) * batch * run.spec.length / rate
+            step = run.config["data"]["init_args"]["global_batch_size"] * run.spec.length / rate
+            # Start, validation and checkpoint: all that the short training took beside its steps.
+            rest = max(0.0, self._fit_seconds.get(name, 0.0) - run.step * step)
+            training += wanted_steps(generator) * step + _VALIDATIONS * rest
             for folder in run.samples:
                 sample += folder.record["seconds"] / folder.record["samples"]
         return Costs(training, sample)
