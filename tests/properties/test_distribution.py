@@ -59,7 +59,7 @@ def test_samples_follow_the_true_law(paradigm: Paradigm) -> None:
     count = 4000
     for name, mode in paradigm.modes().items():
         # One token a step where that is exact, and many steps where the sampler only approaches the law with them.
-        steps = 50 if name in ("block", "diffusion") and not isinstance(mode, BlockDiffusion) else world.spec.length
+        steps = 200 if name in ("block", "diffusion") and not isinstance(mode, BlockDiffusion) else world.spec.length
         with torch.inference_mode():
             labels, keys = torch.full((count,), -1), Draws(1, torch.arange(count))
             *_, last = mode.sample(model, Request(labels, keys), SampleOptions(steps=steps, decoding=EXACT))

@@ -420,8 +420,9 @@ def test_context_noise_is_in_the_cache_and_not_in_the_clip(name: str) -> None:
     noised = last(paradigm, model, request, SampleOptions(context_noise=0.8))
     assert torch.equal(noised[keep], known[keep]) and not torch.equal(clean, noised)
     if name == "forcing":  # the generator is told how much
-        levels = torch.cat([each.named["levels"][:, :-SIZE] for each in passes if each.named["store"]], dim=1)
-        assert torch.equal(levels, torch.full_like(levels, 0.8))
+        said = torch.cat([each.named["modulation"][:, :-SIZE] for each in passes if each.named["store"]], dim=1)
+        levels = torch.full(said.shape[:2], 0.8, dtype=torch.float64)
+        torch.testing.assert_close(said, paradigm.modulation(model, levels))
 
 
 def test_what_cannot_be_is_refused_in_one_line() -> None:

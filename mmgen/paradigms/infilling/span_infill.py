@@ -85,7 +85,9 @@ class SpanInfill(StepParadigm):
 
     def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
         """`sentinel`: a vector for each span, which marks its place; and what rows with an END need."""
-        return super().parts(spec, backbone) | {"sentinel": nn.Embedding(self.most, backbone.dim)}
+        sentinel = nn.Embedding(self.most, backbone.dim)
+        nn.init.normal_(sentinel.weight, std=0.5)  # as large as the embedding of a token, which it is added to
+        return super().parts(spec, backbone) | {"sentinel": sentinel}
 
     def marks(self, generator: Generator, row: Layout) -> Tensor:
         """The sentinels, in their places."""
@@ -94,7 +96,12 @@ class SpanInfill(StepParadigm):
 
     def steps(self, generator: Generator) -> Pattern:
         """As for every paradigm over codebooks."""
-        pattern = super().steps(generator)
+        pattern, sentinel = super().steps(generator), self.part(generator, "sentinel")
+        assert isinstance(sentinel, nn.Embedding)
+        if sentinel.num_embeddings < self.most:
+            raise UserError(
+                f"SpanInfill moves up to {self.most} spans, and this generator was made for {sentinel.num_embeddings}"
+            )
         require_places(generator, pattern.layout(generator.spec.grid, self.ends))
         return pattern
 
