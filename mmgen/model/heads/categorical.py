@@ -11,6 +11,7 @@ from mmgen.core.tokens import TokenSpec
 from mmgen.model.heads.base import Head, Law, Sharpening
 from mmgen.model.heads.chunked import chunked_cross_entropy
 from mmgen.model.heads.drawing import distribution, draw
+from mmgen.model.plain_module import is_plain
 
 MANY = 2**25  # logits of a batch, 128 MiB in float32 and thrice that in training, from which on they are made in parts
 
@@ -61,7 +62,7 @@ class ChoiceHead(Head):
     def nats_by_group(self, features: Tensor, targets: Tensor) -> Tensor:
         """The same of each choice, (..., groups)."""
         choices = self.split(targets)
-        if choices.numel() * self.choices >= MANY:
+        if choices.numel() * self.choices >= MANY and is_plain(self.project, nn.Linear):
             flat, wanted = features.flatten(0, -2), choices.flatten(0, -2)
             return chunked_cross_entropy(flat, self.project.weight, self.project.bias, wanted).view(choices.shape)
         logits = self.logits(features)

@@ -1,11 +1,12 @@
 """Softmaxes over several codebooks, one for each level of residual tokens."""
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
 from mmgen.model.heads.categorical import ChoiceHead
+from mmgen.model.plain_module import is_plain
 
 
 class ResidualHead(ChoiceHead):
@@ -25,6 +26,8 @@ class ResidualHead(ChoiceHead):
 
     def at_level(self, features: Tensor, level: int) -> Tensor:
         """Logits of one level, whose features these are: (..., dim) -> (..., choices)."""
+        if not is_plain(self.project, nn.Linear):
+            return self.logits(features)[..., level, :]
         rows = slice(level * self.choices, (level + 1) * self.choices)
         return F.linear(features, self.project.weight[rows], self.project.bias[rows])
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmgen.core.layout import prefix
 from mmgen.model.backbone.attention import Attend
 from mmgen.model.backbone.block import Block
+from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.transformer import Transformer
 from mmgen.model.heads.chunked import AT_ONCE
 from mmgen.tools.plan.devices import Precision
@@ -100,7 +101,8 @@ def _run(one: Pass, block: Block, positions: int, each: bool, precision: Precisi
         cond = torch.zeros(1, positions if each else 1, width, dtype=dtype, requires_grad=True)
     modulated = torch.ones(1, positions, dtype=torch.bool) if one.partly else None
     rotary = one.transformer.rotary
-    tables = None if rotary is None else rotary.tables(prefix(positions), dtype)
+    row = prefix(positions)
+    tables = None if rotary is None else rotary.tables(row, dtype)
     weights: dict[str, Tensor] = dict(block.named_parameters())
     if precision == "bf16-true":
         weights = {name: each.detach().to(dtype).requires_grad_() for name, each in weights.items()}
@@ -109,7 +111,7 @@ def _run(one: Pass, block: Block, positions: int, each: bool, precision: Precisi
         saved.known |= {weight.untyped_storage().data_ptr() for weight in weights.values()}
         shared = [*(tables or ()), *([] if cond is None else [cond])]  # of all blocks
         saved.known |= {each.untyped_storage().data_ptr() for each in shared}
-        out: Tensor = call((x, Attend(), tables, cond, modulated, None))
+        out: Tensor = call((x, Context(Attend(), row, tables, cond, modulated)))
         total = saved.total
     del out
     return total

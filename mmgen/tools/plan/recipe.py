@@ -14,6 +14,7 @@ import mmgen.model.backbone
 import mmgen.paradigms  # noqa: F401  (a short class name is found among the classes that were imported)
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
+from mmgen.core.modality import import_parts
 from mmgen.core.tokens import Kind, TokenSpec
 from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.data.build import build_source
@@ -181,6 +182,7 @@ def _spec(data: dict[str, Any], source: Source | None, path: Path, notes: list[s
     found = next((place / "config.yaml" for place in places if (place / "config.yaml").is_file()), None)
     if found is None:
         raise UserError(f"{named}, the tokenizer of {path}, is not here: --spec KIND:SIZE:TxHxW says what it yields")
+    import_parts("tokenizers")  # a short class name is found among the classes that were imported
     tokenizer = build_tokenizer(_resolved(found, [])["model"]["init_args"], f"{found}")
     if source is None:
         return tokenizer.spec

@@ -1,11 +1,13 @@
 """Cross-entropy in parts is cross-entropy, and holds few logits at a time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmgen.core.tokens import TokenSpec
@@ -106,3 +108,34 @@ def test_heads_take_it_for_many_logits(head: ChoiceHead, monkeypatch: pytest.Mon
         results.append([nats, *torch.autograd.grad(nats.square().sum(), inputs)])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def add_lora(head: ChoiceHead) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    inject_adapter_in_model(LoraConfig(target_modules=["project"], init_lora_weights=False), head)
+    head.double()
+
+
+WRAPPINGS: dict[str, Callable[[ChoiceHead], object]] = {
+    "lora": add_lora,
+    "hook": lambda head: head.project.register_forward_hook(lambda module, given, out: -2 * out),
+    "parametrisation": lambda head: parametrize.register_parametrization(head.project, "weight", nn.Tanh()),
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_a_wrapped_map_is_called(wrapping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was done to it changes the loss of many logits, and the logits of one level, as it changes all of them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        head = ResidualHead(TokenSpec("residual", 9, (1, 1, 1), levels=4), 8).double()
+        nn.init.normal_(head.project.weight)
+        WRAPPINGS[wrapping](head)
+        features = torch.randn(3, 7, 8, dtype=torch.float64)
+    targets, logits = torch.randint(9, (3, 7, 4)), head.logits(features)
+    for level in range(4):
+        torch.testing.assert_close(head.at_level(features, level), logits[..., level, :])
+    few = head.nats_by_group(features, targets)
+    monkeypatch.setattr(categorical, "MANY", 1)
+    torch.testing.assert_close(head.nats_by_group(features, targets), few)
