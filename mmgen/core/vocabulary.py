@@ -37,7 +37,15 @@ class Names(Vocabulary):
 
 @dataclass(frozen=True)
 class FreeText(Vocabulary):
-    """Any text, such as a caption: a text encoder reads it, so that no alphabet bounds it."""
+    """Any text, such as a caption.
+
+    Args:
+        alphabet: all characters that captions of the data have, sorted; empty where they are not known.
+        longest: characters of the longest; 0 where that is not known.
+    """
+
+    alphabet: str = ""
+    longest: int = 0
 
 
 def vocabulary_from_dict(plain: dict[str, Any]) -> Vocabulary:

@@ -10,6 +10,7 @@ import yaml
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.modality import import_parts
 from mmgen.data.sources import CachedTokens, Source
+from mmgen.store.allowed_imports import allowed_in_models, is_within
 from mmgen.store.members import find_member, require_no_members
 
 
@@ -43,7 +44,8 @@ def build_source(config: dict[str, Any]) -> Source:
 
 
 def make_source(section: dict[str, Any]) -> Source:
-    """The source that a section describes. Only classes of mmgen are built: a config from elsewhere cannot run code.
+    """The source that a section describes. Only classes of mmgen, of registered modalities and of packages that the
+    environment allows are built: a config from elsewhere cannot run code.
 
     Args:
         section: `class_path`, perhaps without its packages, and `init_args`, as `Source.describe` gives them.
@@ -53,7 +55,7 @@ def make_source(section: dict[str, Any]) -> Source:
     """
     package, _, name = str(section["class_path"]).rpartition(".")
     known = source_kinds()
-    if name not in known or not f"{package}.".startswith(("mmgen.", ".")):
+    if name not in known or (package and not is_within(package, allowed_in_models())):
         raise UserError(f"there is no source {section['class_path']}{nearest(name, known)}")
     try:
         return known[name](**section.get("init_args") or {})
@@ -98,13 +100,13 @@ def open_source(text: str) -> Source:
 
 
 def source_kinds() -> dict[str, type[Source]]:
-    """Name of a class -> the class, of every source of mmgen's modalities."""
+    """Name of a class -> the class, of every source of the modalities, and of packages that the environment allows."""
     import_parts("sources")
-    found, rest = {}, [Source]
+    found, rest, packages = {}, [Source], allowed_in_models()
     while rest:
         kind = rest.pop()
         rest += kind.__subclasses__()
-        if not inspect.isabstract(kind) and kind.__module__.startswith("mmgen."):
+        if not inspect.isabstract(kind) and is_within(kind.__module__, packages):
             found[kind.__name__] = kind
     return found
 

@@ -12,7 +12,7 @@ from mmgen.core.errors import UserError
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.sources import Samples, Source, SplitName
 from mmgen.data.sources.images import MirroredSamples
-from mmgen.data.sources.shards import COLUMNS, Columns, Meta, storage_type, write_folder
+from mmgen.data.sources.shards import CAPTIONS, COLUMNS, Columns, Meta, storage_type, write_folder
 from mmgen.store.store import weights_hash
 from mmgen.tokenizers import Tokenizer
 
@@ -98,6 +98,8 @@ def _encoded(
             with torch.no_grad():
                 values = tokenizer.encode(raw["x"].to(device)).values
             kept = {name: raw[name] for name in COLUMNS if name in raw}
+            if samples.captions is not None:
+                kept[CAPTIONS] = samples.captions.choose(index).lines
             parts.append(kept | {"values": values.to("cpu", narrow)})
             if progress is not None:
                 progress(done + int(index[-1]) + 1)

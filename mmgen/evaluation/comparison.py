@@ -13,7 +13,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
 from mmgen.data.base import DataModule
 from mmgen.data.build import build_source
-from mmgen.data.sources import Samples, Source
+from mmgen.data.sources import Samples, Source, to_device
 from mmgen.evaluation.command import (
     EvaluationOptions,
     Metric,
@@ -49,8 +49,7 @@ def compare_losses(options: EvaluationOptions, saved: Saved, other: Saved) -> tu
     found: dict[str, list[Tensor]] = {mode: [] for mode in modes}
     with torch.no_grad(), progress_bar("losses", len(reference)) as progress:
         for number, each in enumerate(reference.batches(batch)):
-            on_device = {name: value.to(options.device) for name, value in each.items()}
-            with_tokens = data.on_after_batch_transfer(on_device, 0)
+            with_tokens = data.on_after_batch_transfer(to_device(each, options.device), 0)
             for mode in modes:
                 if not number:
                     _require_same_rule(pair, mode, with_tokens)

@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from mmgen.data.sources import Batch, Samples, Source
+from mmgen.data.sources.captions import Captions
 from mmgen.media.audio import to_int16
 from mmgen.media.images import to_uint8
 
@@ -64,6 +65,10 @@ class Reference(Samples):
 
     def take(self, index: Tensor) -> Batch:
         return self.samples.take(index)
+
+    @property
+    def captions(self) -> Captions | None:
+        return self.samples.captions
 
     def texts(self, index: Tensor) -> list[str]:
         return self.samples.texts(index)
@@ -124,6 +129,11 @@ class Chosen(Samples):
 
     def take(self, index: Tensor) -> Batch:
         return self.samples.take(self.index[index])
+
+    @property
+    def captions(self) -> Captions | None:
+        captions = self.samples.captions
+        return None if captions is None else captions.choose(self.index)
 
     def texts(self, index: Tensor) -> list[str]:
         return self.samples.texts(self.index[index])

@@ -10,7 +10,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens
 from mmgen.data import DataModule
 from mmgen.data.held_out import held_out_clips
-from mmgen.data.sources import Batch
+from mmgen.data.sources import Batch, to_device
 from mmgen.model.conditioning import NO_CLASS
 from mmgen.paradigms import Request, SampleOptions, SpanInfill, State
 from mmgen.training.generator_module import GeneratorModule
@@ -24,7 +24,7 @@ def held_out_batch(module: GeneratorModule, data: DataModule, count: int) -> Bat
         data: which it is trained on: raw samples or tokens.
         count: B.
     """
-    batch = {key: value.to(module.device) for key, value in held_out_clips(data.samples("val"), count).items()}
+    batch = to_device(held_out_clips(data.samples("val"), count), module.device)
     return data.on_after_batch_transfer(batch, 0)
 
 

@@ -16,11 +16,12 @@ from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
-from mmgen.core.vocabulary import Names, Vocabulary
+from mmgen.core.vocabulary import FreeText, Names, Vocabulary
+from mmgen.data.sources.captions import Captions
 from mmgen.data.stream import Stream
 
 Batch = dict[str, Any]
-"""Names to tensors whose first axis is the batch."""
+"""Names to tensors whose first axis is the batch, or to lists of as many texts."""
 
 SplitName = Literal["train", "val"]
 
@@ -35,7 +36,7 @@ class Samples(Dataset[Batch], ABC):
     sample of either split has. Sounds are (1, T) with silence at the end, and have a `length` (b,) int64, the samples
     before that. Motions are (D, T), features of any range (`motion.features`) with a still pose at the end, and
     have a `length`, the frames before that. Those with a transcript or a caption have a `text` (b, L) int64 too, as
-    `Source.text` encodes it.
+    `Source.text` encodes it. Images and clips with captions have a `caption`, a list of b texts, "" where one has none.
     """
 
     @abstractmethod
@@ -55,6 +56,11 @@ class Samples(Dataset[Batch], ABC):
                 (`mmgen.core.draws`), so that neither batches nor workers nor processes change an image.
         """
         return self.take(index)
+
+    @property
+    def captions(self) -> Captions | None:
+        """All captions of all samples, in order; None where they have none."""
+        return None
 
     def texts(self, index: Tensor) -> list[str]:
         """What is said or done in the samples at index (b,) int64, in words.
@@ -136,7 +142,14 @@ class Source(ABC):
             given["actions"] = Names(tuple(self.action_names))
         if self.text is not None:
             given["text"] = self.text
+        if (captions := self.caption_vocabulary) is not None:
+            given["caption"] = captions
         return given
+
+    @property
+    def caption_vocabulary(self) -> FreeText | None:
+        """The captions of samples, which may be read for it; None where there are none."""
+        return None
 
     @property
     def facts(self) -> Facts:
@@ -183,6 +196,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def to_device(batch: Batch, device: torch.device | str) -> Batch:
+    """A batch with its tensors on a device; texts stay as they are."""
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 
 def check_split(split: str) -> None:

@@ -12,9 +12,10 @@ from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
-from mmgen.core.vocabulary import Names
+from mmgen.core.vocabulary import FreeText, Names
 from mmgen.data.sources.base import NO_ACTION, Batch, Samples, Source, SplitName, check_split
-from mmgen.data.sources.shards import Meta, read_split, storage_type, write_folder
+from mmgen.data.sources.captions import Captions
+from mmgen.data.sources.shards import CAPTIONS, Meta, read_split, storage_type, write_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class TokenSamples(Samples):
         numbers: (n,) int64 numbers in the whole data set.
         more: further columns by name, (n, ...): `action`, `length`, `text`.
         text: how to read the last of these; None where there is none.
+        captions: of each; None where they have none.
     """
 
     values: Tensor
@@ -34,13 +36,21 @@ class TokenSamples(Samples):
     numbers: Tensor
     more: Mapping[str, Tensor] = field(default_factory=dict)
     text: Text | None = None
+    captions: Captions | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, index: Tensor) -> Batch:
-        batch = {"values": self.values[index], "label": self.labels[index], "sample": self.numbers[index]}
-        return batch | {name: column[index] for name, column in self.more.items()}
+        return self._batch(index, None)
+
+    def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
+        return self._batch(index, Draws(seed, self.numbers[index], epoch))
+
+    def _batch(self, index: Tensor, draws: Draws | None) -> Batch:
+        batch: Batch = {"values": self.values[index], "label": self.labels[index], "sample": self.numbers[index]}
+        batch |= {name: column[index] for name, column in self.more.items()}
+        return batch if self.captions is None else batch | {"caption": self.captions.pick(index, draws)}
 
     def texts(self, index: Tensor) -> list[str]:
         """What is said, as the model reads it: in phonemes if it reads these."""
@@ -72,6 +82,11 @@ class CachedTokens(Source):
         self._splits: dict[str, TokenSamples] = {}
 
     @property
+    def caption_vocabulary(self) -> FreeText | None:
+        found = self.meta.facts.conditions.get("caption")
+        return found if isinstance(found, FreeText) else None
+
+    @property
     def facts(self) -> Facts:
         """As they were written, the tokenizer seen from here."""
         named = self.meta.facts.tokenizer_path
@@ -84,8 +99,9 @@ class CachedTokens(Source):
         check_split(split)
         if split not in self._splits:
             columns = read_split(self.path, self.meta, split)
-            more = {name: column for name, column in columns.items() if name not in ("values", "label", "sample")}
-            self._splits[split] = TokenSamples(columns["values"], columns["label"], columns["sample"], more, self.text)
+            captions = Captions(columns.pop(CAPTIONS)) if CAPTIONS in columns else None
+            always = (columns.pop("values"), columns.pop("label"), columns.pop("sample"))
+            self._splits[split] = TokenSamples(*always, more=columns, text=self.text, captions=captions)
         return self._splits[split]
 
     @staticmethod

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Batch, Samples
+from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.listing import Listing
 from mmgen.data.sources.scan import IMAGES, notice
 from mmgen.media.images import crop, open_image
@@ -35,9 +36,14 @@ class ListedSamples(Samples):
     def __len__(self) -> int:
         return len(self.listing)
 
-    def batch(self, x: Sequence[Tensor], index: Tensor) -> Batch:
-        """What was read at the places index (b,)."""
-        return {"x": torch.stack(list(x)), "label": self.listing.labels[index], "sample": self.listing.numbers[index]}
+    @property
+    def captions(self) -> Captions | None:
+        return self.listing.captions
+
+    def batch(self, x: Sequence[Tensor], index: Tensor, draws: Draws | None = None) -> Batch:
+        """What was read at the places index (b,), and their first captions, or those that are drawn."""
+        batch = {"x": torch.stack(list(x)), "label": self.listing.labels[index], "sample": self.listing.numbers[index]}
+        return batch if self.captions is None else batch | {"caption": self.captions.pick(index, draws)}
 
     def read_or_next(self, place: int, read: Callable[[int], T]) -> tuple[int, T]:
         """What `read` gives at a place, or at the next one where it raises no UserError; that is told once a place.
@@ -80,9 +86,9 @@ class FolderSamples(ListedSamples):
     def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
         opened = [self.read_or_next(place, self._open) for place in index.tolist()]
         index = torch.tensor([place for place, _ in opened])
-        draws = Draws(seed, self.listing.numbers[index], epoch).uniform("crop", 4).tolist()
-        images = [self._augment(image, *draw) for (_, image), draw in zip(opened, draws)]
-        return self.batch(images, index)
+        draws = Draws(seed, self.listing.numbers[index], epoch)
+        cuts = draws.uniform("crop", 4).tolist()
+        return self.batch([self._augment(image, *cut) for (_, image), cut in zip(opened, cuts)], index, draws)
 
     def _augment(self, image: Image.Image, scale: float, top: float, left: float, mirrored: float) -> Tensor:
         if self.augment == "crop":

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmgen.core.draws import Draws
 from mmgen.data.sources.base import Batch, Samples
+from mmgen.data.sources.captions import Captions
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,18 +18,27 @@ class StoredImages(Samples):
         pixels: (n, C, H, W) uint8.
         labels: (n,) int64.
         numbers: (n,) int64 numbers in the whole data set.
+        captions: of each; None where they have none.
     """
 
     pixels: Tensor
     labels: Tensor
     numbers: Tensor
+    captions: Captions | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def take(self, index: Tensor) -> Batch:
+        return self._batch(index, None)
+
+    def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
+        return self._batch(index, Draws(seed, self.numbers[index], epoch))
+
+    def _batch(self, index: Tensor, draws: Draws | None) -> Batch:
         x = self.pixels[index].float() / 127.5 - 1
-        return {"x": x, "label": self.labels[index], "sample": self.numbers[index]}
+        batch = {"x": x, "label": self.labels[index], "sample": self.numbers[index]}
+        return batch if self.captions is None else batch | {"caption": self.captions.pick(index, draws)}
 
 
 class MirroredSamples(Samples):
@@ -42,6 +53,12 @@ class MirroredSamples(Samples):
 
     def __len__(self) -> int:
         return 2 * len(self.samples)
+
+    @property
+    def captions(self) -> Captions | None:
+        """A mirror image has the captions of its image."""
+        captions = self.samples.captions
+        return None if captions is None else captions + captions
 
     def take(self, index: Tensor) -> Batch:
         batch = self.samples.take(index % len(self.samples))

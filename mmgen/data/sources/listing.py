@@ -4,12 +4,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.classes import Classes
 from mmgen.data.sources.scan import files, notice
 from mmgen.model.conditioning import NO_CLASS
@@ -27,6 +29,7 @@ class Listing:
         numbers: (n,) int64 numbers in the whole data set, unreadable files counted too.
         sizes: (n, 2) int64 heights and widths; None where no file was opened.
         seconds: (n,) float64 lengths of videos; None for images, and where no file was opened.
+        captions: of each; None where no file has any.
     """
 
     root: Path
@@ -35,6 +38,7 @@ class Listing:
     numbers: Tensor
     sizes: Tensor | None = None
     seconds: Tensor | None = None
+    captions: Captions | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,7 +47,7 @@ class Listing:
         """Where the file at a place lies."""
         return self.root / os.fsdecode(self.names[place])
 
-    def choose(self, rows: Tensor) -> "Listing":
+    def choose(self, rows: Tensor) -> Self:
         """Some of them; rows (n,) bool."""
         return replace(
             self,
@@ -52,6 +56,7 @@ class Listing:
             numbers=self.numbers[rows],
             sizes=None if self.sizes is None else self.sizes[rows],
             seconds=None if self.seconds is None else self.seconds[rows],
+            captions=None if self.captions is None else self.captions.choose(rows),
         )
 
     def hold_out(self, every: int) -> tuple["Listing", "Listing"]:

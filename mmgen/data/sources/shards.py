@@ -1,9 +1,10 @@
 """Tokens on disk: shards of safetensors and one meta.json that names and describes them, written once and whole.
 
 A shard holds `values` (n, ...), integers of the narrowest type that fits or float latents, `label` and `sample`, (n,)
-int64, where clips have actions `action` (n, T) int64, where samples are sounds `length` (n,) int64, and where these
-have transcripts `text` (n, L) int64. meta.json holds each shard's checksum, so that damage is found before a training
-runs on it.
+int64, where clips have actions `action` (n, T) int64, where samples are sounds `length` (n,) int64, where these have
+transcripts `text` (n, L) int64, and where samples have captions `captions` (bytes,) uint8, as
+`mmgen.data.sources.captions.Captions` holds them. meta.json holds each shard's checksum, so that damage is found before
+a training runs on it.
 """
 
 import hashlib
@@ -24,11 +25,13 @@ from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
 from mmgen.data.sources.base import SplitName
+from mmgen.data.sources.captions import check_lines
 from mmgen.media.folders import new_folder
 
 META = "meta.json"
 _FORMAT = 1
 COLUMNS = ("label", "sample", "action", "length", "text")  # that a batch of raw samples may have beside x
+CAPTIONS = "captions"
 _AGAIN = "run mmgen tokenize again"
 
 
@@ -81,7 +84,8 @@ class Meta:
         facts = self.facts
         lengths = facts.sample_rate is not None or self.spec.fills_end
         held = {"action": facts.action_names, "length": lengths, "text": facts.text}
-        return ("values", *(name for name in COLUMNS if held.get(name, True)))
+        captions = (CAPTIONS,) * ("caption" in facts.conditions)
+        return ("values", *(name for name in COLUMNS if held.get(name, True)), *captions)
 
     def counts(self) -> dict[str, int]:
         """Samples of each split."""
@@ -120,7 +124,7 @@ class Meta:
 
 Columns = dict[str, Tensor]
 """values (n, ...), label (n,) and sample (n,) of some samples, and where there are any, action (n, T), length (n,) and
-text (n, L)."""
+text (n, L) and captions (bytes,)."""
 
 
 def write_folder(out: Path, meta: Meta, splits: Mapping[SplitName, Iterable[Columns]]) -> Meta:
@@ -199,7 +203,9 @@ def _checked(columns: Columns, meta: Meta, shard: Shard) -> Columns:
         raise ValueError(f"its tokens are not all of 0 to {spec.alphabet - 1}")
     for name in meta.columns[1:]:
         column = columns[name]
-        if len(column) != count or column.dtype != torch.int64 or column.ndim != 1 + (name in ("action", "text")):
+        if name == CAPTIONS:
+            check_lines(column, count)
+        elif len(column) != count or column.dtype != torch.int64 or column.ndim != 1 + (name in ("action", "text")):
             raise ValueError(f"its column {name} is {column.dtype} of shape {tuple(column.shape)}")
     label, classes = columns["label"], len(meta.facts.class_names)
     if count and not -1 <= int(label.min()) <= int(label.max()) < max(1, classes):

@@ -1,7 +1,8 @@
 """Where samples lie in .tar shards as WebDataset writes them: found once by walking through the shards, then kept.
 
 A sample is a run of files of one key: `000017.jpg` and `000017.cls` (a number) or `000017.json` (with `label`, `cls` or
-`class`). The key ends at the first dot of a file's name.
+`class`), and `000017.txt` (a caption a line) or `000017.json` (with `caption` or `text`). The key ends at the first dot
+of a file's name.
 """
 
 import json
@@ -22,6 +23,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.data.sources.caption_files import KEYS, clean_captions, decode
+from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.scan import IMAGES, notice
 from mmgen.model.conditioning import NO_CLASS
 
@@ -31,12 +34,13 @@ _LABELS = ("label", "cls", "class")
 
 
 class Place(NamedTuple):
-    """Of one sample: the image's name in the shard, its first byte and their number, and the label."""
+    """Of one sample: the image's name in the shard, its first byte and their number, the label, and the captions."""
 
     name: str
     offset: int
     size: int
     label: int
+    captions: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,7 @@ class TarIndex:
         offset: (n,) int64, the image's first byte in it.
         size: (n,) int64 bytes.
         label: (n,) int64, `NO_CLASS` where a sample has none.
+        captions: of each.
     """
 
     folder: Path
@@ -60,6 +65,7 @@ class TarIndex:
     offset: Tensor
     size: Tensor
     label: Tensor
+    captions: Captions
 
 
 def index_folder(folder: Path, skip_bad: bool) -> TarIndex:
@@ -98,12 +104,10 @@ def index_folder(folder: Path, skip_bad: bool) -> TarIndex:
 
 def _joined(folder: Path, shards: list[str], walked: list[list[Place]]) -> TarIndex:
     places = [place for part in walked for place in part]
-    shard = [number for number, part in enumerate(walked) for _ in part]
-    columns = (torch.tensor(each, dtype=torch.int64) for each in (shard, *zip(*(place[1:] for place in places))))
+    rows = [(number, *place[1:4]) for number, part in enumerate(walked) for place in part]
+    columns = torch.tensor(rows, dtype=torch.int64).view(-1, 4).unbind(1)
     names = np.array([os.fsencode(place.name) for place in places], np.bytes_)
-    return (
-        TarIndex(folder, shards, names, *columns) if places else TarIndex(folder, shards, names, *[torch.empty(0)] * 4)
-    )
+    return TarIndex(folder, shards, names, *columns, captions=Captions.of(place.captions for place in places))
 
 
 def _walk(path: Path) -> list[Place] | UserError:
@@ -122,7 +126,7 @@ def _walk(path: Path) -> list[Place] | UserError:
 
 
 def _samples(tar: tarfile.TarFile, path: Path) -> Iterator[Place]:
-    key, image, label = None, None, NO_CLASS
+    key, image, label, captions = None, None, NO_CLASS, list[str]()
     for member in tar:
         if not member.isfile() or os.path.basename(member.name).startswith("."):
             continue
@@ -130,31 +134,32 @@ def _samples(tar: tarfile.TarFile, path: Path) -> Iterator[Place]:
         stem, _, suffix = name.partition(".")
         if (folder, stem) != key:
             if image is not None:
-                yield Place(image.name, image.offset_data, image.size, label)
-            key, image, label = (folder, stem), None, NO_CLASS
+                yield Place(image.name, image.offset_data, image.size, label, list(dict.fromkeys(captions)))
+            key, image, label, captions = (folder, stem), None, NO_CLASS, []
         suffix = suffix.lower()
         if f".{suffix}" in IMAGES.suffixes:
             image = member
-        elif suffix in ("cls", "json"):
-            label = _label(tar, member, suffix, path, label)
+        elif suffix in ("cls", "json", "txt"):
+            file = tar.extractfile(member)
+            text = decode(b"" if file is None else file.read(), member.name)
+            try:
+                if suffix == "txt":
+                    captions += clean_captions(text.splitlines())
+                    continue
+                content: Any = json.loads(text) if suffix == "json" else {"cls": int(text)}
+                label = _label(content, label)
+                captions += clean_captions(next((content[name] for name in KEYS if name in content), None))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise ValueError(f"{member.name}: {' '.join(str(error).split())}") from None
     if image is not None:
-        yield Place(image.name, image.offset_data, image.size, label)
+        yield Place(image.name, image.offset_data, image.size, label, list(dict.fromkeys(captions)))
 
 
-def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str, path: Path, before: int) -> int:
-    """A label file's number; `before` where a json says none."""
-    file = tar.extractfile(member)
-    text = b"" if file is None else file.read()
-    try:
-        if suffix == "cls":
-            found: Any = int(text)
-        else:
-            said = json.loads(text)
-            found = next((said[name] for name in _LABELS if name in said), before)
-        if isinstance(found, bool) or not isinstance(found, int) or found < NO_CLASS:
-            raise ValueError(f"the label {found!r} is no number from 0 on")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{member.name}: {' '.join(str(error).split())}") from None
+def _label(content: Any, before: int) -> int:
+    """The number that a label file gives; `before` where it gives none."""
+    found = next((content[name] for name in _LABELS if name in content), before)
+    if isinstance(found, bool) or not isinstance(found, int) or found < NO_CLASS:
+        raise ValueError(f"the label {found!r} is no number from 0 on")
     return found
 
 
@@ -171,18 +176,18 @@ def _read(folder: Path, about: str) -> TarIndex | None:
             if (file.metadata() or {}).get("shards") != about:
                 return None
             columns = [file.get_tensor(name) for name in ("shard", "offset", "size", "label")]
-            letters = file.get_tensor("names").numpy()
+            letters, captions = file.get_tensor("names").numpy(), Captions(file.get_tensor("captions"))
     except (OSError, SafetensorError):
         return None
     names = letters.view(f"S{letters.shape[1]}")[:, 0]
-    return TarIndex(folder, [each[0] for each in json.loads(about)], names, *columns)
+    return TarIndex(folder, [each[0] for each in json.loads(about)], names, *columns, captions=captions)
 
 
 def _write(index: TarIndex, about: str) -> None:
     """Kept beside the shards; whole, whoever else writes it at the same time. Not where the folder is read-only."""
     letters = torch.from_numpy(index.names.view(np.uint8).reshape(len(index.names), -1).copy())
     columns = {"shard": index.shard, "offset": index.offset, "size": index.size, "label": index.label}
-    data = save({"names": letters, **columns}, metadata={"shards": about})
+    data = save({"names": letters, "captions": index.captions.lines, **columns}, metadata={"shards": about})
     with suppress(OSError):
         handle, partial = tempfile.mkstemp(prefix=INDEX, dir=index.folder)
         with os.fdopen(handle, "wb") as file:

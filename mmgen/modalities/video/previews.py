@@ -11,7 +11,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data import DataModule
 from mmgen.data.held_out import held_out_clips
-from mmgen.data.sources import Batch
+from mmgen.data.sources import to_device
 from mmgen.media.images import comfortable, enlarge
 from mmgen.media.video import contact_sheet, tile_clips
 from mmgen.modalities.video.sampling import begin_with
@@ -67,7 +67,7 @@ def clip_samples(
         options: of sampling.
     """
     generator, spec = module.generator, module.generator.spec
-    batch: Batch = {key: value.to(module.device) for key, value in held_out_clips(data.samples("val"), count).items()}
+    batch = to_device(held_out_clips(data.samples("val"), count), module.device)
     batch = data.on_after_batch_transfer(batch, 0)
     tokens: Tokens = batch["tokens"]
     truth = batch["x"] if "x" in batch else _decode(tokenizer, tokens.values, spec)

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
+from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.images import StoredImages
 from mmgen.media.images import from_pil, open_image, save_png, to_uint8
 from mmgen.model.conditioning import NO_CLASS
@@ -31,8 +33,9 @@ _KINDS = ("So", "Sm", "Po", "Pd")  # symbols and punctuation; not the swatches o
 class Emoji(Source):
     """Emoji of one code point each on white, in colour and without classes: Unicode's blocks mix all sorts.
 
-    A sample's number is its code point, whose Unicode name is its caption. It is held out when it is a multiple of 10,
-    so that another font, or another edition of it, moves none from one split to the other.
+    A sample's number is its code point, whose Unicode name in lower case is its caption, such as `green heart`. It is
+    held out when it is a multiple of 10, so that another font, or another edition of it, moves none from one split to
+    the other.
 
     Args:
         image_size: side of a sample, in pixels.
@@ -65,7 +68,8 @@ class Emoji(Source):
                         f"{self.folder or self.font} has no emoji for the {name} split among its {len(number)}; {_HOW}"
                     )
                 pixels = torch.stack([pictures[code] for code in number[chosen].tolist()])
-                self._splits[name] = StoredImages(pixels, torch.full_like(number[chosen], NO_CLASS), number[chosen])
+                labels, captions = torch.full_like(number[chosen], NO_CLASS), _captions(number[chosen])
+                self._splits[name] = StoredImages(pixels, labels, number[chosen], captions)
         return self._splits[split]
 
     def _pixels(self, picture: Image.Image) -> Tensor:
@@ -75,14 +79,11 @@ class Emoji(Source):
         square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
         return to_uint8(from_pil(square.resize((self.image_size, self.image_size), Image.Resampling.LANCZOS)))
 
-    def caption(self, sample: int) -> str:
-        """What a sample shows: the Unicode name of its code point, in lower case."""
-        return unicodedata.name(chr(sample), f"u+{sample:04x}").lower()
-
-    def captions(self, split: SplitName) -> list[str]:
-        """The caption of every sample of a split, in order."""
-        samples = self.samples(split)
-        return [self.caption(number) for number in samples.take(torch.arange(len(samples)))["sample"].tolist()]
+    @property
+    def caption_vocabulary(self) -> FreeText:
+        """The names of all code points that a font may draw, or of those in the folder; nothing is drawn for it."""
+        codes = _drawable() if self.folder is None else (code for code, _ in _files(self.folder))
+        return _captions(torch.tensor(sorted(codes), dtype=torch.int64)).vocabulary()
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
@@ -94,6 +95,16 @@ class Emoji(Source):
         return {"folder": str(path)}
 
 
+def _captions(codes: Tensor) -> Captions:
+    """The name of each code point (n,) int64; `u+` and its number where it has none."""
+    return Captions.of([unicodedata.name(chr(code), f"u+{code:04x}").lower()] for code in codes.tolist())
+
+
+def _drawable() -> Iterator[int]:
+    """The code points among which a font's emoji are."""
+    return (code for codes in _RANGES for code in codes if unicodedata.category(chr(code)) in _KINDS)
+
+
 def _from_font(path: Path) -> Iterable[tuple[int, Image.Image]]:
     """(code point, picture) of all single code points that the font draws."""
     if not path.is_file():
@@ -103,7 +114,7 @@ def _from_font(path: Path) -> Iterable[tuple[int, Image.Image]]:
     except OSError as error:
         raise UserError(f"{path} is no colour bitmap font of {_SIZE} pixels ({error}): {_HOW}") from None
     drawn, colourful = [], False
-    for code in (code for codes in _RANGES for code in codes if unicodedata.category(chr(code)) in _KINDS):
+    for code in _drawable():
         left, top, right, bottom = (round(edge) for edge in font.getbbox(chr(code)))
         if right > left and bottom > top:
             canvas = Image.new("RGB", (right - left, bottom - top), "white")
@@ -117,6 +128,11 @@ def _from_font(path: Path) -> Iterable[tuple[int, Image.Image]]:
 
 def _from_folder(folder: Path) -> Iterable[tuple[int, Image.Image]]:
     """(code point, picture) of all files named by one code point."""
+    return ((code, open_image(path, channels=3)) for code, path in _files(folder))
+
+
+def _files(folder: Path) -> Iterator[tuple[int, Path]]:
+    """(code point, file) of the same."""
     if not folder.is_dir():
         raise UserError(
             f"{folder} is no folder: data.source.folder must hold pictures named by code point, as 1f600.png"
@@ -124,4 +140,4 @@ def _from_folder(folder: Path) -> Iterable[tuple[int, Image.Image]]:
     for path in sorted(folder.iterdir()):
         named = re.fullmatch(r"(?:emoji_u)?([0-9a-fA-F]{1,6})\.(?:png|webp)", path.name)
         if named and int(named[1], 16) <= 0x10FFFF:
-            yield int(named[1], 16), open_image(path, channels=3)
+            yield int(named[1], 16), path

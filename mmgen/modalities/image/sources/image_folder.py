@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
+from mmgen.data.sources.caption_files import add_captions, vocabulary_of
 from mmgen.data.sources.classes import Classes, find_classes, split_folders
 from mmgen.data.sources.folder_samples import Augment, FolderSamples
 from mmgen.data.sources.listing import Listing, list_folder
@@ -37,7 +40,9 @@ class ImageFolder(Source):
 
     Where there is no `val`, image number i of the sorted files is held out when i % held_out == 0. Grey, 16-bit, CMYK,
     palette, transparent and animated files are converted, unreadable ones skipped, a class folder without images left
-    out: each told in one line, with a count. Folders and files whose names begin with a dot are ignored.
+    out: each told in one line, with a count. Captions are the lines of a text file beside an image (`0001.txt` of
+    `0001.jpg`), or in tables `metadata.jsonl` or `captions.csv` (`mmgen.data.sources.caption_files.add_captions`);
+    training draws one of each image's in every epoch. Folders and files whose names begin with a dot are ignored.
 
     Args:
         root: the folder.
@@ -78,7 +83,8 @@ class ImageFolder(Source):
             )
         self.augment, self.held_out, self.check = augment, held_out, check
         self.sample_shape = self._shape = (channels, height, width)
-        self.train, self.val = split_folders(Path(root), IMAGES)
+        self.root = Path(root)
+        self.train, self.val = split_folders(self.root, IMAGES)
         self._classes: Classes = find_classes(self.train, None if names is None else Path(names), IMAGES)
         self.class_names = self._classes.names
         self._splits: dict[str, FolderSamples] = {}
@@ -90,6 +96,10 @@ class ImageFolder(Source):
             self._splits = self._read()
         return self._splits[split]
 
+    @property
+    def caption_vocabulary(self) -> FreeText | None:
+        return vocabulary_of(self._listings.values())
+
     def report(self) -> Table | None:
         """What each bucket holds, and how much it crops; None without buckets."""
         self.samples("train")
@@ -98,12 +108,9 @@ class ImageFolder(Source):
         return self.buckets.report(self._sizes, self._shape[1:])
 
     def _read(self) -> dict[str, FolderSamples]:
-        train = self._list(self.train, first=0)
+        parts = {name: self._usable(listing) for name, listing in self._listings.items()}
         if self.val is None:
-            parts = dict(zip(("train", "val"), train.hold_out(self.held_out)))
-        else:
-            first = int(train.numbers[-1]) + 1 if len(train) else 0
-            parts = {"train": train, "val": self._list(self.val, first)}
+            parts = dict(zip(("train", "val"), parts["train"].hold_out(self.held_out)))
         if self.buckets is not None:
             sizes = {name: part.sizes for name, part in parts.items() if part.sizes is not None}
             self._sizes = torch.cat(list(sizes.values()))
@@ -119,12 +126,19 @@ class ImageFolder(Source):
             splits[name] = FolderSamples(part, self._shape, self.augment if name == "train" else "none")
         return splits
 
-    def _list(self, root: Path, first: int) -> Listing:
-        """The readable images of one folder, by class and name, numbered from `first`."""
-        listing = list_folder(root, self._classes, first)
+    @cached_property
+    def _listings(self) -> dict[str, Listing]:
+        """The images of each folder, unopened, by class and name, with their captions."""
+        listings = {"train": list_folder(self.train, self._classes, first=0)}
+        if self.val is not None:
+            listings["val"] = list_folder(self.val, self._classes, first=len(listings["train"]))
+        return add_captions(listings, self.root, IMAGES.word)
+
+    def _usable(self, listing: Listing) -> Listing:
+        """Without the images that cannot be read, if they are to be looked through at all."""
         if not self.check:
             return listing
-        headers = scan(root, [os.fsdecode(name) for name in listing.names], self._shape[0])
+        headers = scan(listing.root, [os.fsdecode(name) for name in listing.names], self._shape[0])
         kept = listing.choose(torch.tensor([header is not None for header in headers], dtype=torch.bool))
         sizes = [header.size for header in headers if header is not None]
         return replace(kept, sizes=torch.tensor(sizes, dtype=torch.int64).view(-1, 2))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
@@ -52,20 +53,24 @@ def write_shards(source: Source, out: Path, per_shard: int) -> Counts:
     return counts
 
 
-def write_split(folder: Path, images: Iterable[tuple[Tensor, int]], per_shard: int) -> int:
-    """Write images (C, H, W) in [-1, 1] with their labels, negative for none; the number of shards."""
+def write_split(folder: Path, images: Iterable[tuple[Tensor, int, list[str]]], per_shard: int) -> int:
+    """Write images (C, H, W) in [-1, 1] with their labels, negative for none, and captions; the number of shards."""
     try:
         from webdataset import ShardWriter
     except ModuleNotFoundError:
         raise UserError("writing shards needs webdataset: pip install 'mmgen[stream]'") from None
     folder.mkdir(parents=True, exist_ok=True)
     with ShardWriter(f"{folder}/%06d.tar", maxcount=per_shard, maxsize=2**40, verbose=0, mtime=0.0) as writer:
-        for number, (image, label) in enumerate(images):
+        for number, (image, label, captions) in enumerate(images):
             sample: dict[str, Any] = {"__key__": f"{number:09d}", "png": png_bytes(image)}
-            writer.write(sample | ({} if label < 0 else {"cls": str(label).encode()}))
+            sample |= {} if label < 0 else {"cls": str(label).encode()}
+            writer.write(sample | ({"txt": "\n".join(captions).encode()} if captions else {}))
     return sum(1 for _ in folder.glob("*.tar"))
 
 
-def _images(samples: Samples) -> Iterator[tuple[Tensor, int]]:
-    for batch in samples.batches(64):
-        yield from zip(batch["x"], batch["label"].tolist(), strict=True)
+def _images(samples: Samples) -> Iterator[tuple[Tensor, int, list[str]]]:
+    given = samples.captions
+    for index in torch.arange(len(samples)).split(64):
+        batch = samples.take(index)
+        captions = [[] if given is None else given.all(place) for place in index.tolist()]
+        yield from zip(batch["x"], batch["label"].tolist(), captions, strict=True)

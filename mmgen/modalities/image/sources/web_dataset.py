@@ -3,9 +3,10 @@
 import io
 import os
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import repeat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from PIL import Image
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import FreeText
 from mmgen.data.shard_stream import ShardStream
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
+from mmgen.data.sources.caption_files import report_missing, vocabulary_of
 from mmgen.data.sources.folder_samples import Augment, FolderSamples
 from mmgen.data.sources.listing import Listing
+from mmgen.data.sources.scan import IMAGES
 from mmgen.data.sources.tar_index import TarIndex, index_folder
 from mmgen.data.stream import Stream
 from mmgen.media.images import open_image
@@ -41,18 +45,13 @@ class TarListing(Listing):
     def of(cls, index: TarIndex, first: int) -> "TarListing":
         """All samples of a folder, numbered from `first`."""
         rows = torch.arange(len(index.names))
-        return cls(index.folder, index.names, index.label, first + rows, index=index, rows=rows)
+        numbers, captions = first + rows, index.captions
+        return cls(index.folder, index.names, index.label, numbers, captions=captions, index=index, rows=rows)
 
-    def choose(self, rows: Tensor) -> "TarListing":
+    def choose(self, rows: Tensor) -> Self:
         """Some of them; rows (n,) bool."""
         assert self.rows is not None
-        return replace(
-            self,
-            names=self.names[rows.numpy()],
-            labels=self.labels[rows],
-            numbers=self.numbers[rows],
-            rows=self.rows[rows],
-        )
+        return replace(super().choose(rows), rows=self.rows[rows])
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -115,9 +114,10 @@ class TarSamples(FolderSamples):
 class WebDataset(Source):
     """Images in `root/train/*.tar` and `root/val/*.tar`, or in `root/*.tar`, each with a label or without.
 
-    A shard holds `KEY.jpg` (or another image), and `KEY.cls` or `KEY.json` with its label, file after file, as
-    WebDataset's writers and `mmgen shards` leave them. It is walked through once; where its samples lie is kept in a
-    file beside the shards, so that later starts are quick and any sample can be read at any time.
+    A shard holds `KEY.jpg` (or another image), `KEY.cls` or `KEY.json` with its label, and `KEY.txt` (a caption a line)
+    or `KEY.json` (`caption` or `text`) with its captions, file after file, as WebDataset's writers and `mmgen shards`
+    leave them. It is walked through once; where its samples lie is kept in a file beside the shards, so that later
+    starts are quick and any sample can be read at any time. Training draws one of each image's captions in every epoch.
 
     Args:
         root: the folder.
@@ -152,7 +152,7 @@ class WebDataset(Source):
         self.window = window
         height, width = checked_sides(image_size, channels, held_out)
         self.sample_shape = self._shape = (channels, height, width)
-        self.listings = _split(Path(root), held_out, bad_shards == "skip")
+        self.listings = _with_captions(_split(Path(root), held_out, bad_shards == "skip"), Path(root))
         self.class_names = _class_names(Path(root), None if names is None else Path(names), self.listings)
         self._splits = {
             name: TarSamples(part, self._shape, augment if name == "train" else "none")
@@ -162,6 +162,10 @@ class WebDataset(Source):
     def samples(self, split: SplitName) -> Samples:
         check_split(split)
         return self._splits[split]
+
+    @cached_property
+    def caption_vocabulary(self) -> FreeText | None:
+        return vocabulary_of(self.listings.values())
 
     def stream(self, seed: int) -> Stream:
         """The order of training, by shards."""
@@ -182,7 +186,7 @@ class WebDataset(Source):
         noise = Draws(0, torch.arange(samples)).uniform("fake images", 3, 40, 52).float() * 2 - 1
         labels = torch.arange(samples) // 5 % classes
         for split, chosen in (("train", torch.arange(samples) % 5 > 0), ("val", torch.arange(samples) % 5 == 0)):
-            write_split(Path(path) / split, zip(noise[chosen], labels[chosen].tolist(), strict=True), per_shard)
+            write_split(Path(path) / split, zip(noise[chosen], labels[chosen].tolist(), repeat([])), per_shard)
         return {"root": str(path)}
 
 
@@ -204,6 +208,16 @@ def _split(root: Path, held_out: int, skip_bad: bool) -> dict[str, TarListing]:
     if not len(parts["train"]):
         raise UserError(f"{root} holds {len(whole)} sample(s), too few to hold one in {held_out} out: add some")
     return parts
+
+
+def _with_captions(listings: dict[str, TarListing], root: Path) -> dict[str, TarListing]:
+    """Without captions if no sample has one; otherwise says how many have none."""
+    captions = [each.captions for each in listings.values() if each.captions is not None]
+    missing, total = sum(each.missing for each in captions), sum(map(len, captions))
+    if missing == total:
+        return {name: replace(each, captions=None) for name, each in listings.items()}
+    report_missing(root, missing, total, IMAGES.word)
+    return listings
 
 
 def _class_names(root: Path, file: Path | None, listings: dict[str, TarListing]) -> list[str]:

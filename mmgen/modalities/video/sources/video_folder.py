@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import torch
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
+from mmgen.data.sources.caption_files import add_captions, vocabulary_of
 from mmgen.data.sources.classes import Classes, find_classes, split_folders
 from mmgen.data.sources.listing import Listing, list_folder, list_lines
 from mmgen.data.sources.scan import VIDEOS, check_no_strip, skim, tell_conversions
@@ -26,7 +29,9 @@ class VideoFolder(Source):
     Which videos are held out is told by the folders `train` and `val`, or by two lists (UCF-101); otherwise video
     number i of the sorted files is, when i % held_out == 0. Any frame rate, constant or not, and any size will do, odd
     ones too. Unreadable files, files without a frame, and videos shorter than a clip are skipped, class folders without
-    videos are no classes: each told in one line, with a count. Files and folders named with a leading dot are ignored.
+    videos are no classes: each told in one line, with a count. Captions are read as `ImageFolder` reads them, from
+    `NAME.txt` beside a video, `metadata.jsonl` or `captions.csv`. Files and folders named with a leading dot are
+    ignored.
 
     Args:
         root: the folder.
@@ -81,7 +86,8 @@ class VideoFolder(Source):
         self.fps, self.augment, self.held_out, self.check = fps, augment, held_out, check
         self.sample_shape = self._shape = (channels, frames, height, width)
         self.lists = None if train_list is None or val_list is None else (Path(train_list), Path(val_list))
-        self.train, self.val = split_folders(Path(root), VIDEOS) if self.lists is None else (Path(root), None)
+        self.root = Path(root)
+        self.train, self.val = split_folders(self.root, VIDEOS) if self.lists is None else (self.root, None)
         self._classes: Classes = find_classes(self.train, None if names is None else Path(names), VIDEOS)
         self.class_names = self._classes.names
         self._splits: dict[str, VideoClips] = {}
@@ -97,8 +103,21 @@ class VideoFolder(Source):
                 self._splits[name] = VideoClips(part, self._shape, self.fps, augment)
         return self._splits[split]
 
+    @property
+    def caption_vocabulary(self) -> FreeText | None:
+        return vocabulary_of(self._listings.values())
+
     def _parts(self) -> dict[str, Listing]:
         """The usable videos of both splits."""
+        parts = {name: self._usable(listing) for name, listing in self._listings.items()}
+        return parts if len(parts) > 1 else dict(zip(("train", "val"), parts["train"].hold_out(self.held_out)))
+
+    @cached_property
+    def _listings(self) -> dict[str, Listing]:
+        """The videos of each list or folder, unopened, with their captions."""
+        return add_captions(self._unopened(), self.root, VIDEOS.word)
+
+    def _unopened(self) -> dict[str, Listing]:
         root, classes = self.train, self._classes
         if self.lists is not None:
             train = list_lines(self.lists[0], root, classes, first=0)
@@ -109,12 +128,11 @@ class VideoFolder(Source):
                     f"{os.fsdecode(both[0])} is in both data.source.train_list and data.source.val_list; take it"
                     f" out of one"
                 )
-            return {"train": self._usable(train), "val": self._usable(val)}
+            return {"train": train, "val": val}
         train = list_folder(root, classes, first=0)
-        if self.val is not None:
-            val = list_folder(self.val, classes, first=len(train))
-            return {"train": self._usable(train), "val": self._usable(val)}
-        return dict(zip(("train", "val"), self._usable(train).hold_out(self.held_out)))
+        return {"train": train} | (
+            {} if self.val is None else {"val": list_folder(self.val, classes, first=len(train))}
+        )
 
     def _usable(self, listing: Listing) -> Listing:
         """Without the videos that cannot be used, if they are to be looked through at all."""

@@ -45,7 +45,8 @@ class VideoClips(ListedSamples):
             slots = zip(index.tolist(), epoch.tolist())
             cuts = ((place, partial(self._random_clip, epoch=when, seed=seed)) for place, when in slots)
             read = [self.read_or_next(place, cut) for place, cut in cuts]
-        return self.batch([clip for _, clip in read], torch.tensor([place for place, _ in read]))
+        index = torch.tensor([place for place, _ in read])
+        return self.batch([clip for _, clip in read], index, Draws(seed, self.listing.numbers[index], epoch))
 
     def _random_clip(self, place: int, epoch: int, seed: int) -> Tensor:
         number = self.listing.numbers[place : place + 1]

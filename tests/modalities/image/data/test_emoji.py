@@ -41,13 +41,15 @@ def test_a_font_draws_a_thousand_emoji_in_colour_on_white(noto):
 
 
 def test_captions_are_unicode_names_and_follow_the_samples(noto):
-    names = noto.captions("train") + noto.captions("val")
+    names = [name for split in ("train", "val") for name in batch(noto, split)["caption"]]
     assert {"thumbs up sign", "grinning face", "snowman without snow", "rocket"} <= set(names)
     assert len(set(names)) == len(names)
     assert not any("fitzpatrick" in name or name.startswith("u+") for name in names)
     samples = noto.samples("train")
     number = samples.numbers.tolist().index(ord("\N{GREEN HEART}"))
-    assert noto.captions("train")[number] == "green heart" == noto.caption(int(samples[number]["sample"]))
+    assert samples[number]["caption"] == "green heart"
+    vocabulary = noto.conditions["caption"]
+    assert set("".join(names)) <= set(vocabulary.alphabet) and max(map(len, names)) <= vocabulary.longest < 100
     red, green, blue = samples[number]["x"][:, 12, 12]
     assert green > max(red, blue)
 

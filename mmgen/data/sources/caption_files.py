@@ -1,0 +1,179 @@
+"""Captions of the files of a folder: `NAME.txt` beside a file, `metadata.jsonl`, or `captions.csv`."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import FreeText
+from mmgen.data.sources.captions import Captions
+from mmgen.data.sources.listing import Listing
+from mmgen.data.sources.scan import Kind, files, notice
+
+KEYS = ("caption", "text")
+"""What captions are called in tables, and in the JSON files of shards; the first that is there counts."""
+
+_TEXTS = Kind("caption", frozenset((".txt",)))
+
+
+def add_captions(listings: Mapping[str, Listing], root: Path, word: str) -> dict[str, Listing]:
+    """The same files with their captions, where any has one; files without one are counted and reported in one line.
+
+    A file's captions are the lines of the text file of its name, and those that a table in the folder of its split, or
+    in `root`, gives it: `metadata.jsonl`, lines with `file_name` and `text` or `caption` (as Hugging Face's imagefolder
+    has them), or `captions.csv`, with the same columns. Names are relative to the table. Whatever is found counts.
+
+    Args:
+        listings: of each split.
+        root: the folder of all splits.
+        word: what one of the files is called.
+
+    Raises:
+        UserError: a caption file that cannot be read, is damaged, or speaks of a file that is not there.
+    """
+    found = {split: _read(listing, root) for split, listing in listings.items()}
+    if not any(captions for part in found.values() for captions in part):
+        return dict(listings)
+    missing, total = sum(not each for part in found.values() for each in part), sum(map(len, found.values()))
+    report_missing(root, missing, total, word)
+    return {split: replace(listing, captions=Captions.of(found[split])) for split, listing in listings.items()}
+
+
+def vocabulary_of(listings: Iterable[Listing]) -> FreeText | None:
+    """Of the captions of all listings; None where they have none."""
+    captions = [listing.captions for listing in listings if listing.captions is not None]
+    return reduce(Captions.__add__, captions).vocabulary() if captions else None
+
+
+def report_missing(root: Path, missing: int, total: int, word: str) -> None:
+    """Says how many files have no caption, if some have none."""
+    if missing:
+        notice(f"{root}: {missing:,} of {total:,} {word}s have no caption")
+
+
+def clean_captions(value: Any) -> list[str]:
+    """The captions that a text, a list of texts, or None stands for: none of them empty, white space single blanks.
+
+    Raises:
+        ValueError: it is something else, or no Unicode.
+    """
+    texts = [] if value is None else value if isinstance(value, list) else [value]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"a caption must be a text or a list of texts, got {value!r:.60}")
+        text.encode()  # a lone surrogate of a JSON file is no character
+    return [text for text in (" ".join(each.split()) for each in texts) if text]
+
+
+def decode(data: bytes, name: str) -> str:
+    """Text from UTF-8, perhaps with a byte order mark. Raises ValueError with the line that is none."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ValueError(f"{name}, line {line}: this is not UTF-8 (byte {data[error.start]:#04x})") from None
+
+
+def _read(listing: Listing, root: Path) -> list[list[str]]:
+    """The captions of every file."""
+    names = [os.fsdecode(name) for name in listing.names]
+    places = {name: place for place, name in enumerate(names)}
+    found: list[list[str]] = [[] for _ in names]
+    for folder in dict.fromkeys((listing.root, root)):
+        for name, read in _TABLES.items():
+            if (folder / name).is_file():
+                for file, texts in _of_table(folder / name, read, listing.root, places):
+                    found[places[file]] += texts
+    beside = {os.path.splitext(name)[0]: name for name in files(listing.root, _TEXTS)}
+    with_text = [(place, beside.get(os.path.splitext(name)[0])) for place, name in enumerate(names)]
+    chosen = [(place, listing.root / name) for place, name in with_text if name is not None]
+    with ThreadPoolExecutor(8) as pool:  # opening waits for the disk more than for the processor
+        for (place, _), texts in zip(chosen, pool.map(_of_text, (path for _, path in chosen))):
+            found[place] += texts
+    return [list(dict.fromkeys(texts)) for texts in found]
+
+
+def _of_text(path: Path) -> list[str]:
+    return clean_captions(_content(path).splitlines())
+
+
+def _content(path: Path) -> str:
+    try:
+        return decode(path.read_bytes(), str(path))
+    except (OSError, ValueError) as error:
+        raise UserError(str(error) if isinstance(error, ValueError) else f"{path} cannot be read ({error})") from None
+
+
+Rows = Iterable[tuple[int, dict[Any, Any]]]
+"""Line and content of each row."""
+
+
+def _of_table(
+    path: Path, read: Callable[[str], Rows], root: Path, places: Mapping[str, int]
+) -> Iterator[tuple[str, list[str]]]:
+    """(file of `places`, its captions) of every row of a table. Raises UserError with the line that is wrong."""
+    line, content, folder = 1, _content(path), os.path.relpath(root, path.parent)
+    inside = "" if folder == "." else folder + os.sep
+    try:
+        for number, row in read(content):
+            line = number
+            name = row.get("file_name")
+            if not isinstance(name, str) or not name:
+                raise ValueError("there is no file_name")
+            texts = clean_captions(next((row[key] for key in KEYS if key in row), None))
+            file = os.path.normpath(name)
+            if file.startswith(inside) and file[len(inside) :] in places:
+                yield file[len(inside) :], texts
+            elif "\0" in name or not (path.parent / name).is_file():
+                raise ValueError(f"there is no file {name!r} in {path.parent}")
+    except _WrongLine as error:
+        raise UserError(f"{path}, line {error.line}: {error}") from None
+    except ValueError as error:
+        raise UserError(f"{path}, line {line}: {error}") from None
+
+
+class _WrongLine(ValueError):
+    """A line that is no row."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+def _json_rows(text: str) -> Rows:
+    for line, content in enumerate(text.split("\n"), 1):
+        if content.strip():
+            try:
+                row = json.loads(content)
+            except (ValueError, RecursionError) as error:
+                raise _WrongLine(line, f"this is no JSON ({error})") from None
+            if not isinstance(row, dict):
+                raise _WrongLine(line, f"a line must be an object with file_name and text, got {content.strip()!r:.60}")
+            yield line, row
+
+
+def _csv_rows(text: str) -> Rows:
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        columns = rows.fieldnames or []
+        if "file_name" not in columns or not any(key in columns for key in KEYS):
+            raise _WrongLine(1, f"the columns must be file_name and caption, got {', '.join(columns) or 'none'}")
+        for row in rows:
+            if None in row or None in row.values():
+                how = "more" if None in row else "fewer"
+                raise _WrongLine(
+                    rows.line_num, f"there are {how} columns than in line 1: a caption with commas needs quotes"
+                )
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise _WrongLine(rows.reader.line_num, f"this is no CSV ({error})") from None
+
+
+_TABLES: dict[str, Callable[[str], Rows]] = {"metadata.jsonl": _json_rows, "captions.csv": _csv_rows}

@@ -1,0 +1,95 @@
+"""Captions of samples: any number for each, of which training draws one a sample and epoch."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmgen.core.draws import Draws
+from mmgen.core.vocabulary import FreeText
+
+_NONE = len(b"[]\n")  # bytes of the line of a sample without a caption
+
+
+@dataclass(frozen=True, eq=False)
+class Captions:
+    """The captions of n samples.
+
+    They are kept as JSON lines in one tensor, which loading processes share and files hold as it is: a list of a
+    million strings would be copied into every loading process as soon as that counts its references.
+
+    Args:
+        lines: (bytes,) uint8, a line of UTF-8 a sample: a JSON list of its captions, empty where it has none.
+    """
+
+    lines: Tensor
+
+    @classmethod
+    def of(cls, captions: Iterable[Sequence[str]]) -> "Captions":
+        """From the captions of each sample, in order."""
+        lines = (json.dumps(list(each), ensure_ascii=False, separators=(",", ":")) + "\n" for each in captions)
+        return cls(_bytes(line.encode() for line in lines))
+
+    @cached_property
+    def _ends(self) -> Tensor:
+        """(n + 1,) int64: where each line ends, 0 before the first."""
+        return torch.cat([torch.zeros(1, dtype=torch.int64), 1 + (self.lines == ord("\n")).nonzero()[:, 0]])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @property
+    def missing(self) -> int:
+        """Samples without a caption."""
+        return int((self._ends.diff() <= _NONE).sum())
+
+    def all(self, place: int) -> list[str]:
+        """Every caption of the sample at a place."""
+        begin, end = self._ends[place : place + 2].tolist()
+        return json.loads(self.lines[begin:end].numpy().tobytes())
+
+    def pick(self, index: Tensor, draws: Draws | None = None) -> list[str]:
+        """One caption of each sample at index (b,) int64, "" where it has none.
+
+        Args:
+            index: which samples.
+            draws: of their numbers and epochs, by which one is drawn; None takes the first.
+        """
+        chance = [0.0] * len(index) if draws is None else draws.uniform("caption").tolist()
+        found = [self.all(place) for place in index.tolist()]
+        return [each[int(draw * len(each))] if each else "" for each, draw in zip(found, chance, strict=True)]
+
+    def choose(self, rows: Tensor) -> "Captions":
+        """Those of some samples; rows (n,) bool, or (b,) int64 numbers of them."""
+        rows = rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows
+        data, begins, ends = self.lines.numpy().data, self._ends[rows].tolist(), self._ends[rows + 1].tolist()
+        return Captions(_bytes(data[begin:end] for begin, end in zip(begins, ends)))
+
+    def __add__(self, other: "Captions") -> "Captions":
+        """Those of the samples of both, one after the other."""
+        return Captions(torch.cat([self.lines, other.lines]))
+
+    def vocabulary(self) -> FreeText:
+        """What characters captions are made of, and how long the longest is."""
+        texts = [text for place in range(len(self)) for text in self.all(place)]
+        return FreeText("".join(sorted(set().union(*texts))), max(map(len, texts), default=0))
+
+
+def check_lines(lines: Tensor, count: int) -> None:
+    """Raises ValueError unless these are the lines of so many samples, as files may hold them."""
+    if lines.dtype != torch.uint8 or lines.ndim != 1:
+        raise ValueError(f"its captions are {lines.dtype} of shape {tuple(lines.shape)}")
+    text = lines.numpy().tobytes().decode().split("\n")
+    rows = [json.loads(line) for line in text[:-1]]
+    if text[-1] or len(rows) != count:
+        raise ValueError(f"it has captions of {len(rows)} samples, and {count} samples")
+    if not all(isinstance(row, list) and all(isinstance(each, str) for each in row) for row in rows):
+        raise ValueError("its captions are no lists of texts")
+
+
+def _bytes(parts: Iterable[bytes | memoryview]) -> Tensor:
+    return torch.from_numpy(np.frombuffer(b"".join(parts), np.uint8).copy())
