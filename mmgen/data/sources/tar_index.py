@@ -51,21 +51,21 @@ class TarIndex:
         folder: of the shards.
         shards: their names, sorted.
         names: (n,) bytes, the image's name in its shard.
+        captions: of each.
         shard: (n,) int64, which shard.
         offset: (n,) int64, the image's first byte in it.
         size: (n,) int64 bytes.
         label: (n,) int64, `NO_CLASS` where a sample has none.
-        captions: of each.
     """
 
     folder: Path
     shards: list[str]
     names: np.ndarray
+    captions: Captions
     shard: Tensor
     offset: Tensor
     size: Tensor
     label: Tensor
-    captions: Captions
 
 
 def index_folder(folder: Path, skip_bad: bool) -> TarIndex:
@@ -105,9 +105,9 @@ def index_folder(folder: Path, skip_bad: bool) -> TarIndex:
 def _joined(folder: Path, shards: list[str], walked: list[list[Place]]) -> TarIndex:
     places = [place for part in walked for place in part]
     rows = [(number, *place[1:4]) for number, part in enumerate(walked) for place in part]
-    columns = torch.tensor(rows, dtype=torch.int64).view(-1, 4).unbind(1)
+    columns = (column.clone() for column in torch.tensor(rows, dtype=torch.int64).view(-1, 4).unbind(1))
     names = np.array([os.fsencode(place.name) for place in places], np.bytes_)
-    return TarIndex(folder, shards, names, *columns, captions=Captions.of(place.captions for place in places))
+    return TarIndex(folder, shards, names, Captions.of(place.captions for place in places), *columns)
 
 
 def _walk(path: Path) -> list[Place] | UserError:
@@ -180,7 +180,7 @@ def _read(folder: Path, about: str) -> TarIndex | None:
     except (OSError, SafetensorError):
         return None
     names = letters.view(f"S{letters.shape[1]}")[:, 0]
-    return TarIndex(folder, [each[0] for each in json.loads(about)], names, *columns, captions=captions)
+    return TarIndex(folder, [each[0] for each in json.loads(about)], names, captions, *columns)
 
 
 def _write(index: TarIndex, about: str) -> None:
