@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .NOTPARALLEL:
-.PHONY: help demo test soak lint docs setup clean
+.PHONY: help demo test quick soak lint docs setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: $(VENV)/.ready-run ## train on real digits, sample in every mode, write ru
 
 test: $(VENV)/.ready-dev ## all tests; ARGS="-k mask" picks some
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS) tests
+
+quick: $(VENV)/.ready-dev ## the tests that neither train nor start programs, for the inner loop
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow" --durations=10 $(ARGS) tests
 
 soak: $(VENV)/.ready-dev ## 20 kills of a run, 25 times the examples of the fuzz tests: takes about ten minutes
 	OMP_NUM_THREADS=1 MMGEN_KILLS=20 MMGEN_FUZZ=25 $(BIN)/python -m pytest -n 2 $(ARGS) tests/soak tests/fuzz

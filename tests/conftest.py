@@ -3,6 +3,13 @@ import torch
 
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.tokenizers import Reconstruction, Tokenizer
+from tests.slow import is_slow
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if isinstance(item, pytest.Function) and is_slow(item):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -76,6 +76,10 @@ def turn(*given: object) -> Tensor:
     return -2 * cast(Tensor, given[-1])
 
 
+def turn_far(*given: object) -> Tensor:
+    return -50 * cast(Tensor, given[-1])
+
+
 def turn_input(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[object, ...]:
     return (-2 * given[0], *given[1:])
 
@@ -106,7 +110,9 @@ WRAPPINGS: dict[str, Callable[[Generator], object]] = {
     "another width": of_other_width,
     "hook on a linear map": lambda model: block(model).mixer.out.register_forward_hook(turn),
     "hook on a norm": lambda model: block(model).norm_mlp.register_forward_pre_hook(turn_input),
-    "hook on a norm of heads": lambda model: block(model).mixer.norm_q.register_forward_hook(turn),  # type: ignore[union-attr]
+    "hook on a norm of heads": lambda model: block(model).mixer.norm_q.register_forward_hook(
+        lambda *given: -50 * given[-1]
+    ),  # type: ignore[union-attr]
     "hook on the last norm": lambda model: model.backbone.final_norm.register_forward_hook(turn),
     "hook on a mixer": lambda model: block(model).mixer.register_forward_hook(turn),
     "hook before a block": lambda model: block(model).register_forward_pre_hook(turn_input),

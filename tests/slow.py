@@ -1,0 +1,51 @@
+"""Which tests `make quick` leaves out: those that train or start programs, and some files that take long otherwise."""
+
+import inspect
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+STARTS = re.compile(r'"fit"|\bfit\(|Trainer\(|\boptim\.|chromium|\bsubprocess\.|\bmultiprocessing\b|\bPopen\b')
+
+HEAVY = {
+    "tests/apps": "commands from end to end",
+    "tests/fuzz": "hundreds of damaged files",
+    "tests/properties/test_distribution.py": "thousands of samples of each paradigm",
+    "tests/properties/test_sampling_laws.py": "every paradigm under every way of decoding",
+    "tests/properties/test_video_laws.py": "the same of clips",
+    "tests/recipes": "every recipe",
+    "tests/soak": "kills and resumptions",
+    "tests/test_docs.py": "the examples of the documents",
+    "tests/tools": "whole plans, benches and archives",
+}
+"""Folders and files, with the reason."""
+
+
+def is_slow(item: Any) -> bool:
+    """Whether a collected test is in one of the heavy files, or trains or starts a program: its own source, that of its
+    fixtures, or that of a function of the tests that they name.
+    """
+    path = Path(item.path).as_posix()
+    if any(f"/{heavy}" in path for heavy in HEAVY):
+        return True
+    fixtures = [each[-1].func for each in item._fixtureinfo.name2fixturedefs.values()]
+    return any(_starts(inspect.unwrap(each)) for each in (item.function, *fixtures))
+
+
+@cache
+def _starts(function: Callable[..., Any]) -> bool:
+    found, rest = set(), [function]
+    while rest:
+        each = rest.pop()
+        if each in found or not each.__module__.startswith("tests"):
+            continue
+        found.add(each)
+        source = inspect.getsource(each)
+        if STARTS.search(source):
+            return True
+        known = getattr(each, "__globals__", {})
+        named = (known.get(word) for word in set(re.findall(r"\w+", source)))
+        rest += [inspect.unwrap(one) for one in named if inspect.isfunction(one)]
+    return False
