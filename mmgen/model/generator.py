@@ -115,8 +115,8 @@ class Generator(nn.Module):
             layout: what the P + M, or M, positions are.
             mask: who may see whom.
             condition: from `conditioning(labels, actions)`.
-            hidden: (B, M) bool, positions whose token is replaced by the mask token; (B, M, Q) by level, for residual
-                tokens.
+            hidden: (B, M) bool, positions whose token is replaced by the mask token; (B, M, U) by code: the
+                levels of residual tokens, the groups of bits of binary ones.
             cache: keys and values of earlier positions.
             store: how many of the leading positions stay in the cache; all by default.
             outputs: how many of the last positions to return; all by default.

@@ -29,12 +29,12 @@ class Corrupted:
 
     Attributes:
         values: (B, M) tokens in the row, behind the prefix; (B, M, Q) residual or (B, M, C) continuous ones.
-        hidden: (B, M) bool, replaced by the mask token, or (B, M, Q) by level; None for none.
+        hidden: (B, M) bool, replaced by the mask token, or (B, M, U) by unit (`Codes`); None for none.
         layout: the P + M positions.
         mask: who may see whom.
         targets: (B, K) tokens to be predicted, (B, K, Q) residual ones, or (B, K, C) vectors.
-        weights: (B, K) float, 0 where nothing is predicted, or (B, K, Q) by level; a row's weights sum to 1, in
-            expectation (by level: to 1 for each that is predicted).
+        weights: (B, K) float, 0 where nothing is predicted, or (B, K, U) by code; a row's weights sum to 1, in
+            expectation (by code: to 1 for each that is predicted).
         levels: (B, M) noise levels in [0, 1]; None for none.
     """
 

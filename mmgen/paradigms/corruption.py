@@ -7,24 +7,21 @@ from mmgen.core.draws import Draws
 from mmgen.paradigms.schedules import ScheduleName, hidden_count
 
 
-def replace(tokens: Tensor, alphabet: int, share: float | Tensor, name: str, draws: Draws) -> Tensor:
-    """Tokens (B, n) of which a share, one number or (B, n), is replaced by uniformly random ones below `alphabet`:
-    noise on a history of discrete tokens (MAGI, Zhou et al. 2025, section 3.3).
+def replace(codes: Tensor, choices: int, share: float | Tensor, name: str, draws: Draws) -> Tensor:
+    """Units of codes (B, n, K) of which a share, one number or (B, n), is replaced by uniformly random codes below
+    `choices`: noise on a history of discrete tokens (MAGI, Zhou et al. 2025, section 3.3).
     """
-    count, low = tokens.shape[1], min(alphabet, 2**32)  # a uniform number has 53 bits, and a binary token up to 62
-    other = (draws.uniform(name, count) * low).long()
-    other += low * (draws.uniform(f"{name}/high", count) * (alphabet // low)).long()
-    return torch.where(draws.uniform(f"{name}/replaced", count) < share, other, tokens)
+    other = (draws.uniform(name, *codes.shape[1:]) * choices).long()
+    return torch.where((draws.uniform(f"{name}/replaced", codes.shape[1]) < share)[..., None], other, codes)
 
 
 def hide(block: Tensor, blocks: int, real: Tensor, schedule: ScheduleName, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Hide a random number of positions in each block, and weigh them.
+    """Hide a random number of positions (or of units of them, see `Codes`) in each block, and weigh them.
 
     In a block of n positions k are hidden, k = ceil(share(u) n) with u uniform, and each weighs n / (k N) in a row of
     N. Under the linear schedule k is uniform on 1..n, and the weighted cross-entropy is the order-agnostic bound on
-    the negative
-    log-likelihood per token (ARDM, Hoogeboom et al. 2022, equation 5), equal in expectation to the continuous-time
-    bounds of MD4 and BD3-LM. With one position a block it is the autoregressive likelihood itself.
+    the negative log-likelihood per token (ARDM, Hoogeboom et al. 2022, equation 5), equal in expectation to the
+    continuous-time bounds of MD4 and BD3-LM. With one position a block it is the autoregressive likelihood itself.
 
     Args:
         block: (N,) int64 block numbers from 0, ascending, or (B, N) where rows have blocks of their own.

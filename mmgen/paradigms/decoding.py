@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.model.heads import ChoiceHead
 from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.schedules import RevealScheduleName, remaining
 
@@ -141,8 +140,7 @@ def within_entropy_bound(entropy: Tensor, eligible: Tensor, bound: float) -> Ten
 
 def unmask(
     predict: Callable[[Tensor, Tensor], Tensor],
-    head: ChoiceHead,
-    tokens: Tensor,
+    codes: Tensor,
     committed: Tensor,
     decoding: Decoding,
     schedule: RevealScheduleName,
@@ -151,12 +149,12 @@ def unmask(
     name: str,
     rank: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Reveal the open positions of a row, several a step, until none is left.
+    """Reveal the open positions of a row, several a step, until none is left. All codes of a position are revealed
+    together; a position may be a code of a token, see `Codes`.
 
     Args:
-        predict: (tokens (B, N), committed (B, N)) -> logits (B, N, groups, choices), guided, float64.
-        head: splits and joins tokens.
-        tokens: (B, N) with the known positions filled in.
+        predict: (codes (B, N, K), committed (B, N)) -> logits (B, N, K, choices), guided, float64.
+        codes: (B, N, K) with the known positions filled in.
         committed: (B, N) bool, positions that are known; they never change.
         decoding: the rules.
         schedule: how many stay hidden after each step, for select = count.
@@ -167,12 +165,12 @@ def unmask(
             anew by default.
 
     Yields:
-        (tokens, committed) after each step.
+        (codes, committed) after each step.
     """
     size = (~committed).sum(1)
     step = 0
     while not bool(committed.all()):
-        probs = distribution(predict(tokens, committed), decoding)
+        probs = distribution(predict(codes, committed), decoding)
         choices = draw(probs, draws.uniform(f"{name}/token/{step}", *probs.shape[1:3]))
         open_ = ~committed
         chosen = probs.gather(-1, choices[..., None])[..., 0].clamp_min(1e-300).log().sum(-1)
@@ -190,10 +188,10 @@ def unmask(
             reveal = one | (open_ & (chosen.exp() > decoding.threshold))
         else:
             reveal = within_entropy_bound(token_entropy(probs), open_, decoding.entropy_bound)
-        tokens = torch.where(reveal, head.join(choices), tokens)
+        codes = torch.where(reveal[..., None], choices, codes)
         committed = committed | reveal
         step += 1
-        yield tokens, committed
+        yield codes, committed
 
 
 def _score(probs: Tensor, chosen: Tensor, decoding: Decoding, progress: float, draws: Draws, name: str) -> Tensor:

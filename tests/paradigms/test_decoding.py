@@ -88,15 +88,22 @@ def test_entropy_bound_takes_the_largest_admissible_set() -> None:
 @pytest.mark.parametrize("order", ["confidence", "margin", "entropy", "random"])
 def test_counts_sum_to_all_and_committed_tokens_stay(name: str, size: int, steps: int, order: str) -> None:
     """Each step commits at least one; K steps, or fewer where there are fewer tokens (K = 1 and K > N included)."""
-    head, law = CategoricalHead(CODES, 8), LAW.log().expand(2, size, 1, 4)
-    start = torch.zeros(2, size, dtype=torch.int64)
+    law = LAW.log().expand(2, size, 1, 4)
+    start = torch.zeros(2, size, 1, dtype=torch.int64)
     states = list(
         unmask(
-            lambda t, c: law, head, start, start > 0, Decoding(order=order), name, steps, Draws(0, torch.arange(2)), "x"
+            lambda t, c: law,
+            start,
+            start[..., 0] > 0,
+            Decoding(order=order),
+            name,
+            steps,
+            Draws(0, torch.arange(2)),
+            "x",
         )  # type: ignore[arg-type]
     )
     assert len(states) <= min(steps, size) and states[-1][1].all()
-    before = (start, start > 0)
+    before = (start, start[..., 0] > 0)
     for tokens, committed in states:
         assert (committed.sum(1) > before[1].sum(1)).all()
         assert torch.equal(tokens[before[1]], before[0][before[1]])
@@ -106,21 +113,23 @@ def test_counts_sum_to_all_and_committed_tokens_stay(name: str, size: int, steps
 def test_threshold_commits_what_is_sure_and_at_least_one() -> None:
     sure = torch.tensor([0.97, 0.01, 0.01, 0.01], dtype=torch.float64).log()
     law = torch.stack([sure, LAW.log(), sure, LAW.log()])[None, :, None]
-    start, head = torch.zeros(1, 4, dtype=torch.int64), CategoricalHead(CODES, 8)
+    start = torch.zeros(1, 4, 1, dtype=torch.int64)
     rule = Decoding(select="threshold", threshold=0.9, temperature=1.0)
     # A stream in which both sure positions draw their likely value.
-    states = list(unmask(lambda t, c: law, head, start, start > 0, rule, "linear", 1, Draws(0, torch.tensor([5])), "x"))
-    likely = states[0][0][0, [0, 2]] == 0
+    states = list(
+        unmask(lambda t, c: law, start, start[..., 0] > 0, rule, "linear", 1, Draws(0, torch.tensor([5])), "x")
+    )
+    likely = states[0][0][0, [0, 2], 0] == 0
     assert likely.all() and states[0][1].tolist() == [[True, False, True, False]]
     assert [int(c.sum()) for _, c in states] == [2, 3, 4]
 
 
 def test_entropy_bound_zero_commits_one_token_a_step() -> None:
     law = LAW.log().expand(1, 5, 1, 4)
-    start, head = torch.zeros(1, 5, dtype=torch.int64), CategoricalHead(CODES, 8)
+    start = torch.zeros(1, 5, 1, dtype=torch.int64)
     rule = Decoding(select="entropy_bound", entropy_bound=0.0)
     assert (
-        len(list(unmask(lambda t, c: law, head, start, start > 0, rule, "linear", 1, Draws(0, torch.arange(1)), "x")))
+        len(list(unmask(lambda t, c: law, start, start[..., 0] > 0, rule, "linear", 1, Draws(0, torch.arange(1)), "x")))
         == 5
     )
 
@@ -174,7 +183,7 @@ def test_choice_noise_anneals_as_in_maskgits_own_code() -> None:
     none.
     """
     keys, size, noise, seen = Draws(0, torch.arange(3)), 8, 3.0, []
-    tokens = torch.zeros(3, size, dtype=torch.int64)
+    codes = torch.zeros(3, size, 1, dtype=torch.int64)
     flat = torch.zeros(3, size, 1, 2, dtype=torch.float64)
     ramp = torch.stack([torch.linspace(0, 4, size).double(), torch.zeros(size).double()], -1)[None, :, None]
 
@@ -182,9 +191,7 @@ def test_choice_noise_anneals_as_in_maskgits_own_code() -> None:
         seen.append(committed.clone())
         return flat + ramp
 
-    states = list(
-        unmask(predict, CategoricalHead(2, 1), tokens, tokens > 0, Decoding(noise=noise), "linear", 4, keys, "x")
-    )
+    states = list(unmask(predict, codes, codes[..., 0] > 0, Decoding(noise=noise), "linear", 4, keys, "x"))
     for step, (before, (_, after)) in enumerate(zip(seen, states, strict=True)):
         probs = (flat + ramp).softmax(-1)
         drawn = draw(probs, keys.uniform(f"x/token/{step}", size, 1))

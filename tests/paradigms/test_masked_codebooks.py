@@ -17,7 +17,7 @@ from mmgen.model.generator import Generator
 from mmgen.model.heads import ResidualHead
 from mmgen.paradigms import Decoding, Guidance, Masked, MaskedCodebooks, Mixture, Request, SampleOptions
 from mmgen.paradigms.masked.codebooks import Spans
-from tests.worlds import World, draws, generator
+from tests.worlds import SPECS, World, draws, generator, tokens_for
 
 FRAMES, LEVELS = 2, 2
 SPEC = TokenSpec("residual", 5, (7, 1, 1), levels=3, modality="speech", rate=10.0, stride=4, first=4)
@@ -397,15 +397,9 @@ def test_wrong_options_are_refused(options: dict, reason: str) -> None:
 
 
 def test_other_tokens_are_refused() -> None:
-    for spec, reason in (
-        (TokenSpec("categorical", 4, (1, 3, 3)), "take Masked"),
-        (TokenSpec("continuous", 4, (1, 3, 3)), "BlockDiffusion"),
-    ):
-        model = generator(spec)
-        with pytest.raises(UserError, match=reason):
-            list(MaskedCodebooks().sample(model, Request(LABELS, draws(5)), SampleOptions()))
-    with pytest.raises(UserError, match="62 bits"):
-        list(MaskedCodebooks(span=30).sample(spoken(), asked(), SampleOptions()))
+    model = generator(TokenSpec("continuous", 4, (1, 3, 3)))
+    with pytest.raises(UserError, match="MaskedCodebooks generates discrete tokens"):
+        list(MaskedCodebooks().sample(model, Request(LABELS, draws(5)), SampleOptions()))
     assert Masked.mode == MaskedCodebooks.mode
 
 
@@ -418,12 +412,18 @@ def test_it_is_a_member_of_a_mixture() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 9])
-def test_spans_join_and_split_codes(size: int) -> None:
-    spans, values = Spans(SPEC, 7, size), codes().values[..., 0]
-    joint = spans.join(spans.tiles(values))
-    assert joint.shape == (5, -(-7 // size)) and torch.equal(spans.split(joint), values)
-    if size == 1:
-        assert torch.equal(joint, values)
+def test_spans_tile_a_row_and_give_it_back(size: int) -> None:
+    spans, values = Spans(SPEC.size, 7, size), codes().values[..., 0]
+    tiles = spans.tiles(values)
+    assert tiles.shape == (5, -(-7 // size), size) and torch.equal(spans.row(tiles), values)
+
+
+def test_tokens_of_one_code_train_as_masked_tokens_do() -> None:
+    model, x = generator(SPECS["bits"]), tokens_for(Masked())
+    one, other = (paradigm.corrupt(x, model, draws(4)) for paradigm in (MaskedCodebooks("cosine"), Masked("cosine")))
+    condition = model.conditioning(torch.full((4,), -1))
+    assert torch.equal(one.hidden[..., 0], other.hidden)  # type: ignore[index]
+    assert torch.equal(MaskedCodebooks().loss(model, one, condition), Masked().loss(model, other, condition))
 
 
 def test_mistakes_are_seen_in_training_alone_and_never_asked_for() -> None:

@@ -535,9 +535,9 @@ def test_sampling_feeds_back_each_rows_last_prediction(corruption: str) -> None:
     model, passes = generator(), []
     forward, keep = type(model).forward, torch.arange(9).expand(3, -1) < 2
 
-    def record(values, layout, mask, condition, hidden, cache, store, outputs, added, modulation, **more):
+    def record(values, layout, mask, condition, hidden, cache, store, outputs, added, modulation, *more):
         given = mask, condition, hidden, cache, store, outputs, added, modulation
-        features = forward(model, values, layout, *given, **more)
+        features = forward(model, values, layout, *given, *more)
         passes.append((hidden, added, model.embedding.expected(model.head.logits(features).softmax(-1))))
         return features
 

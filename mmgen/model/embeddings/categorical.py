@@ -20,11 +20,13 @@ class CategoricalEmbedding(nn.Module):
         nn.init.normal_(self.mask, std=0.5)
 
     def forward(self, values: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """values (B, N) int64 in [0, size), hidden (B, N) bool -> (B, N, dim). A hidden position's value has no
-        influence.
+        """values (B, N) int64 in [0, size), hidden (B, N) or (B, N, 1) bool -> (B, N, dim). A hidden position's value
+        has no influence.
         """
         x = self.table(values)
-        return x if hidden is None else torch.where(hidden[..., None], self.mask.to(x.dtype), x)
+        if hidden is not None and hidden.dim() == 2:
+            hidden = hidden[..., None]
+        return x if hidden is None else torch.where(hidden, self.mask.to(x.dtype), x)
 
     def expected(self, probs: Tensor) -> Tensor:
         """The mean embedding under probs (B, N, 1, size) -> (B, N, dim)."""

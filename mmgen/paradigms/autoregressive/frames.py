@@ -20,17 +20,16 @@ from mmgen.core.tokens import Grid, Tokens
 from mmgen.core.window import Window
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import require_choices
 from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
-from mmgen.paradigms.canvas import Canvas, real_positions
-from mmgen.paradigms.corruption import replace
+from mmgen.paradigms.canvas import Canvas, real_positions, where
+from mmgen.paradigms.codes import Codes
 
 
 class FrameAutoregressive(Paradigm):
     """Next-frame prediction: the row holds the clip a frame late, behind a frame of mask tokens, and each position
-    predicts the token of the next frame at its own place. The tokens of a frame are independent given the frames
-    before it, which makes a frame cost one pass.
+    predicts the token of the next frame at its own place. All codes of a frame are independent given the
+    frames before it, which makes a frame cost one pass.
 
     The loss is the exact negative log-likelihood of that model, in nats per token.
 
@@ -63,14 +62,14 @@ class FrameAutoregressive(Paradigm):
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """A frame of mask tokens and all frames but the last."""
-        require_choices(generator.head, type(self).__name__)
+        codes = Codes(generator, None, type(self).__name__)
         frames, size = tokens.grid[0], tokens.grid[1] * tokens.grid[2]
         row = pad(self.row(generator, tokens.grid, tokens.values.device), tokens.lengths, generator.prefix_length)
         real = real_positions(tokens.values, tokens.lengths)
         past = tokens.values
         if self.context_noise:
             share = self.context_noise * draws.uniform("context_noise", frames).repeat_interleave(size, dim=1)
-            past = replace(past, generator.spec.alphabet, share, "context", draws)
+            past = codes.replace(past, share, "context", draws)
         values = torch.cat([torch.zeros_like(past[:, :size]), past[:, :-size]], dim=1)
         weights = real.double() / real.sum(1, keepdim=True)
         return Corrupted(values, _first(values, size), row, self.mask, tokens.values, weights)
@@ -89,7 +88,8 @@ class FrameAutoregressive(Paradigm):
         size = grid[1] * grid[2]
         canvas = Canvas(generator, request)
         row = self.row(generator, grid, canvas.tokens.device)
-        head = require_choices(generator.head, type(self).__name__)
+        codes = Codes(generator, None, type(self).__name__)
+        head = codes.head
         canvas.require_reachable(row.block[0, start : start + canvas.length], self.mode)
         row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
         capacity = self.window.capacity(start, canvas.length, size)
@@ -111,17 +111,17 @@ class FrameAutoregressive(Paradigm):
                 logits = model(values[:, :count], queries, self.mask, canvas.progress, hidden, outputs=count)
             done = stop
             drawn = head.join(draw(distribution(logits, options.decoding), uniform[:, here]))
-            canvas.tokens[:, here] = torch.where(canvas.committed[:, here], canvas.tokens[:, here], drawn)
+            canvas.tokens[:, here] = where(canvas.committed[:, here], canvas.tokens[:, here], drawn)
             canvas.committed[:, here] = True
             values = canvas.tokens[:, here]
             if noise:
-                values = replace(values, generator.spec.alphabet, noise, f"frame/{frame}/context", request.draws)
+                values = codes.replace(values, noise, f"frame/{frame}/context", request.draws)
             yield canvas.state(frame + 1, frame, model.forward_passes)
 
 
 def _first(values: Tensor, size: int) -> Tensor:
-    """(B, N) bool: the first frame of a row, of `size` positions."""
-    return (torch.arange(values.shape[1], device=values.device) < size).expand(values.shape)
+    """(B, N) bool: the first frame of a row (B, N) or (B, N, Q), of `size` positions."""
+    return (torch.arange(values.shape[1], device=values.device) < size).expand(values.shape[:2])
 
 
 @remember(256)

@@ -23,7 +23,8 @@ from mmgen.paradigms.canvas import Canvas, real_positions, where
 class Autoregressive(Paradigm):
     """Next-token prediction in raster order, from the condition's prefix on; sampled with a key-value cache.
 
-    The loss is the exact negative log-likelihood, in nats per token.
+    The loss is the exact negative log-likelihood, in nats per token. The codes of a token, of several levels or groups
+    of bits, are independent given the tokens before it; `CodebookAutoregressive` goes from one level to the next.
 
     Args:
         mask: who may see whom; one under which a position sees a later one is refused.

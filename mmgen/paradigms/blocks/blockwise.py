@@ -127,7 +127,7 @@ class Blockwise(Paradigm):
 
         Args:
             row: the parts.
-            data: (B, N) or (B, N, C) tokens as a history.
+            data: (B, N), (B, N, Q) or (B, N, C) tokens as a history.
             noised: the same to be recovered.
             lengths: (B,) int64 positions a row; None for all.
         """
@@ -205,8 +205,8 @@ class Context:
     """Tokens that the next pass stores in the cache.
 
     Attributes:
-        values: (B, n) or (B, n, C).
-        hidden: (B, n) bool, replaced by the mask token; None for none.
+        values: (B, n), (B, n, Q) or (B, n, C).
+        hidden: (B, n) bool, replaced by the mask token, or (B, n, U) by unit; None for none.
         level: noise level of all of them, told to the generator; None to tell none.
     """
 
@@ -270,7 +270,8 @@ class Passes:
         outputs = 0 if block is None else block.length
         hidden = levels = None
         if any(each.hidden is not None for each in contexts):
-            hidden = torch.cat([_or_none_hidden(each) for each in contexts], dim=1)
+            by_unit = next(each.hidden.shape[2:] for each in contexts if each.hidden is not None)
+            hidden = torch.cat([_or_none_hidden(each, by_unit) for each in contexts], dim=1)
         if any(each.level is not None for each in contexts):
             levels = torch.cat([_levels(each) for each in contexts], dim=1)
         self.finished, self.waiting = None, []
@@ -283,8 +284,8 @@ class Passes:
             )
 
 
-def _or_none_hidden(context: Context) -> Tensor:
-    none = torch.zeros(context.values.shape[:2], dtype=torch.bool, device=context.values.device)
+def _or_none_hidden(context: Context, by_unit: torch.Size) -> Tensor:
+    none = torch.zeros(*context.values.shape[:2], *by_unit, dtype=torch.bool, device=context.values.device)
     return none if context.hidden is None else context.hidden
 
 

@@ -17,12 +17,10 @@ from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions
 from mmgen.paradigms.blocks.blockwise import Blockwise, Context, History, Passes
 from mmgen.paradigms.canvas import Canvas, real_positions
-from mmgen.paradigms.corruption import hide, replace
-from mmgen.paradigms.decoding import unmask
+from mmgen.paradigms.codes import Codes, Unit, require_unit
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 from mmgen.paradigms.splits import SplitChoice
 
@@ -39,7 +37,7 @@ class BlockDiffusion(Blockwise):
         schedule: law of the hidden share of a block in training.
         mask: who may see whom; one that shows a block its own answer, or a later block, is refused. By default
             skip_causal for a complete history, block_causal for a corrupted one.
-        steps: sampling steps a block where none are asked for; never more than the block has tokens.
+        steps: sampling steps a block where none are asked for; never more than the block has units.
         history: what a block is given of those before it in training: `complete` (complete teacher forcing, MAGI, Zhou
             et al. 2025), or `corrupted`, with tokens hidden as its own are (masked teacher forcing).
         window: blocks in all that a block sees, itself among them, in training and in sampling; None for all.
@@ -48,6 +46,7 @@ class BlockDiffusion(Blockwise):
             training; with a corrupted one, the share that is hidden when a finished block enters the cache.
         sampling_schedule: what stays hidden of a block after each sampling step, as for `Masked`; the training schedule
             where None.
+        unit: what is hidden, replaced and revealed together, `code` or `token`, see `Codes`.
     """
 
     drafts = False
@@ -63,33 +62,37 @@ class BlockDiffusion(Blockwise):
         sink: int = 0,
         context_noise: float = 0.0,
         sampling_schedule: RevealScheduleName | None = None,
+        unit: Unit | None = None,
     ) -> None:
         super().__init__(split, mask, steps, history, window, sink, context_noise)
         self.schedule: ScheduleName = schedule
+        self.unit = require_unit(unit)
         self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
         # Sampling meets a history as it is: what is learned from a corrupted one is no bound on that likelihood.
         self.likelihood = "bound" if history == "complete" else None
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
-        """Hidden positions of the corrupted copy predict themselves."""
+        """What is hidden in the corrupted copy predicts itself."""
         row = self.row(generator, tokens.grid, draws)
         tokens = tokens if row.order is None else tokens.reorder(row.order)
         real = real_positions(tokens.values, tokens.lengths)
-        hidden, weights = hide(row.unit, row.count, real, self.schedule, draws)
+        codes = Codes(generator, self.unit, type(self).__name__)
+        hidden, weights = codes.hide(row.unit, row.count, real, self.schedule, draws)
         context = tokens.values
         if self.history == "complete" and self.context_noise:
             share = self.context_noise * row.spread(draws.uniform("context_noise", row.count))
-            context = replace(context, generator.spec.alphabet, share, "context", draws)
+            context = codes.replace(context, share, "context", draws)
         values, layout = self.training_row(row, context, tokens.values, tokens.lengths)
-        hidden = torch.cat([hidden.new_zeros(len(hidden), values.shape[1] - hidden.shape[1]), hidden], dim=1)
+        seen = hidden.new_zeros(len(hidden), values.shape[1] - hidden.shape[1], *hidden.shape[2:])
+        hidden = torch.cat([seen, hidden], dim=1)
         return Corrupted(values, hidden, layout, self.mask, tokens.values, weights)
 
     def context_from(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> Context:
         """With a share of random tokens (complete history) or of mask tokens (corrupted history)."""
-        name = f"block/{block}/context"
+        name, codes = f"block/{block}/context", Codes(generator, self.unit, type(self).__name__)
         if self.history == "complete":
-            return Context(replace(tokens, generator.spec.alphabet, noise, name, draws) if noise else tokens)
-        return Context(tokens, draws.uniform(name, tokens.shape[1]) < noise)
+            return Context(codes.replace(tokens, noise, name, draws) if noise else tokens)
+        return Context(tokens, codes.by_token(draws.uniform(name, codes.units * tokens.shape[1]) < noise))
 
     def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
         """Under the linear schedule, with a history as it is and in the blocks of sampling, whatever training does:
@@ -102,9 +105,8 @@ class BlockDiffusion(Blockwise):
     def fill(
         self, passes: Passes, canvas: Canvas, here: slice, block: int, request: Request, options: SampleOptions
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        return unmask(
-            lambda tokens, committed: passes.predict(tokens, hidden=~committed),
-            require_choices(passes.model.generator.head, type(self).__name__),
-            canvas.tokens[:, here], canvas.committed[:, here], options.decoding, self.sampling_schedule,
-            min(options.steps or self.steps, here.stop - here.start), request.draws, f"block/{block}",
+        codes = Codes(passes.model.generator, self.unit, type(self).__name__)
+        return codes.unmask(
+            passes.predict, canvas.tokens[:, here], canvas.committed[:, here], options.decoding, self.sampling_schedule,
+            min(options.steps or self.steps, codes.units * (here.stop - here.start)), request.draws, f"block/{block}",
         )  # fmt: skip

@@ -17,28 +17,28 @@ from mmgen.model.heads import ChoiceHead
 from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.base import Corrupted, State, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions
+from mmgen.paradigms.codes import Codes
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.diffusion.corruption import LEAST_SHARE, Denoiser, DiscreteNoise
 
 
 class Absorbing(DiscreteNoise):
-    """Each token is hidden with probability 1 - alpha_t, independently of the others."""
+    """Each unit, a code or a token, is hidden with probability 1 - alpha_t, independently of the others."""
 
     def layout(self, prefix: Layout, grid: Grid, device: torch.device) -> Layout:
         return row_layout(prefix, grid, device)
 
-    def corrupt(
-        self, tokens: Tokens, head: ChoiceHead, layout: Layout, mask: Mask, draws: Draws, early: bool
-    ) -> Corrupted:
-        """Hidden positions predict themselves, with weight -alpha' / (1 - alpha) / N (Shi et al. 2024, section 3)."""
+    def corrupt(self, tokens: Tokens, codes: Codes, layout: Layout, mask: Mask, draws: Draws, early: bool) -> Corrupted:
+        """What is hidden predicts itself, with weight -alpha' / (1 - alpha) / N (Shi et al. 2024, section 3)."""
         (time, weight), real = self.times(draws, early), real_positions(tokens.values, tokens.lengths)
         share = self.schedule.share(time)
-        hidden = real & (draws.uniform("hidden", real.shape[1]) < share)
-        weight = weight * self.schedule.rate(time) / share / real.sum(1, keepdim=True)
-        return Corrupted(tokens.values, hidden, layout, mask, tokens.values, hidden * weight)
+        chance = draws.uniform("hidden", codes.units * real.shape[1])
+        hidden = codes.spread(real) & (chance < share)
+        weight = hidden * (weight * self.schedule.rate(time) / share / real.sum(1, keepdim=True))
+        return Corrupted(tokens.values, codes.by_token(hidden), layout, mask, tokens.values, codes.by_token(weight))
 
     def nats(self, head: ChoiceHead, features: Tensor, row: Corrupted) -> Tensor:
-        return head.nats(features, row.targets)
+        return head.nats(features, row.targets) if row.weights.dim() == 2 else head.nats_by_group(features, row.targets)
 
     def remainder(self, head: ChoiceHead) -> float:
         """The few tokens that are hidden at the first time are drawn uniformly."""
@@ -47,12 +47,14 @@ class Absorbing(DiscreteNoise):
     def sample(
         self, denoiser: Denoiser, canvas: Canvas, decoding: Decoding, steps: int, draws: Draws
     ) -> Iterator[State]:
-        """Which positions a step reveals does not depend on the network, so it is drawn first, and rows in which it
+        """Which units a step reveals does not depend on the network, so it is drawn first, and rows in which it
         reveals none take no pass.
         """
         decoding.require_supported("mode 'diffusion' with absorbing corruption", "remask")
-        head, length = denoiser.head, canvas.length
-        known, moves = canvas.committed, self.moves(steps, decoding)
+        codes = denoiser.codes
+        values, real = codes.split(canvas.tokens), codes.spread(canvas.real)
+        (length, size), moves = values.shape[1:], self.moves(steps, decoding)
+        known = codes.spread(canvas.committed)
         hidden = ~known
         for step, move in enumerate(moves):
             if bool(canvas.committed.all()):
@@ -61,16 +63,18 @@ class Absorbing(DiscreteNoise):
             remasked = ~hidden & ~known & (draws.uniform(f"diffusion/remask/{step}", length) < move.remask)
             rows = revealed.any(1).nonzero()[:, 0]
             if len(rows):
-                progress = (~hidden & canvas.real).sum(1).double() / canvas.real.sum(1)
-                logits = denoiser.predict(rows, canvas.tokens, hidden, progress, hidden=hidden)
-                uniform = draws.rows(rows).uniform(f"diffusion/token/{step}", length, head.groups)
-                drawn = canvas.tokens.index_copy(0, rows, head.join(draw(distribution(logits, decoding), uniform)))
-                canvas.tokens = torch.where(revealed, drawn, canvas.tokens)
+                progress = (~hidden & real).sum(1).double() / real.sum(1)
+                unknown = codes.by_token(hidden)
+                logits = codes.logits(denoiser.predict(rows, canvas.tokens, unknown, progress, hidden=unknown))
+                uniform = draws.rows(rows).uniform(f"diffusion/token/{step}", length, size)
+                drawn = values.index_copy(0, rows, draw(distribution(logits, decoding), uniform))
+                values = torch.where(revealed[..., None], drawn, values)
+                canvas.tokens = codes.join(values)
             hidden = (hidden & ~revealed) | remasked
             final = all(later.remask == 0 for later in moves[step + 1 :])
-            before, canvas.committed = canvas.committed, ~hidden if final else known
+            before, canvas.committed = canvas.committed, codes.complete(~hidden if final else known)
             if bool((revealed | remasked).any()) or not torch.equal(before, canvas.committed):
-                yield canvas.state(step + 1, 0, denoiser.forward_passes, drafted=~hidden)
+                yield canvas.state(step + 1, 0, denoiser.forward_passes, drafted=codes.complete(~hidden))
 
     def moves(self, steps: int, decoding: Decoding) -> list["Move"]:
         """What each of `steps` steps does."""

@@ -14,9 +14,10 @@ from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.embeddings import ContinuousEmbedding
 from mmgen.model.generator import Generator
-from mmgen.model.heads import ChoiceHead, require_choices
+from mmgen.model.heads import ChoiceHead
 from mmgen.paradigms.base import Corrupted, Paradigm, State
 from mmgen.paradigms.canvas import Canvas
+from mmgen.paradigms.codes import Codes
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.schedules import NoiseSchedule, TimeGridName, time_grid
@@ -72,14 +73,12 @@ class DiscreteNoise(ABC):
         """The prefix and the corrupted tokens."""
 
     @abstractmethod
-    def corrupt(
-        self, tokens: Tokens, head: ChoiceHead, layout: Layout, mask: Mask, draws: Draws, early: bool
-    ) -> Corrupted:
+    def corrupt(self, tokens: Tokens, codes: Codes, layout: Layout, mask: Mask, draws: Draws, early: bool) -> Corrupted:
         """The training row. Its weights sum to 1 a row, in expectation and up to LEAST_SHARE; `early` as in `times`."""
 
     @abstractmethod
     def nats(self, head: ChoiceHead, features: Tensor, row: Corrupted) -> Tensor:
-        """The bound's integrand (B, N) at each position, before the row's weights."""
+        """The bound's integrand (B, N) at each position, or (B, N, U) by code, before the row's weights."""
 
     @abstractmethod
     def remainder(self, head: ChoiceHead) -> float:
@@ -100,6 +99,7 @@ class Denoiser:
         layout: of a whole row.
         mask: who may see whom.
         paradigm: whose modules tell each row its time, and its last prediction.
+        codes: of the tokens, in the units that are corrupted.
         self_conditioning: the map of an earlier prediction; None where rows are not given theirs.
     """
 
@@ -109,16 +109,18 @@ class Denoiser:
         layout: Layout,
         mask: Mask,
         paradigm: Paradigm,
+        codes: Codes,
         self_conditioning: nn.Module | None,
     ) -> None:
         self.model, self.layout, self.mask, self.paradigm = model, layout, mask, paradigm
-        self.self_conditioning = self_conditioning
-        self.previous: Tensor | None = None
+        self.codes, self.self_conditioning = codes, self_conditioning
+        self.previous: Tensor | None = None  # (B, N, groups, choices) probabilities
+        self.predicted: Tensor | None = None  # (B,) bool, rows that have them
 
     @property
     def head(self) -> ChoiceHead:
         """Of the network."""
-        return require_choices(self.model.generator.head, "MaskedDiffusion")
+        return self.codes.head
 
     @property
     def forward_passes(self) -> int:
@@ -138,10 +140,10 @@ class Denoiser:
 
         Args:
             rows: (b,) int64, the rows that are wanted.
-            tokens: (B, N).
-            unknown: (B, N) bool, positions whose token is to be recovered.
+            tokens: (B, N) or (B, N, Q).
+            unknown: (B, N) bool, or (B, N, U) by unit, what is to be recovered.
             progress: (B,) for guidance.
-            hidden: (B, N) bool, positions that show the mask token.
+            hidden: likewise, what the mask token stands for; None for none.
             levels: (B, N) noise levels.
 
         Returns:
@@ -173,21 +175,35 @@ class Denoiser:
         before = pick(self.previous)
         if before is not None:
             assert self.self_conditioning is not None
-            before = self.self_conditioning(torch.where(unknown[rows, :, None], before, 0.0))
+            before = self.self_conditioning(
+                expected_embedding(self.model.generator, before, self._predicted_in(unknown)[rows])
+            )
         logits = model.predict(
             tokens[rows], layout, self.mask, pick(hidden), outputs=tokens.shape[1], added=before,
             modulation=self.paradigm.modulation(model.generator, pick(levels)),
         ).double()  # fmt: skip
         if self.self_conditioning is not None:
-            expected = expected_embedding(self.model.generator, self.guide(logits, progress[rows]))
-            if self.previous is None:
-                self.previous = expected.new_zeros(len(tokens), *expected.shape[1:])
-            self.previous[rows] = expected
+            probs = self.guide(logits, progress[rows]).softmax(-1).to(model.condition.vector.dtype)
+            if self.previous is None or self.predicted is None:
+                self.previous = probs.new_zeros(len(tokens), *probs.shape[1:])
+                self.predicted = torch.zeros(len(tokens), dtype=torch.bool, device=rows.device)
+            self.previous[rows], self.predicted[rows] = probs, True
         return logits
 
+    def _predicted_in(self, unknown: Tensor) -> Tensor:
+        """Of what is unknown, what has been predicted before."""
+        assert self.predicted is not None
+        return unknown & self.predicted.view(-1, *[1] * (unknown.dim() - 1))
 
-def expected_embedding(generator: Generator, logits: Tensor) -> Tensor:
-    """What self-conditioning feeds back: the mean embedding (B, N, dim) under logits (B, N, groups, choices)."""
+
+def expected_embedding(generator: Generator, probs: Tensor, unknown: Tensor | None) -> Tensor:
+    """What self-conditioning feeds back: the mean embedding (B, N, dim) of what is unknown, (B, N) or by code
+    (B, N, U), under probabilities (B, N, groups, choices); 0 where nothing is unknown. None: all of it.
+    """
     embedding = generator.embedding
     assert not isinstance(embedding, ContinuousEmbedding), "continuous tokens have no logits"
-    return embedding.expected(logits.softmax(-1))
+    if unknown is None:
+        return embedding.expected(probs)
+    if unknown.dim() == 3:
+        probs, unknown = probs * unknown[..., None], unknown.any(-1)
+    return torch.where(unknown[..., None], embedding.expected(probs), 0.0)

@@ -20,6 +20,7 @@ from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State
 from mmgen.paradigms.canvas import Canvas
+from mmgen.paradigms.codes import Codes, Unit, require_unit
 from mmgen.paradigms.diffusion.absorbing import Absorbing
 from mmgen.paradigms.diffusion.corruption import Denoiser, DiscreteNoise, expected_embedding
 from mmgen.paradigms.diffusion.uniform import Uniform
@@ -46,6 +47,8 @@ class MaskedDiffusion(Paradigm):
         steps: sampling steps where none are asked for.
         sampling_grid: times of the sampling steps: `uniform`, or `cosine` as in MD4's published runs, with small steps
             where little is known.
+        unit: what is hidden and revealed together, `code` or `token`, see `Codes`; uniform corruption replaces each
+            code on its own.
     """
 
     mode = "diffusion"
@@ -60,8 +63,12 @@ class MaskedDiffusion(Paradigm):
         mask: MaskName = "bidirectional",
         steps: int = 32,
         sampling_grid: TimeGridName = "uniform",
+        unit: Unit | None = None,
     ) -> None:
         super().__init__(mask)
+        self.unit = require_unit(unit)
+        if corruption == "uniform" and unit == "token":
+            raise UserError("unit 'token' is for absorbing corruption: the uniform one replaces each code on its own")
         if steps < 1:
             raise UserError(f"steps {steps} must be at least 1")
         if corruption not in PROCESSES:
@@ -82,14 +89,18 @@ class MaskedDiffusion(Paradigm):
             parts["self_conditioning"] = earlier
         return parts
 
+    def codes(self, generator: Generator) -> Codes:
+        """Of its tokens, in the units that are corrupted. Raises UserError for continuous tokens."""
+        return Codes(generator, self.unit, type(self).__name__)
+
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and the corrupted tokens; the loss is on hidden positions (absorbing) or all."""
         return self._row(tokens, generator, draws, early=False)
 
     def _row(self, tokens: Tokens, generator: Generator, draws: Draws, early: bool) -> Corrupted:
-        head, start = require_choices(generator.head, type(self).__name__), generator.prefix_length
+        start = generator.prefix_length
         layout = pad(self.noise.layout(generator.prefix, tokens.grid, tokens.values.device), tokens.lengths, start)
-        return self.noise.corrupt(tokens, head, layout, self.mask, draws, early)
+        return self.noise.corrupt(tokens, self.codes(generator), layout, self.mask, draws, early)
 
     def losses(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> dict[str, Tensor]:
         row, chosen = self.corrupt(tokens, generator, draws), draws.uniform("self_conditioning") < 0.5
@@ -119,14 +130,14 @@ class MaskedDiffusion(Paradigm):
         head = require_choices(generator.head, type(self).__name__)
         added = None if previous is None else self.part(generator, "self_conditioning")(previous)
         nats = self.noise.nats(head, self.features(generator, row, condition, added), row)
-        return (row.weights.to(nats.dtype) * nats).sum(1)
+        return (row.weights.to(nats.dtype) * nats).flatten(1).sum(1)
 
     def _previous(self, generator: Generator, row: Corrupted, condition: Condition, chosen: Tensor) -> Tensor:
         """Embedding (B, N, dim) of a first prediction for the chosen rows (B,) bool; 0 for the others and at visible
         positions. The prediction itself gets no gradient.
         """
         head, rows = require_choices(generator.head, type(self).__name__), chosen.nonzero()[:, 0]
-        previous = condition.vector.new_zeros(*row.values.shape, condition.vector.shape[-1])
+        previous = condition.vector.new_zeros(*row.values.shape[:2], condition.vector.shape[-1])
         if not len(rows):
             return previous
         layout = row.layout if row.layout.batch == 1 else row.layout.map(lambda field: field[rows])
@@ -138,9 +149,7 @@ class MaskedDiffusion(Paradigm):
                     outputs=row.values.shape[1], modulation=self.modulation(generator, levels),
                 )
             )  # fmt: skip
-        expected = expected_embedding(generator, logits)
-        if hidden is not None:
-            expected = torch.where(hidden[..., None], expected, 0.0)
+        expected = expected_embedding(generator, logits.softmax(-1), hidden)
         return previous.to(expected.dtype).index_copy(0, rows, expected)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
@@ -153,6 +162,6 @@ class MaskedDiffusion(Paradigm):
         options.require_no_context(self.mode)
         model = request.guided(generator, options.guidance)
         again = self.part(generator, "self_conditioning") if self.self_conditioning else None
-        denoiser = Denoiser(model, pad(layout, canvas.lengths, start), self.mask, self, again)
+        denoiser = Denoiser(model, pad(layout, canvas.lengths, start), self.mask, self, self.codes(generator), again)
         yield canvas.state(0, 0, 0)
         yield from self.noise.sample(denoiser, canvas, options.decoding, options.steps or self.steps, request.draws)

@@ -2,7 +2,7 @@
 2025).
 
 The network predicts the leave-one-out law x', the law of a symbol given all others: what it would say if it did not see
-the symbol itself. A symbol is one choice of the head: a token, or a group of its bits.
+the symbol itself. A symbol is one choice of the head: a token, one of its levels, or a group of its bits.
 """
 
 import math
@@ -21,7 +21,8 @@ from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.heads import ChoiceHead
 from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.base import Corrupted, State
-from mmgen.paradigms.canvas import Canvas, real_positions
+from mmgen.paradigms.canvas import Canvas, real_positions, where
+from mmgen.paradigms.codes import Codes
 from mmgen.paradigms.decoding import Decoding, token_entropy
 from mmgen.paradigms.diffusion.corruption import LEAST_SHARE, Denoiser, DiscreteNoise
 from mmgen.paradigms.schedules import time_grid
@@ -37,11 +38,10 @@ class Uniform(DiscreteNoise):
     def layout(self, prefix: Layout, grid: Grid, device: torch.device) -> Layout:
         return _noisy_layout(prefix, grid, device)
 
-    def corrupt(
-        self, tokens: Tokens, head: ChoiceHead, layout: Layout, mask: Mask, draws: Draws, early: bool
-    ) -> Corrupted:
+    def corrupt(self, tokens: Tokens, codes: Codes, layout: Layout, mask: Mask, draws: Draws, early: bool) -> Corrupted:
         """Every real position predicts its clean token."""
         (time, weight), real = self.times(draws, early), real_positions(tokens.values, tokens.lengths)
+        head = codes.head
         shape = real.shape[1], head.groups
         replaced = draws.uniform("replaced", *shape) < self.schedule.share(time)[..., None]
         values = head.join(torch.where(replaced, symbols(draws, "symbol", head, shape[0]), head.split(tokens.values)))
@@ -74,7 +74,7 @@ class Uniform(DiscreteNoise):
         head, length = denoiser.head, canvas.length
         unknown = ~canvas.committed
         noise = head.join(symbols(draws, "diffusion/start", head, length))
-        canvas.tokens = torch.where(unknown, noise, canvas.tokens)
+        canvas.tokens = where(unknown, noise, canvas.tokens)
         stop = None if decoding.stop_entropy is None else Stop(unknown, decoding.stop_entropy)
         given, shares = 1 - unknown.sum(1).double() / canvas.real.sum(1), self.shares(steps).tolist()
         times = time_grid(self.grid, steps).tolist()
@@ -90,12 +90,12 @@ class Uniform(DiscreteNoise):
             finished = torch.full_like(rows, step + 1 == steps, dtype=torch.bool)
             if stop is not None:
                 posterior = guided_reverse(logits, symbol, now, 0.0, decoding, mix)
-                best = head.join(posterior.argmax(-1))
+                best = posterior.argmax(-1)
                 stops = stop(rows, best, posterior)
-                tokens = torch.where(stops[:, None], best, tokens)
+                tokens = where(stops[:, None], head.join(best), tokens)
                 finished |= stops
             drawn = canvas.tokens.index_copy(0, rows, tokens)
-            canvas.tokens = torch.where(unknown, drawn, canvas.tokens)
+            canvas.tokens = where(unknown, drawn, canvas.tokens)
             canvas.committed = canvas.committed.index_put((rows[finished],), torch.tensor(True, device=rows.device))
             yield canvas.state(step + 1, 0, denoiser.forward_passes, drafted=unknown)
 
@@ -111,13 +111,17 @@ class Stop:
 
     def __init__(self, unknown: Tensor, bound: float) -> None:
         self.unknown, self.bound = unknown, bound
-        self.best = torch.full_like(unknown, -1, dtype=torch.int64)
+        self.best: Tensor | None = None
         self.unchanged = torch.zeros_like(unknown[:, 0], dtype=torch.int64)
 
     def __call__(self, rows: Tensor, best: Tensor, probs: Tensor) -> Tensor:
-        """(b,) bool: rows (b,) int64, their most probable tokens (b, N), and probabilities (b, N, groups, choices)."""
+        """(b,) bool: rows (b,) int64, their most probable codes (b, N, groups), and probabilities
+        (b, N, groups, choices).
+        """
         counts = self.unknown[rows]
-        same = ((best == self.best[rows]) | ~counts).all(1)
+        if self.best is None:
+            self.best = best.new_full((len(self.unknown), *best.shape[1:]), -1)
+        same = ((best == self.best[rows]).all(-1) | ~counts).all(1)
         self.unchanged[rows] = torch.where(same, self.unchanged[rows] + 1, 0)
         self.best[rows] = best
         mean = (token_entropy(probs) * counts).sum(1) / counts.sum(1)

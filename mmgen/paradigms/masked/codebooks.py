@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +16,10 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, pad
 from mmgen.core.masks import MaskName, get_mask
 from mmgen.core.shape_cache import remember
-from mmgen.core.tokens import Grid, Tokens, TokenSpec
+from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import ChoiceHead, require_choices
+from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions
 from mmgen.paradigms.corruption import hide, replace
@@ -31,7 +30,8 @@ from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 
 class MaskedCodebooks(Paradigm):
     """Predict hidden codes of one level from the visible ones and all coarser levels; sample level by level, in each
-    the best predictions first.
+    the best predictions first. The groups of binary tokens are levels too; tokens of one code have one level, and this
+    is `Masked`.
 
     Args:
         schedule: law of the hidden share of the level in training. With `linear` the loss is a bound on the negative
@@ -91,13 +91,14 @@ class MaskedCodebooks(Paradigm):
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """One level of each row is partly hidden and predicts what is, coarser ones are seen, finer ones are not."""
-        require_codebooks(generator)
-        values, (_, length, depth) = tokens.values, tokens.values.shape
+        head = require_choices(generator.head, type(self).__name__)
+        values = head.split(tokens.values)
+        _, length, depth = values.shape
         open_ = self._unprompted(real_positions(values, tokens.lengths), draws)
         chance = torch.arange(depth, 0, -1, dtype=torch.float64, device=values.device) ** self.coarse
         chance = chance / chance.sum()
         level = torch.bucketize(draws.uniform("level"), chance.cumsum(0)[:-1], right=True)
-        spans = Spans(generator.spec, length, self.span)
+        spans = Spans(head.choices, length, self.span)
         block = torch.zeros(spans.count, dtype=torch.int64, device=values.device)
         together, weight = hide(block, 1, spans.any(open_), self.schedule, draws)
         # A span weighs 1 / k of k hidden ones: times the open spans and by the open positions, this is nats per token.
@@ -112,9 +113,9 @@ class MaskedCodebooks(Paradigm):
         layout = pad(layout, tokens.lengths, generator.prefix_length)
         seen = values
         if self.token_noise and generator.training:
-            flat = values.flatten(1)
-            seen = replace(flat, generator.spec.size, self.token_noise, "token_noise", draws).view_as(values)
-        return Corrupted(seen, hidden, layout, self.mask, values, weights)
+            flat = values.flatten(1)[..., None]
+            seen = replace(flat, head.choices, self.token_noise, "token_noise", draws).view_as(values)
+        return Corrupted(head.join(seen), hidden, layout, self.mask, tokens.values, weights)
 
     def _unprompted(self, real: Tensor, draws: Draws) -> Tensor:
         """(B, N) bool, the real positions behind a prompt, of which every row keeps one at least."""
@@ -130,7 +131,6 @@ class MaskedCodebooks(Paradigm):
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Level after level; `keep` may fix any positions, at all levels."""
-        require_codebooks(generator)
         options.decoding.require_supported(f"mode {self.mode!r}")
         options.require_no_context(self.mode)
         canvas = Canvas(generator, request)
@@ -147,24 +147,25 @@ class MaskedCodebooks(Paradigm):
         step: int = 0,
     ) -> Iterator[State]:
         """Fill the levels of a canvas from `first` on, whose coarser ones are there, after so many steps."""
-        generator, spec, start = model.generator, model.generator.spec, model.generator.prefix_length
-        spans, open_ = Spans(spec, canvas.length, self.span), ~canvas.committed
-        depth = torch.arange(spec.levels, device=open_.device)
-        for level in range(first, spec.levels):
+        generator, start = model.generator, model.generator.prefix_length
+        head = require_choices(generator.head, type(self).__name__)
+        spans, open_ = Spans(head.choices, canvas.length, self.span), ~canvas.committed
+        depth = torch.arange(head.groups, device=open_.device)
+        for level in range(first, head.groups):
             row = _level_row(generator.prefix, request.whole(generator), open_.device, level)
             row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
 
-            def filled(joint: Tensor, level: int = level) -> Tensor:
-                known = canvas.tokens.clone()
-                known[..., level] = torch.where(open_, spans.split(joint), known[..., level])
+            def filled(codes: Tensor, level: int = level) -> Tensor:
+                known = head.split(canvas.tokens).clone()
+                known[..., level] = torch.where(open_, spans.row(codes), known[..., level])
                 return known
 
-            def predict(joint: Tensor, revealed: Tensor, level: int = level, row: Layout = row) -> Tensor:
-                values, unknown = filled(joint), open_ & ~spans.spread(revealed)
+            def predict(codes: Tensor, revealed: Tensor, level: int = level, row: Layout = row) -> Tensor:
+                values, unknown = filled(codes), open_ & ~spans.spread(revealed)
                 hidden = open_[..., None] & (depth > level) | (unknown[..., None] & (depth == level))
                 progress = (canvas.real & ~unknown).sum(1).double() / canvas.real.sum(1)
-                logits = model(values, row, self.mask, progress, hidden=hidden, outputs=canvas.length)
-                return spans.group(logits[:, :, level, : spec.size], values[..., level], open_)
+                logits = model(head.join(values), row, self.mask, progress, hidden=hidden, outputs=canvas.length)
+                return spans.group(logits[:, :, level], values[..., level], open_)
 
             steps = self.steps[min(level, len(self.steps) - 1)]
             if level == 0 and options.steps is not None:
@@ -173,31 +174,29 @@ class MaskedCodebooks(Paradigm):
             if self.greedy is not None and level >= self.greedy:
                 decoding = dataclasses.replace(decoding, temperature=0.0)
             states = unmask(
-                predict, cast(ChoiceHead, spans), spans.join(spans.tiles(canvas.tokens[..., level])),
-                ~spans.any(open_), decoding, self.sampling_schedule, steps, request.draws, f"masked/{level}",
+                predict, spans.tiles(head.split(canvas.tokens)[..., level]), ~spans.any(open_),
+                decoding, self.sampling_schedule, steps, request.draws, f"masked/{level}",
             )  # fmt: skip
-            for joint, revealed in states:
-                canvas.tokens, step = filled(joint), step + 1
+            for codes, revealed in states:
+                canvas.tokens, step = head.join(filled(codes)), step + 1
                 seen = spans.spread(revealed) | ~open_
-                if level + 1 == spec.levels:
+                if level + 1 == head.groups:
                     canvas.committed = seen
                 yield canvas.state(step, level, model.forward_passes, seen if level == 0 else torch.ones_like(seen))
 
 
 class Spans:
-    """Runs of `size` positions of a row, the last one shorter where they do not fit, each as one joint token of several
-    choices: the codes of a level that are hidden and revealed together.
+    """Runs of `size` positions of a row, the last one shorter where they do not fit, each a unit of several codes:
+    those of a level that are hidden and revealed together.
 
     Args:
-        spec: of residual tokens.
+        codes: how many there are of each level.
         length: positions N.
         size: positions a span.
     """
 
-    def __init__(self, spec: TokenSpec, length: int, size: int) -> None:
-        if size * math.log2(spec.size) > 62:
-            raise UserError(f"span {size} is too long: codes of {size} positions of {spec.size} choices exceed 62 bits")
-        self.codes, self.length, self.size = spec.size, length, size
+    def __init__(self, codes: int, length: int, size: int) -> None:
+        self.codes, self.length, self.size = codes, length, size
         self.count = math.ceil(length / size)
 
     def tiles(self, x: Tensor, value: int | bool = 0) -> Tensor:
@@ -212,13 +211,9 @@ class Spans:
         """(B, spans) -> (B, N): each position has what its span has."""
         return x.repeat_interleave(self.size, dim=1)[:, : self.length]
 
-    def join(self, choices: Tensor) -> Tensor:
-        """Codes (B, spans, size) -> joint tokens (B, spans) int64."""
-        return (choices * self._places(choices)).sum(-1)
-
-    def split(self, joint: Tensor) -> Tensor:
-        """Joint tokens (B, spans) int64 -> codes (B, N)."""
-        return (joint[..., None] // self._places(joint) % self.codes).flatten(1)[:, : self.length]
+    def row(self, codes: Tensor) -> Tensor:
+        """Codes (B, spans, size) -> (B, N), inverse of `tiles`."""
+        return codes.flatten(1)[:, : self.length]
 
     def group(self, logits: Tensor, known: Tensor, open_: Tensor) -> Tensor:
         """Logits of a level (B, N, choices) -> (B, spans, size, choices); positions that are not open are certain.
@@ -233,19 +228,6 @@ class Spans:
         short = certain.new_full((len(logits), self.count * self.size - self.length, self.codes), -math.inf)
         short[..., 0] = 0
         return torch.cat([logits, short], dim=1).view(len(logits), self.count, self.size, self.codes)
-
-    def _places(self, like: Tensor) -> Tensor:
-        return self.codes ** torch.arange(self.size, device=like.device)
-
-
-def require_codebooks(generator: Generator) -> None:
-    """Raises UserError where tokens are no codes from codebooks."""
-    if generator.spec.kind != "residual":
-        require_choices(generator.head, MaskedCodebooks.__name__)
-        raise UserError(
-            f"MaskedCodebooks goes through the levels of residual tokens, and these are {generator.spec.kind}, of one"
-            " level: take Masked as the paradigm"
-        )
 
 
 @remember(256)

@@ -5,7 +5,6 @@ Hosseyni et al. 2024).
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +19,12 @@ from mmgen.model.backbone import Transformer
 from mmgen.model.conditioning import Condition
 from mmgen.model.embeddings.ranks import RankMark
 from mmgen.model.generator import Generator
-from mmgen.model.heads import ChoiceHead, require_choices
-from mmgen.paradigms import corruption
-from mmgen.paradigms.autoregressive.steps import leveled, like
+from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions
+from mmgen.paradigms.codes import Codes
 from mmgen.paradigms.decoding import top, unmask
-from mmgen.paradigms.masked.codebooks import MaskedCodebooks, Spans
+from mmgen.paradigms.masked.codebooks import MaskedCodebooks
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 
 Hiding = Callable[[Tensor, Draws], tuple[Tensor, Tensor, Tensor]]
@@ -40,7 +38,8 @@ class Permuted(Paradigm):
     Sampled in a few steps, in the announced order (`order: random`; at temperature 0 in the paper) or the surest first
     (`order: confidence`). Any positions may be given.
 
-    The method is one of tokens with one codebook. Of residual tokens it makes the first level, and the others are
+    The method is one of tokens with one codebook; binary tokens of several groups are hidden and revealed whole, the
+    groups of a token independent of each other. Of residual tokens it makes the first level, and the others are
     revealed as by `MaskedCodebooks`: nothing of these rows is announced, and the mask lets all visible positions see
     each other, so that one network does both.
 
@@ -134,46 +133,46 @@ class Permuted(Paradigm):
         if self.token_noise == 0 or not generator.training:
             return values
         share = self.token_noise * draws.uniform("permuted/token_noise")[:, None]
-        flat = values.flatten(1)
-        return corruption.replace(flat, generator.spec.alphabet, share, "token_noise", draws).view_as(values)
+        return Codes(generator, None, type(self).__name__).replace(values, share, "token_noise", draws)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Reveal several tokens a step; `keep` may fix any positions, at all levels. Ranks are those among the open
         positions, and the mask is made anew for every step.
         """
-        require_choices(generator.head, type(self).__name__)
+        head = require_choices(generator.head, type(self).__name__)
         options.decoding.require_supported(f"mode {self.mode!r}")
         options.require_no_context(self.mode)
         canvas, spec, start = Canvas(generator, request), generator.spec, generator.prefix_length
         model, residual = request.guided(generator, options.guidance), spec.kind == "residual"
         row = row_layout(generator.prefix, request.whole(generator), canvas.tokens.device)
         row, open_ = pad(row.slice(0, start + canvas.length), canvas.lengths, start), ~canvas.committed
-        codes, finer = leveled(canvas.tokens), torch.arange(spec.levels, device=open_.device) > 0
+        finer = torch.arange(spec.levels, device=open_.device) > 0
         rank = _ranks(request.draws.uniform("permuted/rank", canvas.length), open_)
         yield canvas.state(0, 0, 0)
 
-        def predict(tokens: Tensor, committed: Tensor) -> Tensor:
-            values = torch.cat([tokens[..., None], codes[..., 1:]], dim=-1)
-            hidden = ~committed[..., None] | (open_[..., None] & finer)
+        def filled(first: Tensor) -> Tensor:
+            known = head.split(canvas.tokens)
+            return head.join(torch.cat([first, known[..., first.shape[-1] :]], dim=-1))
+
+        def predict(first: Tensor, committed: Tensor) -> Tensor:
+            hidden = ~committed[..., None] | (open_[..., None] & finer) if residual else ~committed
             progress = (canvas.real & committed).sum(1).double() / canvas.real.sum(1)
             with passing():  # this layout never comes again
                 layout = _announced(row, ~committed, rank)
                 logits = model(
-                    like(values, generator), layout, self.mask, progress, like(hidden, generator),
-                    outputs=canvas.length, added=self.marks(generator, layout.slice(start)),
+                    filled(first), layout, self.mask, progress, hidden, outputs=canvas.length,
+                    added=self.marks(generator, layout.slice(start)),
                 )  # fmt: skip
-            logits = logits[:, :, :1] if residual else logits
-            return logits
+            return logits[:, :, :1] if residual else logits
 
-        head = require_choices(generator.head, type(self).__name__)
-        head = cast(ChoiceHead, Spans(spec, canvas.length, 1)) if residual else head
+        codes = head.split(canvas.tokens)
         states = unmask(
-            predict, head, codes[..., 0], ~open_, options.decoding, self.finer.sampling_schedule,
+            predict, codes[..., :1] if residual else codes, ~open_, options.decoding, self.finer.sampling_schedule,
             options.steps or self.finer.steps[0], request.draws, "permuted", rank,
         )  # fmt: skip
         step = 0
         for step, (first, revealed) in enumerate(states, start=1):
-            codes[..., 0] = first
+            canvas.tokens = filled(first)
             if not residual:
                 canvas.committed = revealed
             yield canvas.state(step, 0, model.forward_passes, revealed if residual else None)

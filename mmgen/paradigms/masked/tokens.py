@@ -1,5 +1,6 @@
 """Masked generation: all tokens at once, revealed in a few steps (MaskGIT, Chang et al. 2022; MaskGIL)."""
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -11,16 +12,15 @@ from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
 from mmgen.model.conditioning import Condition
 from mmgen.model.generator import Generator
-from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions
-from mmgen.paradigms.corruption import hide
-from mmgen.paradigms.decoding import unmask
+from mmgen.paradigms.codes import Codes, Unit, known_share, require_unit
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 
 
 class Masked(Paradigm):
-    """Predict hidden tokens from visible ones; sample by committing the best predictions first.
+    """Predict what is hidden from what is visible; sample by committing the best predictions first. What a step reveals
+    is independent given what was known before.
 
     Args:
         schedule: law of the hidden share in training: MaskGIT's `cosine`, MaskGIL's `arccos`, or `linear`, with which
@@ -30,6 +30,7 @@ class Masked(Paradigm):
         steps: sampling steps where none are asked for.
         sampling_schedule: what stays hidden after each sampling step: that law of the hidden share, MaskGIL's
             `arccos_counts`, or the training schedule where None.
+        unit: what is hidden and revealed together, `code` or `token`, see `Codes`.
     """
 
     mode = "masked"
@@ -41,26 +42,30 @@ class Masked(Paradigm):
         mask: MaskName = "bidirectional",
         steps: int = 12,
         sampling_schedule: RevealScheduleName | None = None,
+        unit: Unit | None = None,
     ) -> None:
         super().__init__(mask)
+        self.unit = require_unit(unit)
         self.schedule, self.steps = schedule, steps
         self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
-        """The row is the prefix and the tokens, a random share of them hidden; hidden positions predict themselves."""
+        """The row is the prefix and the tokens, a random share of them hidden; what is hidden predicts itself."""
         layout = row_layout(generator.prefix, tokens.grid, tokens.values.device)
-        one_block = torch.zeros_like(tokens.values[0])
-        hidden, weights = hide(one_block, 1, real_positions(tokens.values, tokens.lengths), self.schedule, draws)
+        real = real_positions(tokens.values, tokens.lengths)
+        codes = Codes(generator, self.unit, type(self).__name__)
+        hidden, weights = codes.hide(torch.zeros_like(real[0], dtype=torch.int64), 1, real, self.schedule, draws)
         layout = pad(layout, tokens.lengths, generator.prefix_length)
         return Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
 
     def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
         """Under the linear schedule, whatever the training schedule is: only that one is a bound."""
-        linear = Masked("linear", self.mask.name, self.steps)
+        linear = copy.copy(self)
+        linear.schedule = "linear"
         return linear.losses(generator, tokens, condition, draws)[self.mode].double()
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
-        """Reveal several tokens a step; `keep` may fix any positions."""
+        """Reveal several units a step; `keep` may fix any positions."""
         options.decoding.require_supported(f"mode {self.mode!r}")
         options.require_no_context(self.mode)
         canvas = Canvas(generator, request)
@@ -68,14 +73,14 @@ class Masked(Paradigm):
         row = row_layout(generator.prefix, request.whole(generator), canvas.tokens.device)
         row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
         model = request.guided(generator, options.guidance)
-        head = require_choices(generator.head, type(self).__name__)
+        codes = Codes(generator, self.unit, type(self).__name__)
         yield canvas.state(0, 0, 0)
 
-        def predict(tokens: Tensor, committed: Tensor) -> Tensor:
-            return model(tokens, row, self.mask, canvas.progress, hidden=~committed, outputs=canvas.length)
+        def predict(tokens: Tensor, hidden: Tensor) -> Tensor:
+            return model(tokens, row, self.mask, known_share(hidden, canvas.real), hidden=hidden, outputs=canvas.length)
 
-        states = unmask(
-            predict, head, canvas.tokens, canvas.committed, options.decoding,
+        states = codes.unmask(
+            predict, canvas.tokens, canvas.committed, options.decoding,
             self.sampling_schedule, options.steps or self.steps, request.draws, "masked",
         )  # fmt: skip
         for step, (canvas.tokens, canvas.committed) in enumerate(states, start=1):

@@ -11,12 +11,11 @@ from mmgen.core.draws import Draws
 from mmgen.core.layout import Layout
 from mmgen.core.tokens import TokenSpec
 from mmgen.model.generator import Generator
-from mmgen.model.heads import require_choices
 from mmgen.paradigms import BlockDiffusion, Request
 from mmgen.paradigms.base import SampleOptions
 from mmgen.paradigms.blocks.blockwise import Context, Passes
 from mmgen.paradigms.canvas import Canvas
-from mmgen.paradigms.decoding import unmask
+from mmgen.paradigms.codes import Codes
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.tools.bench.benchmark import Conditions, Result, register, result
 from mmgen.tools.bench.models import generator, parameters
@@ -77,9 +76,9 @@ def recomputed(paradigm: BlockDiffusion, ours: Generator, request: Request) -> T
         if begin >= canvas.length:
             break
         layout = row.prefix + row.clean.slice(0, begin) + row.noisy.slice(begin, here.stop)
-        whole, head = _Whole(model, paradigm, canvas, begin, layout), require_choices(ours.head, "block")
-        states = unmask(
-            whole, head, canvas.tokens[:, here], canvas.committed[:, here], options.decoding,
+        whole, codes = _Whole(model, paradigm, canvas, begin, layout), Codes(ours, paradigm.unit, "block")
+        states = codes.unmask(
+            whole, canvas.tokens[:, here], canvas.committed[:, here], options.decoding,
             paradigm.sampling_schedule, min(paradigm.steps, here.stop - here.start), request.draws, f"block/{number}",
         )  # fmt: skip
         for tokens, committed in states:
@@ -98,9 +97,9 @@ class _Whole:
     begin: int
     layout: Layout
 
-    def __call__(self, tokens: Tensor, committed: Tensor) -> Tensor:
+    def __call__(self, tokens: Tensor, hidden: Tensor) -> Tensor:
         done = self.canvas.tokens[:, : self.begin]
-        hidden = torch.cat([torch.zeros_like(done, dtype=torch.bool), ~committed], dim=1)
+        hidden = torch.cat([torch.zeros_like(done, dtype=torch.bool), hidden], dim=1)
         values, progress = torch.cat([done, tokens], dim=1), self.canvas.progress()
         return self.model(values, self.layout, self.paradigm.mask, progress, hidden, outputs=tokens.shape[1])
 
