@@ -10,7 +10,7 @@ import yaml
 from torch import Tensor, nn
 
 from mmgen.core.facts import Facts
-from mmgen.core.vocabulary import Names
+from mmgen.core.vocabulary import FrameNames, Names
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
 from mmgen.modalities.video.sources.moving_digits import MovingDigits
 from mmgen.model.embeddings.positions import PositionKind
@@ -59,6 +59,7 @@ VIDEO_TOKENIZER = {
         "frames": 4,
     },
 }
+KINDS = {"class": Names, "actions": FrameNames}
 ACTION_NAMES = ["stay", "left", "right"]
 VIDEO_MIXTURE = {
     "class_path": "mmgen.paradigms.Mixture",
@@ -124,14 +125,14 @@ def generator_run(
     """A generator of one narrow block; `changes` go to `write_run`."""
     spec = load_tokenizer(tokenizer).spec if tokenizer else ConvImageTokenizer(BSQ(4), 8, 1, 8, 2).spec
     backbone = {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}}
-    init_args = {"backbone": backbone, "paradigm": paradigm, "positions": positions, "condition_dropout": 0.1}
+    init_args = {"backbone": backbone, "paradigm": paradigm, "positions": positions}
     source = str(tokenizer) if tokenizer else None
     data = data or data_section("Digits", tokenizer=source)
     model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
     names = {"class": [*CLASS_NAMES, *map(str, range(3, classes))][:classes], "actions": action_names}
     facts = Facts(
         spec,
-        {condition: Names(tuple(each)) for condition, each in names.items() if each},
+        {name: KINDS[name](tuple(each)) for name, each in names.items() if each},
         fps=fps,
         tokenizer_path=source,
         tokenizer_hash=weights_hash(load_tokenizer(tokenizer)) if tokenizer else None,

@@ -1,13 +1,18 @@
 """Small generators and enumerable worlds, shared by the property tests."""
 
 import itertools
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.core.vocabulary import FrameNames, Names, Vocabulary
 from mmgen.model.backbone import Transformer
+from mmgen.model.conditions import Actions, Characters, ClassLabel, Condition, Conditioning, build_conditions
+from mmgen.model.conditions.characters import Reading
 from mmgen.model.generator import Generator
 from mmgen.paradigms import (
     DDPM,
@@ -89,7 +94,8 @@ def ragged(paradigm: Paradigm) -> bool:
     return not isinstance(paradigm, Blockwise) or paradigm.split.is_raster
 
 
-OWN = ("positions", "actions", "text", "reading", "head")
+OWN = ("positions", "head")
+TOLD = ("actions", "text", "reading")
 
 
 def parts(spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
@@ -103,6 +109,26 @@ def parts(spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
     return Mixture({type(each).__name__: each for each in carriers}).parts(spec, backbone)
 
 
+def conditions(
+    spec: TokenSpec,
+    dim: int,
+    classes: int = 0,
+    actions: int = 0,
+    text: Text | None = None,
+    reading: Reading = "prefix",
+) -> dict[str, Condition]:
+    """Of so many classes and actions, and of texts."""
+    brought: dict[str, Vocabulary] = {}
+    if classes:
+        brought["class"] = Names(tuple(map(str, range(classes))))
+    if actions:
+        brought["actions"] = FrameNames(tuple(map(str, range(actions))))
+    if text is not None:
+        brought["text"] = text
+    kinds = {"class": ClassLabel, "actions": Actions, "text": partial(Characters, reading=reading)}
+    return build_conditions({name: kinds[name] for name in brought}, brought, spec, dim)
+
+
 def generator(
     spec: TokenSpec | None = None, classes: int = 3, seed: int = 0, paradigm: Paradigm | None = None, **backbone: object
 ) -> Generator:
@@ -110,6 +136,7 @@ def generator(
     paradigm, or of every one.
     """
     own = {name: backbone.pop(name) for name in OWN if name in backbone}
+    told = {name: backbone.pop(name) for name in TOLD if name in backbone}
     spec = spec or SPECS["bits"]
     if spec.kind == "residual":  # whose rows go on behind the last place of a table
         own = {"positions": "spatial"} | own
@@ -118,10 +145,22 @@ def generator(
         torch.manual_seed(seed)
         transformer = Transformer(**options)  # type: ignore[arg-type]
         brought = (parts if paradigm is None else paradigm.parts)(spec, transformer)
-        model = Generator(spec, transformer, classes=classes, parts=brought, **own).double().eval()  # type: ignore[arg-type]
+        named = conditions(spec, transformer.dim, classes, **told)  # type: ignore[arg-type]
+        model = Generator(spec, transformer, named, parts=brought, **own).double().eval()  # type: ignore[arg-type]
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
     return model
+
+
+def given(model: Generator, labels: Tensor, **more: Tensor | None) -> dict[str, Tensor]:
+    """Values by name of what a model, or what stands for one, takes: classes, and texts or actions."""
+    values = {"class": labels, **more}
+    return {name: each for name, each in values.items() if each is not None and name in model.conditions}
+
+
+def condition_of(model: Generator, labels: Tensor, **more: Tensor | None) -> Conditioning:
+    """What these contribute to as many rows as there are labels."""
+    return model.conditions(given(model, labels, **more), len(labels))
 
 
 def draws(batch: int, seed: int = 0, first: int = 0) -> Draws:

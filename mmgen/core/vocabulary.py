@@ -5,6 +5,9 @@ from typing import Any, Self
 
 from mmgen.core.errors import UserError
 
+NO_CLASS = -1  # the number of no name
+NO_ACTION = -1  # of a frame to which no known action has led
+
 
 class Vocabulary:
     """The values of one condition. A new kind is a frozen dataclass of plain fields in a file of its own."""
@@ -33,6 +36,22 @@ class Names(Vocabulary):
     def from_fields(cls, fields: dict[str, Any]) -> Self:
         """From a list of names."""
         return cls(tuple(str(name) for name in fields["names"]))
+
+
+@dataclass(frozen=True)
+class FrameNames(Names):
+    """As `Names`, with a value for each frame of a sample, such as the action that led to it."""
+
+
+@dataclass(frozen=True)
+class Vectors(Vocabulary):
+    """Vectors, such as embeddings of speakers.
+
+    Args:
+        size: numbers of each.
+    """
+
+    size: int
 
 
 @dataclass(frozen=True)

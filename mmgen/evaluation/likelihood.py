@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.data.conditions import batch_conditions
 from mmgen.data.sources import Samples
 from mmgen.sampling.samples import pick_mode, require_tokenizer
 from mmgen.store.store import Loaded
@@ -56,11 +57,11 @@ def measure_likelihood(
     device, rounds = loaded.generator.device, 1 if paradigm.likelihood == "exact" else draws
     found: list[Tensor] = []
     for each in samples.batches(batch):
-        labels = known_labels(each["label"], loaded).to(device)
+        known_labels(each["label"], loaded)
         with torch.no_grad():
             tokens = tokenizer.encode(each["x"].to(device))
-            actions = each["action"].to(device) if loaded.generator.actions else None
-            condition = loaded.generator.conditioning(labels, actions)
+            given = batch_conditions(loaded.generator, each)
+            condition = loaded.generator.conditions(given, len(each["label"]))
             nats = [
                 paradigm.bound(loaded.generator, tokens, condition, Draws(seed, each["sample"].to(device), number))
                 for number in range(rounds)

@@ -13,8 +13,10 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, Role
 from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, TokenSpec
+from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.model.backbone import Cache, Passes, Transformer
-from mmgen.model.conditioning import Condition, Conditioning, Reading
+from mmgen.model.backbone.cross_attention import Memory
+from mmgen.model.conditions import Condition, Conditioning, Conditions
 from mmgen.model.embeddings import embedding_for
 from mmgen.model.embeddings.positions import AbsolutePositions, PositionKind
 from mmgen.model.heads import HeadFactory, head_for
@@ -27,47 +29,67 @@ class Generator(nn.Module):
     Args:
         spec: the tokens it models.
         backbone: the transformer.
-        classes: number of classes of the condition; 0 for an unconditional model.
-        condition_dropout: share of training rows that lose their condition.
+        conditions: what it can be told, by name, as `build_conditions` makes them; none for an unconditional model.
         positions: absolute position table added to the tokens, beside the backbone's rotary positions.
-        actions: number of actions of which one leads to each frame of a clip; 0 for none.
-        text: the alphabet and length of the texts that it reads; None for none.
-        reading: how it reads them, see `Conditioning`.
         head: the output end, made of the spec and the width; by default that of the token kind.
         parts: modules that the paradigm brings, by name.
+        start: whether a row needs a position before its first token (`Paradigm.starts`).
+
+    Raises:
+        UserError: a condition that enters where this backbone has no entrance.
     """
 
     def __init__(
         self,
         spec: TokenSpec,
         backbone: Transformer,
-        classes: int = 0,
-        condition_dropout: float = 0.1,
+        conditions: Mapping[str, Condition] | None = None,
         positions: PositionKind = "learned",
-        actions: int = 0,
-        text: Text | None = None,
-        reading: Reading = "prefix",
         head: HeadFactory | None = None,
         parts: Mapping[str, nn.Module] | None = None,
+        start: bool = True,
     ) -> None:
         super().__init__()
-        self.spec, self.classes, self.actions, self.text = spec, classes, actions, text
+        self.spec = spec
         self.backbone = backbone
         self.embedding = embedding_for(spec, backbone.dim)
         self.positions = None if positions == "none" else AbsolutePositions(spec.grid, backbone.dim, positions)
-        self.conditioning = Conditioning(classes, backbone.dim, condition_dropout, actions, text, spec.rate, reading)
+        self.conditions = Conditions(conditions or {}, backbone.dim, start)
+        _require_entrances(self.conditions, backbone)
         self.head = (head or head_for)(spec, backbone.dim)
         self.parts = nn.ModuleDict(parts)
 
     @property
     def prefix(self) -> Layout:
-        """What the positions of the condition are, at the start of every row."""
-        return self.conditioning.layout
+        """What the positions of the conditions are, at the start of every row."""
+        return self.conditions.layout
 
     @property
     def prefix_length(self) -> int:
-        """Positions that the condition takes at the start of every row."""
-        return self.conditioning.prefix_length
+        """Positions that the conditions take at the start of every row."""
+        return self.conditions.layout.length
+
+    def vocabulary(self, condition: str) -> Vocabulary | None:
+        """The values that a condition can take; None for a generator that does not take it."""
+        return self.conditions[condition].vocabulary if condition in self.conditions else None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes that it can be told; 0 for none."""
+        vocabulary = self.vocabulary("class")
+        return len(vocabulary.names) if isinstance(vocabulary, Names) else 0
+
+    @property
+    def actions(self) -> int:
+        """Number of actions that it can follow from frame to frame; 0 for none."""
+        vocabulary = self.vocabulary("actions")
+        return len(vocabulary.names) if isinstance(vocabulary, Names) else 0
+
+    @property
+    def text(self) -> Text | None:
+        """The alphabet and length of the texts that it reads character by character; None for none."""
+        vocabulary = self.vocabulary("text")
+        return vocabulary if isinstance(vocabulary, Text) else None
 
     @property
     def device(self) -> torch.device:
@@ -98,7 +120,7 @@ class Generator(nn.Module):
         values: Tensor,
         layout: Layout,
         mask: Mask,
-        condition: Condition,
+        condition: Conditioning,
         hidden: Tensor | None = None,
         cache: Cache | None = None,
         store: int | None = None,
@@ -114,7 +136,7 @@ class Generator(nn.Module):
                 prefix, the condition's positions come first.
             layout: what the P + M, or M, positions are.
             mask: who may see whom.
-            condition: from `conditioning(labels, actions)`.
+            condition: from `conditions(values)`.
             hidden: (B, M) bool, positions whose token is replaced by the mask token; (B, M, U) by code: the
                 levels of residual tokens, the groups of bits of binary ones.
             cache: keys and values of earlier positions.
@@ -150,5 +172,26 @@ class Generator(nn.Module):
         if modulation is not None:
             cond = cond[:, None] + F.pad(modulation, (0, 0, prefix, 0)).to(x.dtype)
             modulated = layout.role == Role.NOISY
-        x = (backbone or self.backbone)(x, layout, mask, cond, modulated, cache=cache, store=store)
+        given = condition.memory
+        memory = None if given is None else Memory(given.to(x.dtype), condition.memory_mask)
+        x = (backbone or self.backbone)(x, layout, mask, cond, modulated, cache=cache, store=store, memory=memory)
         return x if outputs is None else x[:, x.shape[1] - outputs :]
+
+
+def _require_entrances(conditions: Conditions, backbone: Transformer) -> None:
+    """Raises UserError for a condition that has no way into the backbone."""
+    for name, condition in conditions.items():
+        if condition.enters == ("modulation",) and not backbone.modulated:
+            raise UserError(
+                f"model.conditions.{name} enters by modulation alone, and the backbone has none: set"
+                " model.backbone.modulation to adaln, or let it enter as a prefix"
+            )
+        if "cross_attention" in condition.enters and not backbone.cross_attention:
+            raise UserError(
+                f"model.conditions.{name} enters by cross-attention, and the backbone has none: set"
+                " model.backbone.cross_attention to true"
+            )
+    if backbone.cross_attention and not any("cross_attention" in each.enters for _, each in conditions.items()):
+        raise UserError(
+            "model.backbone.cross_attention is true, and no condition enters by it: let one, such as TextFeatures"
+        )

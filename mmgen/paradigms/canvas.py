@@ -33,7 +33,7 @@ class Canvas:
 
     def __init__(self, generator: Generator, request: Request, order: Tensor | None = None) -> None:
         self.full, self.order = math.prod(request.whole(generator)), order
-        batch, device = len(request.labels), request.labels.device
+        batch, device = request.rows, request.device
         self.lengths = request.lengths
         self.length = self.full if request.lengths is None else int(request.lengths.max())
         if not 1 <= self.length <= self.full:

@@ -1,19 +1,18 @@
 """Classifier-free guidance: one convention, its schedules, and the doubled batch that it costs."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mmgen.core.characters import NO_SYMBOL
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.model.backbone import prepare, prepare_head
-from mmgen.model.conditioning import NO_ACTION, NO_CLASS, Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.model.heads import Head
 
@@ -26,10 +25,12 @@ class Guidance:
         scale: see `mmgen.model.heads.Head.guide`; 1 turns guidance off and saves the unconditional half of the batch.
         schedule: `constant`, or `linear`: from 1 where nothing is committed to `scale` where all is (MUSE, MaskGIL,
             MAR).
+        drop: the conditions that the unconditional half is without; all of them where None.
     """
 
     scale: float = 1.0
     schedule: Literal["constant", "linear"] = "constant"
+    drop: tuple[str, ...] | None = None
 
     def at(self, progress: Tensor) -> Tensor:
         """Scale for rows whose committed share is progress (B,), in [0, 1]."""
@@ -45,32 +46,32 @@ class GuidedGenerator:
 
     Args:
         generator: in evaluation mode.
-        labels: (B,) int64, -1 for rows without a class.
-        guidance: scale and schedule.
+        values: of all conditions, by name.
+        rows: B.
+        guidance: scale, schedule, and which conditions it drops.
         capacity: positions to cache, 0 for no cache.
-        actions: (B, F) int64 actions that lead to each frame, -1 for none or not yet known; None where the generator
-            knows none.
-        text: (B, L) int64 characters of what is said; None for none.
+        steered: name of a condition -> from the number of a frame to its values (B,).
+
+    Raises:
+        UserError: guidance without a condition, or by one that the generator does not take or was not trained without.
     """
 
     def __init__(
         self,
         generator: Generator,
-        labels: Tensor,
+        values: Mapping[str, Tensor],
+        rows: int,
         guidance: Guidance,
         capacity: int = 0,
-        actions: Tensor | None = None,
-        text: Tensor | None = None,
+        steered: Mapping[str, Callable[[int], Tensor]] | None = None,
     ) -> None:
-        if guidance.scale != 1 and not (generator.classes or generator.actions or generator.text):
-            raise UserError(
-                f"guidance scale {guidance.scale} needs a conditional model, and this one was trained without classes"
-            )
+        if guidance.scale != 1:
+            require_droppable(generator, guidance)
         self.generator, self.guidance = generator, guidance
         self.halves = 1 if guidance.scale == 1 else 2
-        self.labels, self.actions, self.text = labels, actions, text
+        self.values, self.row_count, self.steered = dict(values), rows, steered or {}
         self.condition = self._condition()
-        self.cache = generator.backbone.new_cache(self.halves * len(labels), capacity) if capacity else None
+        self.cache = generator.backbone.new_cache(self.halves * rows, capacity) if capacity else None
         self._passes = [0]  # shared with views of some rows
         self._backbone = prepare(generator.backbone)
         self.head: Head = prepare_head(generator.head)
@@ -80,30 +81,33 @@ class GuidedGenerator:
         """Calls of the backbone so far, those through views included."""
         return self._passes[0]
 
-    def _condition(self) -> Condition:
-        """Of all rows, and behind them of the same rows without class, actions and text."""
-        given = (self.labels, NO_CLASS), (self.actions, NO_ACTION), (self.text, NO_SYMBOL)
-        if self.halves == 1:
-            return self.generator.conditioning(*(x for x, _ in given))
-        both = (None if x is None else torch.cat([x, torch.full_like(x, none)]) for x, none in given)
-        return self.generator.conditioning(*both)
+    def _condition(self) -> Conditioning:
+        """Of all rows, and under guidance behind them of the same rows without what it drops."""
+        values = self.values
+        if self.halves == 2:
+            dropped = self.generator.conditions.without(values, self.guidance.drop)
+            values = {name: torch.cat([each, dropped[name]]) for name, each in values.items()}
+        return self.generator.conditions(values, self.halves * self.row_count)
 
     def follow(self, mask: Mask, row: Layout) -> None:
         """Tell that the passes store this row in the cache, piece by piece from its beginning, under this mask."""
         self._backbone.follow(mask, row.repeat(self.halves))
 
-    def steer(self, frame: int, actions: Tensor) -> None:
-        """Tell the actions (B,) that lead to a frame, before any pass over it."""
-        assert self.actions is not None, "the request has actions"
-        self.actions = self.actions.clone()
-        self.actions[:, frame] = actions
+    def steer(self, frame: int) -> None:
+        """Ask for what steers a frame, before any pass over it."""
+        if not self.steered:
+            return
+        for name, ask in self.steered.items():
+            given = self.generator.conditions[name].frame(ask(frame), self.row_count)
+            self.values[name] = self.values[name].clone()
+            self.values[name][:, frame] = given
         self.condition = self._condition()
 
     def rows(self, index: Tensor) -> "GuidedGenerator":
         """A view for some rows, index (b,) int64. Without a cache only."""
         assert self.cache is None, "cached keys belong to all rows"
         view = copy.copy(self)
-        count = len(self.labels)
+        count = self.row_count
         view.condition = self.condition.rows(torch.cat([index + half * count for half in range(self.halves)]))
         return view
 
@@ -178,3 +182,17 @@ class GuidedGenerator:
         progress = progress if isinstance(progress, Tensor) else progress()
         scale = self.guidance.at(progress.double()).view(-1, *[1] * (conditional.dim() - 1))
         return self.generator.head.guide(conditional, unconditional, scale)
+
+
+def require_droppable(generator: Generator, guidance: Guidance) -> None:
+    """Raises UserError where this guidance would drop what the generator was never trained without."""
+    conditions = generator.conditions
+    if not len(conditions):
+        raise UserError("guidance needs a conditional model, and this one takes no condition")
+    names = tuple(conditions) if guidance.drop is None else guidance.drop
+    conditions.require(names)
+    if not conditions.trains_without(names):
+        raise UserError(
+            f"it was not trained without {', '.join(names)}: train with dropout of all conditions, or own_dropout of"
+            " these"
+        )

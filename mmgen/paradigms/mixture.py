@@ -9,7 +9,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State
 
@@ -41,6 +41,11 @@ class Mixture(Paradigm):
         """Whether the rows of a member end by themselves."""
         return any(member.ends for member in self.members.values())
 
+    @property
+    def starts(self) -> bool:  # type: ignore[override]
+        """Whether a member needs a position before the first token."""
+        return any(member.starts for member in self.members.values())
+
     def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
         """Those of all members. One that several bring under the same name is shared.
 
@@ -64,7 +69,7 @@ class Mixture(Paradigm):
         """Rows of different members have different shapes; see `losses`."""
         raise UserError("a mixture has no single training row; take one of its members")
 
-    def losses(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> dict[str, Tensor]:
         """Per-sample losses by mode; modes that no sample of this batch was given to are absent."""
         member = torch.bucketize(draws.uniform("member"), self.bounds.to(tokens.values.device), right=True)
         losses = {}

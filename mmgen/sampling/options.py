@@ -18,6 +18,11 @@ _RENAMED = {
         "guidance scale s in u + s (c - u): 1 is the plain conditional model, 0 the unconditional one.",
     ),
     "cfg_schedule": (Guidance, "schedule", "constant, or linear from 1 up to the scale over the steps."),
+    "cfg_drop": (
+        Guidance,
+        "drop",
+        "conditions that the guidance strengthens, separated by commas, such as class,text; all by default.",
+    ),
     "context_noise": (
         SampleOptions,
         "context_noise",
@@ -37,6 +42,8 @@ def _sampling() -> Options:
     for option, (owner, name, about) in _RENAMED.items():
         parameter, _ = dataclass_options(owner)[name]
         found[option] = (parameter.replace(name=option), about)
+    drop, about = found["cfg_drop"]
+    found["cfg_drop"] = (drop.replace(annotation=str | None), about)
     return found | dataclass_options(Decoding)
 
 
@@ -71,7 +78,9 @@ def sample_options(given: dict[str, Any]) -> SampleOptions:
     """
     chosen = SAMPLING | given
     rules = {field.name: chosen[field.name] for field in dataclasses.fields(Decoding)}
-    guidance = Guidance(chosen["cfg"], chosen["cfg_schedule"])
+    drop = chosen["cfg_drop"]
+    names = None if drop is None else tuple(name.strip() for name in drop.split(","))
+    guidance = Guidance(chosen["cfg"], chosen["cfg_schedule"], names)
     return SampleOptions(
         chosen["steps"], guidance, Decoding(**rules), chosen["context_noise"], chosen["parallel_blocks"]
     )

@@ -4,7 +4,7 @@ What `mmgen sample`, `evaluate`, `demo` and the page share. Sample i depends
 on (seed, i) and its own label alone, so that neither the batch size nor the number of samples changes it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, nearest
 from mmgen.paradigms import Paradigm, Request, SampleOptions, State
+from mmgen.paradigms.guidance import require_droppable
 from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
 
@@ -36,11 +37,15 @@ def requests(
     batch: int = 64,
     known: Tensor | None = None,
     keep: Tensor | None = None,
+    conditions: Mapping[str, Tensor] | None = None,
 ) -> Iterator[tuple[slice, Request]]:
     """What is asked for, `batch` samples at a time: which rows of it, and the request on the generator's device.
 
-    Arguments as for `sample_images`.
+    Arguments as for `sample_images`, and the values (B, ...) of further conditions by name.
     """
+    given = dict(conditions or {})
+    if "class" in loaded.generator.conditions:
+        given["class"] = labels
     device, numbers = loaded.generator.device, torch.arange(first_sample, first_sample + len(labels))
     known, keep = (None if x is None else x.expand(len(labels), *x.shape[1:]) for x in (known, keep))
 
@@ -50,7 +55,8 @@ def requests(
     for start in range(0, len(labels), batch):
         rows = slice(start, min(start + batch, len(labels)))
         draws = Draws(seed, numbers[rows].to(device))
-        yield rows, Request(labels[rows].to(device), draws, known=on_device(known, rows), keep=on_device(keep, rows))
+        values = {name: each[rows].to(device) for name, each in given.items()}
+        yield rows, Request(draws, known=on_device(known, rows), keep=on_device(keep, rows), conditions=values)
 
 
 @torch.no_grad()
@@ -74,7 +80,7 @@ def follow(
     """
     for state in paradigm.sample(loaded.generator, request, options):
         if progress is not None:
-            progress(before + len(request.labels) * state.committed.double().mean().item())
+            progress(before + request.rows * state.committed.double().mean().item())
         yield state
 
 
@@ -124,13 +130,14 @@ def check_request(loaded: Loaded, labels: Tensor, options: SampleOptions, batch:
         known_classes = f"classes 0 to {classes - 1}" if classes else "no classes"
         raise UserError(f"class {wrong} is out of range: {loaded.path} knows {known_classes}")
     if options.guidance.scale != 1:
-        reasons = {
-            "it was trained without classes": not (classes or loaded.generator.actions or loaded.generator.text),
-            "it was trained without condition dropout": loaded.generator.conditioning.dropout == 0,
-            "not every sample has a class": bool(classes and (labels < 0).any()),
-        }
-        for reason in (reason for reason, holds in reasons.items() if holds):
-            raise UserError(f"--cfg {options.guidance.scale} cannot guide {loaded.path}: {reason}; leave --cfg out")
+        by_class = options.guidance.drop is None or "class" in options.guidance.drop
+        try:
+            require_droppable(loaded.generator, options.guidance)
+            if classes and by_class and bool((labels < 0).any()):
+                raise UserError("not every sample has a class")
+        except UserError as error:
+            reason = f"--cfg {options.guidance.scale} cannot guide {loaded.path}: {error}"
+            raise UserError(f"{reason}; leave --cfg out") from None
 
 
 def check_count(count: int, batch: int) -> None:

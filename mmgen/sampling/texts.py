@@ -34,15 +34,21 @@ def _lines(path: str) -> list[str]:
     return found
 
 
-def encoded_texts(loaded: Loaded, texts: Sequence[str]) -> Tensor | None:
-    """(B, L) int64 characters as the generator reads them; None where it reads none and all texts are empty.
+def text_condition(loaded: Loaded) -> str | None:
+    """The name of the condition that reads texts; None for a generator that reads none."""
+    return next((name for name, each in loaded.generator.conditions.items() if each.reads_text), None)
+
+
+def text_values(loaded: Loaded, texts: Sequence[str]) -> dict[str, Tensor]:
+    """The values (B, ...) of the condition that reads texts, under its name; nothing where a generator reads none and
+    all texts are empty.
 
     Raises:
         UserError: a text for a generator that reads none, one of unknown characters, or one that is empty or too long.
     """
-    reads = loaded.generator.text
-    if reads is None:
+    name = text_condition(loaded)
+    if name is None:
         if any(texts):
-            raise UserError(f"{loaded.path} was trained without texts, so it cannot speak any")
-        return None
-    return reads.encode_all(texts)
+            raise UserError(f"{loaded.path} was trained without texts, so it cannot read any: leave --text out")
+        return {}
+    return {name: loaded.generator.conditions[name].encode(texts)}

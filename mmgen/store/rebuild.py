@@ -11,6 +11,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
+from mmgen.model.conditions import ConditionFactory, build_conditions
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.store.allowed_imports import VARIABLE, allowed_in_models, is_within, restrict_imports
@@ -48,19 +49,17 @@ def build_generator(init_args: dict[str, Any], facts: Facts, where: str) -> tupl
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--paradigm", type=Paradigm, required=True)
-    given = {"spec", "classes", "actions", "text", "parts"}
-    names = parser.add_class_arguments(Generator, skip=given, instantiate=False)
-    made = _instantiate(parser, {name: init_args[name] for name in ("paradigm", *names) if name in init_args}, where)
+    names = parser.add_class_arguments(Generator, skip={"spec", "conditions", "parts", "start"}, instantiate=False)
+    parser.add_argument("--conditions", type=dict[str, ConditionFactory] | None)
+    own = ("paradigm", "conditions", *names)
+    made = _instantiate(parser, {name: init_args[name] for name in own if name in init_args}, where)
     paradigm = made.pop("paradigm")
     with _one_line(where):
         assert facts.spec is not None
-        conditions: dict[str, Any] = {
-            "classes": len(facts.class_names),
-            "actions": len(facts.action_names),
-            "text": facts.text,
-        }
-        parts = paradigm.parts(facts.spec, made["backbone"])
-        return Generator(spec=facts.spec, parts=parts, **conditions, **made), paradigm
+        backbone = made["backbone"]
+        made["conditions"] = build_conditions(made.get("conditions"), facts.conditions, facts.spec, backbone.dim)
+        parts = paradigm.parts(facts.spec, backbone)
+        return Generator(spec=facts.spec, parts=parts, start=paradigm.starts, **made), paradigm
 
 
 def build_paradigm(init_args: dict[str, Any], where: str) -> Paradigm:

@@ -4,14 +4,16 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
+from mmgen.data.conditions import batch_conditions
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Reading
+from mmgen.model.conditions import ConditionFactory, build_conditions, unread
 from mmgen.model.embeddings.positions import PositionKind
 from mmgen.model.generator import Generator
 from mmgen.model.heads import HeadFactory
@@ -19,7 +21,7 @@ from mmgen.paradigms import Paradigm
 from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, configure
 from mmgen.training.schedules import WarmupCosine
 from mmgen.training.sharded import is_sharded, shard
-from mmgen.training.validation import conditions, counted_tokens, validation_losses
+from mmgen.training.validation import counted_tokens, validation_losses
 from mmgen.training.zero_loss import outside_blocks, zero_loss_over_parameters
 
 
@@ -33,10 +35,10 @@ class GeneratorModule(L.LightningModule):
         seed: keys all randomness of training, together with epoch, sample number and name of the draw.
         backbone: the transformer.
         paradigm: how tokens are corrupted, what the loss is, how they are sampled.
-        condition_dropout: share of training rows that lose their class, for guidance.
+        conditions: name -> how that condition is read, such as `ClassLabel`; None for all that the data brings, {} for
+            none.
         positions: absolute position table added to the tokens, beside the backbone's rotary positions.
         head: the output end, such as `BitsHead` with groups of another size; by default that of the token kind.
-        reading: how texts are read: `prefix`, in front of the row; `frames`, around the time of each frame; or `both`.
         optimizer: a class of torch.optim, or of `mmgen.training`, and its arguments; parameters that should not decay
             are never decayed.
         lr_scheduler: a class of torch.optim.lr_scheduler, or of `mmgen.training`, and its arguments; stepped with the
@@ -55,10 +57,9 @@ class GeneratorModule(L.LightningModule):
         seed: int,
         backbone: Transformer,
         paradigm: Paradigm,
-        condition_dropout: float = 0.1,
+        conditions: dict[str, ConditionFactory] | None = None,
         positions: PositionKind = "learned",
         head: HeadFactory | None = None,
-        reading: Reading = "prefix",
         optimizer: OptimizerFactory = lambda params: FusedAdamW(params, lr=1e-3, weight_decay=0.05),
         lr_scheduler: SchedulerFactory = lambda optimizer: WarmupCosine(optimizer, warmup_steps=100),
         compile: bool = False,
@@ -70,18 +71,11 @@ class GeneratorModule(L.LightningModule):
                 "a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data"
                 " (JointData goes with JointModule)"
             )
-        self.generator = Generator(
-            spec,
-            backbone,
-            len(facts.class_names),
-            condition_dropout,
-            positions,
-            len(facts.action_names),
-            facts.text,
-            reading,
-            head,
-            paradigm.parts(spec, backbone),
-        )
+        made = build_conditions(conditions, facts.conditions, spec, backbone.dim)
+        if ignored := unread(made, facts.conditions):
+            rank_zero_info(f"{', '.join(ignored)} of the data is read by no condition of the model (model.conditions)")
+        parts = paradigm.parts(spec, backbone)
+        self.generator = Generator(spec, backbone, made, positions, head, parts, paradigm.starts)
         self._outside_blocks = outside_blocks(self.generator)
         self.paradigm, self.seed = paradigm, seed
         self.facts = facts
@@ -92,9 +86,9 @@ class GeneratorModule(L.LightningModule):
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Each training sample's loss, nats per token, by the mode that it was given to."""
         draws = Draws(self.seed, batch["sample"], batch["epoch"])
-        label, actions, text = conditions(self.generator, batch)
-        conditioning = self.generator.conditioning
-        condition = conditioning(*conditioning.drop(label, actions, draws, text), conditioning.off(draws))
+        conditions = self.generator.conditions
+        values = conditions.drop(batch_conditions(self.generator, batch), draws)
+        condition = conditions(values, len(batch["sample"]), draws)
         tokens = counted_tokens(self.paradigm, batch)
         losses = self.paradigm.losses(self.generator, tokens, condition, draws)
         if is_sharded(self.generator):

@@ -9,9 +9,9 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens
 from mmgen.data import DataModule
+from mmgen.data.conditions import batch_conditions
 from mmgen.data.held_out import held_out_clips
 from mmgen.data.sources import Batch, to_device
-from mmgen.model.conditioning import NO_CLASS
 from mmgen.paradigms import Request, SampleOptions, SpanInfill, State
 from mmgen.training.generator_module import GeneratorModule
 
@@ -43,11 +43,10 @@ def sample_held_out(
     generator, tokens = module.generator, batch["tokens"]
     number = torch.arange(len(tokens), device=module.device)
     request = Request(
-        batch["label"] if generator.classes else torch.full_like(number, NO_CLASS),
         Draws(0, number),
         lengths,
         grid=tokens.grid,
-        text=batch["text"] if generator.text is not None else None,
+        conditions=batch_conditions(generator, batch),
     )
     for mode, paradigm in module.paradigm.modes().items():
         filling = (

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.facts import Facts
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Reading
+from mmgen.model.conditions import ConditionFactory
 from mmgen.model.embeddings.positions import PositionKind
 from mmgen.model.heads import HeadFactory
 from mmgen.paradigms import Paradigm
@@ -30,18 +30,16 @@ class Member:
     Args:
         paradigm: how its tokens are corrupted, what the loss is, how they are sampled.
         weight: of its loss, against the other members'.
-        condition_dropout: share of its training rows that lose their class, for guidance.
+        conditions: name -> how that condition is read; None for all that its data brings, {} for none.
         positions: absolute position table added to its tokens, beside the backbone's rotary positions.
         head: the output end; by default that of the token kind.
-        reading: how texts are read: `prefix`, in front of the row; `frames`, around the time of each frame; or `both`.
     """
 
     paradigm: Paradigm
     weight: float = 1.0
-    condition_dropout: float = 0.1
+    conditions: dict[str, ConditionFactory] | None = None
     positions: PositionKind = "learned"
     head: HeadFactory | None = None
-    reading: Reading = "prefix"
 
 
 class JointModule(L.LightningModule):

@@ -78,7 +78,8 @@ class SampleGrids(Callback):
         elif isinstance(module, GeneratorModule) and data.tokenizer is not None:
             tokenizer = data.tokenizer.to(module.device)
             modality = modality_of(tokenizer.spec.modality)
-            options = SampleOptions(self.steps, Guidance(self.guidance if module.generator.classes else 1.0))
+            guided = bool(len(module.generator.conditions))
+            options = SampleOptions(self.steps, Guidance(self.guidance if guided else 1.0))
             yield from modality.sample_previews(module, data, tokenizer, self._count(modality), options)
 
     def _count(self, modality: Modality) -> int:

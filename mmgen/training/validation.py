@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens
+from mmgen.data.conditions import batch_conditions
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
 
@@ -23,16 +24,10 @@ def validation_losses(generator: Generator, paradigm: Paradigm, batch: dict[str,
         paradigm: one of the generator's modes.
         batch: held-out samples with their `tokens`, as a data module brings them.
     """
-    condition = generator.conditioning(*conditions(generator, batch))
+    condition = generator.conditions(batch_conditions(generator, batch), len(batch["sample"]))
     draws = Draws(VALIDATION_SEED, batch["sample"])
     losses = paradigm.losses(generator, counted_tokens(paradigm, batch), condition, draws)
     return torch.cat(list(losses.values()))
-
-
-def conditions(generator: Generator, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """What a generator is told of the samples of a batch: classes, actions, texts; None for what it does not take."""
-    actions = batch["action"] if generator.actions else None
-    return batch["label"], actions, None if generator.text is None else batch["text"]
 
 
 def counted_tokens(paradigm: Paradigm, batch: dict[str, Any]) -> Tokens:

@@ -7,7 +7,7 @@ from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
-from mmgen.core.vocabulary import FreeText, Names, Vocabulary, vocabulary_from_dict
+from mmgen.core.vocabulary import FrameNames, FreeText, Names, Vocabulary, vocabulary_from_dict
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ FACTS = Facts(
     TokenSpec("categorical", 16, (1, 4, 4)),
     {
         "class": Names(("a", "b")),
-        "actions": Names(("left",)),
+        "actions": FrameNames(("left",)),
         "text": Text("ab", 4, durations=(0.5, 1.0)),
         "caption": FreeText(),
         "pose": Poses(6),

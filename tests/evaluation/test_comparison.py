@@ -55,6 +55,9 @@ def bits_run(folder: Path, seed: int = 0) -> Path:
     return write_run(folder, {"model": model}, prefixed("tokenizer", module))
 
 
+FRAMES = {"text": {"class_path": "Characters", "init_args": {"reading": "frames"}}}
+
+
 @pytest.fixture(scope="module")
 def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images, clips, speech whose texts are read and whose rows end, and motions that end, trained for two steps."""
@@ -73,7 +76,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     members: dict[str, dict[str, Any]] = {
         "image": {"paradigm": BITS},
         "clip": {"paradigm": BITS, "positions": "spatial"},
-        "speech": {"paradigm": CODES, "positions": "none", "reading": "frames"},
+        "speech": {"paradigm": CODES, "positions": "none", "conditions": FRAMES},
         "motion": {"paradigm": CODES, "positions": "none"},
     }
     narrow = {"dim": 16, "depth": 1, "heads": 2, "rope": [2, 1, 1]}

@@ -14,7 +14,7 @@ from mmgen.evaluation.likelihood import measure_likelihood
 from mmgen.paradigms import Autoregressive, BlockDiffusion, Hierarchical, MaskedDiffusion, Paradigm
 from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
-from tests.worlds import GRID, PARADIGMS, SPECS, World, generator
+from tests.worlds import GRID, PARADIGMS, SPECS, World, condition_of, generator
 
 UNIFORM = MaskedDiffusion(corruption="uniform")
 # Levels within a position are of residual tokens alone; the tests of the paradigm hold their chain rule.
@@ -88,7 +88,7 @@ def test_the_autoregressive_figure_is_the_likelihood_itself() -> None:
             changed = tokens.clone()
             changed[:, position:] = 0  # the last row of the pass reads nothing from here on
             row = Autoregressive().corrupt(Tokens(changed, GRID), model.generator, None)  # type: ignore[arg-type]
-            features = model.generator(row.values, row.layout, row.mask, model.generator.conditioning(labels))
+            features = model.generator(row.values, row.layout, row.mask, condition_of(model.generator, labels))
             law = model.generator.head.logits(features[:, position])[:, 0].log_softmax(-1)
             nats -= law.gather(1, tokens[:, position : position + 1])[:, 0]
     figures = measure_likelihood(model, "ar", samples(tokens, spec, labels), draws=3)

@@ -1,13 +1,10 @@
 """The generator: kinds of tokens, hidden positions, conditions."""
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
 
-from mmgen.core.characters import NO_SYMBOL, Text
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Role, grid_layout, prefix
 from mmgen.core.masks import get_mask
@@ -16,7 +13,7 @@ from mmgen.model.embeddings.bits import BitsEmbedding
 from mmgen.model.embeddings.positions import AbsolutePositions
 from mmgen.model.heads import BitsHead, CategoricalHead, HeadFactory, LinearHead, ResidualHead
 from mmgen.paradigms import CodebookAutoregressive, SpanInfill
-from tests.worlds import draws, generator
+from tests.worlds import condition_of, generator
 
 ROW = prefix(1) + grid_layout((1, 3, 3))
 
@@ -26,7 +23,7 @@ def test_a_hidden_value_has_no_influence(spec: TokenSpec) -> None:
     model, mask = generator(spec), get_mask("bidirectional")
     values = torch.randint(0, 16, (2, 9), generator=torch.Generator().manual_seed(0))
     hidden = torch.arange(9).expand(2, 9) % 2 == 0
-    condition = model.conditioning(torch.tensor([0, 2]))
+    condition = condition_of(model, torch.tensor([0, 2]))
     other = torch.where(hidden, 15 - values, values)
     assert torch.equal(model(values, ROW, mask, condition, hidden), model(other, ROW, mask, condition, hidden))
 
@@ -38,7 +35,7 @@ def test_every_token_position_and_label_counts(positions: str) -> None:
     values = torch.zeros(1, 9, dtype=torch.int64)
     mask = get_mask("bidirectional")
     outputs = [
-        model(values, ROW, mask, model.conditioning(torch.tensor([label])), outputs=9) for label in (-1, 0, 1, 2)
+        model(values, ROW, mask, condition_of(model, torch.tensor([label])), outputs=9) for label in (-1, 0, 1, 2)
     ]
     assert outputs[0].shape == (1, 9, 32)
     for i in range(4):
@@ -58,36 +55,6 @@ def test_bits_unpack_most_significant_first() -> None:
 def test_bits_cost_parameters_linear_in_bits() -> None:
     sizes = [sum(p.numel() for p in BitsEmbedding(bits, 16).parameters()) for bits in (18, 36)]
     assert sizes[1] - sizes[0] == 18 * 16
-
-
-def test_condition_dropout_takes_its_share_of_rows_whole() -> None:
-    model = generator(actions=4)
-    labels, actions = torch.arange(3000) % 3, torch.arange(6000).view(3000, 2) % 4
-    dropped, still, _ = model.conditioning.drop(labels, actions, draws(3000))
-    gone = dropped == -1
-    assert torch.equal(dropped[~gone], labels[~gone]) and torch.equal(still[~gone], actions[~gone])
-    assert bool((still[gone] == -1).all())
-    assert abs(float(gone.double().mean()) - 0.1) < 0.02
-    assert model.conditioning.drop(labels, None, draws(3000))[1:] == (None, None)
-
-
-def test_an_action_belongs_to_its_frame_and_a_prefix_to_none() -> None:
-    model, actions = generator(actions=4), torch.tensor([[0, 3, -1], [2, 2, 1]])
-    condition = model.conditioning(torch.tensor([0, 2]), actions)
-    layout = prefix(1) + grid_layout((3, 1, 2))
-    found = condition.at(layout)
-    assert not found[:, 0].any()
-    table = model.conditioning.frame.weight
-    for frame in range(3):
-        expected = table[actions[:, frame]]  # -1 is the last row: none
-        assert torch.equal(found[:, 1 + 2 * frame], expected) and torch.equal(found[:, 2 + 2 * frame], expected)
-    order = torch.stack([torch.arange(7), torch.arange(6, -1, -1)])
-    moved = condition.at(layout.take(order))
-    assert torch.equal(moved[0], found[0]) and torch.equal(moved[1], found[1].flip(0))
-    part = condition.rows(torch.tensor([1]))
-    assert torch.equal(part.at(layout), found[1:]) and torch.equal(part.vector, condition.vector[1:])
-    with pytest.raises(UserError, match="trained without actions"):
-        generator().conditioning(torch.tensor([0, 2]), actions)
 
 
 @pytest.mark.parametrize("kind", ["learned", "spatial", "sincos"])
@@ -131,7 +98,7 @@ def test_a_head_is_that_of_its_token_kind_and_refuses_others(head: HeadFactory, 
 def test_rows_and_layouts_that_do_not_fit_are_refused() -> None:
     model = generator()
     with pytest.raises(UserError, match="fits neither"):
-        model(torch.zeros(1, 5, dtype=torch.int64), ROW, get_mask("causal"), model.conditioning(torch.tensor([0])))
+        model(torch.zeros(1, 5, dtype=torch.int64), ROW, get_mask("causal"), condition_of(model, torch.tensor([0])))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +135,7 @@ def test_a_hidden_level_has_no_influence_and_each_other_has() -> None:
     model, layout, mask = generator(RESIDUAL), prefix(1) + grid_layout((9, 1, 1)), get_mask("bidirectional")
     values = torch.randint(0, 16, (2, 9, 3), generator=torch.Generator().manual_seed(0))
     hidden = torch.rand(2, 9, 3, generator=torch.Generator().manual_seed(1)) < 0.5
-    condition = model.conditioning(torch.tensor([0, 2]))
+    condition = condition_of(model, torch.tensor([0, 2]))
     found = model(values, layout, mask, condition, hidden)
     assert torch.equal(found, model(torch.where(hidden, 15 - values, values), layout, mask, condition, hidden))
     for level in range(3):
@@ -199,42 +166,6 @@ def test_the_expected_embedding_of_a_sure_prediction_is_that_of_its_codes() -> N
     assert torch.allclose(embedding.expected(sure), embedding(values))
 
 
-def test_every_character_counts_at_its_place_and_stands_in_pace() -> None:
-    model = generator(RESIDUAL, text=Text("ab ", 5, pace=0.1), rope=(1, 0, 0), rope_prefix="placed", positions="none")
-    assert model.prefix_length == 6
-    assert model.prefix.position[0, :, 0].tolist() == [0, 0, 5, 10, 15, 20]  # 50 tokens a second, 0.1 s a character
-    layout, mask = model.prefix + grid_layout((9, 1, 1)), get_mask("causal")
-    values = torch.zeros(1, 9, 3, dtype=torch.int64)
-
-    def said(*characters: int) -> Tensor:
-        text = torch.tensor([[*characters, *[NO_SYMBOL] * (5 - len(characters))]])
-        return model(values, layout, mask, model.conditioning(torch.tensor([0]), None, text), outputs=9)
-
-    outputs = [said(0, 1), said(1, 0), said(0, 1, 0), said(0), said()]
-    for i in range(len(outputs)):
-        for j in range(i):
-            assert (outputs[i] - outputs[j]).abs().max() > 1e-3
-    none = model(values, layout, mask, model.conditioning(torch.tensor([0])), outputs=9)
-    assert torch.equal(none, outputs[-1])
-
-
-def test_a_dropped_condition_loses_its_text() -> None:
-    model = generator(RESIDUAL, text=Text("ab ", 5))
-    text = torch.zeros(3000, 5, dtype=torch.int64)
-    labels, _, said = model.conditioning.drop(torch.zeros(3000, dtype=torch.int64), None, draws(3000), text)
-    gone = labels == -1
-    assert (
-        bool((said[gone] == NO_SYMBOL).all())
-        and bool((said[~gone] == 0).all())
-        and 0.05 < float(gone.double().mean()) < 0.15
-    )
-
-
-def test_a_text_needs_a_generator_that_speaks() -> None:
-    with pytest.raises(UserError, match="trained without texts"):
-        generator().conditioning(torch.tensor([0]), None, torch.zeros(1, 5, dtype=torch.int64))
-
-
 def test_a_sentinel_marks_its_place_which_holds_no_token() -> None:
     paradigm = SpanInfill(most=2)
     model = generator(RESIDUAL, paradigm=paradigm)
@@ -245,60 +176,10 @@ def test_a_sentinel_marks_its_place_which_holds_no_token() -> None:
     assert torch.equal(marks[0, 4], model.parts["sentinel"].weight[1])  # type: ignore[arg-type]
     assert torch.equal(marks.any(-1), hidden)
     second = paradigm.marks(model, body.but(role=role, segment=segment * 0))
-    layout, mask, condition = prefix(1) + body, get_mask("bidirectional"), model.conditioning(torch.tensor([0]))
+    layout, mask, condition = prefix(1) + body, get_mask("bidirectional"), condition_of(model, torch.tensor([0]))
     values = torch.zeros(1, 9, 3, dtype=torch.int64)
     found, other, moved = (
         model(each, layout, mask, condition, hidden, added=added)
         for each, added in ((values, marks), (values + 7 * hidden[..., None], marks), (values, second))
     )
     assert torch.equal(found, other) and (found - moved).abs().max() > 1e-3
-
-
-def test_training_reads_a_text_as_far_off_as_it_will_be() -> None:
-    """As if its words stood elsewhere: off by their spread, those that are near to each other together."""
-    text = Text("ab ", 100, pace=0.02, spread=0.06)
-    model = generator(replace(RESIDUAL, rate=25.0), text=text, reading="frames", positions="none", rope=(1, 0, 0))
-    off = model.conditioning.off(draws(3000))
-    assert off is not None and off.shape == (3000, 50)
-    assert 2.0 < float(off[:, 0].double().std()) < 4.0  # 0.06 s are 3 places
-    near, far = (torch.corrcoef(off[:, [0, frame]].double().T)[0, 1] for frame in (1, 30))
-    assert near > 0.9 and abs(far) < 0.1
-    symbols = text.encode_all(["ab" * 30])
-    later = torch.cat([torch.full((1, 3), NO_SYMBOL), symbols[:, :-3]], dim=1)
-    labels, three = torch.tensor([0]), torch.full((1, 50), -3)
-    frames, moved = (
-        model.conditioning(labels, None, symbols, three).frames,
-        model.conditioning(labels, None, later).frames,
-    )
-    assert frames is not None and moved is not None
-    torch.testing.assert_close(frames[:, 10:40], moved[:, 10:40])
-    untold = generator(replace(RESIDUAL, rate=25.0), text=Text("ab ", 100, pace=0.02), reading="frames")
-    assert untold.conditioning.off(draws(3)) is None
-
-
-def test_a_text_is_read_around_the_time_of_a_frame() -> None:
-    """Places are 0.1 s, tokens 0.04 s: a frame sees two places to each side of its own, and later ones none."""
-    spec = replace(RESIDUAL, rate=25.0)
-    model = generator(spec, text=Text("ab ", 20, pace=0.1), reading="frames", positions="none", rope=(1, 0, 0))
-    assert model.prefix_length == 1
-    text = model.text
-    assert text is not None
-    symbols = text.encode_all(["ab" * 10])
-    changed = symbols.clone()
-    changed[0, 7] = 2
-    frames, others = (model.conditioning(torch.tensor([0]), None, each).frames for each in (symbols, changed))
-    assert frames is not None and others is not None
-    assert frames.shape[:2] == (1, 50)
-    place = ((torch.arange(50) + 0.5) * 0.4).long()
-    assert torch.equal((frames != others).any(-1)[0], (place - 7).abs() <= 2)
-    condition = model.conditioning(torch.tensor([0]), None, symbols)
-    layout = prefix(1) + grid_layout((60, 1, 1))
-    added = condition.at(layout)
-    assert torch.equal(added[:, 1:51], frames)
-    assert not added[:, 0].any() and not added[:, 51:].any()
-    both = generator(spec, text=text, reading="both", positions="none", rope=(1, 0, 0))
-    assert both.prefix_length == 21
-    with pytest.raises(UserError, match="a text is read as prefix, frames, both, not 'aloud'"):
-        generator(spec, text=text, reading="aloud")
-    with pytest.raises(UserError, match="reading 'frames' needs tokens with a rate in time"):
-        generator(replace(spec, rate=None), text=text, reading="frames")

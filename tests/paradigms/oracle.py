@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmgen.core.layout import prefix
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditions
 from mmgen.model.heads import CategoricalHead, ChoiceHead
 from mmgen.paradigms.diffusion.absorbing import Move
 from mmgen.paradigms.diffusion.uniform import reverse
@@ -42,6 +42,7 @@ class Oracle:
     ) -> None:
         self.spec, self.schedule, self.posterior = world.spec, schedule, posterior
         self.head = head or CategoricalHead(world.spec, 1)
+        self.conditions = Conditions({}, 1, start=True)
         self.head.logits = lambda features: features
         self.states = self.head.split(world.states).flatten(1)  # (S, symbols)
         self.law = world.law
@@ -49,9 +50,6 @@ class Oracle:
 
     def require_grid(self, grid: tuple[int, int, int]) -> None:
         assert grid == self.spec.grid
-
-    def conditioning(self, labels: Tensor, actions: Tensor | None = None, text: Tensor | None = None) -> Condition:
-        return Condition(torch.zeros(len(labels), 1, 1), torch.zeros(len(labels), 1))
 
     def __call__(self, values, layout, mask, condition, hidden=None, cache=None, store=None, outputs=None, added=None,
                  modulation=None, backbone=None) -> Tensor:  # fmt: skip

@@ -10,10 +10,10 @@ from mmgen.core.characters import Text
 from mmgen.core.layout import Role
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.paradigms import ContinuousBlockDiffusion, Flow, Guidance, Request, SampleOptions
-from tests.worlds import draws
+from tests.worlds import condition_of, conditions, draws, given
 
 SPEC = TokenSpec("continuous", 3, (25, 1, 1), modality="speech", rate=10.0, stride=4, first=4)
 TEXT = Text("abc ", 6, pace=0.4)
@@ -39,7 +39,9 @@ def speaker(rope: str = "placed", depth: int = 2) -> Generator:
             dim=32, depth=depth, heads=2, rope=(1, 0, 0), modulation="adaln_shared", rope_prefix=rope
         )
         parts = PARADIGMS["one"].parts(SPEC, backbone)
-        model = Generator(SPEC, backbone, classes=2, positions="none", text=TEXT, parts=parts).double().eval()
+        model = (
+            Generator(SPEC, backbone, conditions(SPEC, backbone.dim, 2, text=TEXT), "none", parts=parts).double().eval()
+        )
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
     return model
@@ -68,14 +70,14 @@ def test_cached_sampling_equals_recomputation(paradigm: ContinuousBlockDiffusion
     """Every pass, repeated without a cache: the text, the finished blocks as they were stored, and the noisy block."""
     model, seen, forward = speaker(rope), [], Generator.forward
 
-    def record(values, layout, mask, condition, hidden, cache, store, outputs, added, modulation, **more):
+    def record(values, layout, mask, condition, hidden, cache, store, outputs, added, modulation, *more):
         given = mask, condition, hidden, cache, store, outputs, added, modulation
-        features = forward(model, values, layout, *given, **more)
+        features = forward(model, values, layout, *given, *more)
         seen.append((values, layout, condition, outputs, modulation, features))
         return features
 
     model.forward = record
-    request = Request(LABELS, draws(3), text=SAID)
+    request = Request(draws(3), conditions={"class": LABELS, "text": SAID})
     states = list(paradigm.sample(model, request, SampleOptions(guidance=Guidance(scale))))
     row = paradigm.row(model, SPEC.grid, draws(3))
     assert len(seen) == states[-1].forward_passes == STEPS * row.count
@@ -101,7 +103,7 @@ def test_sampling_sees_what_training_shows(paradigm: ContinuousBlockDiffusion) -
     """The features of a training row, block by block, are those of short rows of the text, the past and one block."""
     model, x = speaker(), latents()
     row, parts = paradigm.corrupt(x, model, draws(3)), paradigm.row(model, SPEC.grid, draws(3))
-    condition = model.conditioning(LABELS, None, SAID)
+    condition = condition_of(model, LABELS, text=SAID)
     features = paradigm.features(model, row, condition)
     noised, level = row.values[:, -25:], row.levels[:, -25:]
     complete = paradigm.history == "complete"
@@ -122,9 +124,9 @@ def test_sampling_sees_what_training_shows(paradigm: ContinuousBlockDiffusion) -
 def test_every_character_influences_every_block_and_no_other_row(paradigm: ContinuousBlockDiffusion, rope: str) -> None:
     model = speaker(rope)
     row = paradigm.corrupt(latents(), model, draws(3))
-    plain = model.conditioning(LABELS, None, SAID)
+    plain = condition_of(model, LABELS, text=SAID)
     given = plain.prefix.detach().requires_grad_()
-    features = paradigm.features(model, row, Condition(given, plain.vector))
+    features = paradigm.features(model, row, Conditioning(given, plain.vector))
     for position in (0, 4, 5, 14, 15, 24):
         (slope,) = torch.autograd.grad(features[1, position].square().sum(), given, retain_graph=True)
         assert slope[1].any(-1).all() and not slope[0].any() and not slope[2].any()
@@ -135,15 +137,20 @@ def test_every_character_influences_every_block_and_no_other_row(paradigm: Conti
 @torch.inference_mode()
 def test_text_and_voice_change_what_is_said(paradigm: ContinuousBlockDiffusion, rope: str) -> None:
     model = speaker(rope)
-    plain = last(paradigm, model, Request(LABELS, draws(3), text=SAID))
-    other = last(paradigm, model, Request(LABELS, draws(3), text=SAID[[1, 1, 2]]))
+    plain = last(paradigm, model, Request(draws(3), conditions={"class": LABELS, "text": SAID}))
+    other = last(paradigm, model, Request(draws(3), conditions={"class": LABELS, "text": SAID[[1, 1, 2]]}))
     assert not torch.isclose(plain[0], other[0]).all(-1).any() and torch.equal(plain[1:], other[1:])
-    voice = last(paradigm, model, Request(LABELS[[1, 1, 2]], draws(3), text=SAID))
+    voice = last(paradigm, model, Request(draws(3), conditions={"class": LABELS[[1, 1, 2]], "text": SAID}))
     assert not torch.isclose(plain[0], voice[0]).all(-1).any() and torch.equal(plain[1:], voice[1:])
-    guided = last(paradigm, model, Request(LABELS, draws(3), text=SAID), scale=3.0)
+    guided = last(paradigm, model, Request(draws(3), conditions={"class": LABELS, "text": SAID}), scale=3.0)
     assert not torch.isclose(plain[0], guided[0]).all(-1).any()
     silent = torch.full_like(SAID, -1)
-    close(*(last(paradigm, model, Request(LABELS, draws(3), text=said))[2:] for said in (silent, None)))
+    close(
+        *(
+            last(paradigm, model, Request(draws(3), conditions=given(model, LABELS, text=said)))[2:]
+            for said in (silent, None)
+        )
+    )
 
 
 @paradigms
@@ -151,10 +158,15 @@ def test_text_and_voice_change_what_is_said(paradigm: ContinuousBlockDiffusion, 
 @torch.inference_mode()
 def test_a_ragged_batch_equals_each_row_alone(paradigm: ContinuousBlockDiffusion, scale: float) -> None:
     model, lengths = speaker(), torch.tensor([25, 4, 17])
-    together = last(paradigm, model, Request(LABELS, draws(3), lengths, text=SAID), scale)
+    together = last(paradigm, model, Request(draws(3), lengths, conditions={"class": LABELS, "text": SAID}), scale)
     for row in range(3):
         one = torch.tensor([row])
-        alone = last(paradigm, model, Request(LABELS[one], draws(3).rows(one), lengths[one], text=SAID[one]), scale)
+        alone = last(
+            paradigm,
+            model,
+            Request(draws(3).rows(one), lengths[one], conditions={"class": LABELS[one], "text": SAID[one]}),
+            scale,
+        )
         close(alone[0, : lengths[row]], together[row, : lengths[row]])
 
 
@@ -163,17 +175,19 @@ def test_a_ragged_batch_equals_each_row_alone(paradigm: ContinuousBlockDiffusion
 def test_blocks_that_are_made_together_follow_the_text_row_by_row(together: int) -> None:
     model, paradigm = speaker(), PARADIGMS["corrupted"]
     options = SampleOptions(parallel_blocks=together, guidance=Guidance(2.0))
-    *_, whole = paradigm.sample(model, Request(LABELS, draws(3), text=SAID), options)
+    *_, whole = paradigm.sample(model, Request(draws(3), conditions={"class": LABELS, "text": SAID}), options)
     for row in range(3):
         one = torch.tensor([row])
-        *_, alone = paradigm.sample(model, Request(LABELS[one], draws(3).rows(one), text=SAID[one]), options)
+        *_, alone = paradigm.sample(
+            model, Request(draws(3).rows(one), conditions={"class": LABELS[one], "text": SAID[one]}), options
+        )
         close(alone.tokens[0], whole.tokens[row])
 
 
 @paradigms
 def test_padding_changes_no_loss_and_a_loss_is_its_rows_own(paradigm: ContinuousBlockDiffusion) -> None:
     model, x = speaker(), latents(lengths=torch.tensor([25, 4, 17]))
-    condition = model.conditioning(LABELS, None, SAID)
+    condition = condition_of(model, LABELS, text=SAID)
     (before,) = paradigm.losses(model, x, condition, draws(3)).values()
     padding = torch.arange(25) >= x.lengths[:, None]
     other = Tokens(torch.where(padding[..., None], 7.0, x.values), x.grid, x.lengths)
@@ -188,9 +202,11 @@ def test_padding_changes_no_loss_and_a_loss_is_its_rows_own(paradigm: Continuous
 def test_a_spoken_beginning_is_kept_and_listened_to() -> None:
     model, paradigm, known = speaker(), PARADIGMS["complete"], latents().values
     keep = (torch.arange(25) < 12).expand(3, -1)
-    said = last(paradigm, model, Request(LABELS, draws(3), known=known, keep=keep, text=SAID))
+    said = last(paradigm, model, Request(draws(3), known=known, keep=keep, conditions={"class": LABELS, "text": SAID}))
     assert torch.equal(said[keep], known[keep])
-    other = last(paradigm, model, Request(LABELS, draws(3), known=known + 1, keep=keep, text=SAID))
+    other = last(
+        paradigm, model, Request(draws(3), known=known + 1, keep=keep, conditions={"class": LABELS, "text": SAID})
+    )
     assert not torch.isclose(said[:, 15:], other[:, 15:]).all(-1).any()
 
 
@@ -210,7 +226,7 @@ def test_characters_stand_where_their_sound_is_expected() -> None:
 
     def features(rope: str, layout):
         model = speaker(rope)
-        return paradigm.features(model, replace(row, layout=layout), model.conditioning(LABELS, None, SAID))
+        return paradigm.features(model, replace(row, layout=layout), condition_of(model, LABELS, text=SAID))
 
     torch.testing.assert_close(features("placed", later), features("placed", row.layout), rtol=1e-6, atol=1e-8)
     assert not torch.allclose(features("placed", shifted), features("placed", row.layout))

@@ -23,7 +23,7 @@ from mmgen.paradigms import (
     SampleOptions,
     SpanInfill,
 )
-from tests.worlds import draws, generator
+from tests.worlds import condition_of, draws, generator, given
 
 SPEC = TokenSpec("residual", 3, (5, 1, 1), levels=3)
 PATTERNS = {
@@ -69,7 +69,7 @@ def test_a_step_never_depends_on_itself_or_what_comes_later(
 ) -> None:
     """Change a code, and no bit of the outputs up to its own step may change, and those behind it do."""
     model, x = made(), tokens(lengths)
-    row, condition = paradigm.corrupt(x, model, draws(6)), model.conditioning(LABELS)
+    row, condition = paradigm.corrupt(x, model, draws(6)), condition_of(model, LABELS)
     features = paradigm.features(model, row, condition)
     pattern = paradigm.steps(model)
     for frame, level in itertools.product(range(5), range(3)):
@@ -91,7 +91,7 @@ def test_a_step_never_depends_on_itself_or_what_comes_later(
 @patterns
 def test_no_gradient_comes_from_a_later_step(paradigm: CodebookAutoregressive) -> None:
     model, x = made(), tokens(LENGTHS)
-    row, condition = paradigm.corrupt(x, model, draws(6)), model.conditioning(LABELS)
+    row, condition = paradigm.corrupt(x, model, draws(6)), condition_of(model, LABELS)
     embedded: list[Tensor] = []
     model.embedding.register_forward_hook(
         lambda module, given, out: embedded.append(out.detach().requires_grad_()) or embedded[-1]
@@ -121,7 +121,7 @@ def test_of_one_level_every_pattern_is_plain_autoregression(name: str, kind: str
     model, paradigm = generator(spec), CodebookAutoregressive(name)  # type: ignore[arg-type]
     values = torch.randint(0, 4, (4, 6), generator=torch.Generator().manual_seed(0))
     for lengths in (None, torch.tensor([6, 3, 1, 5])):
-        x, condition = Tokens(values, spec.grid, lengths), model.conditioning(LABELS[:4])
+        x, condition = Tokens(values, spec.grid, lengths), condition_of(model, LABELS[:4])
         one, other = (each.bound(model, x, condition, draws(4)) for each in (paradigm, Autoregressive()))
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
@@ -132,10 +132,14 @@ GUIDED = SampleOptions(guidance=Guidance(2.5, "linear"), decoding=Decoding(tempe
 
 
 def sample(paradigm: CodebookAutoregressive, model: Generator, options: SampleOptions | None = None, **request: object):
-    labels = request.pop("labels", LABELS)
+    labels, text = request.pop("labels", LABELS), request.pop("text", None)
     keys = request.pop("draws", draws(len(labels)))  # type: ignore[arg-type]
     with torch.inference_mode():
-        return list(paradigm.sample(model, Request(labels, keys, **request), options or SampleOptions()))  # type: ignore[arg-type]
+        return list(
+            paradigm.sample(
+                model, Request(keys, **request, conditions=given(model, labels, text=text)), options or SampleOptions()
+            )
+        )  # type: ignore[arg-type]
 
 
 def recorded(model: Generator, run: Callable[[], list]) -> tuple[list, list[Tensor]]:
@@ -169,7 +173,7 @@ def test_cached_steps_see_what_the_row_of_training_shows(
     rows = Tokens(last.tokens.repeat(halves, 1, 1), SPEC.grid, None if way == "full" else lengths.repeat(halves))
     with torch.inference_mode():
         row = paradigm.corrupt(rows, model, draws(6 * halves))
-        condition = model.conditioning(LABELS if halves == 1 else torch.cat([LABELS, torch.full_like(LABELS, -1)]))
+        condition = condition_of(model, LABELS if halves == 1 else torch.cat([LABELS, torch.full_like(LABELS, -1)]))
         whole = paradigm.features(model, row, condition)
     compared = 0
     for b in range(6 * halves):
@@ -238,7 +242,7 @@ def test_samples_follow_the_exact_likelihood(name: str) -> None:
             padded = torch.nn.functional.pad(codes, (0, 0, 0, 3 - length))
             x = Tokens(padded, spec.grid, torch.full((len(codes),), length))
             none = torch.full((len(codes),), -1)
-            law.append((-length * paradigm.bound(model, x, model.conditioning(none), draws(len(codes)))).exp())
+            law.append((-length * paradigm.bound(model, x, condition_of(model, none), draws(len(codes)))).exp())
     expected = torch.cat(law)
     expected = torch.cat([expected, 1 - expected.sum(0, keepdim=True)])
     assert 0.05 < expected[-1] < 0.95

@@ -24,7 +24,7 @@ from mmgen.paradigms import (
     SampleOptions,
     State,
 )
-from tests.worlds import World, draws, generator
+from tests.worlds import World, condition_of, draws, generator, given
 
 SPEC = TokenSpec("residual", 3, (5, 1, 1), levels=3)
 LABELS = torch.tensor([0, 1, 2, -1, 0, 1])
@@ -47,10 +47,14 @@ def tokens(lengths: Tensor | None = None, spec: TokenSpec = SPEC, rows: int = 6,
 def sample(
     model: Generator, options: SampleOptions | None = None, paradigm: Hierarchical = PARADIGM, **request: object
 ) -> list[State]:
-    labels = request.pop("labels", LABELS)
+    labels, text = request.pop("labels", LABELS), request.pop("text", None)
     keys = request.pop("draws", draws(len(labels)))  # type: ignore[arg-type]
     with torch.inference_mode():
-        return list(paradigm.sample(model, Request(labels, keys, **request), options or SampleOptions()))  # type: ignore[arg-type]
+        return list(
+            paradigm.sample(
+                model, Request(keys, **request, conditions=given(model, labels, text=text)), options or SampleOptions()
+            )
+        )  # type: ignore[arg-type]
 
 
 # The row of training.
@@ -61,7 +65,7 @@ def sample(
 def test_a_code_depends_on_earlier_positions_and_coarser_levels_alone(lengths: Tensor | None) -> None:
     """Change a code, and no bit of the logits of those up to it may change, and of all those behind it one does."""
     model, x = made(), tokens(lengths)
-    condition = model.conditioning(LABELS)
+    condition = condition_of(model, LABELS)
     logits = PARADIGM.logits(model, PARADIGM.corrupt(x, model, draws(6)), condition)
     for frame, level in itertools.product(range(5), range(3)):
         changed = x.values.clone()
@@ -82,7 +86,7 @@ def test_gradients_come_from_earlier_positions_and_coarser_levels_alone() -> Non
     model, count = made(spec), 4 * 3
     values = torch.arange(4)[:, None].expand(-1, 3)[None]  # every position has codes of its own
     row = ENDLESS.corrupt(Tokens(values, spec.grid), model, draws(1))
-    logits = ENDLESS.logits(model, row, model.conditioning(LABELS[:1])).flatten(1, 2)
+    logits = ENDLESS.logits(model, row, condition_of(model, LABELS[:1])).flatten(1, 2)
     for n in range(count):
         (gradient,) = torch.autograd.grad(logits[:, n].sum(), model.embedding.table.weight, retain_graph=True)
         reached = gradient.view(3, 41, -1)[:, :4].any(-1).T.flatten()
@@ -100,7 +104,7 @@ def test_each_code_and_each_end_is_predicted_once() -> None:
 def test_losses_are_the_likelihood_by_the_chain_rule() -> None:
     """Of each code, from a row that goes no further than the step before it, with the coarser codes of its own."""
     model, x = made(), tokens(LENGTHS)
-    condition, total = model.conditioning(LABELS), torch.zeros(6, dtype=torch.float64)
+    condition, total = condition_of(model, LABELS), torch.zeros(6, dtype=torch.float64)
     for b, frame in itertools.product((1, 2, 3), range(6)):
         length = int(LENGTHS[b])
         if frame > length:
@@ -125,7 +129,7 @@ def test_losses_are_the_likelihood_by_the_chain_rule() -> None:
 
 def test_codes_are_forgotten_and_mistaken_in_training_alone() -> None:
     model, x, keys = made(), tokens(LENGTHS), draws(6)
-    condition, plain = model.conditioning(LABELS), PARADIGM.losses(model, x, model.conditioning(LABELS), keys)["ar"]
+    condition, plain = condition_of(model, LABELS), PARADIGM.losses(model, x, condition_of(model, LABELS), keys)["ar"]
     for spoiled in (Hierarchical(input_dropout=0.5, ends=True), Hierarchical(token_noise=0.5, ends=True)):
         assert torch.equal(spoiled.losses(model, x, condition, keys)["ar"], plain)
         model.train()
@@ -158,7 +162,7 @@ def test_cached_steps_see_what_the_row_of_training_shows(options: SampleOptions,
     with torch.inference_mode():
         row = paradigm.corrupt(rows, model, draws(6 * halves))
         labels = LABELS if halves == 1 else torch.cat([LABELS, torch.full_like(LABELS, -1)])
-        paradigm.logits(model, row, model.conditioning(labels))
+        paradigm.logits(model, row, condition_of(model, labels))
     whole = torch.stack(seen, dim=2)
     for b in range(6 * halves):
         length = int(lengths[b % 6])
@@ -224,7 +228,7 @@ def test_samples_follow_the_exact_likelihood() -> None:
             padded = torch.nn.functional.pad(codes, (0, 0, 0, 3 - length))
             x = Tokens(padded, spec.grid, torch.full((len(codes),), length))
             none = torch.full((len(codes),), -1)
-            law.append((-length * PARADIGM.bound(model, x, model.conditioning(none), draws(len(codes)))).exp())
+            law.append((-length * PARADIGM.bound(model, x, condition_of(model, none), draws(len(codes)))).exp())
     expected = torch.cat(law)
     expected = torch.cat([expected, 1 - expected.sum(0, keepdim=True)])
     assert 0.05 < expected[-1] < 0.95
@@ -243,8 +247,8 @@ def test_trained_on_a_world_it_draws_the_true_law() -> None:
     spec, keys, none = TokenSpec("residual", 2, (2, 1, 1), levels=2), draws(count, seed=1), torch.full((count,), -1)
     model, x = trained(world, spec), Tokens(world.sample(count, 99).view(-1, 2, 2), spec.grid)
     with torch.inference_mode():
-        *_, last = ENDLESS.sample(model, Request(none, keys), SampleOptions())
-        bound = float(ENDLESS.bound(model, x, model.conditioning(none), keys).mean())
+        *_, last = ENDLESS.sample(model, Request(keys), SampleOptions())
+        bound = float(ENDLESS.bound(model, x, condition_of(model, none), keys).mean())
     assert 2 * world.entropy - 0.03 < bound < 2 * world.entropy + 0.05
     joint = world.law.view(4, 2, 2)  # the first position's codes together, then those of the second
     second = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True) / joint.sum((1, 2), keepdim=True)
@@ -267,7 +271,7 @@ def trained(world: World, spec: TokenSpec, steps: int = 250, batch: int = 256) -
     for step in range(steps):
         x = Tokens(world.sample(batch, seed=step).view(-1, 2, 2), spec.grid)
         keys = Draws(0, torch.arange(step * batch, (step + 1) * batch))
-        (losses,) = paradigm.losses(model, x, model.conditioning(torch.full((batch,), -1)), keys).values()
+        (losses,) = paradigm.losses(model, x, condition_of(model, torch.full((batch,), -1)), keys).values()
         optimiser.zero_grad()
         losses.mean().backward()
         optimiser.step()
@@ -308,6 +312,6 @@ def test_what_cannot_work_is_refused() -> None:
 def test_it_is_a_member_of_a_mixture_with_others_over_the_same_codes() -> None:
     model, x = made(), tokens(LENGTHS)
     mixture = Mixture({"levels": PARADIGM, "delay": CodebookAutoregressive(ends=True)})
-    losses = mixture.losses(model, x, model.conditioning(LABELS), draws(6))
+    losses = mixture.losses(model, x, condition_of(model, LABELS), draws(6))
     assert sum(len(each) for each in losses.values()) == 6
     assert all(torch.isfinite(each).all() for each in losses.values())

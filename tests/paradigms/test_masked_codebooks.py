@@ -12,12 +12,12 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import prefix
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditions
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ResidualHead
 from mmgen.paradigms import Decoding, Guidance, Masked, MaskedCodebooks, Mixture, Request, SampleOptions
 from mmgen.paradigms.masked.codebooks import Spans
-from tests.worlds import SPECS, World, draws, generator, tokens_for
+from tests.worlds import SPECS, World, condition_of, conditions, draws, generator, tokens_for
 
 FRAMES, LEVELS = 2, 2
 SPEC = TokenSpec("residual", 5, (7, 1, 1), levels=3, modality="speech", rate=10.0, stride=4, first=4)
@@ -69,6 +69,7 @@ class CodeOracle:
     def __init__(self, world: CodeWorld) -> None:
         self.spec, self.law, self.states = world.spec, world.law, world.states
         self.head = ResidualHead(world.spec, 1)
+        self.conditions = Conditions({}, 1, start=True)
         self.head.logits = lambda features: features
 
     def require_grid(self, grid: tuple[int, int, int]) -> None:
@@ -76,9 +77,6 @@ class CodeOracle:
 
     def parameters(self):
         yield torch.zeros(())
-
-    def conditioning(self, labels: Tensor, actions: Tensor | None = None, text: Tensor | None = None) -> Condition:
-        return Condition(torch.zeros(len(labels), 1, 1), torch.zeros(len(labels), 1))
 
     def __call__(self, values, layout, mask, condition, hidden=None, cache=None, store=None, outputs=None, added=None,
                  modulation=None, backbone=None) -> Tensor:  # fmt: skip
@@ -95,7 +93,7 @@ def spoken(seed: int = 0) -> Generator:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         backbone = Transformer(dim=32, depth=2, heads=2, rope=(1, 0, 0), modulation="none")
-        model = Generator(SPEC, backbone, classes=3, positions="none", text=TEXT).double().eval()
+        model = Generator(SPEC, backbone, conditions(SPEC, backbone.dim, 3, text=TEXT), "none").double().eval()
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
     return model
@@ -107,7 +105,7 @@ def codes(rows: int = 5, seed: int = 0, lengths: Tensor | None = None) -> Tokens
 
 
 def asked(rows: int = 5, **more) -> Request:
-    return Request(LABELS[:rows], draws(rows), text=SAID[:rows], **more)
+    return Request(draws(rows), **more, conditions={"class": LABELS[:rows], "text": SAID[:rows]})
 
 
 # The bound
@@ -127,7 +125,7 @@ def expected_loss(paradigm: MaskedCodebooks, model, world: CodeWorld, chance: li
     statistic = float(((which.bincount() - law * count) ** 2 / (law * count)).sum())
     assert statistic < chi2.ppf(1 - 1e-4, len(law) - 1)
     total, x = 0.0, world.tokens
-    condition = model.conditioning(torch.full((len(x),), -1))
+    condition = condition_of(model, torch.full((len(x),), -1))
     for number, probability in enumerate(law):
         first = int((which == number).nonzero()[0, 0])
         (weights,) = row.weights[which == number].unique(dim=0)
@@ -155,7 +153,7 @@ def test_the_bound_is_the_entropy_for_a_perfect_model_and_more_for_others(coarse
 
 def test_the_bound_is_linear_and_without_a_prompt_whatever_training_is() -> None:
     model, x = spoken(), codes(lengths=LENGTHS)
-    condition = model.conditioning(LABELS, None, SAID)
+    condition = condition_of(model, LABELS, text=SAID)
     trained = MaskedCodebooks("cosine", prompt=1.0, span=2)
     (plain,) = MaskedCodebooks("linear", span=2).losses(model, x, condition, draws(5)).values()
     assert torch.equal(trained.bound(model, x, condition, draws(5)), plain.double())
@@ -190,7 +188,7 @@ def test_hidden_codes_have_no_influence(paradigm: MaskedCodebooks) -> None:
     """Change any of them, and no bit of any feature may change; of visible ones, each matters to something."""
     model, x = spoken(), codes()
     row = paradigm.corrupt(x, model, draws(5))
-    condition = model.conditioning(LABELS, None, SAID)
+    condition = condition_of(model, LABELS, text=SAID)
 
     def features(values: Tensor) -> Tensor:
         return model(values, row.layout, row.mask, condition, row.hidden, outputs=7)
@@ -211,7 +209,7 @@ def test_no_gradient_reaches_a_code_that_is_hidden() -> None:
     values = torch.arange(4 * 7)[:, None].expand(-1, 3).reshape(4, 7, 3)  # every position has codes of its own
     paradigm = MaskedCodebooks()
     row = paradigm.corrupt(Tokens(values, spec.grid), model, draws(4))
-    paradigm.loss(model, row, model.conditioning(LABELS[:4])).sum().backward()
+    paradigm.loss(model, row, condition_of(model, LABELS[:4])).sum().backward()
     touched = model.embedding.table.weight.grad.view(3, 201, -1).any(-1)[:, :28]
     assert torch.equal(touched, ~row.hidden.reshape(28, 3).T)
 
@@ -240,7 +238,7 @@ def test_a_prompt_is_seen_at_all_levels_and_asks_for_nothing() -> None:
 @torch.inference_mode()
 def test_one_code_a_step_follows_the_true_law(steps: tuple[int, ...]) -> None:
     world, count = CodeWorld(), 6000
-    request = Request(torch.full((count,), -1), draws(count))
+    request = Request(draws(count))
     options = SampleOptions(decoding=RANDOM)
     *_, last = MaskedCodebooks(steps=steps).sample(CodeOracle(world), request, options)
     expected = world.law * count
@@ -253,7 +251,7 @@ def test_one_code_a_step_follows_the_true_law(steps: tuple[int, ...]) -> None:
 def test_a_whole_level_at_once_draws_its_codes_independently() -> None:
     """Given coarser levels, so that what is left is the price of one step, and known exactly."""
     world, count = CodeWorld(), 6000
-    request = Request(torch.full((count,), -1), draws(count))
+    request = Request(draws(count))
     *_, last = MaskedCodebooks(steps=(1,)).sample(CodeOracle(world), request, SampleOptions(decoding=RANDOM))
     joint = world.law.view(2, 2, 2, 2)  # first frame's codes, then the second's
     coarse = joint.sum((1, 3))
@@ -274,7 +272,7 @@ def test_a_ragged_batch_equals_each_row_alone(paradigm: MaskedCodebooks, options
     assert together.committed.all()
     for row in range(5):
         one = torch.tensor([row])
-        alone = Request(LABELS[one], draws(5).rows(one), LENGTHS[one], text=SAID[one])
+        alone = Request(draws(5).rows(one), LENGTHS[one], conditions={"class": LABELS[one], "text": SAID[one]})
         *_, last = paradigm.sample(model, alone, options)
         length = int(LENGTHS[row])
         assert torch.equal(last.tokens[0, :length], together.tokens[row, :length])
@@ -365,7 +363,7 @@ def test_text_and_guidance_steer_what_is_drawn() -> None:
 
     def drawn(said: Tensor, scale: float = 1.0) -> Tensor:
         options = SampleOptions(guidance=Guidance(scale))
-        *_, last = paradigm.sample(model, Request(LABELS, draws(5), text=said), options)
+        *_, last = paradigm.sample(model, Request(draws(5), conditions={"class": LABELS, "text": said}), options)
         return last.tokens
 
     assert not torch.equal(drawn(SAID), drawn(SAID.flip(0)))
@@ -399,14 +397,14 @@ def test_wrong_options_are_refused(options: dict, reason: str) -> None:
 def test_other_tokens_are_refused() -> None:
     model = generator(TokenSpec("continuous", 4, (1, 3, 3)))
     with pytest.raises(UserError, match="MaskedCodebooks generates discrete tokens"):
-        list(MaskedCodebooks().sample(model, Request(LABELS, draws(5)), SampleOptions()))
+        list(MaskedCodebooks().sample(model, Request(draws(5), conditions={"class": LABELS}), SampleOptions()))
     assert Masked.mode == MaskedCodebooks.mode
 
 
 def test_it_is_a_member_of_a_mixture() -> None:
     model, x = spoken(), codes()
     mixture = Mixture({"one": MaskedCodebooks(), "near": MaskedCodebooks(context=2)})
-    losses = mixture.losses(model, x, model.conditioning(LABELS, None, SAID), draws(5))
+    losses = mixture.losses(model, x, condition_of(model, LABELS, text=SAID), draws(5))
     assert sum(len(each) for each in losses.values()) == 5
     assert all(torch.isfinite(each).all() for each in losses.values())
 
@@ -421,7 +419,7 @@ def test_spans_tile_a_row_and_give_it_back(size: int) -> None:
 def test_tokens_of_one_code_train_as_masked_tokens_do() -> None:
     model, x = generator(SPECS["bits"]), tokens_for(Masked())
     one, other = (paradigm.corrupt(x, model, draws(4)) for paradigm in (MaskedCodebooks("cosine"), Masked("cosine")))
-    condition = model.conditioning(torch.full((4,), -1))
+    condition = condition_of(model, torch.full((4,), -1))
     assert torch.equal(one.hidden[..., 0], other.hidden)  # type: ignore[index]
     assert torch.equal(MaskedCodebooks().loss(model, one, condition), Masked().loss(model, other, condition))
 

@@ -24,7 +24,7 @@ from mmgen.paradigms.diffusion.corruption import LEAST_SHARE
 from mmgen.paradigms.diffusion.uniform import divergence, guided_reverse, reverse
 from mmgen.paradigms.schedules import NoiseSchedule, hidden_share
 from tests.paradigms.oracle import Oracle, absorbing_law, uniform_law
-from tests.worlds import GRID, World, draws, generator, tokens_for
+from tests.worlds import GRID, World, condition_of, draws, generator, tokens_for
 
 SCHEDULES = {
     "linear": NoiseSchedule("linear"),
@@ -47,9 +47,8 @@ def tokens(rows: int = 4, seed: int = 0, lengths: Tensor | None = None) -> Token
 
 
 def sampled(paradigm: MaskedDiffusion, model, count: int, options: SampleOptions, **request):
-    labels = torch.full((count,), -1)
     with torch.inference_mode():
-        return list(paradigm.sample(model, Request(labels, draws(count), **request), options))
+        return list(paradigm.sample(model, Request(draws(count), **request), options))
 
 
 def assert_follows(histogram: Tensor, law: Tensor) -> None:
@@ -140,7 +139,7 @@ def exact_bound(paradigm: MaskedDiffusion, oracle: Oracle, world: World, points:
             chance = ((1 - share[..., None]) * same + share[..., None] / head.choices).flatten(1).prod(1)
             weights = torch.full_like(share, 1 / spec.length)
             row = Corrupted(z, None, prefix(spec.length + 1), paradigm.mask, clean, weights, levels=t)
-        nats = paradigm.loss(oracle, row, oracle.conditioning(z[:, 0]))
+        nats = paradigm.loss(oracle, row, condition_of(oracle, z[:, 0]))
         total += float(probability * (measure.repeat_interleave(len(outcomes)) * chance * nats).sum())
     return total
 
@@ -181,8 +180,8 @@ def test_loss_and_estimated_bound_are_the_entropy_within_sampling_error(
     count, world = 20000, World()
     oracle, paradigm = Oracle(world, schedule), diffusion(schedule, corruption)
     x, labels = Tokens(world.sample(count, 3), world.spec.grid), torch.full((count,), -1)
-    bound = paradigm.bound(oracle, x, oracle.conditioning(labels), draws(count))
-    loss = paradigm.losses(oracle, x, oracle.conditioning(labels), draws(count))["diffusion"]
+    bound = paradigm.bound(oracle, x, condition_of(oracle, labels), draws(count))
+    loss = paradigm.losses(oracle, x, condition_of(oracle, labels), draws(count))["diffusion"]
     assert bound.shape == (count,) and bound.dtype == torch.float64
     for estimate, limit in [(bound, 0.02), (loss, 0.03)]:
         error = float(estimate.std()) / math.sqrt(count)
@@ -464,11 +463,13 @@ def test_a_row_alone_equals_the_row_in_a_batch(corruption: str, self_conditionin
     options, model = SampleOptions(10, Guidance(1.5, "linear"), rules), generator()
     for lengths in (None, RAGGED):
         with torch.inference_mode():
-            *_, together = paradigm.sample(model, Request(LABELS, draws(4), lengths), options)
+            *_, together = paradigm.sample(model, Request(draws(4), lengths, conditions={"class": LABELS}), options)
             for row in range(4):
                 one = torch.tensor([row])
                 own = None if lengths is None else lengths[one]
-                *_, alone = paradigm.sample(model, Request(LABELS[one], draws(4).rows(one), own), options)
+                *_, alone = paradigm.sample(
+                    model, Request(draws(4).rows(one), own, conditions={"class": LABELS[one]}), options
+                )
                 length = 9 if lengths is None else int(lengths[row])
                 assert torch.equal(alone.tokens[0, :length], together.tokens[row, :length])
 
@@ -484,7 +485,7 @@ def test_self_conditioning_is_absent_at_first_bit_for_bit(corruption: str) -> No
     off, on = (MaskedDiffusion(corruption=corruption, self_conditioning=s) for s in (False, True))
     for ask in ("losses", "bound"):
         without, with_ = (
-            getattr(paradigm, ask)(model, x, model.conditioning(LABELS), draws(4)) for paradigm in (off, on)
+            getattr(paradigm, ask)(model, x, condition_of(model, LABELS), draws(4)) for paradigm in (off, on)
         )
         if ask == "losses":
             without, with_ = without["diffusion"], with_["diffusion"]
@@ -500,15 +501,15 @@ def test_half_of_the_samples_see_their_first_prediction_in_training(corruption: 
     x, labels = tokens(count), torch.zeros(count, dtype=torch.int64)
     off, on = (MaskedDiffusion(corruption=corruption, self_conditioning=s) for s in (False, True))
     with torch.no_grad():
-        plain = off.losses(model, x, model.conditioning(labels), draws(count))["diffusion"]
-        mixed = on.losses(model, x, model.conditioning(labels), draws(count))["diffusion"]
-        row, condition = on.corrupt(x, model, draws(count)), model.conditioning(labels)
+        plain = off.losses(model, x, condition_of(model, labels), draws(count))["diffusion"]
+        mixed = on.losses(model, x, condition_of(model, labels), draws(count))["diffusion"]
+        row, condition = on.corrupt(x, model, draws(count)), condition_of(model, labels)
         whole = on.loss(model, row, condition, on._previous(model, row, condition, labels == 0))
     same = torch.isclose(mixed, plain, rtol=1e-9)
     assert 0.35 < float(same.double().mean()) < 0.65
     torch.testing.assert_close(mixed[~same], whole[~same], rtol=1e-8, atol=1e-10)
     part = on.losses(
-        model, x.rows(torch.tensor([7, 3])), model.conditioning(labels[:2]), draws(count).rows(torch.tensor([7, 3]))
+        model, x.rows(torch.tensor([7, 3])), condition_of(model, labels[:2]), draws(count).rows(torch.tensor([7, 3]))
     )
     torch.testing.assert_close(part["diffusion"], mixed[[7, 3]], rtol=1e-9, atol=1e-11)
 
@@ -518,12 +519,12 @@ def test_the_first_prediction_gets_no_gradient_but_its_embedding_does() -> None:
     spec, backbone = TokenSpec("categorical", 5, GRID), Transformer(dim=32, depth=1, heads=2, rope=(1, 1, 1))
     paradigm, x = MaskedDiffusion(self_conditioning=True), Tokens(torch.randint(0, 5, (16, 9)), GRID)
     model = Generator(spec, backbone, parts=paradigm.parts(spec, backbone))
-    paradigm.losses(model, x, model.conditioning(torch.full((16,), -1)), draws(16))["diffusion"].mean().backward()
+    paradigm.losses(model, x, condition_of(model, torch.full((16,), -1)), draws(16))["diffusion"].mean().backward()
     assert all(parameter.grad is not None for parameter in model.parts["self_conditioning"].parameters())
     calls = []
     model.head.register_forward_hook(lambda *_: calls.append(1))
     row = paradigm.corrupt(x, model, draws(16))
-    previous = paradigm._previous(model, row, model.conditioning(torch.full((16,), -1)), torch.arange(16) < 8)
+    previous = paradigm._previous(model, row, condition_of(model, torch.full((16,), -1)), torch.arange(16) < 8)
     (gradient,) = torch.autograd.grad(previous.sum(), model.head.project.weight, allow_unused=True)
     assert gradient is None and previous.requires_grad
     assert (previous[8:] == 0).all() and (previous[:8][~row.hidden[:8]] == 0).all() and (previous[:8] != 0).any()
@@ -545,7 +546,13 @@ def test_sampling_feeds_back_each_rows_last_prediction(corruption: str) -> None:
     paradigm = MaskedDiffusion(corruption=corruption, self_conditioning=True)
     for row in range(3):
         passes.clear()
-        one = Request(torch.tensor([0]), draws(3).rows(torch.tensor([row])), None, tokens(1).values, keep[:1])
+        one = Request(
+            draws(3).rows(torch.tensor([row])),
+            None,
+            tokens(1).values,
+            keep[:1],
+            conditions={"class": torch.tensor([0])},
+        )
         with torch.inference_mode():
             list(paradigm.sample(model, one, SampleOptions(steps=12)))
         assert len(passes) >= 3 and passes[0][1] is None
@@ -640,11 +647,11 @@ def test_mistakes_are_refused_in_one_line() -> None:
     ]:
         message = f"MaskedDiffusion needs its part '{part}'"
         with pytest.raises(UserError, match=message):
-            paradigm.bound(plain, x, plain.conditioning(LABELS), draws(4))
+            paradigm.bound(plain, x, condition_of(plain, LABELS), draws(4))
         with pytest.raises(UserError, match=message):
             sampled(paradigm, plain, 2, SampleOptions())
     with pytest.raises(UserError, match="set its modulation to adaln"):
         generator(paradigm=MaskedDiffusion(corruption="uniform"), modulation="none")
     vectors = generator(TokenSpec("continuous", 3, GRID))
     with pytest.raises(UserError, match="discrete tokens"):
-        MaskedDiffusion().losses(vectors, x, vectors.conditioning(LABELS), draws(4))
+        MaskedDiffusion().losses(vectors, x, condition_of(vectors, LABELS), draws(4))

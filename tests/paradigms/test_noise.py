@@ -7,7 +7,7 @@ from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Role
 from mmgen.paradigms import DDPM, ContinuousBlockDiffusion, Flow, NoiseProcess, Tiles
-from tests.worlds import SPECS, draws, generator, tokens_for
+from tests.worlds import SPECS, condition_of, draws, generator, tokens_for
 
 SOURCE = torch.Generator().manual_seed(0)
 DATA, NOISE = (torch.randn(6, 4, 3, generator=SOURCE, dtype=torch.float64) for _ in range(2))
@@ -122,7 +122,7 @@ def test_a_history_may_know_no_class() -> None:
     row = paradigm.corrupt(x, model, draws(4))
     modulation = paradigm.modulation(model, row.levels)
     one, other = (
-        model(row.values, row.layout, row.mask, model.conditioning(torch.full((4,), label)), modulation=modulation)
+        model(row.values, row.layout, row.mask, condition_of(model, torch.full((4,), label)), modulation=modulation)
         for label in (0, 2)
     )
     same, clean = (one == other).all(-1), (row.layout.role == Role.CLEAN).expand(4, -1)

@@ -9,10 +9,10 @@ from torch import Tensor
 from mmgen.core.layout import prefix
 from mmgen.core.patterns import Pattern
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditions
 from mmgen.model.heads import ResidualHead
 from mmgen.paradigms import CodebookAutoregressive
-from tests.worlds import draws
+from tests.worlds import condition_of, draws
 
 
 class Source:
@@ -62,10 +62,8 @@ class Oracle:
     def __init__(self, source: Source, pattern: Pattern) -> None:
         self.source, self.spec, self.pattern = source, source.spec, pattern
         self.head = ResidualHead(source.spec, 1)
+        self.conditions = Conditions({}, 1, start=True)
         self.head.logits = lambda features: features  # type: ignore[method-assign]
-
-    def conditioning(self, labels: Tensor) -> Condition:
-        return Condition(torch.zeros(len(labels), 1, 1), torch.zeros(len(labels), 1))
 
     def __call__(
         self, values, layout, mask, condition, hidden=None, outputs=None, added=None, modulation=None
@@ -98,7 +96,7 @@ def test_a_pattern_costs_what_is_dependent_within_its_steps(frames: int, levels:
     for name in ("flat", "parallel", "delay", "coarse_first"):
         paradigm = CodebookAutoregressive(name)  # type: ignore[arg-type]
         oracle = Oracle(source, Pattern(name, levels))  # type: ignore[arg-type]
-        condition = oracle.conditioning(torch.zeros(len(source.states)))
+        condition = condition_of(oracle, torch.zeros(len(source.states)))
         nats = paradigm.bound(oracle, x, condition, draws(len(source.states)))  # type: ignore[arg-type]
         costs[name] = float((source.law * nats).sum()) * frames
         assert costs[name] == pytest.approx(source.cost(Pattern(name, levels)), rel=1e-9)  # type: ignore[arg-type]

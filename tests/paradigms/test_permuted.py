@@ -16,7 +16,7 @@ from mmgen.model.generator import Generator
 from mmgen.paradigms import Decoding, Guidance, Masked, Mixture, Permuted, Request, SampleOptions, State
 from tests.paradigms.oracle import Oracle
 from tests.paradigms.test_masked_codebooks import CodeOracle, CodeWorld
-from tests.worlds import World, draws, generator
+from tests.worlds import World, condition_of, draws, generator, given
 
 KINDS = {
     "codes": TokenSpec("categorical", 5, (7, 1, 1)),
@@ -49,7 +49,11 @@ def sample(model: Generator, options: SampleOptions | None = None, paradigm: Per
     labels = more.pop("labels", LABELS)
     keys = more.pop("draws", draws(len(labels)))  # type: ignore[arg-type]
     with torch.inference_mode():
-        return list((paradigm or Permuted()).sample(model, Request(labels, keys, **more), options or SampleOptions()))  # type: ignore[arg-type]
+        return list(
+            (paradigm or Permuted()).sample(
+                model, Request(keys, **more, conditions=given(model, labels)), options or SampleOptions()
+            )
+        )  # type: ignore[arg-type]
 
 
 def by_level(x: Tensor) -> Tensor:
@@ -108,7 +112,7 @@ def test_hidden_tokens_have_no_influence(spec: TokenSpec, lengths: Tensor | None
     """Change any of them, and no bit of any feature may change."""
     model, x = made(spec), tokens(spec, lengths=lengths)
     row = Permuted().corrupt(x, model, draws(5))
-    condition = model.conditioning(LABELS)
+    condition = condition_of(model, LABELS)
     before = Permuted().features(model, row, condition)
     other = torch.where(row.hidden, (x.values + 2) % spec.alphabet, x.values)
     assert not torch.equal(other, x.values)
@@ -123,7 +127,7 @@ def test_a_mask_token_reaches_those_alone_that_come_before_it(spec: TokenSpec) -
         lambda module, given, out: marks.append(out.detach().requires_grad_()) or marks[-1]
     )
     row = Permuted().corrupt(x, model, draws(5))
-    features = Permuted().features(model, row, model.conditioning(LABELS))
+    features = Permuted().features(model, row, condition_of(model, LABELS))
     hidden, rank = row.layout.role[:, 1:] == Role.NOISY, row.layout.rank[:, 1:]
     assert hidden.any()
     for position in range(7):
@@ -176,7 +180,7 @@ def test_the_bound_of_a_perfect_model_is_the_entropy(world: World) -> None:
     model = CodeOracle(world) if code else Oracle(world)
     values = world.sample(count, 5).view(-1, 2, 2) if code else world.sample(count, 5)
     none = torch.full((count,), -1)
-    nats = Permuted().bound(model, Tokens(values, world.spec.grid), model.conditioning(none), draws(count))
+    nats = Permuted().bound(model, Tokens(values, world.spec.grid), condition_of(model, none), draws(count))
     assert abs(float(nats.mean()) - world.entropy) < 4 * float(nats.std()) / count**0.5
 
 
@@ -186,7 +190,7 @@ def test_the_bound_of_a_perfect_model_is_the_entropy(world: World) -> None:
 @torch.inference_mode()
 def test_one_code_a_step_follows_the_true_law_through_all_levels() -> None:
     world, count = CodeWorld(), 6000
-    request = Request(torch.full((count,), -1), draws(count))
+    request = Request(draws(count))
     *_, last = Permuted(steps=(2,)).sample(CodeOracle(world), request, SampleOptions(decoding=RANDOM))
     expected = world.law * count
     statistic = float(((world.histogram(last.tokens.flatten(1)) - expected) ** 2 / expected).sum())
@@ -200,7 +204,7 @@ def test_samples_follow_the_law_of_the_network() -> None:
     model, states = made(spec, classes=0), torch.tensor(list(itertools.product(range(2), repeat=3)))
     law = torch.zeros(8, dtype=torch.float64)
     row = Permuted().corrupt(Tokens(states, spec.grid), model, draws(8))
-    condition = model.conditioning(torch.full((8,), -1))
+    condition = condition_of(model, torch.full((8,), -1))
     with torch.inference_mode():
         for order in itertools.permutations(range(3)):  # order[n] is the rank of position n
             nats = torch.zeros(8, dtype=torch.float64)
@@ -297,7 +301,7 @@ def test_ranks_mark_hidden_positions_alone() -> None:
     outputs = []
     model.backbone.register_forward_pre_hook(lambda module, given: outputs.append(given[0]))
     for layout in (row.layout, row.layout.but(rank=row.layout.rank + 1)):
-        Permuted().features(model, replace(row, layout=layout), model.conditioning(LABELS))
+        Permuted().features(model, replace(row, layout=layout), condition_of(model, LABELS))
     assert torch.equal((outputs[0] != outputs[1]).any(-1)[:, 1:], row.hidden)  # type: ignore[arg-type]
 
 
@@ -319,7 +323,7 @@ def test_what_cannot_work_is_refused() -> None:
     for spec, reason in ((KINDS["codes"], "needs its part 'rank'"), (TokenSpec("continuous", 4, (7, 1, 1)), "Block")):
         model = generator(spec, paradigm=Masked(), positions="none")
         with pytest.raises(UserError, match=reason):
-            list(Permuted().sample(model, Request(LABELS, draws(5)), SampleOptions()))
+            list(Permuted().sample(model, Request(draws(5), conditions={"class": LABELS}), SampleOptions()))
     with pytest.raises(UserError, match="mode 'diffusion'"):
         sample(made(KINDS["codes"]), SampleOptions(decoding=Decoding(remask="cap")))
 
@@ -327,6 +331,6 @@ def test_what_cannot_work_is_refused() -> None:
 def test_it_is_a_member_of_a_mixture() -> None:
     model, x = made(KINDS["codes"]), tokens(KINDS["codes"])
     mixture = Mixture({"permuted": Permuted(), "masked": Masked()})
-    losses = mixture.losses(model, x, model.conditioning(LABELS), draws(5))
+    losses = mixture.losses(model, x, condition_of(model, LABELS), draws(5))
     assert sum(len(each) for each in losses.values()) == 5
     assert all(torch.isfinite(each).all() for each in losses.values())

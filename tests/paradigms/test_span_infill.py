@@ -16,7 +16,7 @@ from mmgen.paradigms import CodebookAutoregressive, Decoding, Guidance, Request,
 from mmgen.paradigms.infilling.filling import Filling
 from mmgen.paradigms.infilling.spans import Spans
 from tests.paradigms.spanned import LABELS, LENGTHS, PLACINGS, SPANS, SPEC, infill, kept, made, names, placings, tokens
-from tests.worlds import draws, generator
+from tests.worlds import condition_of, draws, generator, given
 
 PLAIN = SampleOptions()
 GUIDED = SampleOptions(guidance=Guidance(2.5, "linear"), decoding=Decoding(temperature=0.9, top_k=3, top_p=0.97))
@@ -27,10 +27,12 @@ def free(options: SampleOptions = PLAIN) -> SampleOptions:
 
 
 def sample(paradigm: SpanInfill, model: Generator, options: SampleOptions = PLAIN, **request: object) -> list:
-    labels = request.pop("labels", LABELS)
+    labels, text = request.pop("labels", LABELS), request.pop("text", None)
     keys = request.pop("draws", draws(len(labels)))  # type: ignore[arg-type]
     with torch.inference_mode():
-        return list(paradigm.sample(model, Request(labels, keys, **request), options))  # type: ignore[arg-type]
+        return list(
+            paradigm.sample(model, Request(keys, **request, conditions=given(model, labels, text=text)), options)
+        )  # type: ignore[arg-type]
 
 
 @names
@@ -96,7 +98,7 @@ def test_cached_steps_see_what_the_row_of_training_shows(
         rows = Tokens(last.tokens.repeat(halves, 1, 1), grid, lengths.repeat(halves))
         labels = LABELS if halves == 1 else torch.cat([LABELS, torch.full_like(LABELS, -1)])
         row = infill(name, positions=placing, context=False).arrange(rows, model, twice)  # type: ignore[arg-type]
-        whole = paradigm.features(model, row, model.conditioning(labels))
+        whole = paradigm.features(model, row, condition_of(model, labels))
     for b in range(5 * halves):
         asked = (row.weights[b] > 0) & (row.targets[b] < 3 + (not fit))  # no END is drawn where lengths are kept
         expected = whole[b, asked.any(-1)] if twice.count[b] else whole[b, :0]
@@ -154,7 +156,7 @@ def test_what_fills_a_hole_follows_the_likelihood(name: str, fit: bool) -> None:
             never, weights = torch.zeros_like(row.ending), row.weights.masked_fill(row.targets == 2, 0)
             row = replace(row, ending=never, targets=row.targets.masked_fill(row.targets == 2, 0), weights=weights)
         with torch.inference_mode():
-            law.append((-width * paradigm.loss(model, row, model.conditioning(-ones))).exp())
+            law.append((-width * paradigm.loss(model, row, condition_of(model, -ones))).exp())
     expected = torch.cat(law)
     if fit:
         torch.testing.assert_close(expected.sum(), torch.tensor(1.0, dtype=torch.float64))
@@ -199,7 +201,7 @@ def test_categorical_tokens_are_filled_too() -> None:
     model, known = made(spec=spec), torch.zeros(5, 9, dtype=torch.int64)
     last = sample(infill(), model, known=known, keep=kept())[-1]
     assert last.tokens.shape == (5, 9) and torch.equal(last.tokens[kept()], known[kept()]) and last.tokens.any()
-    loss = infill().losses(model, Tokens(known, spec.grid), model.conditioning(LABELS), draws(5))["infill"]
+    loss = infill().losses(model, Tokens(known, spec.grid), condition_of(model, LABELS), draws(5))["infill"]
     assert loss.isfinite().all()
 
 

@@ -12,7 +12,7 @@ from mmgen.core.tokens import Tokens
 from mmgen.paradigms import CodebookAutoregressive, SpanInfill
 from mmgen.paradigms.infilling.spans import Spans, draw_spans, holes
 from tests.paradigms.spanned import LABELS, LENGTHS, SPANS, infill, kept, made, names, placings, tokens
-from tests.worlds import draws
+from tests.worlds import condition_of, draws
 
 # Spans.
 
@@ -129,11 +129,11 @@ def test_a_row_without_spans_is_that_of_plain_autoregression(name: str, placing:
     model, x = made(), tokens()
     none = Spans(torch.zeros(5, 1, dtype=torch.int64), torch.zeros(5, 1, dtype=torch.int64))
     paradigm = infill(name, least=0, positions=placing)  # type: ignore[arg-type]
-    loss = paradigm.loss(model, paradigm.arrange(x, model, none), model.conditioning(LABELS))
+    loss = paradigm.loss(model, paradigm.arrange(x, model, none), condition_of(model, LABELS))
     plain = paradigm.modes()["ar"]
     assert isinstance(plain, CodebookAutoregressive) and SpanInfill().modes().keys() == {"infill"}
     torch.testing.assert_close(
-        loss, plain.losses(model, x, model.conditioning(LABELS), draws(5))["ar"], rtol=1e-12, atol=1e-12
+        loss, plain.losses(model, x, condition_of(model, LABELS), draws(5))["ar"], rtol=1e-12, atol=1e-12
     )
 
 
@@ -151,7 +151,7 @@ def test_nothing_is_told_by_what_is_predicted(name: str) -> None:
         return embedded[-1]
 
     hook = model.embedding.register_forward_hook(keep)
-    features = paradigm.features(model, row, model.conditioning(LABELS))
+    features = paradigm.features(model, row, condition_of(model, LABELS))
     hook.remove()
     for place in range(0, row.values.shape[1], 3):
         (gradient,) = torch.autograd.grad(features[:, : place + 1].sum(), embedded[0], retain_graph=True)
@@ -160,7 +160,7 @@ def test_nothing_is_told_by_what_is_predicted(name: str) -> None:
         changed = x.values.clone()
         changed[:, frame, level] = (changed[:, frame, level] + 1) % 3
         other = paradigm.arrange(Tokens(changed, x.grid, x.lengths), model, SPANS)
-        after = paradigm.features(model, other, model.conditioning(LABELS))
+        after = paradigm.features(model, other, condition_of(model, LABELS))
         differs = ((other.targets != row.targets) & (row.weights > 0)).any(-1)
         for b in range(5):
             same = (after[b] == features[b]).all(-1)
@@ -171,7 +171,7 @@ def test_nothing_is_told_by_what_is_predicted(name: str) -> None:
 def test_padding_changes_nothing_and_a_samples_row_is_its_own() -> None:
     model, x, paradigm = made(), tokens(), infill(least=0)
     other = torch.where(torch.arange(9)[:, None] < LENGTHS[:, None, None], x.values, 2 - x.values)
-    condition = model.conditioning(LABELS)
+    condition = condition_of(model, LABELS)
     before = paradigm.losses(model, x, condition, draws(5))["infill"]
     assert torch.equal(before, paradigm.losses(model, Tokens(other, x.grid, LENGTHS), condition, draws(5))["infill"])
     for index in (torch.tensor([3]), torch.tensor([4, 1])):

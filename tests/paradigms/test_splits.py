@@ -26,7 +26,7 @@ from mmgen.paradigms import (
 from mmgen.paradigms.splits import get_split
 from mmgen.store.store import load_generator
 from tests import tiny_runs
-from tests.worlds import GRID, SPECS, draws, generator, tokens_for
+from tests.worlds import GRID, SPECS, condition_of, draws, generator, tokens_for
 
 CLIP = (2, 5, 3)
 SPLITS: dict[str, Split] = {
@@ -89,7 +89,7 @@ def test_an_order_that_happens_to_be_raster_changes_nothing(monkeypatch: pytest.
     split = RandomOrder(2)
     monkeypatch.setattr("mmgen.paradigms.splits._random_order", lambda n, draws, _: torch.arange(n).expand(4, -1))
     model, x = generator(), tokens_for(BlockDiffusion(9))
-    condition, losses = model.conditioning(torch.tensor([0, 1, 2, -1])), []
+    condition, losses = condition_of(model, torch.tensor([0, 1, 2, -1])), []
     for choice in (BlockDiffusion(split), BlockDiffusion(2)):
         losses.append(choice.losses(model, x, condition, draws(4))["block"])
     torch.testing.assert_close(*losses)
@@ -101,7 +101,7 @@ def test_any_position_may_be_known_in_a_drawn_order(size: int) -> None:
     for kind, make in (("bits", BlockDiffusion), ("continuous", lambda split: ContinuousBlockDiffusion(split, Flow()))):
         model = generator(SPECS[kind])
         known = tokens_for(make(1)).values
-        request = Request(torch.tensor([0, 1, 2, -1]), draws(4), known=known, keep=keep)
+        request = Request(draws(4), known=known, keep=keep, conditions={"class": torch.tensor([0, 1, 2, -1])})
         with torch.inference_mode():
             *_, last = make(RandomOrder(size)).sample(model, request, SampleOptions(steps=2))
         assert torch.equal(last.tokens[keep], known[keep]) and last.committed.all()
@@ -109,7 +109,7 @@ def test_any_position_may_be_known_in_a_drawn_order(size: int) -> None:
 
 def test_a_bound_is_that_of_the_sampled_units() -> None:
     model, x = generator(), tokens_for(BlockDiffusion(9))
-    condition = model.conditioning(torch.tensor([0, 1, 2, -1]))
+    condition = condition_of(model, torch.tensor([0, 1, 2, -1]))
     drawn, fixed = BlockDiffusion(RandomUnits(0.5, 3)), BlockDiffusion(RandomOrder(3))
     assert torch.equal(drawn.bound(model, x, condition, draws(4)), fixed.bound(model, x, condition, draws(4)))
 
@@ -123,10 +123,12 @@ def test_drawn_orders_go_with_corrupted_histories_and_several_blocks_at_a_time(t
     block = row.layout.block[:, -9:]
     sees = row.mask.dense(row.layout, row.layout)[:, 0, -9:, -9:]
     assert torch.equal(sees, block[:, None] <= block[:, :, None]) and row.layout.batch == 4
-    options = SampleOptions(together=together)
+    options = SampleOptions(parallel_blocks=together)
     with torch.inference_mode():
-        *_, batch = paradigm.sample(model, Request(labels, draws(4)), options)
-        *_, single = paradigm.sample(model, Request(labels[1:2], draws(4).rows(torch.tensor([1]))), options)
+        *_, batch = paradigm.sample(model, Request(draws(4), conditions={"class": labels}), options)
+        *_, single = paradigm.sample(
+            model, Request(draws(4).rows(torch.tensor([1])), conditions={"class": labels[1:2]}), options
+        )
     torch.testing.assert_close(batch.tokens[1], single.tokens[0], rtol=1e-4, atol=1e-5)
 
 
@@ -136,7 +138,9 @@ def test_a_stored_run_names_its_split(tmp_path: Path) -> None:
     loaded = load_generator(tiny_runs.generator_run(tmp_path / "run", None, paradigm=paradigm))
     assert isinstance(loaded.paradigm, BlockDiffusion) and isinstance(loaded.paradigm.split, RandomOrder)
     with torch.inference_mode():
-        *_, last = loaded.paradigm.sample(loaded.generator, Request(torch.tensor([0]), draws(1)), SampleOptions())
+        *_, last = loaded.paradigm.sample(
+            loaded.generator, Request(draws(1), conditions={"class": torch.tensor([0])}), SampleOptions()
+        )
     assert last.committed.all() and last.block == 3  # 16 positions in runs of 1, 5, 5 and 5
 
 

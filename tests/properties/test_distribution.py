@@ -61,8 +61,8 @@ def test_samples_follow_the_true_law(paradigm: Paradigm) -> None:
         # One token a step where that is exact, and many steps where the sampler only approaches the law with them.
         steps = 200 if name in ("block", "diffusion") and not isinstance(mode, BlockDiffusion) else world.spec.length
         with torch.inference_mode():
-            labels, keys = torch.full((count,), -1), Draws(1, torch.arange(count))
-            *_, last = mode.sample(model, Request(labels, keys), SampleOptions(steps=steps, decoding=EXACT))
+            keys = Draws(1, torch.arange(count))
+            *_, last = mode.sample(model, Request(keys), SampleOptions(steps=steps, decoding=EXACT))
         expected = world.law * count
         statistic = float(((world.histogram(last.tokens) - expected) ** 2 / expected).sum())
         # The model is near, not at, the law: allow a divergence of 0.002 nats beside the sampling error.
@@ -71,10 +71,10 @@ def test_samples_follow_the_true_law(paradigm: Paradigm) -> None:
         tokens = Tokens(world.sample(count, 99), world.spec.grid)
         if mode.likelihood is None:
             with pytest.raises(UserError, match="has no likelihood"):
-                mode.bound(model, tokens, model.conditioning(labels), keys)
+                mode.bound(model, tokens, model.conditions(rows=count), keys)
         else:
             with torch.inference_mode():
-                bound = float(mode.bound(model, tokens, model.conditioning(labels), keys).mean())
+                bound = float(mode.bound(model, tokens, model.conditions(rows=count), keys).mean())
             assert world.entropy - 0.02 < bound < world.entropy + 0.05, (name, bound, world.entropy)
 
 
@@ -87,11 +87,10 @@ def train(world: World, paradigm: Paradigm, steps: int = 600, batch: int = 256) 
         model = Generator(world.spec, backbone, parts=paradigm.parts(world.spec, backbone))
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    labels = torch.full((batch,), -1)
     for step in range(steps):
         tokens = Tokens(world.sample(batch, seed=step), world.spec.grid)
         losses = paradigm.losses(
-            model, tokens, model.conditioning(labels), Draws(0, torch.arange(step * batch, (step + 1) * batch))
+            model, tokens, model.conditions(rows=batch), Draws(0, torch.arange(step * batch, (step + 1) * batch))
         )
         optimiser.zero_grad()
         torch.cat(list(losses.values())).mean().backward()

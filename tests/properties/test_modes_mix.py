@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmgen.paradigms import Paradigm, Request, SampleOptions
-from tests.worlds import PARADIGMS, draws, generator, spec_for, tokens_for
+from tests.worlds import PARADIGMS, condition_of, draws, generator, spec_for, tokens_for
 
 
 @pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
@@ -14,9 +14,9 @@ def test_training_after_sampling_in_inference_mode(paradigm: Paradigm) -> None:
         if not cached:
             _forget()
         with torch.inference_mode():
-            list(paradigm.sample(model, Request(labels, draws(2)), SampleOptions()))
-            paradigm.losses(model, x, model.conditioning(labels), draws(2))
-        (losses,) = paradigm.losses(model, x, model.conditioning(labels), draws(2)).values()
+            list(paradigm.sample(model, Request(draws(2), conditions={"class": labels}), SampleOptions()))
+            paradigm.losses(model, x, condition_of(model, labels), draws(2))
+        (losses,) = paradigm.losses(model, x, condition_of(model, labels), draws(2)).values()
         losses.mean().backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
         assert model.backbone.blocks[0].mixer.qkv.weight.grad is not None  # type: ignore[union-attr]

@@ -20,7 +20,7 @@ from mmgen.paradigms import (
 )
 from mmgen.paradigms.corruption import hide
 from mmgen.paradigms.diffusion.absorbing import Absorbing
-from tests.worlds import GRID, PARADIGMS, World, draws, generator, ragged, spec_for, tokens_for
+from tests.worlds import GRID, PARADIGMS, World, condition_of, draws, generator, ragged, spec_for, tokens_for
 
 LABELS = torch.tensor([0, 1, 2, -1])
 LENGTHS = torch.tensor([9, 3, 7, 1])
@@ -50,7 +50,7 @@ def test_a_prediction_never_depends_on_what_it_predicts(paradigm: Paradigm, leng
     order = (torch.arange(9) if order is None else order).expand(4, -1)
     model, x = generator(), tokens(lengths=lengths)
     row = paradigm.corrupt(x, model, draws(4))
-    condition = model.conditioning(LABELS)
+    condition = condition_of(model, LABELS)
     features = paradigm.features(model, row, condition)
     for position in range(9):
         place = torch.arange(4), order[:, position]
@@ -73,7 +73,7 @@ def test_a_prediction_never_depends_on_what_it_predicts(paradigm: Paradigm, leng
 def test_a_noisy_block_never_depends_on_clean_data_that_comes_later(paradigm: ContinuousBlockDiffusion) -> None:
     """Law 1: change the clean copy of a block, and no bit of that noisy block or an earlier one may change."""
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
-    row, condition = paradigm.corrupt(x, model, draws(4)), model.conditioning(LABELS)
+    row, condition = paradigm.corrupt(x, model, draws(4)), condition_of(model, LABELS)
     features = paradigm.features(model, row, condition)
     unit = row.layout.expand(4).block[:, -9:]
     for position in range(row.values.shape[1] - 9):
@@ -89,14 +89,14 @@ def test_padding_changes_nothing(paradigm: Paradigm) -> None:
     if not ragged(paradigm):
         model = generator(spec_for(paradigm))
         with pytest.raises(UserError, match="raster order only"):
-            paradigm.losses(model, x, model.conditioning(LABELS), draws(4))
+            paradigm.losses(model, x, condition_of(model, LABELS), draws(4))
         return
     other = x.values.clone()
     for row, length in enumerate(LENGTHS):
         other[row, length:] = 15 - other[row, length:]
     model = generator(spec_for(paradigm))
-    (before,) = paradigm.losses(model, x, model.conditioning(LABELS), draws(4)).values()
-    (after,) = paradigm.losses(model, Tokens(other, GRID, LENGTHS), model.conditioning(LABELS), draws(4)).values()
+    (before,) = paradigm.losses(model, x, condition_of(model, LABELS), draws(4)).values()
+    (after,) = paradigm.losses(model, Tokens(other, GRID, LENGTHS), condition_of(model, LABELS), draws(4)).values()
     assert torch.equal(before, after)
     assert torch.isfinite(before).all()
 
@@ -105,11 +105,11 @@ def test_padding_changes_nothing(paradigm: Paradigm) -> None:
 def test_a_samples_loss_is_its_own(paradigm: Paradigm) -> None:
     """Law 7: the same sample meets the same corruption whatever batch it is in."""
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
-    (whole,) = paradigm.losses(model, x, model.conditioning(LABELS), draws(4)).values()
+    (whole,) = paradigm.losses(model, x, condition_of(model, LABELS), draws(4)).values()
     for rows in ([0], [3, 1], [2, 0, 1]):
         index = torch.tensor(rows)
         (part,) = paradigm.losses(
-            model, x.rows(index), model.conditioning(LABELS[index]), draws(4).rows(index)
+            model, x.rows(index), condition_of(model, LABELS[index]), draws(4).rows(index)
         ).values()
         torch.testing.assert_close(part, whole[index], rtol=1e-10, atol=1e-12)
 
@@ -119,8 +119,8 @@ def test_one_block_is_masked_generation() -> None:
     the block row.
     """
     model, x = generator(), tokens()
-    block = BlockDiffusion(9).losses(model, x, model.conditioning(LABELS), draws(4))["block"]
-    masked = Masked(schedule="linear", mask="frame_wise").losses(model, x, model.conditioning(LABELS), draws(4))[
+    block = BlockDiffusion(9).losses(model, x, condition_of(model, LABELS), draws(4))["block"]
+    masked = Masked(schedule="linear", mask="frame_wise").losses(model, x, condition_of(model, LABELS), draws(4))[
         "masked"
     ]
     torch.testing.assert_close(block, masked, rtol=1e-10, atol=1e-12)
@@ -139,9 +139,9 @@ def test_one_continuous_block_is_a_diffusion_transformer(process) -> None:
     noised = process.corrupt(x.values, noise, level[..., None])
     row = prefix(1) + noisy(grid_layout(GRID))
     modulation = paradigm.modulation(model, level.expand(-1, 9))
-    features = model(noised, row, get_mask("frame_wise"), model.conditioning(LABELS), outputs=9, modulation=modulation)
+    features = model(noised, row, get_mask("frame_wise"), condition_of(model, LABELS), outputs=9, modulation=modulation)
     expected = (model.head.predict(features) - process.target(x.values, noise, level[..., None])).square().mean((1, 2))
-    torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], expected)
+    torch.testing.assert_close(paradigm.losses(model, x, condition_of(model, LABELS), draws(4))["block"], expected)
 
 
 @pytest.mark.parametrize("size", range(1, 10))
@@ -151,7 +151,7 @@ def test_any_block_size_gives_each_block_alone(size: int) -> None:
 
     paradigm = ContinuousBlockDiffusion(size, Flow())
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
-    layout, condition = grid_layout(GRID, size), model.conditioning(LABELS)
+    layout, condition = grid_layout(GRID, size), condition_of(model, LABELS)
     blocks = int(layout.block.max()) + 1
     level, noise = draws(4).uniform("noise_level", blocks), draws(4).normal("noise", 9, 3)
     total = torch.zeros(4, dtype=torch.float64)
@@ -167,7 +167,7 @@ def test_any_block_size_gives_each_block_alone(size: int) -> None:
         features = model(values, row, paradigm.mask, condition, outputs=len(here), modulation=modulation)
         error = model.head.predict(features) - (noise[:, here] - x.values[:, here])
         total += error.square().mean(-1).sum(1)
-    torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], total / 9)
+    torch.testing.assert_close(paradigm.losses(model, x, condition_of(model, LABELS), draws(4))["block"], total / 9)
 
 
 @pytest.mark.parametrize("size", range(1, 10))
@@ -176,7 +176,7 @@ def test_any_block_size_predicts_hidden_tokens_from_earlier_blocks_and_the_rest_
     from mmgen.core.layout import clean, grid_layout, noisy, prefix
 
     model, x, paradigm = generator(), tokens(), BlockDiffusion(size)
-    layout, condition = grid_layout(GRID, size), model.conditioning(LABELS)
+    layout, condition = grid_layout(GRID, size), condition_of(model, LABELS)
     row = paradigm.corrupt(x, model, draws(4))
     assert row.hidden is not None
     hidden, total = row.hidden[:, -9:], torch.zeros(4, dtype=torch.float64)
@@ -187,7 +187,7 @@ def test_any_block_size_predicts_hidden_tokens_from_earlier_blocks_and_the_rest_
         features = model(x.values[:, :end], short, paradigm.mask, condition, seen, outputs=end - begin)
         nats = model.head.nats(features, x.values[:, begin:end])
         total += (row.weights[:, begin:end] * nats).sum(1)
-    torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], total)
+    torch.testing.assert_close(paradigm.losses(model, x, condition_of(model, LABELS), draws(4))["block"], total)
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
@@ -198,7 +198,7 @@ def test_revealing_one_token_a_step_in_a_fixed_order_is_a_factorisation(order: l
 
     world = World()
     model, count = generator(world.spec, classes=0), len(world.states)
-    condition, row = model.conditioning(torch.full((count,), -1)), prefix(1) + grid_layout(world.spec.grid)
+    condition, row = condition_of(model, torch.full((count,), -1)), prefix(1) + grid_layout(world.spec.grid)
     hidden, nats = torch.ones(count, 3, dtype=torch.bool), torch.zeros(count, dtype=torch.float64)
     for position in order:
         features = model(world.states, row, get_mask("bidirectional"), condition, hidden, outputs=3)
@@ -212,22 +212,22 @@ def test_blocks_of_one_token_give_the_autoregressive_likelihood() -> None:
     from mmgen.core.layout import clean, grid_layout, noisy, prefix
 
     model, x, paradigm = generator(), tokens(), BlockDiffusion(1)
-    condition, layout = model.conditioning(LABELS), grid_layout(GRID, 1)
+    condition, layout = condition_of(model, LABELS), grid_layout(GRID, 1)
     total = torch.zeros(4, dtype=torch.float64)
     for n in range(9):
         row = prefix(1) + clean(layout.slice(0, n)) + noisy(layout.slice(n, n + 1))
         hidden = torch.arange(n + 1).expand(4, -1) == n
         features = model(x.values[:, : n + 1], row, paradigm.mask, condition, hidden, outputs=1)
         total += model.head.nats(features, x.values[:, n : n + 1])[:, 0]
-    torch.testing.assert_close(paradigm.losses(model, x, model.conditioning(LABELS), draws(4))["block"], total / 9)
+    torch.testing.assert_close(paradigm.losses(model, x, condition_of(model, LABELS), draws(4))["block"], total / 9)
 
 
 @paradigms
 def test_a_mixture_of_one_is_that_one(paradigm: Paradigm) -> None:
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
-    (alone,) = paradigm.losses(model, x, model.conditioning(LABELS), draws(4)).values()
+    (alone,) = paradigm.losses(model, x, condition_of(model, LABELS), draws(4)).values()
     assert torch.equal(
-        Mixture({"only": paradigm}).losses(model, x, model.conditioning(LABELS), draws(4))["only"], alone
+        Mixture({"only": paradigm}).losses(model, x, condition_of(model, LABELS), draws(4))["only"], alone
     )
 
 
@@ -237,7 +237,7 @@ def test_a_mixture_gives_each_sample_to_one_member_by_its_weight() -> None:
     mixture = Mixture({"ar": Autoregressive(), "masked": Masked()}, {"ar": 1.0, "masked": 3.0})
     with torch.no_grad():
         model = generator()
-        losses = mixture.losses(model, x, model.conditioning(torch.zeros(count, dtype=torch.int64)), draws(count))
+        losses = mixture.losses(model, x, condition_of(model, torch.zeros(count, dtype=torch.int64)), draws(count))
     assert len(losses["ar"]) + len(losses["masked"]) == count
     assert abs(len(losses["ar"]) / count - 0.25) < 0.06  # over three standard deviations
 
@@ -262,7 +262,7 @@ def test_hidden_counts_are_uniform_and_weights_sum_to_one_per_row() -> None:
 def test_a_mask_that_cannot_be_right_is_refused_with_the_reason(make, reason: str) -> None:
     model = generator()
     with pytest.raises(UserError, match=reason):
-        make().losses(model, tokens(), model.conditioning(LABELS), draws(4))
+        make().losses(model, tokens(), condition_of(model, LABELS), draws(4))
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 9])
@@ -277,7 +277,7 @@ def test_the_last_clean_block_is_read_by_nobody(size: int) -> None:
     assert row.layout.length == whole.length - size
     assert row.hidden is not None
     hidden = torch.cat([torch.zeros(4, 9, dtype=torch.bool), row.hidden[:, -9:]], dim=1)
-    condition = model.conditioning(LABELS)
+    condition = condition_of(model, LABELS)
     short = model(row.values, row.layout, row.mask, condition, row.hidden, outputs=9)
     full = model(torch.cat([x.values, x.values], dim=1), whole, row.mask, condition, hidden, outputs=9)
     torch.testing.assert_close(short, full)

@@ -22,7 +22,7 @@ from mmgen.paradigms import (
 )
 from mmgen.paradigms.autoregressive.steps import StepParadigm
 from mmgen.paradigms.blocks.blockwise import Blockwise
-from tests.worlds import GRID, PARADIGMS, draws, generator, ragged, spec_for, tokens_for
+from tests.worlds import GRID, PARADIGMS, condition_of, draws, generator, ragged, spec_for, tokens_for
 
 OPTIONS = {
     "plain": SampleOptions(),
@@ -56,11 +56,13 @@ def same(one: torch.Tensor, other: torch.Tensor) -> None:
 @torch.inference_mode()
 def test_a_ragged_batch_equals_each_row_alone(paradigm: Paradigm, options: SampleOptions) -> None:
     model, lengths = generator(spec_for(paradigm)), torch.tensor([9, 5, 7, 1, 9]) if ragged(paradigm) else None
-    together = list(paradigm.sample(model, Request(LABELS, draws(5), lengths), options))[-1].tokens
+    together = list(paradigm.sample(model, Request(draws(5), lengths, conditions={"class": LABELS}), options))[
+        -1
+    ].tokens
     for row in range(5):
         one = torch.tensor([row])
         own = None if lengths is None else lengths[one]
-        *_, last = paradigm.sample(model, Request(LABELS[one], draws(5).rows(one), own), options)
+        *_, last = paradigm.sample(model, Request(draws(5).rows(one), own, conditions={"class": LABELS[one]}), options)
         length = 9 if own is None else int(own)
         same(last.tokens[0, :length], together[row, :length])
 
@@ -79,11 +81,11 @@ def test_cached_sampling_draws_what_full_recomputation_would(paradigm: Paradigm,
         return seen[-1][1]
 
     model.head.logits = record  # type: ignore[method-assign]
-    states = list(paradigm.sample(model, Request(LABELS, draws(5)), options))
+    states = list(paradigm.sample(model, Request(draws(5), conditions={"class": LABELS}), options))
     model.head.logits = head_logits  # type: ignore[method-assign]
     guided = options.guidance.scale != 1
     rows = torch.cat([LABELS, torch.full_like(LABELS, -1)]) if guided else LABELS
-    condition = model.conditioning(rows)
+    condition = condition_of(model, rows)
     for before, ((features,), _) in zip(states, seen, strict=False):
         expected = full_row(paradigm, model, before, condition, 2 if guided else 1)[:, -features.shape[1] :]
         torch.testing.assert_close(features, expected, rtol=1e-9, atol=1e-9)
@@ -100,7 +102,7 @@ def full_row(paradigm: Paradigm, model, state, condition, halves: int) -> torch.
     if isinstance(paradigm, Masked):
         return model(tokens, prefix(1) + grid_layout((1, 3, 3)), paradigm.mask, condition, hidden=~committed)
     assert isinstance(paradigm, BlockDiffusion)
-    row = paradigm.sampling_row(model, Request(LABELS, draws(5)))
+    row = paradigm.sampling_row(model, Request(draws(5), conditions={"class": LABELS}))
     if row.order is not None:
         order = row.order.expand(5, -1).repeat(halves, 1)
         tokens, committed = take_positions(tokens, order), take_positions(committed, order)
@@ -127,8 +129,8 @@ def test_cached_denoising_predicts_what_a_whole_row_would(paradigm: ContinuousBl
 
     model.forward = record
     options = SampleOptions(guidance=Guidance(scale))
-    states = list(paradigm.sample(model, Request(LABELS, draws(5)), options))
-    row = paradigm.sampling_row(model, Request(LABELS, draws(5)))
+    states = list(paradigm.sample(model, Request(draws(5), conditions={"class": LABELS}), options))
+    row = paradigm.sampling_row(model, Request(draws(5), conditions={"class": LABELS}))
     final = states[-1].tokens if row.order is None else take_positions(states[-1].tokens, row.order)
     final = final.repeat(1 if scale == 1 else 2, 1, 1)
     assert len(seen) == states[-1].forward_passes == len(states) - 1 == 3 * row.count
@@ -152,7 +154,9 @@ def test_kept_positions_survive_and_committed_ones_never_change(paradigm: Paradi
     if isinstance(paradigm, Blockwise) and not paradigm.split.is_raster and not paradigm.split.is_drawn:
         beginning = paradigm.row(model, GRID, draws(5)).order[:2]
     keep[:, beginning], keep[0, :] = True, True  # a beginning, of the first tile too; the first row is given whole
-    states = list(paradigm.sample(model, Request(LABELS, draws(5), known=known, keep=keep), SampleOptions()))
+    states = list(
+        paradigm.sample(model, Request(draws(5), known=known, keep=keep, conditions={"class": LABELS}), SampleOptions())
+    )
     assert torch.equal(states[-1].tokens[keep], known[keep]) and states[-1].committed.all()
     for before, after in zip(states, states[1:], strict=False):
         assert (after.committed | ~before.committed).all()
@@ -164,7 +168,7 @@ def test_a_hole_is_filled_where_the_whole_row_is_seen_and_refused_where_not() ->
     model, known = generator(), torch.zeros(5, 9, dtype=torch.int64)
     keep = torch.ones(5, 9, dtype=torch.bool)
     keep[:, 2:4] = False
-    request = Request(LABELS, draws(5), known=known, keep=keep)
+    request = Request(draws(5), known=known, keep=keep, conditions={"class": LABELS})
     for fine in (Masked(), BlockDiffusion(9)):
         assert list(fine.sample(model, request, SampleOptions()))[-1].committed.all()
     for refused in (Autoregressive(), BlockDiffusion(1), BlockDiffusion(4)):
@@ -177,7 +181,9 @@ def test_a_hole_is_filled_where_the_whole_row_is_seen_and_refused_where_not() ->
 def test_everything_known_takes_no_pass(paradigm: Paradigm) -> None:
     known, keep = tokens_for(paradigm, rows=5).values, torch.ones(5, 9, dtype=torch.bool)
     (state,) = paradigm.sample(
-        generator(spec_for(paradigm)), Request(LABELS, draws(5), known=known, keep=keep), SampleOptions()
+        generator(spec_for(paradigm)),
+        Request(draws(5), known=known, keep=keep, conditions={"class": LABELS}),
+        SampleOptions(),
     )
     assert torch.equal(state.tokens, known) and state.forward_passes == 0
 
@@ -186,14 +192,16 @@ def test_everything_known_takes_no_pass(paradigm: Paradigm) -> None:
 def test_guidance_with_scale_one_is_the_conditional_model() -> None:
     for paradigm in PARADIGMS.values():
         model = generator(spec_for(paradigm))
-        off = list(paradigm.sample(model, Request(LABELS, draws(5)), SampleOptions()))[-1].tokens
-        near = list(paradigm.sample(model, Request(LABELS, draws(5)), SampleOptions(guidance=Guidance(1 + 1e-12))))[
-            -1
-        ].tokens
+        off = list(paradigm.sample(model, Request(draws(5), conditions={"class": LABELS}), SampleOptions()))[-1].tokens
+        near = list(
+            paradigm.sample(
+                model, Request(draws(5), conditions={"class": LABELS}), SampleOptions(guidance=Guidance(1 + 1e-12))
+            )
+        )[-1].tokens
         same(off, near)
 
 
 def test_guidance_needs_a_conditional_model() -> None:
-    request = Request(torch.full((2,), -1), draws(2))
-    with pytest.raises(UserError, match="without classes"):
+    request = Request(draws(2))
+    with pytest.raises(UserError, match="takes no condition"):
         list(Masked().sample(generator(classes=0), request, SampleOptions(guidance=Guidance(2.0))))

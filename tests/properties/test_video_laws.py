@@ -31,7 +31,7 @@ from mmgen.paradigms import (
     SampleOptions,
 )
 from mmgen.paradigms.blocks.blockwise import Blockwise
-from tests.worlds import draws, generator
+from tests.worlds import condition_of, draws, generator
 
 GRID = (4, 1, 2)  # what generators are trained on: 4 frames of 2 tokens
 LONG = (16, 1, 2)
@@ -93,7 +93,8 @@ def actions_for(frames: int, rows: int = 3, seed: int = 5) -> Tensor:
 
 
 def request_for(paradigm: Paradigm, grid: tuple[int, int, int] = LONG, **more: Any) -> Request:
-    return Request(LABELS, draws(3), **({"grid": grid, "actions": actions_for(grid[0])} | more))
+    actions = more.pop("actions", actions_for(grid[0]))
+    return Request(draws(3), grid=grid, conditions={"class": LABELS, "actions": actions}, **more)
 
 
 def last(paradigm: Paradigm, model: Generator, request: Request, options: SampleOptions | None = None) -> Tensor:
@@ -118,7 +119,7 @@ def test_a_frame_is_predicted_without_itself_or_what_comes_later(paradigm: Parad
     training shows of it (the noisy copy itself).
     """
     model, x, frames = model_for(paradigm), tokens_for(paradigm), GRID[0]
-    condition = model.conditioning(LABELS, actions_for(frames))
+    condition = condition_of(model, LABELS, actions=actions_for(frames))
 
     def features(values: Tensor) -> tuple[Tensor, Any]:
         row = paradigm.corrupt(Tokens(values, GRID), model, draws(3))
@@ -156,7 +157,7 @@ def test_the_gradient_to_what_is_hidden_is_zero(paradigm: Paradigm) -> None:
         return embedded[-1]
 
     handle = model.embedding.register_forward_hook(remember)
-    features = paradigm.features(model, row, model.conditioning(LABELS))
+    features = paradigm.features(model, row, condition_of(model, LABELS))
     handle.remove()
     sees = reach(row.mask, row.layout, model.backbone.depth)[:, -8:, model.prefix_length :]
     for position in range(8):
@@ -316,7 +317,7 @@ def test_nothing_tells_how_late_it_is(name: str) -> None:
     """With a window, positions by frame and a prefix without rotation, all frames later is the same: no table ends."""
     paradigm = WINDOWED[name]
     model, x = model_for(paradigm), tokens_for(paradigm)
-    row, condition = paradigm.corrupt(x, model, draws(3)), model.conditioning(LABELS)
+    row, condition = paradigm.corrupt(x, model, draws(3)), condition_of(model, LABELS)
     later = row.layout.but(position=row.layout.position + torch.tensor([1000, 0, 0]))
     one, other = (paradigm.features(model, replace(row, layout=layout), condition) for layout in (row.layout, later))
     torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-7)
@@ -333,7 +334,9 @@ def test_a_clip_does_not_depend_on_its_neighbours(paradigm: Paradigm, options: S
     together = last(paradigm, model, request_for(paradigm, grid), options)
     for row in range(3):
         one = torch.tensor([row])
-        alone = Request(LABELS[one], draws(3).rows(one), grid=grid, actions=actions_for(6)[one])
+        alone = Request(
+            draws(3).rows(one), grid=grid, conditions={"class": LABELS[one], "actions": actions_for(6)[one]}
+        )
         same(last(paradigm, model, alone, options)[0], together[row])
 
 
@@ -342,10 +345,14 @@ def test_a_clip_does_not_depend_on_its_neighbours(paradigm: Paradigm, options: S
 def test_ragged_clips_equal_each_alone(paradigm: Paradigm) -> None:
     model, lengths = model_for(paradigm), torch.tensor([8, 3, 5])
     actions = actions_for(4)
-    together = last(paradigm, model, Request(LABELS, draws(3), lengths, actions=actions))
+    together = last(paradigm, model, Request(draws(3), lengths, conditions={"class": LABELS, "actions": actions}))
     for row in range(3):
         one = torch.tensor([row])
-        alone = last(paradigm, model, Request(LABELS[one], draws(3).rows(one), lengths[one], actions=actions[one]))
+        alone = last(
+            paradigm,
+            model,
+            Request(draws(3).rows(one), lengths[one], conditions={"class": LABELS[one], "actions": actions[one]}),
+        )
         same(alone[0, : int(lengths[row])], together[row, : int(lengths[row])])
 
 
@@ -380,7 +387,7 @@ def test_training_sees_the_actions(paradigm: Paradigm) -> None:
     row = paradigm.corrupt(x, model, draws(3))
 
     def features(actions: Tensor) -> Tensor:
-        return paradigm.features(model, row, model.conditioning(LABELS, actions))
+        return paradigm.features(model, row, condition_of(model, LABELS, actions=actions))
 
     before = features(actions_for(4))
     for frame in range(4):
@@ -396,7 +403,7 @@ def test_complete_and_masked_teacher_forcing_meet_where_the_history_is_whole() -
     """Nothing hidden in the history, and the last frame predicted: both read the same row (MAGI, section 3.2)."""
     paradigms = [BlockDiffusion("frame", history=history) for history in ("complete", "corrupted")]
     model, x = model_for(paradigms[0]), tokens_for(paradigms[0])
-    condition, last_frame = model.conditioning(LABELS), torch.arange(8) >= 6
+    condition, last_frame = condition_of(model, LABELS), torch.arange(8) >= 6
     found = []
     for paradigm in paradigms:
         row = paradigm.corrupt(x, model, draws(3))
@@ -439,7 +446,9 @@ def test_what_cannot_be_is_refused_in_one_line() -> None:
         ),
         "only the number of frames may differ": lambda: last(block, model, request_for(block, (4, 2, 2))),
         "trained without actions": lambda: last(block, model_for(block, actions=0), request_for(block)),
-        "whole numbers from -1 to 2": lambda: last(block, model, request_for(block, actions=actions_for(16) + 9)),
+        "action 11 is out of range: known are 0 to 2": lambda: last(
+            block, model, request_for(block, actions=actions_for(16) + 9)
+        ),
         "3 samples of 16 frames": lambda: last(block, model, request_for(block, actions=actions_for(4))),
         "context_noise does nothing": lambda: last(
             Autoregressive(), model, request_for(block), SampleOptions(context_noise=0.1)
@@ -451,7 +460,7 @@ def test_what_cannot_be_is_refused_in_one_line() -> None:
             FrameAutoregressive(), model, request_for(block), SampleOptions(parallel_blocks=2)
         ),
         "learned table of positions": lambda: last(
-            block, generator(TokenSpec("bits", 4, GRID)), Request(LABELS, draws(3), grid=LONG)
+            block, generator(TokenSpec("bits", 4, GRID)), Request(draws(3), grid=LONG, conditions={"class": LABELS})
         ),
     }
     for text, make in cases.items():

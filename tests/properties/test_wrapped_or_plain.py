@@ -128,7 +128,7 @@ WRAPPINGS: dict[str, Callable[[Generator], object]] = {
 
 
 def sampled(model: Generator, mode: str) -> Tensor:
-    request = Request(torch.tensor([0, 1, 2, 0]), draws(4))
+    request = Request(draws(4), conditions={"class": torch.tensor([0, 1, 2, 0])})
     return list(PARADIGMS[mode].sample(model, request, SampleOptions(guidance=Guidance(1.5))))[-1].tokens
 
 

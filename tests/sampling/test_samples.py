@@ -177,7 +177,7 @@ def test_a_mode_that_was_not_trained_names_those_that_were(loaded: Loaded, uncon
 
 
 def test_guidance_needs_what_it_strengthens(loaded: Loaded, unconditional: Loaded) -> None:
-    with pytest.raises(UserError, match=r"--cfg 2.0 cannot guide .*: it was trained without classes"):
+    with pytest.raises(UserError, match=r"--cfg 2.0 cannot guide .*: guidance needs a conditional model"):
         sample_images(unconditional, None, torch.tensor([-1]), GUIDED)
     with pytest.raises(UserError, match="not every sample has a class"):
         sample_images(loaded, "ar", torch.tensor([0, -1]), GUIDED)
@@ -188,9 +188,9 @@ def test_guidance_needs_an_unconditional_side(tmp_path: Path) -> None:
 
     run = generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok"))
     config = yaml.safe_load((run / "config.yaml").read_text())
-    config["model"]["init_args"]["condition_dropout"] = 0.0
+    config["model"]["init_args"]["conditions"] = {"class": {"class_path": "ClassLabel", "init_args": {"dropout": 0.0}}}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(UserError, match="it was trained without condition dropout"):
+    with pytest.raises(UserError, match="it was not trained without class"):
         sample_images(load_generator(run), "ar", torch.tensor([0]), GUIDED)
 
 

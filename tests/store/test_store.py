@@ -15,6 +15,7 @@ from mmgen.core.mask import Mask
 from mmgen.core.masks import get_mask
 from mmgen.store.store import Saved, load_generator, load_tokenizer, save_export, weights_hash
 from tests.tiny_runs import AR, CLASS_NAMES, TOKENIZER, generator_run, prefixed, tokenizer_run, write_run
+from tests.worlds import condition_of
 
 IMAGES = torch.linspace(-1, 1, 2 * 64).view(2, 1, 8, 8)
 
@@ -34,7 +35,7 @@ def features(module: Any) -> torch.Tensor:
     tokens = torch.arange(2 * 16).view(2, 16) % 16
     layout = prefix(1) + grid_layout((1, 4, 4))
     mask: Mask = get_mask("causal")
-    return module(tokens, layout, mask, module.conditioning(torch.tensor([0, 2]))).detach()
+    return module(tokens, layout, mask, condition_of(module, torch.tensor([0, 2]))).detach()
 
 
 def change(run: Path, edit: Any) -> None:
@@ -71,18 +72,18 @@ def test_a_generator_comes_back_with_all_that_sampling_needs(generator: Path) ->
     assert loaded.tokenizer is not None
     assert loaded.tokenizer.spec == loaded.spec == loaded.generator.spec
     assert not loaded.generator.training
-    assert loaded.generator.conditioning.dropout == 0.1
+    assert loaded.generator.conditions["class"].dropout == 0.1
 
 
 def test_arguments_of_the_generator_reach_it(generator: Path) -> None:
     def edit(config: dict[str, Any]) -> None:
         config["model"]["init_args"] |= {
-            "condition_dropout": 0.25,
+            "conditions": {"class": {"class_path": "ClassLabel", "init_args": {"dropout": 0.25}}},
             "backbone": {"class_path": "Transformer", "init_args": SMALL},
         }
 
     reconfigure(generator, edit)
-    assert load_generator(generator).generator.conditioning.dropout == 0.25
+    assert load_generator(generator).generator.conditions["class"].dropout == 0.25
 
 
 SMALL = {"size": "tiny", "dim": 16, "depth": 1, "heads": 2}

@@ -15,10 +15,10 @@ from mmgen.tokenizers.quantizers import VQ
 from mmgen.training.muon import MuonWithAdamW
 from mmgen.training.optim import FusedAdamW, parameter_groups, scheduled
 from mmgen.training.schedules import WarmupCosine, warmup_cosine
+from tests.worlds import condition_of, conditions
 
-GENERATOR = Generator(
-    TokenSpec("categorical", 16, (1, 2, 2)), Transformer(dim=16, depth=1, heads=2, bias=True), classes=3
-)
+SPEC = TokenSpec("categorical", 16, (1, 2, 2))
+GENERATOR = Generator(SPEC, Transformer(dim=16, depth=1, heads=2, bias=True), conditions(SPEC, 16, 3))
 TOKENIZER = ConvImageTokenizer(VQ(4, dim=4), image_size=8, width=8)
 
 
@@ -135,7 +135,7 @@ def test_muon_trains_matrices_and_goes_on_from_its_state():
         label, draws = torch.zeros(3, dtype=torch.int64), Draws(0, torch.arange(3))
         (losses,) = (
             Autoregressive()
-            .losses(module, Tokens(tokens.squeeze(-1), (1, 2, 2)), module.conditioning(label), draws)
+            .losses(module, Tokens(tokens.squeeze(-1), (1, 2, 2)), condition_of(module, label), draws)
             .values()
         )
         losses.mean().backward()

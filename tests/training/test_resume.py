@@ -7,6 +7,7 @@ from mmgen.apps.cli.main import main
 from mmgen.core.draws import Draws
 from mmgen.training import GeneratorModule, TokenizerModule
 from tests.training.fits import GENERATOR, QUICK, TOKENIZER, checkpoint, fit
+from tests.worlds import condition_of
 
 STEPS, KILLED_AT = 7, 5
 VQ = ["--config=tokenizers/digits_vq", "--model.tokenizer.width=8", "--model.tokenizer.quantizer.codes=16"]
@@ -90,8 +91,8 @@ def losses_by_sample(monkeypatch):
 
     def records(self, batch, index):
         draws = Draws(self.seed, batch["sample"], batch["epoch"])
-        labels, *_ = self.generator.conditioning.drop(batch["label"], None, draws)
-        condition = self.generator.conditioning(labels)
+        labels = self.generator.conditions.drop({"class": batch["label"]}, draws)["class"]
+        condition = condition_of(self.generator, labels)
         alone = []
         for row in range(len(labels)):  # one by one: not even the split of a mixture is told from the batch
             only = torch.tensor([row])

@@ -44,11 +44,11 @@ def run(
 
     from mmgen.apps.cli.terminal import terminal_picture
     from mmgen.core.errors import UserError
+    from mmgen.core.vocabulary import NO_ACTION
     from mmgen.media.video import write_mp4
     from mmgen.modalities.video.actions import read_actions
     from mmgen.modalities.video.sample_files import VideoSampling
     from mmgen.modalities.video.sampling import stream_clips
-    from mmgen.model.conditioning import NO_ACTION
     from mmgen.sampling.samples import pick_device
     from mmgen.store.store import load_generator
 

@@ -16,6 +16,7 @@ from mmgen.core.modality import modality_of
 from mmgen.page.wording import mode_title
 from mmgen.sampling.request import EACH_IN_TURN, LARGEST_SEED, MOST_SAMPLES, MOST_TEXT, SamplingRequest
 from mmgen.sampling.samples import require_tokenizer
+from mmgen.sampling.texts import text_condition
 from mmgen.store.store import Loaded
 
 _HERE = Path(__file__).parent
@@ -63,7 +64,8 @@ class Page:
         modes = list(loaded.paradigm.modes())
         names = loaded.facts.class_names or [str(number) for number in range(loaded.generator.classes)]
         reads = loaded.generator.text
-        guided = bool(loaded.generator.conditioning.dropout) and bool(loaded.generator.classes or reads)
+        conditions = loaded.generator.conditions
+        guided = bool(len(conditions)) and conditions.trains_without(tuple(conditions))
         letters = "" if reads is None else f"Letters it knows: {reads.alphabet.replace(' ', '␣')}"
         return [
             _about(loaded),
@@ -72,7 +74,7 @@ class Page:
                 choices=[EACH_IN_TURN, *names, "none"], value=EACH_IN_TURN, visible=bool(names),
                 label=modality.class_noun.capitalize(),
             ),
-            gradio.update(visible=reads is not None, info=letters),
+            gradio.update(visible=text_condition(loaded) is not None, info=letters),
             gradio.update(value=modality.app.count, visible=True),
             gradio.update(visible=modality.app.frames, value=0),
             gradio.update(visible=guided, value=1.0),
@@ -159,7 +161,7 @@ def _request(
     frames: int | None,
 ) -> SamplingRequest:
     """What the controls say; those that the page hides for this run say nothing."""
-    text = text if text and loaded.generator.text is not None else ""
+    text = text if text and text_condition(loaded) is not None else ""
     frames = (frames or None) if modality_of(loaded.spec.modality).app.frames else None
     return SamplingRequest(mode, class_, text, count, seed, steps or None, guidance, temperature, frames)
 

@@ -6,6 +6,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.modality import modality_of
 from mmgen.sampling.preview import Preview
 from mmgen.sampling.request import SamplingRequest
+from mmgen.sampling.texts import text_condition
 from mmgen.store.store import Loaded
 
 EVERY = 0.1
@@ -23,6 +24,6 @@ def stream_previews(loaded: Loaded, request: SamplingRequest, every: float = EVE
     Raises:
         UserError: what is asked for cannot be done with this run.
     """
-    if request.text and loaded.generator.text is None:
+    if request.text and text_condition(loaded) is None:
         raise UserError(f"{loaded.path} was trained without texts: leave the text empty")
     yield from modality_of(loaded.spec.modality).stream(loaded, request, every)

@@ -16,7 +16,7 @@ from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
-from mmgen.core.vocabulary import FreeText, Names, Vocabulary
+from mmgen.core.vocabulary import FrameNames, FreeText, Names, Vocabulary
 from mmgen.data.sources.captions import Captions
 from mmgen.data.stream import Stream
 
@@ -139,7 +139,7 @@ class Source(ABC):
         if self.class_names:
             given["class"] = Names(tuple(self.class_names))
         if self.action_names:
-            given["actions"] = Names(tuple(self.action_names))
+            given["actions"] = FrameNames(tuple(self.action_names))
         if self.text is not None:
             given["text"] = self.text
         if (captions := self.caption_vocabulary) is not None:

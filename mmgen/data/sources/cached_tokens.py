@@ -12,7 +12,7 @@ from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
-from mmgen.core.vocabulary import FreeText, Names
+from mmgen.core.vocabulary import FrameNames, FreeText, Names
 from mmgen.data.sources.base import NO_ACTION, Batch, Samples, Source, SplitName, check_split
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.shards import CAPTIONS, Meta, read_split, storage_type, write_folder
@@ -138,9 +138,11 @@ class CachedTokens(Source):
             columns["action"][:, 0] = NO_ACTION
         chosen: dict[SplitName, Tensor] = {"train": number % 5 != 0, "val": number % 5 == 0}
         names = {"class": [str(label) for label in range(classes)], "actions": [f"action {n}" for n in range(actions)]}
+        kinds = {"class": Names, "actions": FrameNames}
+        kinds = {"class": Names, "actions": FrameNames}
         facts = Facts(
             spec,
-            {condition: Names(tuple(each)) for condition, each in names.items() if each},
+            {name: kinds[name](tuple(each)) for name, each in names.items() if each},
             fps=10.0 if clips else 20.0 if filled else None,
         )
         meta = Meta(facts, (1, frames, 28, 28) if clips else (263, frames) if filled else (1, 28, 28))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.scan import Kind, files, folders, notice
-from mmgen.model.conditioning import NO_CLASS
 
 
 @dataclass(frozen=True)

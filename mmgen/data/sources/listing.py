@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.classes import Classes
 from mmgen.data.sources.scan import files, notice
-from mmgen.model.conditioning import NO_CLASS
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.caption_files import KEYS, clean_captions, decode
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.scan import IMAGES, notice
-from mmgen.model.conditioning import NO_CLASS
 
 INDEX = ".mmgen-index.safetensors"
 _BLOCK = 512  # bytes of a tar's block; two of zeros end it

@@ -9,6 +9,7 @@ from mmgen.sampling.live import Pace
 from mmgen.sampling.preview import Preview
 from mmgen.sampling.request import SamplingRequest
 from mmgen.sampling.samples import check_request, class_labels, follow, pick_mode, requests, require_tokenizer
+from mmgen.sampling.texts import text_values
 from mmgen.store.store import Loaded
 
 
@@ -20,8 +21,9 @@ def stream_image_previews(loaded: Loaded, request: SamplingRequest, every: float
     paradigm, tokenizer = pick_mode(loaded, request.mode), require_tokenizer(loaded)
     labels = class_labels(request.classes, request.count, loaded)
     check_request(loaded, labels, request.options, request.count)
+    texts = text_values(loaded, [request.text] * request.count) if request.text else {}
     pace, began = Pace(every), time.perf_counter()
-    ((_, first),) = requests(loaded, labels, request.seed, batch=request.count)
+    ((_, first),) = requests(loaded, labels, request.seed, batch=request.count, conditions=texts)
     for state in follow(paradigm, loaded, first, request.options):
         final = state
         if pace.due() and not state.committed.all():

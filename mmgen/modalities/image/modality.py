@@ -28,6 +28,8 @@ class ImageSampleOptions:
     """Options of `mmgen sample` for images.
 
     Args:
+        text: what each sample is to show, of a run that reads captions; @FILE has one a line. Several are taken in
+            turn.
         inpaint: inpainting source: file of which a region is preserved, while the rest is generated.
         keep_region: rows and columns of the token grid that are preserved, such as 0:4 or 0:4,2:6 or :,0:3; goes with
             `inpaint`.
@@ -37,6 +39,7 @@ class ImageSampleOptions:
         npz: write samples.npz too, the images and their classes in ADM's form, for its evaluator and `mmgen evaluate`.
     """
 
+    text: list[str] | None = None
     inpaint: str | None = None
     keep_region: str | None = None
     resize: bool = False
@@ -154,7 +157,7 @@ class ImageModality(Modality):
     ) -> Iterator["Preview"]:
         from mmgen.modalities.image.previews import sample_previews
 
-        return sample_previews(module, tokenizer, count, options)
+        return sample_previews(module, data, tokenizer, count, options)
 
     def reconstruction_metrics(
         self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]

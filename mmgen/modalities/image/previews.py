@@ -9,8 +9,8 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens
 from mmgen.data import DataModule
+from mmgen.data.conditions import batch_conditions
 from mmgen.media.images import comfortable, enlarge, grid
-from mmgen.model.conditioning import NO_CLASS
 from mmgen.paradigms import Request, SampleOptions
 from mmgen.sampling.preview import Preview
 from mmgen.tokenizers import Tokenizer
@@ -34,15 +34,25 @@ def reconstruction_preview(module: TokenizerModule, data: DataModule, count: int
 
 
 def sample_previews(
-    module: GeneratorModule, tokenizer: Tokenizer, count: int, options: SampleOptions
+    module: GeneratorModule, data: DataModule, tokenizer: Tokenizer, count: int, options: SampleOptions
 ) -> Iterator[Preview]:
     """Of every mode a grid of samples, always of the same draws."""
-    classes = module.generator.classes
     number = torch.arange(count, device=module.device)
-    labels = number % classes if classes else torch.full_like(number, NO_CLASS)
+    conditions = _conditions(module, data, number)
     for mode, paradigm in module.paradigm.modes().items():
-        *_, last = paradigm.sample(module.generator, Request(labels, Draws(0, number)), options)
+        *_, last = paradigm.sample(module.generator, Request(Draws(0, number), conditions=conditions), options)
         yield Preview(mode, pictures=[_grid(tokenizer.decode(Tokens(last.tokens, tokenizer.spec.grid)))])
+
+
+def _conditions(module: GeneratorModule, data: DataModule, number: Tensor) -> dict[str, Tensor]:
+    """All classes in turn, or whatever else held-out samples come with."""
+    generator = module.generator
+    if set(generator.conditions) <= {"class"}:
+        return {"class": number % generator.classes} if generator.classes else {}
+    held_out = data.samples("val")
+    spread = torch.linspace(0, len(held_out) - 1, min(len(number), len(held_out))).long()
+    values = batch_conditions(generator, held_out.take(spread))
+    return {name: each[number % len(each)] for name, each in values.items()}
 
 
 def _grid(images: Tensor, columns: int = 10) -> Tensor:

@@ -17,6 +17,7 @@ from mmgen.modalities.image.page.film import film_of
 from mmgen.modalities.image.sampling import region, sample_images, state_images
 from mmgen.sampling.options import sample_options
 from mmgen.sampling.samples import check_request, class_labels, require_tokenizer, tokens_per_forward
+from mmgen.sampling.texts import read_texts, text_values
 from mmgen.store.store import Loaded
 
 
@@ -37,6 +38,7 @@ class ImageSampling:
         self.count, self.batch = (64 if arguments[name] is None else arguments[name] for name in ("num", "batch"))
         named = arguments["class_"]
         self.labels = class_labels([name.strip() for name in named.split(",")] if named else [], self.count, loaded)
+        self.texts = self._texts()
         self.known, self.preserved = self._inpainting(arguments["inpaint"], arguments["keep_region"])
         check_request(loaded, self.labels, self.options, self.batch)
         self.judge = self._judge() if arguments["judge"] else None
@@ -47,6 +49,15 @@ class ImageSampling:
         if not isinstance(found, Judge) or found.classes != self.loaded.generator.classes:
             raise UserError(f"--judge needs a classifier of the classes of {self.loaded.path}, and there is none")
         return found
+
+    def _texts(self) -> list[str] | None:
+        """What each sample shows: the texts in turn."""
+        given = self.arguments["text"]
+        if not given:
+            return None
+        texts = read_texts(given)
+        text_values(self.loaded, texts)
+        return [texts[number % len(texts)] for number in range(self.count)]
 
     def _inpainting(self, source: str | None, part: str | None) -> tuple[Any, Any]:
         """Tokens of the inpainting source, and which of them are preserved."""
@@ -85,6 +96,7 @@ class ImageSampling:
                 keep=self.preserved,
                 keep_states=self.arguments["film"],
                 progress=progress,
+                texts=self.texts,
             )
 
     def write(self, folder: Path) -> dict[str, Any]:
@@ -114,6 +126,7 @@ class ImageSampling:
             **self._judged(),
             "inpaint": self.arguments["inpaint"],
             "keep_region": self.arguments["keep_region"],
+            "texts": self.texts,
             "steps": sampled.steps,
             "forward_passes": sampled.forward_passes,
             "tokens_per_forward": round(tokens_per_forward(sampled.tokens.shape[1], sampled.forward_passes), 4),

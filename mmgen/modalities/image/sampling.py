@@ -1,7 +1,7 @@
 """Images from a loaded generator: labels to tokens to images, in batches, with progress and every step."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.paradigms import SampleOptions, State
 from mmgen.paradigms.canvas import where
 from mmgen.sampling.samples import check_request, follow, pick_mode, requests, require_tokenizer
+from mmgen.sampling.texts import text_values
 from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
 
@@ -52,6 +53,7 @@ def sample_images(
     keep: Tensor | None = None,
     keep_states: bool = False,
     progress: Callable[[float], None] | None = None,
+    texts: Sequence[str] | None = None,
 ) -> ImageSamples:
     """Draw one image for each label.
 
@@ -67,6 +69,7 @@ def sample_images(
         keep: (1 or B, N) bool.
         keep_states: return every intermediate state too.
         progress: called after each state with the number of samples that are done; a started one counts by its tokens.
+        texts: what each of them is to show; None for none.
 
     Raises:
         UserError: an unknown mode, no tokenizer to decode with, a class out of range, guidance without a class, or
@@ -77,8 +80,9 @@ def sample_images(
     if loaded.spec.modality not in ("", "image"):
         raise UserError(f"{loaded.path} generates {modality_of(loaded.spec.modality).plural}, not images")
     check_request(loaded, labels, options, batch)
+    given = {} if texts is None else text_values(loaded, texts)
     started, runs, images = time.perf_counter(), [], []
-    for rows, request in requests(loaded, labels, seed, first_sample, batch, known, keep):
+    for rows, request in requests(loaded, labels, seed, first_sample, batch, known, keep, given):
         states: list[State] = []
         for state in follow(paradigm, loaded, request, options, rows.start, progress):
             states[len(states) if keep_states else 0 :] = [state]

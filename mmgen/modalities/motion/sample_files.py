@@ -22,7 +22,7 @@ from mmgen.modalities.motion.files import write_bvh, write_npy
 from mmgen.modalities.motion.sampling import require_motion_tokenizer, sample_motion
 from mmgen.sampling.options import sample_options
 from mmgen.sampling.samples import check_count, check_request, class_labels, pick_mode, tokens_per_forward
-from mmgen.sampling.texts import encoded_texts, read_texts
+from mmgen.sampling.texts import read_texts, text_values
 from mmgen.store.store import Loaded
 
 SPLITS: dict[str, SplitName] = {"held_out": "val", "train": "train"}
@@ -54,7 +54,7 @@ class MotionSampling:
         check_count(self.count, self.batch)
         self.labels = class_labels(classes, self.count, loaded) if self.gaps is None else self.gaps.held.labels
         check_request(loaded, self.labels, self.options, self.batch)
-        encoded_texts(loaded, self.texts)
+        text_values(loaded, self.texts)
         frames = arguments["frames"]
         if self.gaps is not None and (frames is not None or classes or arguments["text"]):
             raise UserError("--inpaint takes the lengths, classes and texts of its motions: leave out those options")

@@ -19,7 +19,7 @@ from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.paradigms import Paradigm, Request, SampleOptions, State
 from mmgen.sampling.rows import ended_tokens, row_lengths
 from mmgen.sampling.samples import check_request, follow, pick_mode, requests, require_tokenizer
-from mmgen.sampling.texts import encoded_texts
+from mmgen.sampling.texts import text_values
 from mmgen.store.store import Loaded
 
 
@@ -183,7 +183,7 @@ class _Task:
         tokenizer: its own.
         options: of sampling.
         labels: (B,) int64.
-        text: (B, L) int64 characters; None where it reads none.
+        conditions: name -> values (B, ...) of its texts.
         asked: (B,) int64 frames of each; None where they end by themselves, or all are as long as can be.
         known: (B, N, ...) tokens that are given; None where none are.
         keep: (B, N) bool, which of them.
@@ -194,7 +194,7 @@ class _Task:
     tokenizer: MotionTokenizer
     options: SampleOptions
     labels: Tensor
-    text: Tensor | None
+    conditions: dict[str, Tensor]
     asked: Tensor | None
     known: Tensor | None
     keep: Tensor | None
@@ -223,15 +223,15 @@ class _Task:
             raise UserError(
                 f"motions have 1 to {longest} frames in {loaded.path}, got {int(lengths.min())} to {int(lengths.max())}"
             )
-        text = encoded_texts(loaded, texts or [""] * len(labels))
-        return cls(loaded, paradigm, tokenizer, options, labels, text, lengths, known, keep)
+        conditions = text_values(loaded, texts or [""] * len(labels))
+        return cls(loaded, paradigm, tokenizer, options, labels, conditions, lengths, known, keep)
 
     def requests(self, seed: int, first_sample: int, batch: int) -> Iterator[tuple[slice, Request]]:
         """As `mmgen.sampling.samples.requests`."""
         device = self.loaded.generator.device
-        for rows, request in requests(self.loaded, self.labels, seed, first_sample, batch, self.known, self.keep):
-            if self.text is not None:
-                request = replace(request, text=self.text[rows].to(device))
+        for rows, request in requests(
+            self.loaded, self.labels, seed, first_sample, batch, self.known, self.keep, self.conditions
+        ):
             if self.asked is not None:
                 request = replace(request, lengths=self._tokens(rows).to(device))
             yield rows, request

@@ -19,7 +19,7 @@ from mmgen.modalities.speech.alignment import Aligner, Change, Times, find_span,
 from mmgen.modalities.speech.sampling import require_speech_tokenizer, speech_spec
 from mmgen.paradigms import Paradigm, Request, SampleOptions
 from mmgen.sampling.samples import check_request, follow, pick_mode
-from mmgen.sampling.texts import encoded_texts
+from mmgen.sampling.texts import text_values
 from mmgen.store.store import Loaded
 
 INFILL = "infill"
@@ -92,8 +92,10 @@ def edit(
     labels = torch.tensor([label])
     check_request(loaded, labels, options, 1)
     change = Change.between(old, new)
-    text = encoded_texts(loaded, [new])
-    encoded_texts(loaded, [old])
+    values = text_values(loaded, [new])
+    text_values(loaded, [old])
+    if "class" in loaded.generator.conditions:
+        values["class"] = labels
     rate, count = tokenizer.sample_rate, sound.shape[1]
     if span is None:
         span = find_span(sound, rate, change, align or word_times)
@@ -102,7 +104,7 @@ def edit(
     if gap.free:
         changes: dict[str, Any] = {"fit": False}
         options = replace(options, **changes)
-    for state in follow(paradigm, loaded, gap.request(labels, text, seed), options, 0, progress):
+    for state in follow(paradigm, loaded, gap.request(values, seed), options, 0, progress):
         final = state
     length = gap.known.shape[1] if final.lengths is None else int(final.lengths[0])
     tokens = final.tokens[:, :length]
@@ -212,15 +214,14 @@ class _Gap:
             keep = F.pad(keep, (0, rest), value=True)
         return cls(known, keep, length, start, stop, free)
 
-    def request(self, labels: Tensor, text: Tensor | None, seed: int) -> Request:
+    def request(self, values: dict[str, Tensor], seed: int) -> Request:
         """What the sampler is asked for."""
         device = self.known.device
         return Request(
-            labels.to(device),
             Draws(seed, torch.zeros(1, dtype=torch.int64, device=device)),
             lengths=torch.tensor([self.length], device=device) if self.free else None,
             known=self.known,
             keep=self.keep,
             grid=(self.known.shape[1], 1, 1),
-            text=None if text is None else text.to(device),
+            conditions={name: each.to(device) for name, each in values.items()},
         )

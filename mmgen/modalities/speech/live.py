@@ -13,7 +13,7 @@ from mmgen.sampling.live import Pace, with_progress
 from mmgen.sampling.preview import Preview
 from mmgen.sampling.request import SamplingRequest
 from mmgen.sampling.samples import check_request, class_labels, pick_mode
-from mmgen.sampling.texts import encoded_texts
+from mmgen.sampling.texts import text_values
 from mmgen.store.store import Loaded
 
 _CHUNK = 0.2  # seconds of sound that are handed out together, at least
@@ -29,7 +29,7 @@ def stream_speech_previews(loaded: Loaded, request: SamplingRequest, every: floa
     texts, labels = [request.text] * request.count, class_labels(request.classes, request.count, loaded)
     check_request(loaded, labels, request.options, request.count)
     speech_spec(loaded)
-    encoded_texts(loaded, texts)
+    text_values(loaded, texts)
     titles = _sound_titles(loaded, labels)
     sounds = torch.zeros(request.count, 0)
     pictures: Sequence[Tensor] = ()

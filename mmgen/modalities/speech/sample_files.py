@@ -18,7 +18,7 @@ from mmgen.modalities.speech.input_files import open_sound
 from mmgen.modalities.speech.sampling import Prompt, require_speech_tokenizer, sample_speech, speech_spec
 from mmgen.sampling.options import sample_options
 from mmgen.sampling.samples import check_count, check_request, class_labels, pick_mode, tokens_per_forward
-from mmgen.sampling.texts import encoded_texts, read_texts
+from mmgen.sampling.texts import read_texts, text_values
 from mmgen.store.store import Loaded
 
 HELD_OUT = "held_out"
@@ -55,7 +55,7 @@ class SpeechSampling:
         speech_spec(loaded, arguments["seconds"])
         self.prompt = self._prompt(arguments["prompt"], arguments["prompt_text"])
         before = "" if self.prompt is None else f"{self.prompt.text} "
-        encoded_texts(loaded, [before + text for text in self.texts])
+        text_values(loaded, [before + text for text in self.texts])
 
     def _held_out(self) -> Sentences:
         """Sentences of the run's data that it was not trained on."""

@@ -20,7 +20,7 @@ from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import Paradigm, Request, SampleOptions, State
 from mmgen.sampling.rows import ended_tokens, row_lengths
 from mmgen.sampling.samples import check_request, follow, pick_mode, requests, require_tokenizer
-from mmgen.sampling.texts import encoded_texts
+from mmgen.sampling.texts import text_values
 from mmgen.store.store import Loaded
 
 CHUNK = 0.1
@@ -214,7 +214,7 @@ class _Task:
         options: of sampling.
         spec: of the tokens of a row.
         labels: (B,) int64.
-        text: (B, L) int64 characters; None where it reads none.
+        conditions: name -> values (B, ...) of its texts.
         given: (B,) int64 tokens of each row that are given.
         known: (B, N, ...) these tokens; None where none are.
     """
@@ -225,7 +225,7 @@ class _Task:
     options: SampleOptions
     spec: TokenSpec
     labels: Tensor
-    text: Tensor | None
+    conditions: dict[str, Tensor]
     given: Tensor
     known: Tensor | None
 
@@ -252,20 +252,18 @@ class _Task:
         if prompts and len(prompts) != len(texts):
             raise ValueError(f"{len(texts)} texts and {len(prompts)} prompts: there must be one for all, or one a text")
         said = [f"{each.text} {text}".strip() for each, text in zip(prompts, texts)] if prompts else list(texts)
-        text = encoded_texts(loaded, said)
+        conditions = text_values(loaded, said)
         known, given = _given(tokenizer, spec, prompts, loaded.generator.device)
         return cls(
-            loaded, paradigm, tokenizer, options, spec, labels, text,
+            loaded, paradigm, tokenizer, options, spec, labels, conditions,
             torch.zeros(len(texts), dtype=torch.int64) if given is None else given, known,
         )  # fmt: skip
 
     def requests(self, seed: int, first_sample: int, batch: int) -> Iterator[tuple[slice, Request]]:
         """As `mmgen.sampling.samples.requests`."""
         device = self.loaded.generator.device
-        for rows, request in requests(self.loaded, self.labels, seed, first_sample, batch):
+        for rows, request in requests(self.loaded, self.labels, seed, first_sample, batch, conditions=self.conditions):
             request = replace(request, grid=self.spec.grid)
-            if self.text is not None:
-                request = replace(request, text=self.text[rows].to(device))
             if self.known is not None:
                 keep = torch.arange(self.spec.length) < self.given[rows, None]
                 request = replace(request, known=self.known[rows], keep=keep.to(device))

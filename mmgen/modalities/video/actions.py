@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.errors import UserError, nearest
-from mmgen.model.conditioning import NO_ACTION
+from mmgen.core.vocabulary import NO_ACTION
 from mmgen.store.store import Loaded
 
 RECORDED = "recorded"

@@ -10,12 +10,12 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data import DataModule
+from mmgen.data.conditions import batch_conditions
 from mmgen.data.held_out import held_out_clips
 from mmgen.data.sources import to_device
 from mmgen.media.images import comfortable, enlarge
 from mmgen.media.video import contact_sheet, tile_clips
 from mmgen.modalities.video.sampling import begin_with
-from mmgen.model.conditioning import NO_CLASS
 from mmgen.paradigms import Request, SampleOptions
 from mmgen.sampling.preview import Preview
 from mmgen.tokenizers import Tokenizer
@@ -72,12 +72,7 @@ def clip_samples(
     tokens: Tokens = batch["tokens"]
     truth = batch["x"] if "x" in batch else _decode(tokenizer, tokens.values, spec)
     number = torch.arange(count, device=module.device)
-    request = Request(
-        batch["label"] if generator.classes else torch.full_like(number, NO_CLASS),
-        Draws(0, number),
-        grid=spec.grid,
-        actions=batch["action"] if generator.actions else None,
-    )
+    request = Request(Draws(0, number), grid=spec.grid, conditions=batch_conditions(generator, batch))
     frames, height, width = spec.grid
     given = frames // 3
     first = Tokens(tokens.values[:, : given * height * width], (given, height, width))

@@ -171,10 +171,12 @@ def stream_clips(
 
     def run() -> Iterator[Frames]:
         for rows, request in requests(loaded, labels, seed, first_sample, batch):
-            request = replace(request, grid=spec.grid, actions=_of_rows(actions, rows, loaded.generator.device))
+            steered = _of_rows(actions, rows, loaded.generator.device)
+            given = request.conditions if steered is None else {**request.conditions, "actions": steered}
+            request = replace(request, grid=spec.grid, conditions=given)
             if context is not None:
-                given = tokenizer.encode(context[rows].to(loaded.generator.device))
-                request = begin_with(request, given, spec)
+                first = tokenizer.encode(context[rows].to(loaded.generator.device))
+                request = begin_with(request, first, spec)
             states = follow(paradigm, loaded, request, options, rows.start, progress)
             yield from _decoded(states, tokenizer, spec, rows)
 

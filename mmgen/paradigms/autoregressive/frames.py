@@ -18,7 +18,7 @@ from mmgen.core.masks import MaskName
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.core.window import Window
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.model.heads.drawing import distribution, draw
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
@@ -43,6 +43,7 @@ class FrameAutoregressive(Paradigm):
     """
 
     mode = "frame"
+    starts = False
     likelihood = "exact"
 
     def __init__(
@@ -74,7 +75,7 @@ class FrameAutoregressive(Paradigm):
         weights = real.double() / real.sum(1, keepdim=True)
         return Corrupted(values, _first(values, size), row, self.mask, tokens.values, weights)
 
-    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+    def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
         """With the history as it is, whatever training does."""
         exact = copy.copy(self)
         exact.context_noise = 0.0
@@ -101,8 +102,7 @@ class FrameAutoregressive(Paradigm):
         for frame, begin in enumerate(range(0, canvas.length, size)):
             here = slice(begin, min(begin + size, canvas.length))
             count, stop = here.stop - here.start, start + here.stop
-            if model.actions is not None and request.actions is not None:
-                model.steer(frame, request.action_at(generator, frame))
+            model.steer(frame)
             if model.cache is not None and model.cache.layout is not None:
                 model.cache.keep(self.window.kept(model.cache.layout, frame))
             hidden = None if frame else _first(values[:, :count], size)

@@ -15,7 +15,7 @@ from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern
 from mmgen.core.tokens import TokenSpec
 from mmgen.model.backbone import Cache, Passes, Transformer, prepare
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.embeddings import ResidualEmbedding
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ResidualHead
@@ -74,7 +74,7 @@ class Hierarchical(CodebookAutoregressive):
         _require_residual(generator.spec)
         return super().steps(generator)
 
-    def logits(self, generator: Generator, row: StepRow, condition: Condition) -> Tensor:
+    def logits(self, generator: Generator, row: StepRow, condition: Conditioning) -> Tensor:
         """(B, K, Q, choices): each level given the true codes, as far as the row shows them, of coarser ones."""
         assert row.hidden is not None
         features = generator(row.values, row.layout, row.mask, condition, row.hidden)
@@ -123,7 +123,7 @@ class Hierarchical(CodebookAutoregressive):
         features: Tensor,
         codes: Tensor,
         layout: Layout,
-        condition: Condition,
+        condition: Conditioning,
         cache: Cache | None = None,
         stack: Passes | None = None,
     ) -> Tensor:

@@ -15,7 +15,7 @@ from mmgen.core.patterns import Pattern, PatternName
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, TokenSpec
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ChoiceHead, require_choices
 from mmgen.model.heads.drawing import distribution, draw
@@ -120,7 +120,7 @@ class StepParadigm(Paradigm):
         wrong = (draws.uniform("token_noise/token", *codes.shape[1:]) * generator.spec.size).long()
         return torch.where(draws.uniform("token_noise/replaced", *codes.shape[1:]) < self.token_noise, wrong, codes)
 
-    def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
+    def loss(self, generator: Generator, row: Corrupted, condition: Conditioning) -> Tensor:
         """Weighted cross-entropy (B,) in nats per token, a token being the codes of all levels."""
         assert isinstance(row, StepRow)
         choices = require_choices(generator.head, type(self).__name__).split(row.targets)
@@ -129,7 +129,7 @@ class StepParadigm(Paradigm):
         nats = F.cross_entropy(logits.flatten(0, -2), choices.flatten(), reduction="none").view(choices.shape)
         return (row.weights.to(nats.dtype) * nats).sum((1, 2))
 
-    def logits(self, generator: Generator, row: StepRow, condition: Condition) -> Tensor:
+    def logits(self, generator: Generator, row: StepRow, condition: Conditioning) -> Tensor:
         """(B, K, groups, choices) of a training row, with END where rows end by themselves."""
         features = self.features(generator, row, condition)
         logits = require_choices(generator.head, type(self).__name__).logits(features)

@@ -79,9 +79,9 @@ class Autoregressive(Paradigm):
         asked, done, step = -1, 0, 0
         for position in (*borders, *range(prompt, count)):  # the token that the next pass asks for
             here = row.slice(done, start + position)
-            while model.actions is not None and request.actions is not None and asked < frame[position]:
+            while asked < frame[position]:
                 asked += 1
-                model.steer(asked, request.action_at(generator, asked))
+                model.steer(asked)
             if self.window.width is not None and model.cache is not None and model.cache.layout is not None:
                 model.cache.keep(self.window.kept(model.cache.layout, max(0, position - 1) // size))
             values = canvas.tokens[:, max(0, done - start) : position]

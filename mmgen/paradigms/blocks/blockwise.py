@@ -83,6 +83,7 @@ class Blockwise(Paradigm):
     """
 
     mode = "block"
+    starts = False
     drafts: bool
     """Whether a block's tokens are worth looking at before they are committed."""
 
@@ -157,7 +158,7 @@ class Blockwise(Paradigm):
         capacity = self.window.capacity(row.prefix.length, canvas.length, longest)
         model = request.guided(generator, options.guidance, capacity, ahead=False)
         passes, step = Passes(model, self, row.prefix, canvas), 0
-        frames = Frames(model, request, row.noisy)
+        frames = Frames(model, row.noisy)
         yield canvas.state(0, 0, 0)
         for block, here in _turns(row.bounds, canvas, options.parallel_blocks):
             frames.reach(here)
@@ -218,15 +219,14 @@ class Context:
 class Frames:
     """Asks for the actions that lead to a frame when sampling gets there."""
 
-    def __init__(self, model: GuidedGenerator, request: Request, layout: Layout) -> None:
-        self.model, self.request, self.frame, self.known = model, request, layout.frame.amax(0).tolist(), -1
+    def __init__(self, model: GuidedGenerator, layout: Layout) -> None:
+        self.model, self.frame, self.known = model, layout.frame.amax(0).tolist(), -1
 
     def reach(self, here: slice) -> None:
         """The next passes are over these positions."""
         last = max(self.frame[here])
-        if self.model.actions is not None and self.request.actions is not None:
-            for frame in range(self.known + 1, last + 1):
-                self.model.steer(frame, self.request.action_at(self.model.generator, frame))
+        for frame in range(self.known + 1, last + 1):
+            self.model.steer(frame)
         self.known = max(self.known, last)
 
 

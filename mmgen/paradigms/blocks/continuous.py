@@ -11,7 +11,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.embeddings.noise_level import noise_level_for
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_regression
@@ -98,7 +98,7 @@ class ContinuousBlockDiffusion(Blockwise):
     def _noised(self, data: Tensor, level: Tensor, noise: Tensor) -> Tensor:
         return self.process.corrupt(data.double(), noise, level).to(data.dtype)
 
-    def loss(self, generator: Generator, row: Corrupted, condition: Condition) -> Tensor:
+    def loss(self, generator: Generator, row: Corrupted, condition: Conditioning) -> Tensor:
         """Mean squared error (B,) over tokens and channels."""
         head = require_regression(generator.head, type(self).__name__)
         errors = head.errors(self.features(generator, row, condition), row.targets)

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions
 from mmgen.paradigms.blocks.blockwise import Blockwise, Context, History, Passes
@@ -94,7 +94,7 @@ class BlockDiffusion(Blockwise):
             return Context(codes.replace(tokens, noise, name, draws) if noise else tokens)
         return Context(tokens, codes.by_token(draws.uniform(name, codes.units * tokens.shape[1]) < noise))
 
-    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+    def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
         """Under the linear schedule, with a history as it is and in the blocks of sampling, whatever training does:
         only that is a bound.
         """

@@ -14,7 +14,7 @@ from mmgen.core.layout import pad
 from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.embeddings.noise_level import noise_level_for
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
@@ -52,6 +52,7 @@ class MaskedDiffusion(Paradigm):
     """
 
     mode = "diffusion"
+    starts = False
     likelihood = "bound"
 
     def __init__(
@@ -102,11 +103,11 @@ class MaskedDiffusion(Paradigm):
         layout = pad(self.noise.layout(generator.prefix, tokens.grid, tokens.values.device), tokens.lengths, start)
         return self.noise.corrupt(tokens, self.codes(generator), layout, self.mask, draws, early)
 
-    def losses(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> dict[str, Tensor]:
+    def losses(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> dict[str, Tensor]:
         row, chosen = self.corrupt(tokens, generator, draws), draws.uniform("self_conditioning") < 0.5
         return {self.mode: self._conditioned_loss(generator, row, condition, chosen)}
 
-    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+    def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
         """The whole bound, with the constant for the times next to 0 that training leaves out, of less variance than
         the loss, and with self-conditioning for every sample.
         """
@@ -117,12 +118,14 @@ class MaskedDiffusion(Paradigm):
         remainder = self.noise.remainder(require_choices(generator.head, type(self).__name__))
         return self._conditioned_loss(generator, row, condition, chosen).double() + remainder
 
-    def _conditioned_loss(self, generator: Generator, row: Corrupted, condition: Condition, chosen: Tensor) -> Tensor:
+    def _conditioned_loss(
+        self, generator: Generator, row: Corrupted, condition: Conditioning, chosen: Tensor
+    ) -> Tensor:
         previous = self._previous(generator, row, condition, chosen) if self.self_conditioning else None
         return self.loss(generator, row, condition, previous)
 
     def loss(
-        self, generator: Generator, row: Corrupted, condition: Condition, previous: Tensor | None = None
+        self, generator: Generator, row: Corrupted, condition: Conditioning, previous: Tensor | None = None
     ) -> Tensor:
         """The bound (B,) in nats per token, but for its constant; previous (B, N, dim) embedding of an earlier
         prediction, for self-conditioning.
@@ -132,7 +135,7 @@ class MaskedDiffusion(Paradigm):
         nats = self.noise.nats(head, self.features(generator, row, condition, added), row)
         return (row.weights.to(nats.dtype) * nats).flatten(1).sum(1)
 
-    def _previous(self, generator: Generator, row: Corrupted, condition: Condition, chosen: Tensor) -> Tensor:
+    def _previous(self, generator: Generator, row: Corrupted, condition: Conditioning, chosen: Tensor) -> Tensor:
         """Embedding (B, N, dim) of a first prediction for the chosen rows (B,) bool; 0 for the others and at visible
         positions. The prediction itself gets no gradient.
         """

@@ -17,7 +17,7 @@ from mmgen.core.layout import Layout, pad
 from mmgen.core.masks import MaskName, get_mask
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
@@ -54,6 +54,7 @@ class MaskedCodebooks(Paradigm):
     """
 
     mode = "masked"
+    starts = False
     likelihood = "bound"
 
     def __init__(
@@ -123,7 +124,7 @@ class MaskedCodebooks(Paradigm):
         begin = torch.where(prompted, (draws.uniform("prompt") * real.sum(1)).long(), 0)
         return real & (torch.arange(real.shape[1], device=real.device) >= begin[:, None])
 
-    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+    def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
         """Under the linear schedule and without a prompt, whatever training has: only that one is a bound."""
         linear = copy.copy(self)
         linear.schedule, linear.prompt = "linear", 0.0

@@ -16,7 +16,7 @@ from mmgen.core.masks import MaskName
 from mmgen.core.shape_cache import passing
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.embeddings.ranks import RankMark
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
@@ -57,6 +57,7 @@ class Permuted(Paradigm):
     """
 
     mode = "permuted"
+    starts = False
     likelihood = "bound"
 
     def __init__(
@@ -89,7 +90,7 @@ class Permuted(Paradigm):
         """
         return self._row(tokens, generator, draws, self._hide, self.finer)
 
-    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+    def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
         """That of sampling one token a step in a random order, and of finer levels as `MaskedCodebooks`: each row is
         asked for one token of the order alone.
         """

@@ -10,7 +10,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.layout import pad
 from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
-from mmgen.model.conditioning import Condition
+from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions
@@ -34,6 +34,7 @@ class Masked(Paradigm):
     """
 
     mode = "masked"
+    starts = False
     likelihood = "bound"
 
     def __init__(
@@ -58,7 +59,7 @@ class Masked(Paradigm):
         layout = pad(layout, tokens.lengths, generator.prefix_length)
         return Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
 
-    def bound(self, generator: Generator, tokens: Tokens, condition: Condition, draws: Draws) -> Tensor:
+    def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
         """Under the linear schedule, whatever the training schedule is: only that one is a bound."""
         linear = copy.copy(self)
         linear.schedule = "linear"

@@ -58,7 +58,7 @@ def asked(ours: Generator, batch: int, length: int | None = None) -> Request:
     """Unconditional samples, of that many tokens; whole ones by default."""
     lengths = None if length is None else torch.full((batch,), length, device=ours.device)
     draws = Draws(0, torch.arange(batch, device=ours.device))
-    return Request(torch.full((batch,), -1, device=ours.device), draws, lengths)
+    return Request(draws, lengths)
 
 
 def cached(paradigm: BlockDiffusion, ours: Generator, request: Request) -> Tensor:

@@ -81,7 +81,7 @@ def decode(conditions: Conditions) -> Iterator[Result]:
 
 def sampled(ours: Generator, batch: int, temperature: float = 1.0) -> Tensor:
     """(batch, length) tokens."""
-    request = Request(torch.full((batch,), -1, device=ours.device), Draws(0, torch.arange(batch, device=ours.device)))
+    request = Request(Draws(0, torch.arange(batch, device=ours.device)))
     options = SampleOptions(decoding=Decoding(temperature=temperature))
     *_, last = Autoregressive().sample(ours, request, options)
     return last.tokens
@@ -91,7 +91,7 @@ def check(ours: Generator, peer: Callable[[Tensor], Tensor], name: str) -> None:
     """Both compute the same logits of a row, and our cached sampling takes the most probable token of a whole pass."""
     length = ours.spec.length
     tokens = torch.randint(ours.spec.size, (2, length), generator=torch.Generator().manual_seed(0)).to(ours.device)
-    paradigm, condition = Autoregressive(), ours.conditioning(torch.full((2,), -1, device=ours.device))
+    paradigm, condition = Autoregressive(), ours.conditions(rows=2)
     row = grid_layout((length, 1, 1)).to(ours.device)
     logits = ours.head.predict(ours(tokens, row, paradigm.mask, condition))[:, :, 0]
     torch.testing.assert_close(logits, peer(tokens), rtol=1e-3, atol=1e-3, msg=lambda text: f"{name}: {text}")

@@ -56,7 +56,7 @@ def flow_step(conditions: Conditions) -> Iterator[Result]:
 
 def _loss(ours: Generator, images: Tensor) -> Tensor:
     tokens = Tokens(images.flatten(1, 2), ours.spec.grid)
-    condition = ours.conditioning(torch.full((len(images),), -1, device=ours.device))
+    condition = ours.conditions(rows=len(images))
     draws = Draws(0, torch.arange(len(images), device=ours.device))
     (losses,) = ContinuousBlockDiffusion(ours.spec.length, Flow()).losses(ours, tokens, condition, draws).values()
     return losses.mean()

@@ -71,7 +71,7 @@ def masked(conditions: Conditions) -> Iterator[Result]:
 
 def sampler(ours: Generator, batch: int, steps: int) -> Callable[[], Tensor]:
     """Samples (batch, N) tokens."""
-    request = Request(torch.full((batch,), -1, device=ours.device), Draws(0, torch.arange(batch, device=ours.device)))
+    request = Request(Draws(0, torch.arange(batch, device=ours.device)))
 
     def sample() -> Tensor:
         *_, last = Masked(steps=steps).sample(ours, request, SampleOptions())
@@ -82,7 +82,7 @@ def sampler(ours: Generator, batch: int, steps: int) -> Callable[[], Tensor]:
 
 def passes(ours: Generator, batch: int, steps: int) -> Callable[[], object]:
     """The passes of the sampler and the logits, as it runs them, and nothing else."""
-    request = Request(torch.full((batch,), -1, device=ours.device), Draws(0, torch.arange(batch, device=ours.device)))
+    request = Request(Draws(0, torch.arange(batch, device=ours.device)))
     paradigm, row = Masked(), row_layout(ours.prefix, ours.spec.grid, ours.device)
     tokens = torch.zeros(batch, ours.spec.length, dtype=torch.int64, device=ours.device)
     hidden = torch.ones_like(tokens, dtype=torch.bool)

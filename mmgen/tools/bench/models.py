@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from mmgen.core.tokens import TokenSpec
+from mmgen.core.vocabulary import Names
 from mmgen.model.backbone import Transformer
+from mmgen.model.conditions import build_conditions
 from mmgen.model.embeddings.positions import PositionKind
 from mmgen.model.generator import Generator
 
@@ -29,14 +31,16 @@ def generator(
         shape: width, blocks and heads.
         device: where it lies.
         backbone: further options of it.
-        classes: as for `Generator`.
+        classes: number of them, 0 for none.
         positions: as for `Generator`.
     """
     dim, depth, heads = shape
     with torch.random.fork_rng():
         torch.manual_seed(0)
         inner = Transformer(dim=dim, depth=depth, heads=heads, **(backbone or {}))
-        model = Generator(spec, inner, classes, positions=positions)
+        brought = {"class": Names(tuple(map(str, range(classes))))} if classes else {}
+        conditions = build_conditions(None, brought, spec, dim)
+        model = Generator(spec, inner, conditions, positions)
         for parameter in model.parameters():
             if not parameter.any():
                 nn.init.normal_(parameter, std=0.1)

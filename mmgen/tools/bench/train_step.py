@@ -56,7 +56,7 @@ def train_step(conditions: Conditions) -> Iterator[Result]:
 def _loss(ours: Generator, tokens: Tensor) -> Tensor:
     """Of rows that are one token longer than what is predicted, as the others take them: the prefix stands there."""
     values = Tokens(tokens[:, 1:], ours.spec.grid)
-    condition = ours.conditioning(torch.full((len(tokens),), -1, device=ours.device))
+    condition = ours.conditions(rows=len(tokens))
     draws = Draws(0, torch.arange(len(tokens), device=ours.device))
     (losses,) = Autoregressive().losses(ours, values, condition, draws).values()
     return losses.mean()
@@ -79,7 +79,7 @@ def _check(ours: Generator, tokens: Tensor, peer: Callable[[Tensor], Tensor], ta
     """The same loss, and the same gradient at the far end of it, the table of tokens."""
     seen, asked = tokens[:, :-1], tokens[:, 1:]
     layout, mask = grid_layout(ours.spec.grid).to(ours.device), Autoregressive().mask
-    condition = ours.conditioning(torch.full((len(tokens),), -1, device=ours.device))
+    condition = ours.conditions(rows=len(tokens))
     losses = [
         ours.head.nats(ours(seen, layout, mask, condition), asked).mean(),
         F.cross_entropy(peer(seen).flatten(0, 1), asked.flatten()),

@@ -56,7 +56,9 @@ class Prior:
         """
         start, grid = self._generator.prefix_length, self._generator.spec.grid
         row = self._paradigm.row(self._generator, grid, labels.device)
-        model = GuidedGenerator(self._generator, labels, Guidance(), capacity=row.length)
+        conditions = self._generator.conditions
+        given = conditions.fill({"class": labels} if "class" in conditions else {}, len(labels))
+        model = GuidedGenerator(self._generator, given, len(labels), Guidance(), capacity=row.length)
         tokens = labels.new_zeros(len(labels), self._generator.spec.length)
         values, done = tokens[:, :0], 0
         unused = torch.zeros(len(labels), device=labels.device)  # guidance would follow the progress

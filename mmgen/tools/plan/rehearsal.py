@@ -122,11 +122,9 @@ def random_tokens(spec: TokenSpec, rows: int) -> Tokens:
 
 
 def random_condition(generator: Generator, rows: int) -> Any:
-    """The first class, action and letter, for all rows."""
-    actions = torch.zeros(rows, generator.spec.frames(generator.spec.grid[0]), dtype=torch.int64)
-    text = None if generator.text is None else torch.zeros(rows, generator.text.length, dtype=torch.int64)
-    labels = torch.zeros(rows, dtype=torch.int64)
-    return generator.conditioning(labels, actions if generator.actions else None, text)
+    """Values that are not null, for all rows."""
+    values = {name: torch.zeros_like(each.null(rows)) for name, each in generator.conditions.items()}
+    return generator.conditions(values, rows)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ model:
       codes:
         paradigm: &codes {class_path: MaskedCodebooks, init_args: {steps: [2, 1]}}
         positions: none
-        condition_dropout: 0.25
+        conditions: {class: {class_path: ClassLabel, init_args: {dropout: 0.25}}}
     optimizer: {lr: 1e-2}
     lr_scheduler: {warmup_steps: "${data.init_args.members.codes.init_args.global_batch_size}"}
 data:
@@ -83,7 +83,8 @@ def test_a_member_becomes_a_recipe_of_its_own(recipe: Path, capsys: pytest.Captu
     model, data = config["model"], config["data"]
     assert (model["class_path"], data["class_path"]) == ("mmgen.training.GeneratorModule", "mmgen.data.DataModule")
     assert model["init_args"]["paradigm"]["init_args"]["steps"] == [2, 1]
-    assert (model["init_args"]["positions"], model["init_args"]["condition_dropout"]) == ("none", 0.25)
+    dropout = model["init_args"]["conditions"]["class"]["init_args"]["dropout"]
+    assert (model["init_args"]["positions"], dropout) == ("none", 0.25)
     assert model["init_args"]["optimizer"]["init_args"]["lr"] == 0.01
     assert model["init_args"]["lr_scheduler"]["init_args"]["warmup_steps"] == 3
     assert model["init_args"]["backbone"]["init_args"]["dim"] == 16

@@ -48,7 +48,7 @@ def ending(loaded: Loaded, monkeypatch: pytest.MonkeyPatch, lengths: list[int], 
     """Rows end where they are told, one token a step; what stands behind their ends is no code."""
 
     def follow(paradigm: Any, loaded: Loaded, request: Any, *_: Any) -> Iterator[State]:
-        rows, ends = len(request.labels), torch.tensor(lengths)[: len(request.labels)]
+        rows, ends = request.rows, torch.tensor(lengths)[: request.rows]
         places = torch.arange(TOKENS)
         tokens = torch.randint(8, (rows, TOKENS, 2), generator=torch.Generator().manual_seed(0))
         tokens = torch.where((places >= ends[:, None])[..., None], loaded.spec.size, tokens)
@@ -215,5 +215,5 @@ def test_what_does_not_speak_says_so(mute: Loaded, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="trained without texts"):
         sample_speech(mute, None, ["fig"])
     images = load_generator(generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok")))
-    with pytest.raises(UserError, match="makes images, not speech"):
+    with pytest.raises(UserError, match="generates images, not speech"):
         sample_speech(images, "ar", ["fig"])

@@ -17,6 +17,7 @@ from mmgen.store.store import Loaded, load_generator
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.quantizers import Gaussian
 from tests.tiny_runs import VIDEO_MIXTURE, generator_run, scramble, tokenizer_run, video_run, video_tokenizer_run
+from tests.worlds import conditions
 
 MODES = list(VIDEO_MIXTURE["init_args"]["members"])
 GUIDED = SampleOptions(steps=2, guidance=Guidance(2.0))
@@ -46,9 +47,10 @@ def strided() -> Loaded:
         torch.manual_seed(0)
         tokenizer = CausalConvTokenizer(Gaussian(3), 5, image_size=32, channels=1, width=8, downsample=8, time_stride=2)
         backbone = Transformer(dim=16, depth=1, heads=2)
-        generator = scramble(Generator(tokenizer.spec, backbone, classes=3, positions="spatial"))
+        paradigm, spec = ContinuousBlockDiffusion("frame", Flow(), steps=2), tokenizer.spec
+        named, parts = conditions(spec, backbone.dim, 3), paradigm.parts(spec, backbone)
+        generator = scramble(Generator(spec, backbone, named, "spatial", parts=parts))
     assert isinstance(generator, Generator)
-    paradigm = ContinuousBlockDiffusion("frame", Flow(), steps=2)
     return Loaded(generator.double().eval(), paradigm, tokenizer.eval(), Facts(tokenizer.spec), {}, 0, Path("gen"))
 
 
@@ -204,7 +206,7 @@ def sample(loaded: Loaded, **options: object) -> list[Frames]:
         ({"actions": choices(5, 3)}, r"must be of shape \(5, 4\), one a frame, got \(5, 3\)"),
         ({"actions": torch.full((5, 4), 3)}, "action 3 is out of range: .*gen knows actions 0 to 2"),
         ({"actions": torch.full((5, 4), -2)}, "action -2 is out of range"),
-        ({"actions": lambda frame: torch.full((5,), 7)}, "actions of frame 0 must be 5 whole numbers from -1 to 2"),
+        ({"actions": lambda frame: torch.full((5,), 7)}, "actions of a frame must be 5 whole numbers from -1 to 2"),
         ({"actions": lambda frame: torch.zeros(5, dtype=torch.int64), "batch": 4}, "5 clips that are steered"),
     ],
 )

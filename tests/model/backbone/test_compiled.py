@@ -80,7 +80,7 @@ def test_modulated_positions_and_those_that_are_not_stored(ready: Callable[[Tran
 
 
 def sampled(model: Generator, mode: str) -> Tensor:
-    request = Request(torch.tensor([0, 1, 0]), draws(3))
+    request = Request(draws(3), conditions={"class": torch.tensor([0, 1, 0])})
     return list(PARADIGMS[mode].sample(model, request, SampleOptions(guidance=Guidance(2.0))))[-1].tokens
 
 

@@ -65,7 +65,7 @@ def test_it_is_one_object_and_says_what_any_block_sees() -> None:
 
 @torch.no_grad()
 def test_a_paradigm_takes_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, request = generator(), Request(torch.tensor([0, 1]), draws(2))
+    model, request = generator(), Request(draws(2), conditions={"class": torch.tensor([0, 1])})
 
     def sample(*masks: str) -> torch.Tensor:
         return list(Autoregressive(list(masks)).sample(model, request, SampleOptions()))[-1].tokens
@@ -77,7 +77,7 @@ def test_a_paradigm_takes_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(sample("causal", "causal"), sample("causal"))
 
     def nats(*masks: str) -> torch.Tensor:
-        condition = model.conditioning(request.labels)
+        condition = model.conditions(request.conditions)
         return Autoregressive(list(masks)).bound(model, Tokens(ready, (1, 3, 3)), condition, draws(2))
 
     assert (nats("causal", "sliding_window(2)") - nats("causal")).abs().min() > 1e-6

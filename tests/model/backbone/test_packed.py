@@ -109,7 +109,7 @@ def test_there_is_none_where_it_would_not_be_the_same() -> None:
 def test_sampling_follows_changed_weights() -> None:
     """Nothing is kept from one sampling call to the next, however weights are changed."""
     model = generator().float()
-    request = Request(torch.tensor([0, 1]), draws(2))
+    request = Request(draws(2), conditions={"class": torch.tensor([0, 1])})
 
     def sample(of) -> torch.Tensor:
         return list(Autoregressive().sample(of, request, SampleOptions(guidance=Guidance(2.0))))[-1].tokens

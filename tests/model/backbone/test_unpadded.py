@@ -12,6 +12,7 @@ from mmgen.model.backbone import Transformer
 from mmgen.model.backbone.unpadded import windows
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Autoregressive, BlockDiffusion, Masked, Paradigm
+from tests.worlds import condition_of, conditions
 
 LENGTHS = torch.tensor([4, 11, 1, 6, 5, 9])
 
@@ -109,14 +110,15 @@ def test_a_backbone_computes_the_same(
 def test_the_loss_is_that_of_padded_rows(paradigm: Paradigm, monkeypatch: pytest.MonkeyPatch) -> None:
     """And that of each row alone."""
     spec = TokenSpec("categorical", 13, (11, 1, 1), modality="speech", rate=10.0)
-    model = Generator(spec, backbone("adaln"), 3).double()
+    inner = backbone("adaln")
+    model = Generator(spec, inner, conditions(spec, inner.dim, 3)).double()
     torch.nn.init.normal_(model.head.project.weight)
     values = torch.randint(13, (len(LENGTHS), 11), generator=torch.Generator().manual_seed(2))
     labels = torch.tensor([0, 1, 2, -1, 0, 1])
 
     def losses(rows: Tensor) -> Tensor:
         tokens = Tokens(values[rows], spec.grid, LENGTHS[rows])
-        return paradigm.losses(model, tokens, model.conditioning(labels[rows]), Draws(0, rows))[paradigm.mode]
+        return paradigm.losses(model, tokens, condition_of(model, labels[rows]), Draws(0, rows))[paradigm.mode]
 
     together, called = losses(torch.arange(len(LENGTHS))), []
     alone = torch.cat([losses(torch.tensor([row])) for row in range(len(LENGTHS))])

@@ -24,7 +24,7 @@ from mmgen.store.store import Loaded, weights_hash
 from mmgen.tools.compression import Container, compress, decompress, parse
 from mmgen.tools.compression.container import LARGEST
 from mmgen.tools.compression.prior import Prior
-from tests.worlds import draws, generator
+from tests.worlds import condition_of, draws, generator
 
 GRID = (1, 3, 4)
 SPECS = {
@@ -52,7 +52,7 @@ def anything(spec: TokenSpec, count: int, seed: int = 0) -> Tensor:
 
 def own(model: Loaded, labels: Tensor) -> Tensor:
     """Tokens that it does expect."""
-    paradigm, request = Autoregressive(), Request(labels, draws(len(labels)))
+    paradigm, request = Autoregressive(), Request(draws(len(labels)), conditions={"class": labels})
     with torch.no_grad():
         *_, last = paradigm.sample(model.generator, request, SampleOptions())
     return last.tokens
@@ -84,7 +84,7 @@ def test_law_6_the_length_is_the_cross_entropy(spec: TokenSpec, peaked: float, e
     model.generator.double()
     with torch.no_grad():
         nats = Autoregressive().bound(
-            model.generator, Tokens(tokens, GRID), model.generator.conditioning(labels), draws(200)
+            model.generator, Tokens(tokens, GRID), condition_of(model.generator, labels), draws(200)
         )
     entropy = nats.sum().item() * spec.length / torch.tensor(2.0).log().item()
     assert made.model_bits == pytest.approx(entropy, rel=1e-4)

@@ -16,6 +16,7 @@ from mmgen.tools.plan import Wish, plan
 from mmgen.tools.plan.check import both, rows_of
 from mmgen.tools.plan.memory import state_bytes, tensors
 from mmgen.tools.plan.recipe import Recipe
+from tests.worlds import conditions
 
 NARROW = [
     "model.backbone.dim=32", "model.backbone.heads=4", "model.backbone.kv_heads=2", "model.backbone.depth=3",
@@ -82,9 +83,10 @@ def test_attention_by_the_textbook() -> None:
 
 
 def test_shares_of_a_sharded_run_add_up() -> None:
-    generator = Generator(TokenSpec("categorical", 64, (1, 4, 4)), Transformer(dim=32, depth=1, heads=2), 3)
+    spec = TokenSpec("categorical", 64, (1, 4, 4))
+    generator = Generator(spec, Transformer(dim=32, depth=1, heads=2), conditions(spec, 32, 3))
     held = tensors(generator, {generator.backbone: 5})
-    deep = Generator(TokenSpec("categorical", 64, (1, 4, 4)), Transformer(dim=32, depth=5, heads=2), 3)
+    deep = Generator(spec, Transformer(dim=32, depth=5, heads=2), conditions(spec, 32, 3))
     assert sum(each.numel for each in held) == sum(each.numel() for each in deep.parameters())
     whole, half = (state_bytes(held, 0, "32-true", shards, average=True) for shards in (1, 2))
     assert all(whole[name] / 2 <= half[name] <= whole[name] * 0.52 for name in ("weights", "gradients", "average"))

@@ -9,9 +9,9 @@ from einops import rearrange
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.images import StoredImages
 from mmgen.evaluation.reference import Reference
-from mmgen.model.conditioning import NO_CLASS
 
 
 def write_npz(file: str | Path, pixels: Tensor, labels: Tensor | None = None) -> Path:

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.core.vocabulary import FreeText
+from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.images import StoredImages
 from mmgen.media.images import from_pil, open_image, save_png, to_uint8
-from mmgen.model.conditioning import NO_CLASS
 
 NOTO = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 _HOW = (

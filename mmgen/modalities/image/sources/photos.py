@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
 from mmgen.media.images import from_pil, open_image, save_png
-from mmgen.model.conditioning import NO_CLASS
 
 TRAIN = (
     "astronaut.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.core.vocabulary import FreeText
+from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.shard_stream import ShardStream
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
 from mmgen.data.sources.caption_files import report_missing, vocabulary_of
@@ -26,7 +26,6 @@ from mmgen.data.stream import Stream
 from mmgen.media.images import open_image
 from mmgen.modalities.image.sources.image_folder import checked_sides
 from mmgen.modalities.image.sources.tar_write import NAMES, write_split
-from mmgen.model.conditioning import NO_CLASS
 
 
 @dataclass(frozen=True)

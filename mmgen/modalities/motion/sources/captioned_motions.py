@@ -13,13 +13,13 @@ from torch import Tensor
 from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import Batch
 from mmgen.data.sources.folder_samples import ListedSamples
 from mmgen.data.sources.listing import Listing
 from mmgen.modalities.motion.skeleton import Skeleton
 from mmgen.modalities.motion.sources.motion_folder import read_features
 from mmgen.modalities.motion.sources.motion_samples import padded, whole
-from mmgen.model.conditioning import NO_CLASS
 
 
 class Part(NamedTuple):

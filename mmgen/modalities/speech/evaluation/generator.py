@@ -26,7 +26,7 @@ from mmgen.modalities.speech.sampling import (
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.samples import tokens_per_forward
-from mmgen.sampling.texts import encoded_texts
+from mmgen.sampling.texts import text_values
 from mmgen.store.store import Loaded
 
 TIMED = 3
@@ -63,7 +63,7 @@ class Sentences:
             sounds += [x[0, :length] for x, length in zip(each["x"], real_lengths(each).tolist(), strict=True)]
             labels.append(each["label"])
         known = known_labels(torch.cat(labels), loaded)
-        encoded_texts(loaded, read)
+        text_values(loaded, read)
         voices = len(known[known >= 0].unique())
         return cls(samples.texts(torch.arange(len(samples))), read, sounds, known, voices)
 

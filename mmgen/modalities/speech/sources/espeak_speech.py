@@ -13,6 +13,7 @@ from torch import Tensor
 from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
 from mmgen.data.sources.recording import Recording, Take, cache_folder, cached
 from mmgen.media.audio import resample, to_int16
@@ -20,7 +21,6 @@ from mmgen.modalities.speech.sources.alignment import from_end_to_end, words_apa
 from mmgen.modalities.speech.sources.clips import begins, clip_samples, padded
 from mmgen.modalities.speech.sources.espeak import SAMPLE_RATE, Espeak, espeak, espeak_version
 from mmgen.modalities.speech.sources.sentences import ALPHABET, DRAWS, KINDS, Kind, longest, sentence
-from mmgen.model.conditioning import NO_CLASS
 
 VOICES = ("en-us", "en-us+f2", "en-us+f4", "en-us+m1", "en-us+m3")
 IPA = " ,:abdefhijklmnopqrstuvwxyzæðŋɐɑɒɔəɚɛɜɡɪɬɹɾʃʉʊʌʒʔʰʲˈˌː̩̪̃θᵻ"  # what espeak-ng writes for English

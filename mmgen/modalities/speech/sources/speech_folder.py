@@ -13,13 +13,13 @@ import torch
 from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import Samples, Source, SplitName, check_split
 from mmgen.data.sources.scan import SOUNDS, notice, skim, tell_conversions
 from mmgen.media.audio import AudioHeader, import_soundfile, read_header, write_wav
 from mmgen.modalities.speech.sources.clips import clip_samples
 from mmgen.modalities.speech.sources.speech_samples import SpeechClips, SpeechListing, check_length
 from mmgen.modalities.speech.sources.transcripts import Utterance, find_utterances
-from mmgen.model.conditioning import NO_CLASS
 
 _NAMED = 3  # files that a notice names as examples
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import NO_ACTION, Batch, Samples, Source, SplitName, check_split
 from mmgen.data.sources.scan import notice
 from mmgen.modalities.video.sources.atari_console import FRAMES_A_SECOND, Console
-from mmgen.model.conditioning import NO_CLASS
 
 _EPISODE = 600  # frames; then a new game begins, so that what clips show does not all come late in a few long games
 _TRIES = 20  # games in a row that end before they fill a clip

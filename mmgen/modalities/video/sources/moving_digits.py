@@ -11,10 +11,10 @@ from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
 from mmgen.data.sources.digits import SIDE, digit_splits, write_fake_digits
 from mmgen.data.sources.images import StoredImages
-from mmgen.model.conditioning import NO_CLASS
 
 
 class MovingDigits(Source):
