@@ -29,8 +29,8 @@ _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 class DataModule(L.LightningDataModule):
     """Batches of a source of samples: `x` or `tokens` (`Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64;
     `action` (B, T) int64 where clips have actions; of sounds `length` (B,) int64, the samples before the silence that
-    fills them up, of motions the frames before the still pose that does; and where they have transcripts or captions
-    `text` (B, L) int64.
+    fills them up, of motions the frames before the still pose that does; where they are read character by character,
+    transcripts or captions as `text` (B, L) int64; and of images and clips with captions `caption`, a list of B texts.
 
     Training reads an endless stream (`mmgen.data.stream`), so the trainer needs `max_steps`. The position of what has
     been trained on, not of what has been loaded ahead, travels in checkpoints: a resumed run goes on with the very next

@@ -137,9 +137,13 @@ def _same(own: Samples, other: Samples) -> bool:
     if len(own) != len(other):
         return False
     for one, two in zip(own.batches(LOSSES_AT_ONCE), other.batches(LOSSES_AT_ONCE)):
-        if one.keys() != two.keys() or not all(torch.equal(one[name], two[name]) for name in one):
+        if one.keys() != two.keys() or not all(_equal(one[name], two[name]) for name in one):
             return False
     return True
+
+
+def _equal(one: Tensor | list[str], two: Tensor | list[str]) -> bool:
+    return torch.equal(one, two) if isinstance(one, Tensor) and isinstance(two, Tensor) else one == two
 
 
 def _require_same_rule(pair: Sequence[Loaded], mode: str, batch: dict[str, Any]) -> None:

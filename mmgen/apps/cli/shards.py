@@ -4,8 +4,8 @@
 def run(data: str, *, out: str, per_shard: int = 1000) -> None:
     """Write a data set of images as WebDataset's .tar shards: train/000000.tar, val/000000.tar, and classes.txt.
 
-    Each sample becomes KEY.png, exactly as training without augmentation sees it, and KEY.cls, its label. `WebDataset`
-    as data trains on the folder; so does any other reader of WebDataset's layout.
+    Each sample becomes KEY.png, exactly as training without augmentation sees it, KEY.cls, its label, and
+    KEY.txt, its captions. `WebDataset` as data trains on the folder; so does any other reader of WebDataset's layout.
 
     Args:
         data: `digits`, `emoji` or `photos`; a YAML file with a data section, such as a recipe; or a run folder.

@@ -96,7 +96,7 @@ class ImageFolder(Source):
             self._splits = self._read()
         return self._splits[split]
 
-    @property
+    @cached_property
     def caption_vocabulary(self) -> FreeText | None:
         return vocabulary_of(self._listings.values())
 

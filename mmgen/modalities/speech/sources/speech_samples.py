@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -32,11 +33,9 @@ class SpeechListing(Listing):
     said: np.ndarray = None  # type: ignore[assignment]  # its base has fields with defaults before it
     symbols: Tensor | None = None
 
-    def choose(self, rows: Tensor) -> "SpeechListing":
-        chosen = super().choose(rows)
-        assert isinstance(chosen, SpeechListing)
+    def choose(self, rows: Tensor) -> Self:
         symbols = None if self.symbols is None else self.symbols[rows]
-        return replace(chosen, said=self.said[rows.numpy()], symbols=symbols)
+        return replace(super().choose(rows), said=self.said[rows.numpy()], symbols=symbols)
 
 
 class SpeechClips(ListedSamples):

@@ -103,7 +103,7 @@ class VideoFolder(Source):
                 self._splits[name] = VideoClips(part, self._shape, self.fps, augment)
         return self._splits[split]
 
-    @property
+    @cached_property
     def caption_vocabulary(self) -> FreeText | None:
         return vocabulary_of(self._listings.values())
 
