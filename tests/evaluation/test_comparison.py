@@ -21,6 +21,7 @@ from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from mmgen.store.members import alone
 from mmgen.store.rebuild import build_tokenizer
 from tests import tiny_runs
+from tests.data_modules import data_section
 from tests.motion_runs import motion_tokenizer_run
 from tests.spoken_runs import RATE, codec_run
 from tests.tiny_runs import prefixed, scramble, video_tokenizer_run, write_run
@@ -82,7 +83,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     narrow = {"dim": 16, "depth": 1, "heads": 2, "rope": [2, 1, 1]}
     backbone = {"class_path": "Transformer", "init_args": narrow}
     sections = {
-        name: {"class_path": kind, "init_args": options | {"tokenizer": str(tokenizer), "global_batch_size": 3}}
+        name: data_section(kind, **options, tokenizer=str(tokenizer), global_batch_size=3)
         for name, (kind, options, tokenizer) in data.items()
     }
     recipe = {
@@ -211,6 +212,11 @@ def changed(run: Path, **sections: Any) -> Path:
     return run
 
 
+def digits(folder: Path, count: int) -> dict[str, Any]:
+    """Other digits, as arguments of the data."""
+    return {"source": Digits(**Digits.make_fake(folder, count)).describe()}
+
+
 def refused(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
     capsys.readouterr()
     assert main(["evaluate", *map(str, words), "--device=cpu"]) == 2
@@ -233,7 +239,7 @@ def test_losses_that_do_not_compare_are_refused(
     checkpoint["mmgen"] |= {"tokenizer_path": str(bits_run(tmp_path / "bits", seed=1)), "tokenizer_hash": None}
     torch.save(checkpoint, retrained / "checkpoints" / "last.ckpt")
     assert "different tokenizers" in refused(capsys, image, "--compare_to", retrained)
-    few = changed(other(), data=Digits.make_fake(tmp_path / "few", 30))
+    few = changed(other(), data=digits(tmp_path / "few", 30))
     assert "different held-out samples" in refused(capsys, image, "--compare_to", few)
     linear = {"class_path": "mmgen.paradigms.Masked", "init_args": {"schedule": "linear"}}
     rule = changed(other(), model={"paradigm": mixture(ar={"class_path": "Autoregressive"}, masked=linear)})
@@ -244,7 +250,7 @@ def test_losses_that_do_not_compare_are_refused(
 
 
 def test_the_same_samples_by_another_name_are_accepted(joint: Path, tmp_path: Path, card: Path) -> None:
-    other = changed(copied(joint, "image", tmp_path / "o"), data=Digits.make_fake(tmp_path / "digits", 40))
+    other = changed(copied(joint, "image", tmp_path / "o"), data=digits(tmp_path / "digits", 40))
     assert evaluate(joint / "image", other, card)["held_out_loss_change", "ar"] == 0.0
 
 
