@@ -48,16 +48,20 @@ class Oracle:
         self.law = world.law
         self.rows = 0
 
+    def parameters(self):
+        yield torch.zeros((), dtype=torch.float64)
+
     def require_grid(self, grid: tuple[int, int, int]) -> None:
         assert grid == self.spec.grid
 
     def __call__(self, values, layout, mask, condition, hidden=None, cache=None, store=None, outputs=None, added=None,
                  modulation=None, backbone=None) -> Tensor:  # fmt: skip
-        assert layout.length == values.shape[1] + 1 and outputs == values.shape[1]
+        assert layout.length - values.shape[1] in (0, 1) and outputs == values.shape[1]
         self.rows += len(values)
         z = self.head.split(values).flatten(1)
         if hidden is not None:
-            fits = (z[:, None] == self.states) | hidden.repeat_interleave(self.head.groups, 1)[:, None]
+            hidden = hidden.flatten(1) if hidden.dim() == 3 else hidden.repeat_interleave(self.head.groups, 1)
+            fits = (z[:, None] == self.states) | hidden[:, None]
             weight = (fits.all(-1) * self.law)[..., None].expand(-1, -1, z.shape[1])
         else:
             share = self.schedule.share(modulation[..., 0]).repeat_interleave(self.head.groups, 1)[:, None]
@@ -67,7 +71,7 @@ class Oracle:
             weight = others.exp() * self.law[:, None]
         one_hot = torch.nn.functional.one_hot(self.states, self.head.choices).double()
         laws = torch.einsum("bsn,snv->bnv", weight, one_hot) / weight.sum(1)[..., None]
-        return laws.log().clamp_min(-200).view(*values.shape, self.head.groups, self.head.choices)
+        return laws.log().clamp_min(-200).view(*values.shape[:2], self.head.groups, self.head.choices)
 
 
 def absorbing_law(oracle: Oracle, moves: list[Move]) -> Tensor:
