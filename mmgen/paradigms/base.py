@@ -232,6 +232,10 @@ class Paradigm(ABC):
         """
         return {}
 
+    def require(self, generator: Generator) -> None:
+        """Raises UserError where it cannot take these tokens with this head: called when a model is built."""
+        require_choices(generator.head, type(self).__name__)
+
     def part(self, generator: Generator, name: str) -> nn.Module:
         """One of its modules. Raises UserError for a generator that was made for another paradigm."""
         if name not in generator.parts:

@@ -61,6 +61,11 @@ class Mixture(Paradigm):
                     )
         return parts
 
+    def require(self, generator: Generator) -> None:
+        """Raises UserError as a member's."""
+        for member in self.members.values():
+            member.require(generator)
+
     def modes(self) -> dict[str, Paradigm]:
         """The members, by name."""
         return dict(self.members)

@@ -59,7 +59,9 @@ def build_generator(init_args: dict[str, Any], facts: Facts, where: str) -> tupl
         backbone = made["backbone"]
         made["conditions"] = build_conditions(made.get("conditions"), facts.conditions, facts.spec, backbone.dim)
         parts = paradigm.parts(facts.spec, backbone)
-        return Generator(spec=facts.spec, parts=parts, start=paradigm.starts, **made), paradigm
+        generator = Generator(spec=facts.spec, parts=parts, start=paradigm.starts, **made)
+        paradigm.require(generator)
+        return generator, paradigm
 
 
 def build_paradigm(init_args: dict[str, Any], where: str) -> Paradigm:

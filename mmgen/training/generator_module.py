@@ -76,6 +76,7 @@ class GeneratorModule(L.LightningModule):
             rank_zero_info(f"{', '.join(ignored)} of the data is read by no condition of the model (model.conditions)")
         parts = paradigm.parts(spec, backbone)
         self.generator = Generator(spec, backbone, made, positions, head, parts, paradigm.starts)
+        paradigm.require(self.generator)
         self._outside_blocks = outside_blocks(self.generator)
         self.paradigm, self.seed = paradigm, seed
         self.facts = facts

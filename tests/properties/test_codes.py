@@ -20,12 +20,15 @@ from mmgen.paradigms import (
     Autoregressive,
     BlockDiffusion,
     CodebookAutoregressive,
+    ContinuousBlockDiffusion,
     Decoding,
+    Flow,
     FrameAutoregressive,
     Hierarchical,
     Masked,
     MaskedCodebooks,
     MaskedDiffusion,
+    Mixture,
     Paradigm,
     Permuted,
     Request,
@@ -68,7 +71,7 @@ EXACT = Decoding(order="random")  # the one order that keeps the model's own dis
 
 def test_no_discrete_paradigm_is_left_out() -> None:
     exported = {each for _, each in inspect.getmembers(mmgen.paradigms, inspect.isclass) if issubclass(each, Paradigm)}
-    abstract = {Paradigm, mmgen.paradigms.Mixture}  # a mixture is its members
+    abstract = {Paradigm, Mixture}  # a mixture is its members
     others = {
         mmgen.paradigms.ContinuousBlockDiffusion,
         SpanInfill,
@@ -96,14 +99,14 @@ def test_samples_are_at_least_as_probable_as_the_bound_says(paradigm: Paradigm, 
     residual = model.spec.kind == "residual"
     states = torch.tensor(list(itertools.product(range(4), repeat=2)))
     values = torch.stack([states // 2, states % 2], -1) if residual else states
-    rows, many = torch.full((16 * each,), -1), torch.full((count,), -1)
+    rows = 16 * each
     with torch.inference_mode():
         tokens = Tokens(values.repeat_interleave(each, 0), GRID)
-        nats = 2 * paradigm.bound(model, tokens, model.conditioning(rows), draws(len(rows))).view(16, each)
+        nats = 2 * paradigm.bound(model, tokens, model.conditions(rows=rows), draws(rows)).view(16, each)
         options = SampleOptions(steps=20 if isinstance(paradigm, MaskedDiffusion) else 4, decoding=EXACT)
         if paradigm.mode in ("ar", "frame"):
             options = SampleOptions()
-        *_, last = paradigm.sample(model, Request(many, draws(count, seed=1)), options)
+        *_, last = paradigm.sample(model, Request(draws(count, seed=1)), options)
     assert bool(last.committed.all())
     drawn = last.tokens @ torch.tensor([2, 1]) if residual else last.tokens
     sampled = torch.bincount(drawn @ torch.tensor([4, 1]), minlength=16) / count
@@ -148,11 +151,10 @@ def test_a_perfect_model_samples_the_true_law_and_its_bound_is_the_entropy(parad
     noise = getattr(paradigm, "noise", None)
     model = Oracle(world, noise and noise.schedule, head=head)
     chosen = torch.multinomial(world.law, count, replacement=True, generator=torch.Generator().manual_seed(0))
-    labels = torch.full((count,), -1)
     with torch.inference_mode():
-        bound = paradigm.bound(model, Tokens(world.states[chosen], GRID), model.conditioning(labels), draws(count))
+        bound = paradigm.bound(model, Tokens(world.states[chosen], GRID), model.conditions(rows=count), draws(count))
         options = SampleOptions(steps=40 if isinstance(paradigm, MaskedDiffusion) else 4, decoding=EXACT)
-        *_, last = paradigm.sample(model, Request(labels, draws(count, seed=1)), options)
+        *_, last = paradigm.sample(model, Request(draws(count, seed=1)), options)
     drawn = last.tokens @ torch.tensor([2, 1]) if spec.kind == "residual" else last.tokens
     expected = world.law * count
     statistic = float(((world.histogram(drawn) - expected) ** 2 / expected).sum())
@@ -173,6 +175,16 @@ def test_hidden_codes_have_no_influence_and_others_have() -> None:
         assert torch.equal((seen[:, None] == seen[None]).all(-1, keepdim=True).all(2, keepdim=True), same)
         whole = hidden.all(-1)
         assert torch.equal(seen[whole], model.embedding(codes.join(every), torch.ones_like(whole))[whole])
+
+
+@pytest.mark.parametrize("paradigm", CASES.values(), ids=CASES)
+def test_what_a_paradigm_cannot_take_is_refused_when_a_model_is_built(paradigm: Paradigm) -> None:
+    spec, backbone = TokenSpec("continuous", 2, GRID), Transformer(dim=16, depth=1, heads=2, rope=(1, 0, 0))
+    with pytest.raises(UserError, match=type(paradigm).__name__):
+        paradigm.require(Generator(spec, backbone))
+    discrete, flow = Generator(KINDS["categorical"][0], backbone), ContinuousBlockDiffusion(1, Flow())
+    with pytest.raises(UserError, match="ContinuousBlockDiffusion denoises"):
+        Mixture({"one": paradigm, "other": flow}).require(discrete)
 
 
 def test_wrong_units_are_refused() -> None:

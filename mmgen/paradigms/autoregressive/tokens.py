@@ -41,6 +41,10 @@ class Autoregressive(Paradigm):
         self.window = Window(window, sink)
         self.mask = self.window.restrict(self.mask)
 
+    def require(self, generator: Generator) -> None:
+        """Any head from which tokens can be drawn will do."""
+        require_law(generator.head, type(self).__name__)
+
     def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
         """Prefix and tokens, each in the frame of the token that it predicts, so that it knows the action that leads
         there. Raises UserError where the mask shows a position a later one.

@@ -68,6 +68,10 @@ class ContinuousBlockDiffusion(Blockwise):
         """`noise_level`: the embedding of a block's noise level."""
         return {"noise_level": noise_level_for(backbone)}
 
+    def require(self, generator: Generator) -> None:
+        """Raises UserError for a head that predicts no vectors."""
+        require_regression(generator.head, type(self).__name__)
+
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """Every position of the noisy copy predicts what the noise process asks for."""
         require_regression(generator.head, type(self).__name__)
