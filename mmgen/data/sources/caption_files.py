@@ -152,6 +152,8 @@ def _json_rows(text: str) -> Rows:
         if content.strip():
             try:
                 row = json.loads(content)
+            except json.JSONDecodeError as error:
+                raise _WrongLine(line, f"this is no JSON ({error.msg}, column {error.colno})") from None
             except (ValueError, RecursionError) as error:
                 raise _WrongLine(line, f"this is no JSON ({error})") from None
             if not isinstance(row, dict):
