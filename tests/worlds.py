@@ -21,8 +21,10 @@ from mmgen.paradigms import (
     CodebookAutoregressive,
     ContinuousBlockDiffusion,
     Flow,
+    FrameAutoregressive,
     Hierarchical,
     Masked,
+    MaskedCodebooks,
     MaskedDiffusion,
     Mixture,
     Paradigm,
@@ -57,9 +59,11 @@ PARADIGMS: dict[str, Paradigm] = {
     "flow-all": ContinuousBlockDiffusion(9, Flow(density="logit_normal", shift=2.0), steps=3),
     "ddpm-tiles": ContinuousBlockDiffusion(Tiles(2), DDPM(), steps=3),
     "flow-random-units": ContinuousBlockDiffusion(RandomUnits(sampling_size=4), Flow(), steps=3),
+    "frames": FrameAutoregressive(),
     "delay": CodebookAutoregressive(),
     "coarse-first": CodebookAutoregressive("coarse_first"),
     "hierarchical": Hierarchical(),
+    "by-level": MaskedCodebooks(steps=(4, 2)),
     "permuted": Permuted(),
     "infill": SpanInfill(),
     "infill-closed": SpanInfill("flat", least=0, positions="closed"),
@@ -75,7 +79,7 @@ SPECS = {
 
 def spec_for(paradigm: Paradigm) -> TokenSpec:
     """Tokens that it can generate."""
-    if isinstance(paradigm, StepParadigm | Permuted):
+    if isinstance(paradigm, StepParadigm | Permuted | MaskedCodebooks):
         return SPECS["residual"]
     return SPECS["continuous" if isinstance(paradigm, ContinuousBlockDiffusion) else "bits"]
 

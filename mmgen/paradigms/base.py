@@ -217,6 +217,9 @@ class Paradigm(ABC):
     starts: bool = True
     """Whether the first token is predicted from a position before it, so that a row needs one."""
 
+    predicts_visible: bool = False
+    """Whether visible positions predict themselves too; hidden ones never see what they predict."""
+
     def __init__(self, mask: MaskName) -> None:
         self.mask = get_mask(mask)
 

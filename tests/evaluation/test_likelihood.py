@@ -11,7 +11,7 @@ from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.sources.images import StoredImages
 from mmgen.evaluation.likelihood import measure_likelihood
-from mmgen.paradigms import Autoregressive, BlockDiffusion, Hierarchical, MaskedDiffusion, Paradigm
+from mmgen.paradigms import Autoregressive, BlockDiffusion, Hierarchical, MaskedCodebooks, MaskedDiffusion, Paradigm
 from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
 from tests.worlds import GRID, PARADIGMS, SPECS, World, condition_of, generator
@@ -19,7 +19,9 @@ from tests.worlds import GRID, PARADIGMS, SPECS, World, condition_of, generator
 UNIFORM = MaskedDiffusion(corruption="uniform")
 # Levels within a position are of residual tokens alone; the tests of the paradigm hold their chain rule.
 LIKELY: dict[str, Paradigm] = {
-    name: each for name, each in PARADIGMS.items() if each.likelihood is not None and not isinstance(each, Hierarchical)
+    name: each
+    for name, each in PARADIGMS.items()
+    if each.likelihood is not None and not isinstance(each, Hierarchical | MaskedCodebooks)
 }
 LIKELY |= {"md4": MaskedDiffusion(), "md4-cosine": MaskedDiffusion("cosine"), "udlm": UNIFORM}
 

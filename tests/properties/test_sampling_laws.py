@@ -12,8 +12,10 @@ from mmgen.paradigms import (
     BlockDiffusion,
     ContinuousBlockDiffusion,
     Decoding,
+    FrameAutoregressive,
     Guidance,
     Masked,
+    MaskedCodebooks,
     MaskedDiffusion,
     Paradigm,
     Permuted,
@@ -36,8 +38,9 @@ OPTIONS = {
 }
 LABELS = torch.tensor([0, 1, 2, -1, 0])
 CONTINUOUS = {name: each for name, each in PARADIGMS.items() if isinstance(each, ContinuousBlockDiffusion)}
-# Diffusion of a whole row has no cache, and paradigms over codebooks have steps: their own tests say what a pass sees.
-OTHERS = ContinuousBlockDiffusion | MaskedDiffusion | Permuted | StepParadigm
+# Diffusion of a whole row has no cache, and paradigms over codebooks have steps: their own tests say what a pass sees;
+# test_video_laws.py does for frames.
+OTHERS = ContinuousBlockDiffusion | FrameAutoregressive | MaskedCodebooks | MaskedDiffusion | Permuted | StepParadigm
 DISCRETE = {name: each for name, each in PARADIGMS.items() if not isinstance(each, OTHERS)}
 paradigms = pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGMS)
 options_ = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

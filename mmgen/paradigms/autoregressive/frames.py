@@ -100,6 +100,8 @@ class FrameAutoregressive(Paradigm):
         noise, done = options.context_noise or 0.0, 0
         values = torch.zeros_like(canvas.tokens[:, :size])
         for frame, begin in enumerate(range(0, canvas.length, size)):
+            if bool(canvas.committed[:, begin:].all()):
+                break
             here = slice(begin, min(begin + size, canvas.length))
             count, stop = here.stop - here.start, start + here.stop
             model.steer(frame)

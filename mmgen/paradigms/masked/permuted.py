@@ -58,6 +58,7 @@ class Permuted(Paradigm):
 
     mode = "permuted"
     starts = False
+    predicts_visible = True
     likelihood = "bound"
 
     def __init__(
