@@ -35,7 +35,7 @@ def test_by_default_it_takes_the_name_of_the_run(tmp_path: Path, monkeypatch: py
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two steps, as the real trainer leaves them: tok, and gen with an average of its weights."""
-    from mmgen.data.sources import Digits
+    from mmgen.modalities.image.sources.digits import Digits
 
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:

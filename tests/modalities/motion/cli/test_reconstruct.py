@@ -74,7 +74,7 @@ def test_one_bad_motion_stops_before_anything_is_written(
 
 def test_options_of_videos_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reconstruct", str(run), str(tmp_path / "x.npy"), "--fps", "3"]) == 2
-    assert "codes motions; leave them out" in capsys.readouterr().err
+    assert "--fps is for clips" in capsys.readouterr().err
 
 
 def test_a_tokenizer_of_the_other_skeleton(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
