@@ -10,10 +10,10 @@ import torch
 from mmgen.core.layout import grid_layout
 from mmgen.core.masks import get_mask
 from mmgen.core.tokens import TokenSpec
+from mmgen.data.build import open_source
 from mmgen.data.loader import slot_loader
 from mmgen.data.sources import CachedTokens, Samples
 from mmgen.data.stream import RankBatches, Split, Stream
-from mmgen.modalities.image.sources.digits import Digits
 from mmgen.model.backbone import Transformer
 from mmgen.tools.bench.benchmark import Conditions, Result, register, result
 from mmgen.tools.bench.timing import compare
@@ -37,7 +37,7 @@ def data(conditions: Conditions) -> Iterator[Result]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "tokens"
         CachedTokens.make_fake(path, conditions.size(5000, 100), TokenSpec("categorical", 1024, (LENGTH, 1, 1)))
-        samples = {"tokens": CachedTokens(path).samples("train"), "digits": Digits().samples("train")}
+        samples = {"tokens": CachedTokens(path).samples("train"), "digits": open_source("digits").samples("train")}
         for name, each in samples.items():
             batches = _batches(each)
             measured = compare({"ours": partial(next, batches), "a step": step}, conditions.runs)
