@@ -46,12 +46,12 @@ class Walks(Samples):
     def __init__(self, numbers: range, source: Moves) -> None:
         self.numbers, self.source = torch.tensor(numbers), source
         uniform = Draws(0, self.numbers).uniform("walk", 2)
-        self.captions, walks = [], []
+        self.sentences, walks = [], []
         for number, (faster, bend) in zip(numbers, uniform.tolist()):
             fast, (way, turn) = number % 2, list(TURNS.items())[number // 2 % 3]
             joints = walk(HUMANML3D, FRAMES + 1, FPS, 0.3 + 0.6 * fast + 0.1 * faster, turn + 0.2 * bend - 0.1)
             walks.append(joints_to_features(joints).mT)
-            self.captions.append(f"a person walks {way} at a {'brisk' if fast else 'leisurely'} pace")
+            self.sentences.append(f"a person walks {way} at a {'brisk' if fast else 'leisurely'} pace")
         self.length = torch.tensor([FRAMES - 8 * (number % 3 == 2) for number in numbers])
         self.x = torch.stack(walks)
         velocities = feature_slices(HUMANML3D.features)["velocities"]
@@ -66,7 +66,7 @@ class Walks(Samples):
         label = self.numbers[index] % 2 if self.source.classes else torch.full_like(index, -1)
         batch = {"x": self.x[index], "length": self.length[index], "label": label, "sample": self.numbers[index]}
         text = self.source.text
-        return batch if text is None else batch | {"text": text.encode_all([self.captions[i] for i in index.tolist()])}
+        return batch if text is None else batch | {"text": text.encode_all([self.sentences[i] for i in index.tolist()])}
 
 
 def noisy(motion: Tensor, strength: float = 0.03) -> Tensor:

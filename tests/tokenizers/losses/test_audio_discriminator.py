@@ -183,8 +183,8 @@ class Mute(Discriminator):
         (lambda: MultiPeriod(1, [2])(torch.zeros(2, 1, 8, 8)), r"sounds .* got \(2, 1, 8, 8\)"),
         (lambda: MultiSTFT(1, [8])(torch.zeros(2, 2, 8)), r"sounds .* got \(2, 2, 8\)"),
         (lambda: Adversarial(MultiPeriod(1), start=0, feature_matching=-1.0), "at least 0"),
-        (lambda: Adversary(Adversarial(Mute(), 0, adaptive=False, feature_matching=1.0), tiny(), 0), "has none"),
-        (lambda: Adversary(Adversarial(PatchGAN(1), 0, adaptive=False), tiny(), 0), "judges images"),
+        (lambda: Adversary(Adversarial(Mute(), 0, adaptive=False, feature_matching=1.0), tiny()), "has none"),
+        (lambda: Adversary(Adversarial(PatchGAN(1), 0, adaptive=False), tiny()), "judges images"),
     ],
 )
 def test_what_cannot_be_is_told(make, told):

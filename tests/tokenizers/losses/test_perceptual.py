@@ -111,7 +111,7 @@ def test_a_module_neither_saves_nor_optimises_nor_copies_it(weights):
     module = TokenizerModule(tokenizer, perceptual=FeatureLoss("squeezenet1_1", [1], weights))
     assert module.state_dict().keys() == TokenizerModule(tokenizer).state_dict().keys()
     assert copy.deepcopy(module).perceptual is module.perceptual
-    assert module.beside["perceptual"] == (module.perceptual.net, weights)
+    assert module.auxiliary_networks["perceptual"] == (module.perceptual.net, weights)
 
 
 def test_making_one_draws_no_number_of_the_tokenizers(weights):

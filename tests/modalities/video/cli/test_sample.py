@@ -124,7 +124,7 @@ def test_recorded_actions_are_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("--keep a.png", "--keep is for images, and"),
+        ("--inpaint a.png", "--inpaint is for images, and"),
         ("--film", "--film is for images, and"),
         ("--npz", "--npz is for images, and"),
         ("--frames 0", "at least 1 frame"),
@@ -157,4 +157,4 @@ def test_a_run_of_images_takes_no_option_of_clips(
     still = generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok"))
     line = refused(still, tmp_path / "out", capsys, "--mode", "ar", *option.split())
     assert line.startswith(f"mmgen: error: {option.split()[0]} is for clips")
-    assert line.endswith("makes images: leave it out")
+    assert line.endswith("is of images: leave it out")
