@@ -120,7 +120,7 @@ def test_classes_alone_are_asked_for_with_lengths_of_training(runs: Path, card: 
         (["tokenizer", "--mode", "ar"], "--mode is for generators"),
         (["tokenizer", "--context", "2"], "--context is for clips"),
         (["tokenizer", "--wer"], "--wer is for speech"),
-        (["tokenizer", "--codecs"], "--codecs is for images and clips"),
+        (["tokenizer", "--codecs"], "--codecs is for images, and"),
         (["tokenizer", "--extractor", "pixels"], "--extractor is for images and clips"),
         (["tokenizer", "--data", "digits"], "is of motions, and the data has samples of shape"),
         (["gen", "--num", "1"], "at least 2 motions are needed"),

@@ -79,4 +79,4 @@ def test_a_mistake_is_told_in_one_line(
 def test_a_run_of_images_edits_no_sound(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     still = generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok"))
     assert main(["edit", str(still), str(sound), *WORDS, "--out", str(tmp_path / "out")]) == 2
-    assert "makes images, not speech" in capsys.readouterr().err
+    assert "generates images, not speech" in capsys.readouterr().err

@@ -148,7 +148,7 @@ def test_a_generator_without_texts_makes_sounds(tmp_path: Path, capsys: pytest.C
         ("--text abcdefghij --prompt MID --prompt_text abcdefgh", "has 19 characters, and at most 16 are read"),
         ("--text a --seconds 0", "--seconds must be above 0"),
         ("--text a --frames 3", "--frames is for clips and motions, and"),
-        ("--text a --keep x.png", "--keep is for images, and"),
+        ("--text a --inpaint x.png", "--inpaint is for images and motions, and"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(
@@ -168,11 +168,11 @@ def test_a_mistake_is_told_in_one_line(
     assert told in refused(run, tmp_path / "out", capsys, "--mode", "ar", *options.split())
 
 
-@pytest.mark.parametrize("option", ["--text a", "--prompt x.wav", "--prompt_text b", "--seconds 3"])
+@pytest.mark.parametrize("option", ["--prompt x.wav", "--prompt_text b", "--seconds 3"])
 def test_a_run_of_images_takes_no_option_of_speech(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     still = generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok"))
     line = refused(still, tmp_path / "out", capsys, "--mode", "ar", *option.split())
     assert line.startswith(f"mmgen: error: {option.split()[0]} is for speech")
-    assert line.endswith("makes images: leave it out")
+    assert line.endswith("is of images: leave it out")

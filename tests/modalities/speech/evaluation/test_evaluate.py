@@ -143,7 +143,7 @@ def test_only_voices_that_the_generator_knows_are_spoken(runs: Path, card: Path)
         (["codec", "--num", "0"], "at least one sentence"),
         (["codec", "--mode", "ar"], "--mode is for generators"),
         (["codec", "--context", "2"], "--context is for clips"),
-        (["codec", "--codecs"], "--codecs is for images and clips"),
+        (["codec", "--codecs"], "--codecs is for images, and"),
         (["codec", "--extractor", "pixels"], "--extractor is for images and clips"),
         (["codec", "--data", "emoji"], "is of speech, and the data has samples of shape"),
         (["gen", "--wer"], "--wer is for tokenizers"),
@@ -152,7 +152,7 @@ def test_only_voices_that_the_generator_knows_are_spoken(runs: Path, card: Path)
         (["gen", "--rollout", "2"], "--rollout is for clips"),
         (["images", "--wer"], "--wer is for speech"),
         (["images", "--recogniser", "there"], "--recogniser is for speech"),
-        (["samples.npz", "--wer"], "--wer is for runs"),
+        (["samples.npz", "--wer"], "--wer is for speech, and"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )

@@ -65,7 +65,7 @@ def measured(
             sounds, RATE, torch.zeros(1), torch.tensor([40, 44]), steps=7, forward_passes=21, seconds=4.0
         )
 
-    monkeypatch.setattr("mmgen.modalities.speech.evaluation.generator.speak", speak)
+    monkeypatch.setattr("mmgen.modalities.speech.evaluation.generator.sample_speech", speak)
     monkeypatch.setattr("mmgen.modalities.speech.evaluation.generator.first_audio", lambda *_: None)
     return measure_speech(loaded, "ar", wanted, LISTENERS).values
 
