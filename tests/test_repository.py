@@ -167,7 +167,7 @@ def test_paradigms_draw_only_from_keyed_streams() -> None:
     """A global generator would make the noise depend on batch size, accumulation and rank."""
     draws = {
         f"{name(path)}:{node.lineno}"
-        for path in ROOT.glob("mmgen/paradigms/*.py")
+        for path in ROOT.glob("mmgen/paradigms/**/*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in GLOBAL_DRAWS
         if isinstance(node.func.value, ast.Name) and node.func.value.id == "torch"

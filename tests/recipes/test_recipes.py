@@ -7,6 +7,7 @@ import yaml
 
 from mmgen.apps.cli.main import main
 from mmgen.data.build import build_source, source_kinds
+from mmgen.sampling.texts import text_condition
 from mmgen.store.recipes import recipes_root
 from mmgen.store.store import Saved, load_generator, load_tokenizer
 from tests.training.fits import fit
@@ -149,7 +150,7 @@ def test_an_experiment_trains_resumes_and_samples_in_every_mode(recipe, data, to
     for member in sections:
         loaded = load_generator(run / member)
         assert loaded.step == 2
-        said = ["--text=one"] if loaded.generator.text else []
+        said = ["--text=one"] if text_condition(loaded) else []
         for mode in loaded.paradigm.modes():
             out, common = tmp_path / f"{member}{mode}", ["--mode", mode, "--num=1", "--steps=1", "--device=cpu"]
             assert main(["sample", str(run / member), *common, *said, "--out", str(out)]) == 0
