@@ -14,6 +14,7 @@ from mmgen.apps.cli.main import main
 from mmgen.data.build import build_source
 from mmgen.evaluation.card import faults
 from mmgen.media.images import to_uint8
+from mmgen.modalities.image.evaluation.extractors import IMAGE_EXTRACTORS
 from mmgen.modalities.image.evaluation.npz import write_npz
 from mmgen.modalities.image.sources.digits import Digits
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
@@ -135,9 +136,7 @@ def test_figures_with_a_judge_need_no_option(
         def logits(self, x: torch.Tensor) -> torch.Tensor:
             return torch.eye(10)[torch.ones(len(x), dtype=torch.int64)]
 
-    monkeypatch.setitem(
-        __import__("mmgen.evaluation.extractors", fromlist=["x"]).EXTRACTORS, "digits_cnn", lambda wanted: Ones()
-    )
+    monkeypatch.setitem(IMAGE_EXTRACTORS, "digits_cnn", lambda wanted: Ones())
     assert main(["evaluate", str(runs / "gen"), "--mode", "masked", "--num", "20", "--card", str(card)]) == 0
     figures = {row["metric"]: row["value"] for row in rows_of(card)}
     assert figures["class_accuracy_digits_cnn"] == 0.1  # all look like ones, and a tenth was asked to

@@ -124,7 +124,7 @@ def test_recorded_actions_are_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("--inpaint a.png", "--inpaint is for images, and"),
+        ("--inpaint a.png", "--inpaint is for images and motions, and"),
         ("--film", "--film is for images, and"),
         ("--npz", "--npz is for images, and"),
         ("--frames 0", "at least 1 frame"),

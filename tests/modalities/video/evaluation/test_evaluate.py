@@ -52,8 +52,8 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 def held_out(runs: Path, frames: int = 4) -> torch.Tensor:
     data = yaml.safe_load((runs / "gen" / "config.yaml").read_text())["data"]
-    source = build_source({"data": data | {"init_args": data["init_args"] | {"frames": frames}}})
-    return source.samples("val").take(torch.arange(4))["x"]
+    data["init_args"]["source"]["init_args"]["frames"] = frames
+    return build_source({"data": data}).samples("val").take(torch.arange(4))["x"]
 
 
 def test_a_tokenizer_s_figures_reach_its_card(runs: Path, card: Path, capsys: pytest.CaptureFixture[str]) -> None:
