@@ -32,7 +32,7 @@ def summarise_recipe(config: Path) -> dict[str, Any]:
         `system`, the published one that it follows, or None; and `card`, as `card_state` says.
     """
     text = config.read_text(encoding="utf-8")
-    recipe, system = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), SYSTEM.search(text)
+    recipe, system = yaml.safe_load(text), SYSTEM.search(text)
     model, data = recipe["model"]["init_args"], recipe["data"]
     paradigms = [each for part in _find(model, "paradigm") for each in _members(part)]
     masks = [_mask(each) for each in paradigms] + [_join(mask) for mask in _find(model.get("tokenizer"), "mask")]

@@ -133,4 +133,4 @@ def test_commit_is_the_checkout_s_own(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_figures_know_their_identity() -> None:
     figure = Figure(metric="ssim", value=0.5, commit="abc", machine="m", date="2025-01-01", **HOW)
-    assert figure.identity == ("ssim", "digits val", None, None, 4, None, None)
+    assert figure.identity == ("ssim", "digits val", None, None, 4, None, None, None)

@@ -48,7 +48,7 @@ def test_it_writes_a_grid_the_images_their_tokens_and_a_record(
         3,
         12,
     )
-    assert record["guidance"] == {"scale": 2.0, "schedule": "linear"}
+    assert record["guidance"] == {"scale": 2.0, "schedule": "linear", "drop": None}
     assert record["decoding"]["top_k"] == 8
     assert record["seconds"] > 0
     printed = capsys.readouterr()
