@@ -54,7 +54,7 @@ def test_bits_unpack_most_significant_first() -> None:
 
 def test_bits_cost_parameters_linear_in_bits() -> None:
     sizes = [sum(p.numel() for p in BitsEmbedding(bits, 16).parameters()) for bits in (18, 36)]
-    assert sizes[1] - sizes[0] == 18 * 16
+    assert sizes[1] - sizes[0] == 18 * 2 * 16  # a vector for its sign, and one in place of it where it is hidden
 
 
 @pytest.mark.parametrize("kind", ["learned", "spatial", "sincos"])
