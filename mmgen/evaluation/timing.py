@@ -9,7 +9,7 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
 from mmgen.evaluation.command import Metric
-from mmgen.tokenizers.timed import TimedTokenizer
+from mmgen.tokenizers import TimedTokenizer
 
 TIMED = 4
 """Held-out clips that are coded alone, and streamed, beside one that warms up."""

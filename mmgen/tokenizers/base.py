@@ -1,10 +1,10 @@
-"""What every tokenizer shares: its contract, and the checks that turn a wrong input into one clear line."""
+"""The contract of tokenizers and of their streams, and the checks that turn a wrong input into one clear line."""
 
 import math
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from mmgen.core.errors import UserError
 from mmgen.core.modality import find_modality
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.tokenizers.stream import TokenizerStream
+
+State = dict[nn.Module, Any]
+"""What each layer keeps of its last inputs; empty before the first chunk of a stream."""
 
 _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
@@ -93,7 +95,7 @@ class Tokenizer(nn.Module, ABC):
             UserError: data that it is not made for.
         """
 
-    def streaming(self) -> TokenizerStream:
+    def streaming(self) -> "TokenizerStream":
         """A coder of one batch of clips that arrive in chunks. Raises UserError where later frames change earlier
         tokens, or where there are no frames.
         """
@@ -137,6 +139,125 @@ class Tokenizer(nn.Module, ABC):
             shapes = " to ".join(f"({each})" for each in dict.fromkeys((wide[0], wide[-1])))
             raise UserError(f"{name} decodes tokens of shape {shapes}, got {tuple(values.shape)}")
         if spec.kind == "continuous" and not (values.is_floating_point() and values.isfinite().all()):
-            found = "NaN or infinity" if values.is_floating_point() else str(values.dtype)
-            raise UserError(f"{name} decodes finite floats, got {found}; did the generator diverge?")
+            wrong = "NaN or infinity" if values.is_floating_point() else str(values.dtype)
+            raise UserError(f"{name} decodes finite floats, got {wrong}; did the generator diverge?")
         return values
+
+
+class TimedTokenizer(Tokenizer):
+    """Clips (B, C, T, ...) of any T >= 1 <-> Tokens of a grid (spec.latents(T), h, w), latents in order of time.
+
+    A causal one codes the beginning of a clip, up to the end of a group of frames, as if it were the whole, a video of
+    one frame as an image, and a stream of chunks as the whole clip.
+    """
+
+    @abstractmethod
+    def decode(self, tokens: Tokens, length: int | None = None) -> Tensor:
+        """Inverse of `encode`, as well as it was trained: (B, C, length, ...), without gradient.
+
+        Args:
+            tokens: of any number of latents along time; residual codes of sound and motion perhaps of fewer levels,
+                which are coarser.
+            length: frames or samples of the clip, where its tokens leave a choice; `spec.frames(latents)` by default.
+
+        Raises:
+            UserError: tokens of another grid, out of range, or not those of that length.
+        """
+
+    def clip_length(self, tokens: Tokens, length: int | None = None) -> int:
+        """How many frames or samples to decode: `length`, or the spec's own for so many latents.
+        Raises UserError where clips of that length have another number of latents.
+        """
+        latents, spec = tokens.grid[0], self.spec
+        if length is None:
+            return spec.frames(latents)
+        if spec.latents(length) != latents:
+            low, high = spec.stride * (latents - 1) + 1, spec.stride * latents
+            lengths = str(low) if low == high else f"{low} to {high}"
+            raise UserError(f"{latents} latents are {lengths} {spec.unit} to {type(self).__name__}, not {length}")
+        return length
+
+
+class TokenizerStream(ABC):
+    """Encodes and decodes one batch of clips in consecutive chunks; all chunks together equal the whole clip.
+
+    Encoding and decoding go on independently of one another. All state is here and none on the tokenizer, so that
+    several streams may share it. Without gradient. A chunk that is refused leaves the stream as it was.
+
+    A video's first chunk may have any number of frames, since its remainder comes first; each later one whole groups.
+    A chunk of a sound or a motion that is no whole number of tokens is the last of its direction.
+
+    Args:
+        tokenizer: whose spec and checks apply.
+
+    Attributes:
+        encoded: latents along time that were made so far; 0 tells an encoder that its chunk is the first.
+        decoded: latents along time that were turned to frames so far.
+    """
+
+    def __init__(self, tokenizer: TimedTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._last: dict[str, tuple[int, int]] = {}  # clips at once and length of the last chunk of each direction
+        self.encoded = self.decoded = 0
+
+    @torch.inference_mode(False)  # state that was made under inference mode could not be written outside it
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tokens:
+        """The next frames (B, C, t, ...) -> their tokens, of grid (latents, h, w). Raises UserError as the tokenizer's
+        `encode` does, for a later chunk of frames that are no whole groups, or of another number of clips.
+        """
+        x = self._tokenizer.check_samples(x)
+        self._admit("encodes", len(x), x.shape[2])
+        tokens = self.encode_chunk(x)
+        self._last["encodes"] = len(x), x.shape[2]
+        self.encoded += tokens.grid[0]
+        return tokens
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def decode(self, tokens: Tokens, length: int | None = None) -> Tensor:
+        """The next tokens, of any number of latents along time -> their frames (B, C, length, ...).
+
+        Args:
+            tokens: of grid (latents, h, w).
+            length: frames or samples that they stand for; by default `spec.frames(latents)` in the first chunk,
+                `stride` a latent in a later one.
+
+        Raises:
+            UserError: as the tokenizer's `decode` does, and for another number of clips than before.
+        """
+        self._tokenizer.check_tokens(tokens)
+        if self.decoded and length is None:
+            length = self._tokenizer.spec.stride * tokens.grid[0]
+        length = self._tokenizer.clip_length(tokens, length)
+        self._admit("decodes", len(tokens), length)
+        x = self.decode_chunk(tokens, length)
+        self._last["decodes"] = len(tokens), length
+        self.decoded += tokens.grid[0]
+        return x
+
+    @abstractmethod
+    def encode_chunk(self, x: Tensor) -> Tokens:
+        """The body of `encode`: x is checked; `encoded` still counts the chunks before."""
+
+    @abstractmethod
+    def decode_chunk(self, tokens: Tokens, length: int) -> Tensor:
+        """The body of `decode`: tokens and their length are checked; `decoded` still counts the chunks before."""
+
+    def finish(self) -> Tokens | None:
+        """The tokens that wait for what comes after the last chunk; None for a stream in which none ever wait."""
+        return None
+
+    def _admit(self, direction: str, rows: int, length: int) -> None:
+        """Raises UserError where a chunk of so many clips and of this length cannot come next."""
+        clips, before = self._last.get(direction, (rows, None))
+        if rows != clips:
+            raise UserError(f"this stream {direction} {clips} clips at once, got {rows}; open another for others")
+        spec, stride = self._tokenizer.spec, self._tokenizer.spec.stride
+        if spec.fills_end:
+            if before is not None and before % stride:
+                end = f"it ended with {before} {spec.unit}, no multiple of {stride}"
+                raise UserError(f"this stream {direction} no more: {end}")
+        elif before is not None and length % stride:
+            what = f"multiples of {stride} frames" if direction == "encodes" else f"{stride} frames a latent"
+            raise UserError(f"after its first chunk a stream {direction} {what}, got {length} frames")

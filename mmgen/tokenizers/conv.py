@@ -39,11 +39,6 @@ def conv_decoder(channels: int, width: int, strides: list[int], blocks: int, dim
     return nn.Sequential(nn.Conv2d(dim, width, 3, padding=1), *reversed(up))
 
 
-def last_weight(decoder: nn.Module) -> nn.Parameter:
-    """Weight of the last convolution of a decoder, in the order in which its layers were made."""
-    return [layer for layer in decoder.modules() if isinstance(layer, nn.Conv2d)][-1].get_parameter("weight")
-
-
 def check_sizes(image_size: int, channels: int, width: int, downsample: int | list[int], blocks: int) -> list[int]:
     """The strides. Raises UserError where sizes are too small, or do not divide."""
     if min(image_size, channels, width) < 1 or blocks < 0:

@@ -1,6 +1,7 @@
 """Patch transformer tokenizer (BSQ-ViT) for images and video: the shared backbone around a quantizer."""
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -8,18 +9,21 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import Grid, Tokens, TokenSpec
+from mmgen.core.layout import Layout, grid_layout
+from mmgen.core.masks import block_causal
+from mmgen.core.shape_cache import passing
+from mmgen.core.tokens import Grid, TokenSpec
 from mmgen.core.window import Window
-from mmgen.model.backbone import Transformer
+from mmgen.model.backbone import Cache, Transformer
 from mmgen.model.backbone.modulation import AdaLN
-from mmgen.tokenizers.base import Reconstruction
-from mmgen.tokenizers.frames import Arriving, Run, at_once
+from mmgen.tokenizers.base import State
+from mmgen.tokenizers.quantized import QuantizedTokenizer
 from mmgen.tokenizers.quantizers import Quantizer
-from mmgen.tokenizers.stream import TokenizerStream
-from mmgen.tokenizers.video import VideoTokenizer
+
+Run = Callable[[Tensor, Grid], Tensor]  # (B, T h w, dim) and (T, h, w) -> (B, T h w, dim)
 
 
-class ViT(VideoTokenizer):
+class ViT(QuantizedTokenizer):
     """Transformer encoder and decoder over square patches, one token a patch (BSQ-ViT, Zhao et al. 2024, section 4).
 
     A modality names itself in a subclass. Everything inside is a clip (B, C, T, H, W); an image is a clip of one frame.
@@ -96,72 +100,24 @@ class ViT(VideoTokenizer):
         """Weight of the map to pixels."""
         return self.to_pixels.get_parameter("weight")
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tokens:
-        return self.tokens_of(self._clip(x), at_once(self.encoder, self.window))
+    def stream_state(self) -> State:
+        return {each: FrameStream(each, self.window) for each in (self.encoder, self.decoder)}
 
-    @torch.no_grad()
-    def decode(self, tokens: Tokens, frames: int | None = None) -> Tensor:
-        self.check_tokens(tokens)
-        self.clip_length(tokens, frames)
-        return self._samples(self.clip_of(tokens, at_once(self.decoder, self.window)))
-
-    def forward(self, x: Tensor) -> Reconstruction:
-        latents, grid = self._latents(self._clip(x), at_once(self.encoder, self.window))
-        quantized = self.quantizer(latents)
-        made = self._samples(self._pixels(quantized.values, grid, at_once(self.decoder, self.window)))
-        return Reconstruction(made, Tokens(quantized.indices, grid), quantized.losses)
-
-    def streaming(self) -> TokenizerStream:
-        return super().streaming() if self.spec.unit is None else ViTStream(self)
-
-    def tokens_of(self, clip: Tensor, encoder: Run) -> Tokens:
-        """Frames (B, C, T, H, W) -> their tokens, through a run of the encoder."""
-        latents, grid = self._latents(clip, encoder)
-        return Tokens(self.quantizer.encode(latents), grid)
-
-    def clip_of(self, tokens: Tokens, decoder: Run) -> Tensor:
-        """Tokens -> frames (B, C, T, H, W) in [-1, 1], through a run of the decoder."""
-        return self._pixels(self.quantizer.lookup(tokens.values), tokens.grid, decoder).clamp(-1, 1)
-
-    def _clip(self, x: Tensor) -> Tensor:
-        """Samples (B, *sample_shape) -> clips (B, C, T, H, W)."""
-        x = self.check_samples(x)
-        return x if x.ndim == 5 else rearrange(x, "b c h w -> b c 1 h w")
-
-    def _samples(self, clip: Tensor) -> Tensor:
-        """Inverse of `_clip`."""
-        return clip if len(self.sample_shape) == 4 else rearrange(clip, "b c 1 h w -> b c h w")
-
-    def _latents(self, clip: Tensor, encoder: Run) -> tuple[Tensor, Grid]:
-        """(B, C, T, H, W) -> (B, N, quantizer.inputs) with N = T h w, and (T, h, w)."""
+    def latents(self, x: Tensor, state: State) -> Tensor:
+        clip = x if x.ndim == 5 else x.unsqueeze(2)
         patches = rearrange(clip, "b c t (h p) (w q) -> b t h w (c p q)", p=self.patch, q=self.patch)
-        _, t, h, w, _ = patches.shape
-        x = self.from_pixels(rearrange(patches, "b t h w c -> b (t h w) c"))
-        return self.to_latents(encoder(x, (t, h, w))), (t, h, w)
+        t, h, w = patches.shape[1:4]
+        encode = state.get(self.encoder) or at_once(self.encoder, self.window)
+        x = encode(self.from_pixels(patches.flatten(1, 3)), (t, h, w))
+        return self.to_latents(x).unflatten(1, (t, h, w))
 
-    def _pixels(self, codes: Tensor, grid: Grid, decoder: Run) -> Tensor:
-        """(B, N, quantizer.dim) -> (B, C, T, H, W), not clamped."""
-        x = self.from_codes(codes.to(self.from_codes.weight.dtype))
-        patches = self.to_pixels(decoder(x, grid))
-        t, h, w = grid
-        return rearrange(patches, "b (t h w) (c p q) -> b c t (h p) (w q)", t=t, h=h, w=w, p=self.patch, q=self.patch)
-
-
-class ViTStream(TokenizerStream):
-    """Frames as they arrive, each with the keys and values of those before it."""
-
-    def __init__(self, tokenizer: ViT) -> None:
-        super().__init__(tokenizer)
-        self._vit = tokenizer
-        self.encoder = Arriving(tokenizer.encoder, tokenizer.window)
-        self.decoder = Arriving(tokenizer.decoder, tokenizer.window)
-
-    def encode_chunk(self, x: Tensor) -> Tokens:
-        return self._vit.tokens_of(x, self.encoder)
-
-    def decode_chunk(self, tokens: Tokens, frames: int) -> Tensor:
-        return self._vit.clip_of(tokens, self.decoder)
+    def samples(self, codes: Tensor, length: int, state: State) -> Tensor:
+        t, h, w = codes.shape[1:4]
+        decode = state.get(self.decoder) or at_once(self.decoder, self.window)
+        x = decode(self.from_codes(codes.flatten(1, 3).to(self.from_codes.weight.dtype)), (t, h, w))
+        to_clip = "b (t h w) (c p q) -> b c t (h p) (w q)"
+        clip = rearrange(self.to_pixels(x), to_clip, t=t, h=h, w=w, p=self.patch, q=self.patch)
+        return clip if len(self.sample_shape) == 4 else clip.squeeze(2)
 
 
 def _check(name: str, transformer: Transformer, several: tuple[bool, bool, bool]) -> None:
@@ -176,3 +132,64 @@ def _check(name: str, transformer: Transformer, several: tuple[bool, bool, bool]
                 f"the {name} of a ViT cannot tell places along {letter} apart: "
                 f"give it rope with a share for {letter}, such as {shares}, and heads wide enough"
             )
+
+
+def at_once(transformer: Transformer, window: Window) -> Run:
+    """All frames in one pass: each sees itself and earlier ones, as far as the window goes."""
+
+    def run(x: Tensor, grid: Grid) -> Tensor:
+        return transformer(x, _frames(grid, 0, x.device), window.restrict(block_causal))
+
+    return run
+
+
+class FrameStream:
+    """The same, for consecutive chunks of frames: keys and values of the frames before are cached.
+
+    With a window the cache has one size, whatever the length of the clip and of its chunks; without one it grows.
+    """
+
+    def __init__(self, transformer: Transformer, window: Window) -> None:
+        self._transformer, self._window = transformer, window
+        self._cache: Cache | None = None
+        self._start = 0
+
+    @property
+    def capacity(self) -> int:
+        """Positions that the cache has room for."""
+        return 0 if self._cache is None else self._cache.capacity
+
+    def __call__(self, x: Tensor, grid: Grid) -> Tensor:
+        """The next frames, x (B, T h w, dim) of grid (T, h, w) -> (B, T h w, dim)."""
+        frame, width = math.prod(grid[1:]), self._window.width
+        if self._cache is None:
+            capacity = x.shape[1] if width is None else (2 * width - 1) * frame  # those kept, and as many as one sees
+            self._cache = self._transformer.new_cache(len(x), capacity)
+        pieces = (x,) if width is None else x.split(width * frame, dim=1)
+        return torch.cat([self._piece(piece, (piece.shape[1] // frame, *grid[1:]), self._cache) for piece in pieces], 1)
+
+    def _piece(self, x: Tensor, grid: Grid, cache: Cache) -> Tensor:
+        cache.reserve(x.shape[1])
+        layout, mask = _frames(grid, self._start, x.device), self._window.restrict(block_causal)
+        with passing():  # frames move on, so no mask and no table is ever the same again
+            x = self._transformer(x, layout, mask, cache=cache)
+        self._start += grid[0]
+        if self._window.width is not None and cache.layout is not None:
+            cache.keep(self._window.kept(cache.layout, self._start))
+        return x
+
+
+def _frames(grid: Grid, start: int, device: torch.device) -> Layout:
+    """Raster order with a frame as block, from frame `start` on. From 0 on it is the same object every time, so that
+    masks and tables are found again.
+    """
+    frame = math.prod(grid[1:])
+    layout = grid_layout(grid, block_size=frame).to(device)
+    if not start:
+        return layout
+    return layout.but(
+        position=layout.position + torch.tensor([start, 0, 0], device=device),
+        rank=layout.rank + start * frame,
+        block=layout.block + start,
+        frame=layout.frame + start,
+    )

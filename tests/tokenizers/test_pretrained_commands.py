@@ -12,10 +12,9 @@ from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.data.sources import CachedTokens
 from mmgen.modalities.image.sources.digits import Digits
-from mmgen.modalities.image.tokenizers.pretrained import WEIGHTS
 from mmgen.store.store import load_generator, load_tokenizer, save_export, weights_hash
 from tests.data_modules import data_section
-from tests.modalities.image.tokenizers.test_pretrained import change, folder, images
+from tests.modalities.image.tokenizers.test_pretrained import WEIGHTS, change, folder, images
 from tests.tiny_runs import generator_run, tokenizer_run
 from tests.training.fits import fake, fit
 

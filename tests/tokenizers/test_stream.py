@@ -14,16 +14,16 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.tokenizers import Reconstruction, TokenizerStream, VideoTokenizer, ViT
+from mmgen.tokenizers import Reconstruction, TimedTokenizer, TokenizerStream, ViT
+from mmgen.tokenizers.quantized import QuantizedStream
 from mmgen.tokenizers.quantizers import BSQ, Gaussian
-from mmgen.tokenizers.vit import ViTStream
 from tests.tokenizers.test_vit import small, uniform
 
 CHUNKS = st.lists(st.integers(1, 7), min_size=1, max_size=6)
 WINDOWS = pytest.mark.parametrize("window", [None, 1, 3])
 
 
-class Sums(VideoTokenizer):
+class Sums(TimedTokenizer):
     """One number a latent: the sum of all frames so far, in groups of three with the remainder first. It is decoded to
     the mean step of its group.
     """
@@ -78,7 +78,7 @@ def in_pieces(tokens: Tokens, sizes: Iterable[int]) -> list[Tokens]:
     return [Tokens(values, (values.shape[1] // place, *tokens.grid[1:])) for values in pieces]
 
 
-def streamed(tokenizer: VideoTokenizer, x: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+def streamed(tokenizer: TimedTokenizer, x: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
     """All tokens, and all frames of the clip's tokens (as the whole is encoded), chunk by chunk and in turn."""
     stream, tokens = tokenizer.streaming(), tokenizer.encode(x)
     latents = [tokenizer.spec.latents(sum(sizes[: n + 1])) for n in range(len(sizes))]
@@ -144,14 +144,15 @@ def test_the_first_frame_is_an_image_bit_for_bit(window: int | None) -> None:
 
 def test_with_a_window_the_cache_never_grows_and_without_one_it_doubles() -> None:
     x = uniform(1, 3, 40, 8, 8, seed=5)
-    bounded, growing = vit(window=3).streaming(), vit().streaming()
-    assert isinstance(bounded, ViTStream) and isinstance(growing, ViTStream)
+    streams = {"bounded": vit(window=3).streaming(), "growing": vit().streaming()}
     room: dict[str, set[int]] = {"bounded": set(), "growing": set()}
     for chunk in in_chunks(x, [1, 1, 9, 1, 20, 8]):
-        for name, stream in (("bounded", bounded), ("growing", growing)):
+        for name, stream in streams.items():
+            assert isinstance(stream, QuantizedStream)
             stream.decode(stream.encode(chunk))
-            assert stream.encoder.capacity == stream.decoder.capacity
-            room[name].add(stream.encoder.capacity // 4)
+            encoder, decoder = (each.capacity for each in stream.state.values())
+            assert encoder == decoder
+            room[name].add(encoder // 4)
     assert room["bounded"] == {5}  # two frames kept, three new at a time
     assert room["growing"] == {1, 2, 11, 22, 44}
 

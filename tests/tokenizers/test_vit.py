@@ -336,7 +336,7 @@ def test_wrong_tokens_are_named() -> None:
     with pytest.raises(UserError, match=r"tokens of shape \(batch, 8\), got \(1, 8, 3\)"):
         small(frames=3).decode(Tokens(torch.zeros(1, 8, 3, dtype=torch.int64), (2, 2, 2)))
     with pytest.raises(UserError, match="2 latents are 2 frames to VideoViTTokenizer, not 3"):
-        small(frames=3).decode(Tokens(torch.zeros(1, 8, dtype=torch.int64), (2, 2, 2)), frames=3)
+        small(frames=3).decode(Tokens(torch.zeros(1, 8, dtype=torch.int64), (2, 2, 2)), 3)
     with pytest.raises(UserError, match="codes 0 to 65535, got 65536 to 65536"):
         small().decode(Tokens(torch.full((1, 4), 2**16), (1, 2, 2)))
 

@@ -167,14 +167,15 @@ class ImageModality(Modality):
         return {"psnr_db": psnr_db(made, target).mean()}
 
     def is_published(self, path: Path) -> bool:
-        from mmgen.modalities.image.tokenizers.pretrained import is_pretrained
+        from mmgen.tokenizers.pretrained import library_of
 
-        return is_pretrained(path)
+        return library_of(path) == "diffusers"
 
     def open_published(self, path: Path, arguments: dict[str, Any]) -> tuple[Path, PublishedTokenizer]:
-        from mmgen.modalities.image.tokenizers.pretrained import WEIGHTS, open_pretrained
+        from mmgen.modalities.image.tokenizers.pretrained import open_pretrained
 
-        return path / WEIGHTS, open_pretrained(path, **arguments)
+        tokenizer = open_pretrained(path, **arguments)
+        return path / tokenizer.weights, tokenizer
 
 
 MODALITY = ImageModality()

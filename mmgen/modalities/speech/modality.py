@@ -135,14 +135,15 @@ class SpeechModality(Modality):
         return (pairs.preview() for pairs in sound_samples(module, data, tokenizer, count, options))
 
     def is_published(self, path: Path) -> bool:
-        from mmgen.modalities.speech.tokenizers.pretrained import is_codec
+        from mmgen.tokenizers.pretrained import library_of
 
-        return is_codec(path)
+        return library_of(path) == "transformers"
 
     def open_published(self, path: Path, arguments: dict[str, Any]) -> tuple[Path, PublishedTokenizer]:
-        from mmgen.modalities.speech.tokenizers.pretrained import WEIGHTS, open_codec
+        from mmgen.modalities.speech.tokenizers.pretrained import open_codec
 
-        return path / WEIGHTS, open_codec(path, **arguments)
+        tokenizer = open_codec(path, **arguments)
+        return path / tokenizer.weights, tokenizer
 
 
 MODALITY = SpeechModality()

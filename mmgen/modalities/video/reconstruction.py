@@ -14,7 +14,7 @@ from mmgen.media.images import comfortable, enlarge
 from mmgen.media.video import read_clip, tile_clips, write_mp4
 from mmgen.media.video_file import read_header
 from mmgen.modalities.video.evaluation.frame_metrics import capped_psnr
-from mmgen.tokenizers import Tokenizer, VideoTokenizer
+from mmgen.tokenizers import TimedTokenizer, Tokenizer
 
 
 def reconstruct_clips(
@@ -32,7 +32,7 @@ def reconstruct_clips(
     Raises:
         UserError: a file cannot be read, or does not fit; then nothing is written.
     """
-    assert isinstance(tokenizer, VideoTokenizer)
+    assert isinstance(tokenizer, TimedTokenizer)
     channels, trained, *size = tokenizer.sample_shape
     shape = (channels, trained if frames is None else frames, *size)
     spec = tokenizer.spec.with_frames(shape[1])
@@ -54,7 +54,7 @@ def reconstruct_held_out_clips(tokenizer: Tokenizer, source: Source, count: int,
     shape, wanted = tuple(source.sample_shape), tokenizer.sample_shape
     if len(shape) != 4 or (shape[0], *shape[2:]) != (wanted[0], *wanted[2:]):
         raise UserError(f"the tokenizer takes clips of shape {wanted}, and the data has {shape}; choose other --data")
-    assert isinstance(tokenizer, VideoTokenizer)
+    assert isinstance(tokenizer, TimedTokenizer)
     batch = held_out_clips(source.samples("val"), min(count, len(source.samples("val"))))
     fps, errors = source.fps or 8.0, []
     for number, clip in enumerate(batch["x"]):

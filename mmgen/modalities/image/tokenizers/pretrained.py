@@ -1,6 +1,5 @@
 """Autoencoders of diffusers as tokenizers, straight from the folder that `save_pretrained` wrote."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,12 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.tokenizers.base import Reconstruction, Tokenizer
+from mmgen.tokenizers.pretrained import CONFIG, PretrainedTokenizer
 
-CONFIG = "config.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 KINDS = ("AutoencoderKL", "AutoencoderDC", "AutoencoderTiny", "VQModel")
 
 
-class DiffusersTokenizer(Tokenizer):
+class DiffusersTokenizer(PretrainedTokenizer):
     """A frozen autoencoder of diffusers: continuous tokens, or for VQModel the numbers of its codes.
 
     Continuous tokens are (latent - shift) x scale as diffusers' pipelines compute it: shift_factor and scaling_factor
@@ -34,18 +31,20 @@ class DiffusersTokenizer(Tokenizer):
         UserError: another class, sizes that do not divide, or an architecture that diffusers does not build.
     """
 
+    library, noun, own = "diffusers", "autoencoder", "VQGANTokenizer"
+    weights = "diffusion_pytorch_model.safetensors"
+
     def __init__(self, architecture: dict[str, Any], image_size: int, patch: int = 1) -> None:
         super().__init__()
         name = architecture.get("_class_name")
         if name not in KINDS:
-            raise UserError(f"{name or 'a model without _class_name'} is no autoencoder that mmgen reads: {_one_of()}")
+            kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+            raise UserError(f"{name or 'a model without _class_name'} is no autoencoder that mmgen reads: {kinds}")
         self.architecture, self.patch, self.codes = architecture, patch, name == "VQModel"
-        self.model = _build(architecture | ({"lookup_from_codebook": True} if self.codes else {}))
-
+        plain = architecture | ({"lookup_from_codebook": True} if self.codes else {})
+        self.model = self.build(name, lambda diffusers: getattr(diffusers, name).from_config(plain))
         config = self.model.config
-        widths = config[
-            "encoder_block_out_channels" if "encoder_block_out_channels" in config else "block_out_channels"
-        ]
+        widths = config.get("encoder_block_out_channels") or config["block_out_channels"]
         pixels = 2 ** (len(widths) - 1)
         if patch < 1 or (patch > 1 and self.codes):
             raise UserError(f"patch {patch}: latents are packed 1 by 1 or more, codes of a VQModel only 1 by 1")
@@ -58,11 +57,8 @@ class DiffusersTokenizer(Tokenizer):
         self.sample_shape = (config["in_channels"], image_size, image_size)
         grid = (1, image_size // pixels // patch, image_size // pixels // patch)
         channels = config["latent_channels"]
-        if self.codes:
-            self.spec = TokenSpec("categorical", config["num_vq_embeddings"], grid, modality="image")
-        else:
-            self.spec = TokenSpec("continuous", channels * patch**2, grid, modality="image")
-
+        size = config["num_vq_embeddings"] if self.codes else channels * patch**2
+        self.spec = TokenSpec("categorical" if self.codes else "continuous", size, grid, modality="image")
         self.shift: Tensor
         self.scale: Tensor
         shift = torch.as_tensor(config.get("latents_mean") or config.get("shift_factor") or 0.0)
@@ -71,10 +67,8 @@ class DiffusersTokenizer(Tokenizer):
         self.register_buffer("scale", scale.float().expand(channels).clone())  # from both
         self.train(False).requires_grad_(False)
 
-    def describe(self) -> dict[str, Any]:
-        """What builds this tokenizer, but for its weights, as `tokenizer` in a config.yaml."""
-        init_args = {"architecture": self.architecture, "image_size": self.sample_shape[1], "patch": self.patch}
-        return {"class_path": "mmgen.modalities.image.tokenizers.pretrained.DiffusersTokenizer", "init_args": init_args}
+    def options(self) -> dict[str, Any]:
+        return {"image_size": self.sample_shape[1], "patch": self.patch}
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tokens:
@@ -94,9 +88,7 @@ class DiffusersTokenizer(Tokenizer):
     def decode(self, tokens: Tokens) -> Tensor:
         values, side = self.check_tokens(tokens), self.spec.grid[1]
         if self.codes:
-            if values.min() < 0 or values.max() >= self.spec.size:
-                found = f"{values.min().item()} to {values.max().item()}"
-                raise UserError(f"DiffusersTokenizer has codes 0 to {self.spec.size - 1}, got {found}")
+            self.check_codes(values)
             shape = (len(values), side, side, self.model.quantize.vq_embed_dim)
             decoded = self.model.decode(values.flatten(), force_not_quantize=True, shape=shape)
         else:
@@ -106,32 +98,6 @@ class DiffusersTokenizer(Tokenizer):
             latents = latents / self.scale[:, None, None] + self.shift[:, None, None]
             decoded = self.model.decode(latents.to(self.model.dtype))
         return decoded.sample.clamp(-1, 1)
-
-    def forward(self, x: Tensor) -> Reconstruction:
-        """Raises UserError: it is not trained."""
-        raise UserError("an autoencoder of diffusers is used as it is; to train one, take VQGANTokenizer")
-
-    def train(self, mode: bool = True) -> "DiffusersTokenizer":
-        """Stays in evaluation mode."""
-        return super().train(False)
-
-
-def is_pretrained(path: str | Path) -> bool:
-    """Whether a folder is diffusers', of an autoencoder or anything else; not a run or export of mmgen, nor a model of
-    transformers.
-    """
-    path = Path(path)
-    if (path / "config.yaml").exists():
-        return False
-    if (path / "model_index.json").is_file():
-        return True
-    try:
-        plain = json.loads((path / CONFIG).read_text())
-    except OSError:
-        return False
-    except ValueError:  # damaged: `open_pretrained` says so
-        return True
-    return not (isinstance(plain, dict) and "model_type" in plain)
 
 
 def open_pretrained(path: str | Path, image_size: int | None = None, patch: int = 1) -> DiffusersTokenizer:
@@ -143,11 +109,14 @@ def open_pretrained(path: str | Path, image_size: int | None = None, patch: int 
         patch: latents a token in each direction.
 
     Raises:
-        UserError: a file is missing or corrupt, pickled weights alone, another class, weights of another shape than the
-            config says, or no image size.
+        UserError: a file is missing, corrupt, pickled or of another model, or there is no image size.
     """
     path = Path(path)
-    architecture = _architecture(path)
+    if (path / "model_index.json").exists():
+        raise UserError(f"{path} is a whole pipeline of diffusers; name the folder of its autoencoder, {path / 'vae'}")
+    plain = DiffusersTokenizer.read_architecture(path)
+    # Notes such as _name_or_path say nothing about the model, and would be taken into exports.
+    architecture = {key: value for key, value in plain.items() if key == "_class_name" or not key.startswith("_")}
     size = architecture.get("sample_size") if image_size is None else image_size
     if isinstance(size, list) and len(set(size)) == 1:
         size = size[0]
@@ -156,63 +125,4 @@ def open_pretrained(path: str | Path, image_size: int | None = None, patch: int 
             f"{path / CONFIG} does not say the size of images (sample_size): choose it with"
             f" mmgen export {path} --image_size SIZE"
         )
-    try:
-        tokenizer = DiffusersTokenizer(architecture, size, patch)
-    except (UserError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path / CONFIG}: {_line(error)}") from None
-    tokenizer.model.load_state_dict(_weights(path, architecture["_class_name"]))
-    return tokenizer
-
-
-def _one_of() -> str:
-    return f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
-
-
-def _build(architecture: dict[str, Any]) -> Any:
-    import diffusers  # slow to import, and needed for such a tokenizer only
-
-    try:
-        return getattr(diffusers, architecture["_class_name"]).from_config(architecture)
-    except Exception as error:  # a config from anywhere: what its values break is open-ended
-        raise UserError(f"diffusers builds no {architecture['_class_name']} of it ({_line(error)})") from None
-
-
-def _architecture(path: Path) -> dict[str, Any]:
-    if (path / "model_index.json").exists():
-        raise UserError(f"{path} is a whole pipeline of diffusers; name the folder of its autoencoder, {path / 'vae'}")
-    try:
-        plain = json.loads((path / CONFIG).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path / CONFIG} cannot be read ({_line(error)})") from None
-    if not isinstance(plain, dict):
-        raise UserError(f"{path / CONFIG} is no config of diffusers")
-    # Notes such as _name_or_path say nothing about the model, and would be taken into exports.
-    return {key: value for key, value in plain.items() if key == "_class_name" or not key.startswith("_")}
-
-
-def _weights(path: Path, name: str) -> dict[str, Tensor]:
-    """By diffusers' own loader, since that knows the names that layers had in earlier versions."""
-    import diffusers
-
-    file = path / WEIGHTS
-    if not file.is_file():
-        if any(path.glob("*.bin")) or any(path.glob("*.ckpt")):
-            raise UserError(
-                f"{path} holds pickled weights, which could run code and are not read: save them with"
-                f" diffusers' save_pretrained, which writes {WEIGHTS}"
-            )
-        raise UserError(f"{path} holds no {WEIGHTS}; copy the whole folder of the autoencoder")
-    try:
-        model, about = getattr(diffusers, name).from_pretrained(
-            path, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32, output_loading_info=True
-        )
-    except Exception as error:  # damaged files, and shapes that do not fit: open-ended
-        raise UserError(f"{file} is corrupt, or not of the model in {CONFIG} ({_line(error)})") from None
-    for key, text in (("missing_keys", "lacks"), ("unexpected_keys", "has an unexpected")):
-        if about.get(key):
-            raise UserError(f"{file} {text} {min(about[key])}: {CONFIG} beside it describes another model")
-    return model.state_dict()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return DiffusersTokenizer.in_folder(path, architecture, image_size=size, patch=patch)

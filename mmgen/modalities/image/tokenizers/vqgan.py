@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
-from mmgen.modalities.image.tokenizers.quantized import QuantizedImageTokenizer
+from mmgen.modalities.image.tokenizers.conv import QuantizedImageTokenizer
 from mmgen.tokenizers.quantizers import Quantizer
 
 

@@ -8,20 +8,19 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.core.tokens import TokenSpec
 from mmgen.modalities.motion.features import feature_slices
 from mmgen.modalities.motion.skeleton import skeleton_of_features
 from mmgen.modalities.motion.tokenizers.networks import conv_decoder, conv_encoder, patch_decoder, patch_encoder
-from mmgen.tokenizers.base import Reconstruction, TrainingData
-from mmgen.tokenizers.chain import State
+from mmgen.tokenizers.base import Reconstruction, State, TokenizerStream, TrainingData
+from mmgen.tokenizers.causal_conv import last_weight
+from mmgen.tokenizers.quantized import QuantizedTokenizer, raster
 from mmgen.tokenizers.quantizers import Quantizer
-from mmgen.tokenizers.stream import TokenizerStream
-from mmgen.tokenizers.timed import TimedTokenizer
 
 _CONSTANT = 1e-6  # standard deviation under which a feature is taken never to change
 
 
-class MotionTokenizer(TimedTokenizer):
+class MotionTokenizer(QuantizedTokenizer):
     """Autoencoder of features around a quantizer: that of T2M-GPT (Zhang et al. 2023) with `VQ`, that of MoMask (Guo et
     al. 2024) with `ResidualVQ`; `Gaussian` gives continuous tokens.
 
@@ -110,7 +109,7 @@ class MotionTokenizer(TimedTokenizer):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        return [layer for layer in self.decoder.modules() if isinstance(layer, nn.Conv1d)][-1].get_parameter("weight")
+        return last_weight(self.decoder)
 
     def adapt(self, data: TrainingData) -> None:
         """Takes mean and standard deviation from the data's training split. Does nothing if they are known already:
@@ -135,41 +134,22 @@ class MotionTokenizer(TimedTokenizer):
         self.mean.copy_(mean)
         self.std.copy_(std.where(std > _CONSTANT, torch.ones_like(std)))
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tokens:
-        return _tokens(self.quantizer.encode(self.latents(self.check_samples(x), {})))
-
-    @torch.no_grad()
-    def decode(self, tokens: Tokens, frames: int | None = None) -> Tensor:
-        """Inverse of `encode`, as well as it was trained: (B, dims, frames) raw features, without gradient.
-
-        Args:
-            tokens: of any number of latents along time.
-            frames: of the motion, the last of its tokens perhaps being of fewer; `stride` a latent by default.
-
-        Raises:
-            UserError: tokens of another grid, out of range, or not those of so many frames; it was never adapted.
-        """
-        values = self.check_tokens(tokens)
-        frames = self.clip_length(tokens, frames)
-        return self.raw(self.features(self.quantizer.lookup(values), frames, {}))
-
     def forward(self, x: Tensor) -> Reconstruction:
         """x (B, dims, T) raw -> the reconstruction of its normalised features, with gradients, and these as `target`;
         among the losses `positions`. Raises UserError as `encode` does.
         """
         target = self.normalised(self.check_samples(x))
         quantized = self.quantizer(self.latents(x, {}))
-        made = self.features(quantized.values, x.shape[2], {})
+        made = self.samples(quantized.values, x.shape[2], {})
         joints = feature_slices(x.shape[1])["positions"]
         error = F.smooth_l1_loss(made[:, joints], target[:, joints])
         losses = quantized.losses | {"positions": self.positions * error}
-        return Reconstruction(made, _tokens(quantized.indices), losses, target)
+        return Reconstruction(made, raster(quantized.indices), losses, target)
 
-    def streaming(self) -> "MotionStream":
+    def streaming(self) -> TokenizerStream:
         if not self.causal:
             raise UserError("this MotionTokenizer looks ahead, so it codes whole motions: causal: true streams")
-        return MotionStream(self)
+        return super().streaming()
 
     def check_samples(self, x: Tensor) -> Tensor:
         dims = self.sample_shape[0]
@@ -191,14 +171,17 @@ class MotionTokenizer(TimedTokenizer):
         return x.to(std.dtype) * std + mean
 
     def latents(self, x: Tensor, state: State) -> Tensor:
-        """The next frames (B, dims, T) raw -> (B, ceil(T / stride), quantizer.inputs). Writes to the state."""
         x = F.pad(self.normalised(x), (0, -x.shape[2] % self.spec.stride), mode="replicate")
-        return rearrange(self.encoder(x.to(self.last_layer.dtype), state), "b c t -> b t c")
+        return rearrange(self.encoder(x.to(self.last_layer.dtype), state), "b c t -> b t 1 1 c")
 
-    def features(self, codes: Tensor, frames: int, state: State) -> Tensor:
-        """The next codes (B, t, quantizer.dim) -> (B, dims, frames) normalised. Writes to the state."""
-        codes = rearrange(codes.to(self.last_layer.dtype), "b t c -> b c t").contiguous()
-        return self.decoder(codes, state)[..., :frames]
+    def samples(self, codes: Tensor, length: int, state: State) -> Tensor:
+        """Normalised features (B, dims, length)."""
+        codes = rearrange(codes.to(self.last_layer.dtype), "b t 1 1 c -> b c t").contiguous()
+        return self.decoder(codes, state)[..., :length]
+
+    def bounded(self, x: Tensor) -> Tensor:
+        """Raw features of normalised ones, which have no bounds."""
+        return self.raw(x)
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, (dims, 1) each."""
@@ -208,30 +191,3 @@ class MotionTokenizer(TimedTokenizer):
                 " is trained, or call adapt(data)"
             )
         return self.mean[:, None], self.std[:, None]
-
-
-class MotionStream(TokenizerStream):
-    """Carries the last inputs that each convolution has seen."""
-
-    def __init__(self, tokenizer: MotionTokenizer) -> None:
-        super().__init__(tokenizer)
-        self._motion = tokenizer
-        self._encoding: State = {}
-        self._decoding: State = {}
-
-    def encode_chunk(self, x: Tensor) -> Tokens:
-        state = dict(self._encoding)
-        tokens = _tokens(self._motion.quantizer.encode(self._motion.latents(x, state)))
-        self._encoding = state
-        return tokens
-
-    def decode_chunk(self, tokens: Tokens, frames: int) -> Tensor:
-        state, motion = dict(self._decoding), self._motion
-        x = motion.raw(motion.features(motion.quantizer.lookup(tokens.values), frames, state))
-        self._decoding = state
-        return x
-
-
-def _tokens(indices: Tensor) -> Tokens:
-    """(B, t, ...) -> tokens in order of time."""
-    return Tokens(indices, (indices.shape[1], 1, 1))

@@ -3,22 +3,28 @@
 import math
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor, cat, nn
+from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
-from mmgen.modalities.speech.tokenizers.audio import AudioStream, AudioTokenizer, audio_spec
-from mmgen.modalities.speech.tokenizers.istft import SpectralHead
-from mmgen.modalities.speech.tokenizers.mel_front import mel_encoder
-from mmgen.modalities.speech.tokenizers.seanet import frame_decoder, seanet_encoder, seanet_head
-from mmgen.tokenizers.base import Reconstruction
-from mmgen.tokenizers.chain import State
+from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer, audio_spec
+from mmgen.modalities.speech.tokenizers.seanet import (
+    SpectralHead,
+    frame_decoder,
+    mel_encoder,
+    seanet_encoder,
+    seanet_head,
+)
+from mmgen.tokenizers.base import Reconstruction, State
+from mmgen.tokenizers.causal_conv import last_weight
+from mmgen.tokenizers.quantized import QuantizedStream, QuantizedTokenizer, raster
 from mmgen.tokenizers.quantizers import Quantizer
 
 
-class SEANetCodec(AudioTokenizer):
+class SEANetCodec(QuantizedTokenizer, AudioTokenizer):
     """Residual autoencoder of causal convolutions around a quantizer: the SEANet of SoundStream (Zeghidour et al. 2021)
     and EnCodec (Defossez et al. 2022), with blocks of ConvNeXt at the rate of tokens where EnCodec has an LSTM.
 
@@ -67,10 +73,10 @@ class SEANetCodec(AudioTokenizer):
         super().__init__()
         samples = round(seconds * sample_rate)
         if not ratios or min(sample_rate, samples, *ratios, channels, width) < 1 or min(units, blocks, lookahead) < 0:
-            found = f"{sample_rate}, {seconds:g}, {tuple(ratios)}, {channels}, {width}, {units}, {blocks}, {lookahead}"
+            sizes = f"{sample_rate}, {seconds:g}, {tuple(ratios)}, {channels}, {width}, {units}, {blocks}, {lookahead}"
             raise UserError(
                 "sample_rate, seconds in samples, ratios, channels and width must be at least 1, units, blocks and"
-                f" lookahead at least 0; got {found}"
+                f" lookahead at least 0; got {sizes}"
             )
         if front not in ("conv", "mel") or head not in ("conv", "istft") or not 0 < overlap <= 1:
             raise UserError(
@@ -79,7 +85,7 @@ class SEANetCodec(AudioTokenizer):
             )
         stride = math.prod(ratios)
         self.sample_rate, self.sample_shape = sample_rate, (1, samples)
-        self.spec = audio_spec(quantizer, samples, stride, sample_rate)
+        self.spec = audio_spec(quantizer.kind, quantizer.size, quantizer.levels, samples, stride, sample_rate)
         self.lookahead, self.latency = lookahead, (1 + lookahead) * stride
         self.quantizer = quantizer
         if front == "conv":
@@ -95,70 +101,67 @@ class SEANetCodec(AudioTokenizer):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        return [layer for layer in self.head.modules() if isinstance(layer, nn.Conv1d)][-1].get_parameter("weight")
+        return last_weight(self.head)
 
     def encode(self, x: Tensor) -> Tokens:
         stream = self.streaming()
-        parts = stream.encode(x), stream.finish()
-        return _tokens(cat([part.values for part in parts], dim=1))
-
-    def decode(self, tokens: Tokens, samples: int | None = None) -> Tensor:
-        return self.streaming().decode(tokens, samples)
+        values = torch.cat([stream.encode(x).values, stream.finish().values], dim=1)
+        return Tokens(values, (values.shape[1], 1, 1))
 
     def forward(self, x: Tensor) -> Reconstruction:
         heard = F.pad(self.filled(self.check_samples(x)), (0, self.lookahead * self.spec.stride))
         quantized = self.quantizer(self.latents(heard, {})[:, self.lookahead :])
-        sound = self.sound(quantized.values, x.shape[2], {})
-        return Reconstruction(sound, _tokens(quantized.indices), quantized.losses)
+        sound = self.samples(quantized.values, x.shape[2], {})
+        return Reconstruction(sound, raster(quantized.indices), quantized.losses)
 
     def streaming(self) -> "CodecStream":
         return CodecStream(self)
 
     def latents(self, x: Tensor, state: State) -> Tensor:
-        """The next samples (B, 1, t stride) -> (B, t, quantizer.inputs), late by `lookahead`. Writes to the state."""
-        return rearrange(self.encoder(x, state), "b c t -> b t c")
+        """The next samples (B, 1, T) -> (B, t, 1, 1, quantizer.inputs), late by `lookahead`. Writes to the state."""
+        return rearrange(self.encoder(self.filled(x), state), "b c t -> b t 1 1 c")
 
-    def sound(self, codes: Tensor, samples: int, state: State) -> Tensor:
-        """The next codes (B, t, quantizer.dim) -> (B, 1, samples), not clamped. Writes to the state."""
-        codes = rearrange(codes.to(self.last_layer.dtype), "b t c -> b c t").contiguous()
-        return self.head(self.decoder(codes, state), state)[..., :samples]
+    def samples(self, codes: Tensor, length: int, state: State) -> Tensor:
+        codes = rearrange(codes.to(self.last_layer.dtype), "b t 1 1 c -> b c t").contiguous()
+        return self.head(self.decoder(codes, state), state)[..., :length]
 
 
-class CodecStream(AudioStream):
-    """Carries the last inputs that each convolution has seen, and the end of a spectrum's window."""
+class CodecStream(QuantizedStream):
+    """A sound that is coded while it arrives.
+
+    A codec that looks ahead makes the tokens of a chunk when later ones have come, so that a chunk may have fewer
+    tokens than its samples, or none; `finish` gives those that wait when no more is to come.
+    """
 
     def __init__(self, codec: SEANetCodec) -> None:
         super().__init__(codec)
-        self._codec = codec
+        self._codec, self.finished = codec, False
         self._early = codec.lookahead  # latents to come that belong to no token, but to silence before the first one
-        self._encoding: State = {}
-        self._decoding: State = {}
 
     def encode_chunk(self, x: Tensor) -> Tokens:
-        state = dict(self._encoding)
-        latents = self._codec.latents(self._codec.filled(x), state)
+        if self.finished:
+            raise UserError("this stream encodes no more: it is finished")
+        state = dict(self.state)
+        latents = self._codec.latents(x, state)
         early = min(self._early, latents.shape[1])
-        tokens = self._quantized(latents[:, early:])
-        self._encoding, self._early = state, self._early - early
+        tokens = raster(self._codec.quantizer.encode(latents[:, early:]))
+        self.state, self._early = state, self._early - early
         return tokens
 
-    def encode_rest(self, rows: int) -> Tokens:
-        codec = self._codec
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def finish(self) -> Tokens:
+        """The tokens, perhaps none, that wait for what comes after the last chunk, which is silence. The stream encodes
+        no more. Raises UserError where nothing was encoded, or it is finished already.
+        """
+        if "encodes" not in self._last or self.finished:
+            raise UserError("a stream is finished once, after it has encoded something")
+        codec, rows = self._codec, self._last["encodes"][0]
         silence = codec.last_layer.new_zeros(rows, 1, codec.lookahead * codec.spec.stride)
-        if not codec.lookahead:
-            return self._quantized(silence.new_zeros(rows, 0, codec.quantizer.inputs))
-        return self.encode_chunk(silence)
-
-    def _quantized(self, latents: Tensor) -> Tokens:
-        return _tokens(self._codec.quantizer.encode(latents))
-
-    def decode_chunk(self, tokens: Tokens, samples: int) -> Tensor:
-        state = dict(self._decoding)
-        x = self._codec.sound(self._codec.quantizer.lookup(tokens.values), samples, state).clamp(-1, 1)
-        self._decoding = state
-        return x
-
-
-def _tokens(indices: Tensor) -> Tokens:
-    """(B, t, ...) -> tokens in order of time."""
-    return Tokens(indices, (indices.shape[1], 1, 1))
+        if codec.lookahead:
+            tokens = self.encode_chunk(silence)
+        else:
+            tokens = raster(codec.quantizer.encode(silence.new_zeros(rows, 0, 1, 1, codec.quantizer.inputs)))
+        self.finished = True
+        self.encoded += tokens.grid[0]
+        return tokens

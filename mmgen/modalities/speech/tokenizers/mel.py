@@ -4,24 +4,23 @@ import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import Tokens
 from mmgen.media.log_mel import LogMel
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer, audio_spec
 from mmgen.modalities.speech.tokenizers.vocoder import GriffinLim, Vocoder
-from mmgen.tokenizers.base import Reconstruction
+from mmgen.tokenizers.base import Reconstruction, State, TokenizerStream
+from mmgen.tokenizers.causal_conv import CausalConv, FrameBlock
+from mmgen.tokenizers.quantized import QuantizedTokenizer, raster
 from mmgen.tokenizers.quantizers import Quantizer
 
 _KERNEL = 7  # frames, or tokens, that a block sees
-_WIDER = 3  # the inside of a block against its outside
 
 
-class MelTokenizer(AudioTokenizer):
+class MelTokenizer(QuantizedTokenizer, AudioTokenizer):
     """Autoencoder of log-mel spectrograms around any quantizer, and a vocoder that is not trained.
 
     Only the spectrogram is coded, so that training takes no waveforms: `forward` compares spectrograms, scaled so that
@@ -78,7 +77,7 @@ class MelTokenizer(AudioTokenizer):
         self.vocoder = GriffinLim() if vocoder is None else vocoder
         self.vocoder.check(self.mel)
         self.sample_rate, self.sample_shape = sample_rate, (1, samples)
-        self.spec = audio_spec(quantizer, samples, hop * pool, sample_rate)
+        self.spec = audio_spec(quantizer.kind, quantizer.size, quantizer.levels, samples, hop * pool, sample_rate)
         self.quantizer = quantizer
         self.encoder = nn.Sequential(
             FrameConv(bins, width, 3, causal),
@@ -102,24 +101,23 @@ class MelTokenizer(AudioTokenizer):
     def last_layer(self) -> nn.Parameter:
         return self.decoder[-1].get_parameter("weight")
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tokens:
-        return _tokens(self.quantizer.encode(self._latents(self.spectrogram(x))))
-
-    @torch.no_grad()
-    def decode(self, tokens: Tokens, samples: int | None = None) -> Tensor:
-        values = self.check_tokens(tokens)
-        samples = self.clip_length(tokens, samples)
-        return self.sound(self._reconstruct(self.quantizer.lookup(values)))[..., :samples]
-
     def forward(self, x: Tensor) -> Reconstruction:
         """x (B, 1, T) in [-1, 1] -> the reconstruction of its spectrogram, with gradients, and as `target` the
         spectrogram itself, (B, bins, frames). Raises UserError as `encode` does.
         """
         target = self.spectrogram(x)
-        quantized = self.quantizer(self._latents(target))
-        made = self._reconstruct(quantized.values)
-        return Reconstruction(made, _tokens(quantized.indices), quantized.losses, target)
+        quantized = self.quantizer(self._coded(target))
+        return Reconstruction(self._drawn(quantized.values), raster(quantized.indices), quantized.losses, target)
+
+    def streaming(self) -> TokenizerStream:
+        """Raises UserError: frames are windows that look ahead."""
+        return AudioTokenizer.streaming(self)
+
+    def latents(self, x: Tensor, state: State) -> Tensor:
+        return self._coded(self.spectrogram(x))
+
+    def samples(self, codes: Tensor, length: int, state: State) -> Tensor:
+        return self.sound(self._drawn(codes))[..., :length]
 
     @torch.no_grad()
     def spectrogram(self, x: Tensor) -> Tensor:
@@ -138,40 +136,29 @@ class MelTokenizer(AudioTokenizer):
     def _floor(self) -> float:
         return math.log(self.mel.floor)
 
-    def _latents(self, spectrogram: Tensor) -> Tensor:
-        return self.encoder(rearrange(spectrogram.to(self.last_layer.dtype), "b c t -> b t c"))
+    def _coded(self, spectrogram: Tensor) -> Tensor:
+        latents = self.encoder(rearrange(spectrogram.to(self.last_layer.dtype), "b c t -> b t c"))
+        return latents[:, :, None, None]
 
-    def _reconstruct(self, codes: Tensor) -> Tensor:
-        return rearrange(self.decoder(codes.to(self.last_layer.dtype)), "b t c -> b c t")
+    def _drawn(self, codes: Tensor) -> Tensor:
+        return rearrange(self.decoder(codes[:, :, 0, 0].to(self.last_layer.dtype)), "b t c -> b c t")
 
 
-class FrameConv(nn.Module):
+class FrameConv(CausalConv):
     """(b, t, inputs) -> (b, t, outputs), a convolution over frames between zeros, or behind them alone if causal."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, causal: bool, groups: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(inputs, outputs, kernel, groups=groups)
-        self.padding = (kernel - 1, 0) if causal else ((kernel - 1) // 2, kernel // 2)
+    def __init__(self, inputs: int, outputs: int, kernel: int, causal: bool) -> None:
+        super().__init__(inputs, outputs, kernel, normed=False, causal=causal)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(F.pad(rearrange(x, "b t c -> b c t"), self.padding))
-        return rearrange(x, "b c t -> b t c")
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x.mT, {}).mT
 
 
-class MelBlock(nn.Module):
-    """x + mlp(norm(conv(x))) of x (b, t, c), with a convolution of each channel by itself; the identity at first."""
+class MelBlock(FrameBlock):
+    """The block on (b, t, c)."""
 
     def __init__(self, width: int, causal: bool) -> None:
-        super().__init__()
-        self.time = FrameConv(width, width, _KERNEL, causal, groups=width)
-        last = nn.Linear(_WIDER * width, width)
-        nn.init.zeros_(last.weight)
-        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, _WIDER * width), nn.GELU(), last)
+        super().__init__(width, _KERNEL, causal)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.mlp(self.time(x))
-
-
-def _tokens(indices: Tensor) -> Tokens:
-    """(B, t, ...) -> tokens in order of time."""
-    return Tokens(indices, (indices.shape[1], 1, 1))
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x.mT, {}).mT

@@ -1,41 +1,35 @@
-"""Causal encoder and decoder of sound: the convolutions of SEANet, and blocks at the rate of tokens.
-
-Every layer looks back only, and what came before a sound is silence to it. A layer keeps what it needs of the samples
-before in a `State`, which the caller owns: a whole sound is a single chunk that begins with an empty one. So chunks
-equal the whole from the first sample on, if each is a whole number of tokens.
+"""Causal encoders and decoders of sound: the convolutions of SEANet, or mel spectra in and drawn spectra out, and
+blocks at the rate of tokens. What came before a sound is silence to every layer.
 """
 
+import math
 from collections.abc import Sequence
 
+import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mmgen.tokenizers.causal_conv import CausalConv, FrameBlock
-from mmgen.tokenizers.chain import Chain, State
+from mmgen.core.errors import UserError
+from mmgen.media.log_mel import LogMel
+from mmgen.tokenizers.base import State
+from mmgen.tokenizers.causal_conv import CausalConv, Chain, FrameBlock, Streamed
 
 
-class Elu(nn.ELU):
-    """ELU, the nonlinearity of SEANet, in a chain."""
-
-    def forward(self, x: Tensor, state: State) -> Tensor:  # type: ignore[override]
-        return super().forward(x)
-
-
-class ResidualUnit(nn.Module):
+class ResidualUnit(Streamed):
     """x + narrow(x): ELU, a dilated convolution to half the channels, ELU, and back by a kernel of 1."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
         inner = max(1, channels // 2)
-        self.branch = Chain(
-            [Elu(), CausalConv(channels, inner, 3, dilation=dilation), Elu(), CausalConv(inner, channels, 1)]
-        )
+        wide = CausalConv(channels, inner, 3, dilation=dilation)
+        self.branch = Chain([nn.ELU(), wide, nn.ELU(), CausalConv(inner, channels, 1)])
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         return x + self.branch(x, state)
 
 
-class GrowTime(nn.Module):
+class GrowTime(Streamed):
     """(b, c, t) -> (b, out, t r): a transposed convolution of kernel 2 r and stride r, trimmed on the right.
 
     Written as the convolution over two inputs that it is, whose r outputs then stand in order of time, which is quicker
@@ -49,6 +43,97 @@ class GrowTime(nn.Module):
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         return rearrange(self.conv(x, state), "b (c r) t -> b c (t r)", r=self.ratio)
+
+
+class MelFront(Streamed):
+    """(b, 1, t stride) -> (b, width, t): log-mel spectra through windows that end with their token, and a linear map.
+
+    The spectra are scaled so that the floor is -1 and a full-scale tone about 1. A mel spectrum does not tell where in
+    a window a sound is, and a window fades what is newest in it: several short frames a token keep onsets sharp.
+
+    Args:
+        sample_rate: in Hz.
+        stride: samples a token.
+        width: channels that come out.
+        frames: of the spectrogram, a token; must divide the stride.
+        n_fft: samples of a window.
+        bins: mel bands.
+        floor: magnitude below which all is silence.
+
+    Raises:
+        UserError: a stride that does not divide, or is longer than the windows.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        stride: int,
+        width: int,
+        frames: int,
+        n_fft: int = 512,
+        bins: int = 80,
+        floor: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        if stride % frames:
+            raise UserError(f"a mel front takes {frames} spectra a token, which do not divide its {stride} samples")
+        self.mel, self.per_token = LogMel(sample_rate, n_fft, stride // frames, bins, floor), frames
+        self.before = n_fft - self.mel.hop
+        self.project = nn.Conv1d(frames * bins, width, 1)
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        x = self.after_past(x, state, x.new_zeros(*x.shape[:2], self.before), 2)
+        bands = 1 - self.mel.frames(x) * (2 / math.log(self.mel.floor))
+        return self.project(rearrange(bands, "b c (t n) -> b (n c) t", n=self.per_token).to(self.project.weight.dtype))
+
+
+class SpectralHead(Streamed):
+    """(b, width, t) -> (b, 1, t hop): a linear map to magnitude and phase of each token's spectrum, its inverse Fourier
+    transform, a window, and the sum of what overlaps (Vocos, Siuzdak 2023).
+
+    Nothing runs at the rate of samples but the transform, which makes it quick on a CPU. A token's window begins where
+    its `hop` samples do and ends `overlap` samples after them, faded in and out by halves of a Hann window; with
+    `overlap` = `hop` it is a Hann window of two hops. So the sound is causal: its samples depend on their own token
+    and those before. A token says how the sound goes on for `overlap` samples after its own, before the encoder has
+    seen them: a shorter overlap leaves less to foresee, a longer one makes smoother joints.
+
+    Works in float32 at least, whatever the caller's autocast says: bfloat16 has no phases.
+
+    Args:
+        width: channels that come in.
+        hop: samples a token.
+        overlap: samples, 1 to `hop`, over which one token fades into the next.
+    """
+
+    def __init__(self, width: int, hop: int, overlap: int) -> None:
+        super().__init__()
+        self.hop, self.overlap = hop, overlap
+        self.size = hop + overlap  # samples of a window
+        self.out = nn.Conv1d(width, 2 * (self.size // 2 + 1), 1)
+        with torch.no_grad():
+            self.out.weight.mul_(0.1)  # quiet at first, and phases near 0
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        weight, bias, exact = self.out.weight, self.out.bias, torch.promote_types(self.out.weight.dtype, torch.float32)
+        assert bias is not None
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = F.conv1d(x.to(exact), weight.to(exact), bias.to(exact))
+            body, tail = self._windowed(spectrum).split([self.hop, self.overlap], dim=2)
+            tails = self.after_past(tail, state, torch.zeros_like(tail[:, :1]), 1)
+            sound = body + F.pad(tails[:, :-1], (0, self.hop - self.overlap))
+        return rearrange(sound, "b t n -> b 1 (t n)").to(weight.dtype)
+
+    def _windowed(self, spectrum: Tensor) -> Tensor:
+        """(b, 2 bins, t), logarithms of magnitudes and then phases in radians -> (b, t, size) samples."""
+        log_magnitude, phase = rearrange(spectrum, "b (two f) t -> two b t f", two=2)
+        magnitude = log_magnitude.clamp_max(math.log(self.size)).exp()  # a full-scale tone has size / 2
+        frames = torch.fft.irfft(torch.polar(magnitude, phase), n=self.size, dim=2)
+        return frames * self._window(frames)
+
+    def _window(self, like: Tensor) -> Tensor:
+        """(size,) of which copies `hop` apart add up to 1."""
+        fades = torch.hann_window(2 * self.overlap, dtype=like.dtype, device=like.device)
+        return torch.cat([fades[: self.overlap], like.new_ones(self.hop - self.overlap), fades[self.overlap :]])
 
 
 def seanet_encoder(ratios: Sequence[int], channels: int, width: int, units: int, blocks: int, out: int) -> Chain:
@@ -65,9 +150,16 @@ def seanet_encoder(ratios: Sequence[int], channels: int, width: int, units: int,
     wide = _widths(ratios, channels, width)
     layers: list[nn.Module] = [CausalConv(1, wide[0], 7)]
     for ratio, c, more in zip(reversed(ratios), wide, wide[1:], strict=False):
-        layers += [*_units(c, units), Elu(), CausalConv(c, more, 2 * ratio, ratio)]
+        layers += [*_units(c, units), nn.ELU(), CausalConv(c, more, 2 * ratio, ratio)]
     layers += [CausalConv(wide[-1], width, 3), *(FrameBlock(width) for _ in range(blocks))]
-    return Chain([*layers, Elu(), CausalConv(width, out, 3)])
+    return Chain([*layers, nn.ELU(), CausalConv(width, out, 3)])
+
+
+def mel_encoder(sample_rate: int, stride: int, width: int, blocks: int, out: int) -> Chain:
+    """(b, 1, t stride) -> (b, out, t), in the place of `seanet_encoder`."""
+    frames = next(count for count in (4, 3, 2, 1) if stride % count == 0)
+    layers = [MelFront(sample_rate, stride, width, frames), *(FrameBlock(width) for _ in range(blocks))]
+    return Chain([*layers, nn.ELU(), CausalConv(width, out, 3)])
 
 
 def frame_decoder(dim: int, width: int, blocks: int) -> Chain:
@@ -83,8 +175,8 @@ def seanet_head(ratios: Sequence[int], channels: int, width: int, units: int) ->
     wide = _widths(ratios, channels, width)[::-1]
     layers: list[nn.Module] = [CausalConv(width, wide[0], 3)]
     for ratio, c, less in zip(ratios, wide, wide[1:], strict=False):
-        layers += [Elu(), GrowTime(c, less, ratio), *_units(less, units)]
-    return Chain([*layers, Elu(), CausalConv(wide[-1], 1, 7, normed=False)])
+        layers += [nn.ELU(), GrowTime(c, less, ratio), *_units(less, units)]
+    return Chain([*layers, nn.ELU(), CausalConv(wide[-1], 1, 7, normed=False)])
 
 
 def _widths(ratios: Sequence[int], channels: int, width: int) -> list[int]:

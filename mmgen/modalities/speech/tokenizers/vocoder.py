@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
 from mmgen.media.log_mel import LogMel, inverse_filters
+from mmgen.tokenizers.pretrained import one_line
 
 
 class Vocoder(nn.Module, ABC):
@@ -148,7 +149,7 @@ def _open_vocos(folder: Path) -> Any:
     except UserError:
         raise
     except Exception as error:  # a config from anywhere: what its values break is open-ended
-        raise UserError(f"{config} is missing, or no config of Vocos ({_line(error)})") from None
+        raise UserError(f"{config} is missing, or no config of Vocos ({one_line(error)})") from None
     model = package.Vocos(**parts)
     found = [folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
     if not found:
@@ -156,7 +157,7 @@ def _open_vocos(folder: Path) -> Any:
     try:
         model.load_state_dict(_tensors(found[0]))
     except Exception as error:  # damaged files, and weights that do not fit: open-ended
-        raise UserError(f"{found[0]} is corrupt, or not of the model in {config.name} ({_line(error)})") from None
+        raise UserError(f"{found[0]} is corrupt, or not of the model in {config.name} ({one_line(error)})") from None
     return model.eval().requires_grad_(False)
 
 
@@ -166,7 +167,3 @@ def _tensors(file: Path) -> dict[str, Tensor]:
 
         return load_file(file)
     return torch.load(file, map_location="cpu", weights_only=True)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -21,8 +21,7 @@ from mmgen.modalities.video.evaluation.frame_metrics import (
     frame_ssim,
     listed,
 )
-from mmgen.tokenizers import Tokenizer
-from mmgen.tokenizers.video import VideoTokenizer
+from mmgen.tokenizers import TimedTokenizer, Tokenizer
 
 STREAMED = 4
 """Held-out clips that are streamed, beside one that warms up."""
@@ -162,7 +161,7 @@ def measure_stream(tokenizer: Tokenizer, samples: Samples, clips: int = STREAMED
 
 def _decode(tokenizer: Tokenizer, tokens: Tokens, frames: int) -> Tensor:
     """Clips of so many frames, where the tokenizer takes several numbers of them."""
-    return tokenizer.decode(tokens, frames) if isinstance(tokenizer, VideoTokenizer) else tokenizer.decode(tokens)
+    return tokenizer.decode(tokens, frames) if isinstance(tokenizer, TimedTokenizer) else tokenizer.decode(tokens)
 
 
 def _now(device: torch.device) -> float:

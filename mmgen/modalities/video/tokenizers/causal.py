@@ -10,7 +10,8 @@ that begins with an empty one.
 from einops import rearrange
 from torch import Tensor, cat, nn
 
-from mmgen.tokenizers.chain import Chain, State
+from mmgen.tokenizers.base import State
+from mmgen.tokenizers.causal_conv import Chain, Streamed
 from mmgen.tokenizers.conv import Grow, Shrink, norm
 
 Stride = tuple[int, int]  # frames, and pixels in each direction
@@ -18,7 +19,7 @@ Stride = tuple[int, int]  # frames, and pixels in each direction
 _KERNEL = 3  # frames that a convolution over time sees: its own and those before
 
 
-class EachFrame(nn.Module):
+class EachFrame(Streamed):
     """Layers of images on every frame by itself."""
 
     def __init__(self, *layers: nn.Module) -> None:
@@ -29,7 +30,7 @@ class EachFrame(nn.Module):
         return self.layers(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-class TimeConv(nn.Module):
+class TimeConv(Streamed):
     """(b, t, c, h, w) -> the same shape: a causal convolution over three frames, kernel (3, 1, 1); zero at first.
 
     Before the first frame of a clip there are copies of it. Written as a 1 x 1 convolution on frames that are stacked
@@ -43,14 +44,12 @@ class TimeConv(nn.Module):
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         frames = x.shape[1]
-        before = state[self] if self in state else x[:, :1].expand(-1, _KERNEL - 1, -1, -1, -1)
-        x = cat([before, x], dim=1)
-        state[self] = x[:, frames:]
+        x = self.after_past(x, state, x[:, :1].expand(-1, _KERNEL - 1, -1, -1, -1), 1)
         stacked = cat([x[:, lag : lag + frames] for lag in range(_KERNEL)], dim=2)
         return self.conv(stacked.flatten(0, 1)).unflatten(0, stacked.shape[:2])
 
 
-class CausalBlock(nn.Module):
+class CausalBlock(Streamed):
     """x + time(space(x)), a 3 x 3 x 3 convolution in two factors (Qiu et al. 2017, P3D-A); the identity at first."""
 
     def __init__(self, width: int) -> None:
@@ -62,7 +61,7 @@ class CausalBlock(nn.Module):
         return x + self.time(self.space(x, state), state)
 
 
-class ClipShrink(nn.Module):
+class ClipShrink(Streamed):
     """(b, t n, c, h s, w s) -> (b, t, out, h, w): time and space to depth, then a convolution over space."""
 
     def __init__(self, channels: int, out: int, stride: Stride) -> None:
@@ -74,7 +73,7 @@ class ClipShrink(nn.Module):
         return self.shrink(rearrange(x, "b (t n) c h w -> b t (n c) h w", n=self.frames), state)
 
 
-class ClipGrow(nn.Module):
+class ClipGrow(Streamed):
     """(b, t, c, h, w) -> (b, t n, out, h s, w s): a convolution over space, then depth to time and space."""
 
     def __init__(self, channels: int, out: int, stride: Stride) -> None:

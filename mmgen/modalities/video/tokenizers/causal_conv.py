@@ -7,17 +7,16 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.core.tokens import TokenSpec
 from mmgen.modalities.video.tokenizers.causal import causal_decoder, causal_encoder
-from mmgen.tokenizers.base import Reconstruction
-from mmgen.tokenizers.chain import State
-from mmgen.tokenizers.conv import check_sizes, last_weight
+from mmgen.tokenizers.base import State
+from mmgen.tokenizers.causal_conv import last_weight
+from mmgen.tokenizers.conv import check_sizes
+from mmgen.tokenizers.quantized import QuantizedTokenizer
 from mmgen.tokenizers.quantizers import Quantizer
-from mmgen.tokenizers.stream import TokenizerStream
-from mmgen.tokenizers.video import VideoTokenizer
 
 
-class CausalConvTokenizer(VideoTokenizer):
+class CausalConvTokenizer(QuantizedTokenizer):
     """Residual autoencoder of causal convolutions around a quantizer, which shortens a clip in time too (after the
     causal 3-D CNN of MAGVIT-2, Yu et al. 2024, section 3.2; like the VAEs of CogVideoX and Wan).
 
@@ -90,63 +89,17 @@ class CausalConvTokenizer(VideoTokenizer):
     def last_layer(self) -> nn.Parameter:
         return last_weight(self.decoder)
 
-    def encode(self, x: Tensor) -> Tokens:
-        return self.streaming().encode(x)
-
-    def decode(self, tokens: Tokens, frames: int | None = None) -> Tensor:
-        return self.streaming().decode(tokens, frames)
-
-    def forward(self, x: Tensor) -> Reconstruction:
-        quantized = self.quantizer(self.latents(self.check_samples(x), {}))
-        return Reconstruction(
-            self.pixels(quantized.values, x.shape[2], {}), _tokens(quantized.indices), quantized.losses
-        )
-
-    def streaming(self) -> "CausalConvStream":
-        return CausalConvStream(self)
-
     def latents(self, x: Tensor, state: State) -> Tensor:
-        """The next frames (B, C, T, H, W) -> (B, t, h, w, quantizer.inputs). Writes to the state."""
         x = rearrange(x, "b c t h w -> b t c h w")
         missing = -x.shape[1] % self.spec.stride  # none but in the first chunk, which may begin with a short group
         x = torch.cat([x[:, :1].expand(-1, missing, -1, -1, -1), x], dim=1)
         fold = "b t c (h p) (w q) -> b t h w (c p q)"
         return rearrange(self.encoder(x, state), fold, p=self.patch, q=self.patch)
 
-    def pixels(self, codes: Tensor, frames: int, state: State) -> Tensor:
-        """The next codes (B, t, h, w, quantizer.dim) -> (B, C, frames, H, W), not clamped. Writes to the state."""
+    def samples(self, codes: Tensor, length: int, state: State) -> Tensor:
         unfold = "b t h w (c p q) -> b t c (h p) (w q)"
         codes = rearrange(codes.to(self.last_layer.dtype), unfold, p=self.patch, q=self.patch).contiguous()
-        return rearrange(self.decoder(codes, state)[:, -frames:], "b t c h w -> b c t h w")
-
-
-class CausalConvStream(TokenizerStream):
-    """Carries the last frames that each convolution over time has seen."""
-
-    def __init__(self, tokenizer: CausalConvTokenizer) -> None:
-        super().__init__(tokenizer)
-        self._conv = tokenizer
-        self._encoding: State = {}
-        self._decoding: State = {}
-
-    def encode_chunk(self, x: Tensor) -> Tokens:
-        state = dict(self._encoding)
-        tokens = _tokens(self._conv.quantizer.encode(self._conv.latents(x, state)))
-        self._encoding = state
-        return tokens
-
-    def decode_chunk(self, tokens: Tokens, frames: int) -> Tensor:
-        state, (t, h, w) = dict(self._decoding), tokens.grid
-        indices = rearrange(tokens.values, "b (t h w) ... -> b t h w ...", t=t, h=h, w=w)
-        x = self._conv.pixels(self._conv.quantizer.lookup(indices), frames, state).clamp(-1, 1)
-        self._decoding = state
-        return x
-
-
-def _tokens(indices: Tensor) -> Tokens:
-    """(B, t, h, w, ...) -> tokens in order of time, then raster."""
-    t, h, w = indices.shape[1:4]
-    return Tokens(rearrange(indices, "b t h w ... -> b (t h w) ..."), (t, h, w))
+        return rearrange(self.decoder(codes, state)[:, -length:], "b t c h w -> b c t h w")
 
 
 def _time_steps(time_stride: int | list[int], steps: int) -> list[int]:

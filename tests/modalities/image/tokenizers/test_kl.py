@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.modalities.image.tokenizers.kl import KLImageTokenizer
+from mmgen.modalities.image.tokenizers.conv import KLImageTokenizer
 
 
 def images(batch: int, size: int = 16, channels: int = 1, seed: int = 0) -> Tensor:

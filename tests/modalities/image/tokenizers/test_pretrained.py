@@ -13,13 +13,10 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.modalities.image.tokenizers.pretrained import (
-    CONFIG,
-    WEIGHTS,
-    DiffusersTokenizer,
-    is_pretrained,
-    open_pretrained,
-)
+from mmgen.modalities.image.tokenizers.pretrained import DiffusersTokenizer, open_pretrained
+from mmgen.tokenizers.pretrained import CONFIG, library_of
+
+WEIGHTS = DiffusersTokenizer.weights
 
 SIZES = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
 SIZES |= {"block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 3, "sample_size": 16}
@@ -139,7 +136,7 @@ def test_it_is_frozen_and_not_trained(tmp_path: Path) -> None:
     tokenizer = open_pretrained(folder(tmp_path)).train()
     assert not any(parameter.requires_grad for parameter in tokenizer.parameters())
     assert not any(module.training for module in tokenizer.modules())
-    with pytest.raises(UserError, match="used as it is"):
+    with pytest.raises(UserError, match="used as they are"):
         tokenizer(images())
     with pytest.raises(UserError, match="names no last layer"):
         _ = tokenizer.last_layer
@@ -183,10 +180,10 @@ def test_the_image_size_is_the_configs_unless_chosen(tmp_path: Path) -> None:
 
 
 def test_which_folders_are_diffusers(tmp_path: Path) -> None:
-    assert not is_pretrained(tmp_path)
-    assert is_pretrained(folder(tmp_path))
+    assert library_of(tmp_path) is None
+    assert library_of(folder(tmp_path)) == "diffusers"
     (tmp_path / "config.yaml").touch()
-    assert not is_pretrained(tmp_path)
+    assert library_of(tmp_path) is None
 
 
 def pickled(path: Path) -> None:

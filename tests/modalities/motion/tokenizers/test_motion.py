@@ -19,8 +19,8 @@ from mmgen.modalities.motion.features import feature_slices, features_to_joints
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.modalities.motion.tokenizers.networks import PatchBlock
 from mmgen.store.rebuild import build_tokenizer
+from mmgen.tokenizers import TokenizerStream
 from mmgen.tokenizers.quantizers import BSQ, FSQ, VQ, Gaussian, Quantizer, ResidualVQ
-from mmgen.tokenizers.stream import TokenizerStream
 from mmgen.training import TokenizerModule
 
 DIMS = 251

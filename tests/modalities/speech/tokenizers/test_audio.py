@@ -16,14 +16,12 @@ from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.modalities.speech.tokenizers.audio import AudioStream
-from mmgen.modalities.speech.tokenizers.codec import SEANetCodec
-from mmgen.modalities.speech.tokenizers.istft import SpectralHead
-from mmgen.modalities.speech.tokenizers.seanet import GrowTime
+from mmgen.modalities.speech.tokenizers.codec import CodecStream, SEANetCodec
+from mmgen.modalities.speech.tokenizers.seanet import GrowTime, SpectralHead
 from mmgen.store.store import load_tokenizer, save_export, weights_hash
+from mmgen.tokenizers import TokenizerStream
 from mmgen.tokenizers.causal_conv import CausalConv, FrameBlock
 from mmgen.tokenizers.quantizers import BSQ, FSQ, VQ, Gaussian, Quantizer, ResidualVQ
-from mmgen.tokenizers.stream import TokenizerStream
 
 HOP = 6
 LENGTHS = range(1, 4 * HOP + 2)
@@ -71,7 +69,7 @@ def small(quantizer: Quantizer | None = None, head: str = "conv", **changes: Any
 
 def encoded(stream: TokenizerStream, chunks: Sequence[Tensor]) -> Tensor:
     """The tokens of consecutive chunks, the last ones included."""
-    assert isinstance(stream, AudioStream)
+    assert isinstance(stream, CodecStream)
     return torch.cat([*(stream.encode(chunk).values for chunk in chunks), stream.finish().values], 1)
 
 
@@ -200,7 +198,7 @@ def test_a_stream_ends_with_a_ragged_chunk() -> None:
 def test_an_encoder_that_looks_ahead_waits_and_is_finished() -> None:
     codec, x = small(ResidualVQ(16, 4, levels=3), "ahead").double(), sounds(2, 3 * HOP).double()
     stream, whole = codec.streaming(), codec.encode(x).values
-    assert isinstance(stream, AudioStream)
+    assert isinstance(stream, CodecStream)
     with pytest.raises(UserError, match="a stream is finished once, after it has encoded something"):
         stream.finish()
     assert stream.encode(x[..., :HOP]).grid == (0, 1, 1)
@@ -253,9 +251,9 @@ def test_the_first_levels_decode_too(head: str) -> None:
     tokens = codec.encode(sounds(2, 24))
     for levels in (1, 2, 3):
         some = Tokens(tokens.values[..., :levels], tokens.grid)
-        codes = codec.quantizer.lookup(some.values)
+        codes = codec.quantizer.lookup(some.values)[:, :, None, None]
         with torch.no_grad():
-            expected = codec.sound(codes, 24, {}).clamp(-1, 1)
+            expected = codec.samples(codes, 24, {}).clamp(-1, 1)
         assert torch.equal(codec.decode(some), expected)
     for wrong in (tokens.values[..., :0], tokens.values.repeat(1, 1, 2), tokens.values[..., 0]):
         with pytest.raises(UserError, match=r"decodes tokens of shape \(batch, 4, 1\) to \(batch, 4, 3\), got"):

@@ -135,7 +135,7 @@ def test_causal_or_not(pool: int) -> None:
         values = made.encode(x).values
         changed = values.clone()
         changed[:, 10:] += 1
-        drawn, redrawn = (made._reconstruct(each) for each in (values, changed))
+        drawn, redrawn = (made._drawn(each[:, :, None, None]) for each in (values, changed))
         moved = ((drawn - redrawn).abs().amax((0, 1)) > 1e-6).nonzero()[0].item()
         assert moved == 10 * pool if causal else moved < 10 * pool
 

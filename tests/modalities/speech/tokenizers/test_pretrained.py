@@ -16,10 +16,12 @@ from torch import Tensor
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.modalities.speech.tokenizers.pretrained import CONFIG, WEIGHTS, TransformersCodec, is_codec, open_codec
+from mmgen.modalities.speech.tokenizers.pretrained import TransformersCodec, open_codec
 from mmgen.store.rebuild import build_tokenizer
 from mmgen.store.store import load_tokenizer, save_export, weights_hash
+from mmgen.tokenizers.pretrained import CONFIG, library_of
 
+WEIGHTS = TransformersCodec.weights
 transformers = pytest.importorskip("transformers")
 
 _NARROW = {"hidden_size": 8, "num_filters": 2, "upsampling_ratios": [4, 2], "codebook_size": 16, "codebook_dim": 8}
@@ -173,17 +175,17 @@ def test_choices_that_are_not_its_are_refused(tmp_path: Path) -> None:
 
 
 def test_which_folders_are_transformers(tmp_path: Path) -> None:
-    assert not is_codec(tmp_path)
-    assert is_codec(folder(tmp_path))
+    assert library_of(tmp_path) is None
+    assert library_of(folder(tmp_path)) == "transformers"
     (tmp_path / "config.yaml").touch()
-    assert not is_codec(tmp_path)
+    assert library_of(tmp_path) is None
 
 
 def test_it_is_frozen_and_rebuilt_from_its_description(tmp_path: Path) -> None:
     opened, x = open_codec(folder(tmp_path, "dac"), levels=2, seconds=0.5).train(), sounds(40)
     assert not any(parameter.requires_grad for parameter in opened.parameters())
     assert not any(module.training for module in opened.modules())
-    with pytest.raises(UserError, match="used as it is"):
+    with pytest.raises(UserError, match="used as they are"):
         opened(x)
     rebuilt = build_tokenizer(json.loads(json.dumps({"tokenizer": opened.describe()})), "config.yaml")
     rebuilt.load_state_dict(opened.state_dict())

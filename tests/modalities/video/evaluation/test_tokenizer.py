@@ -16,8 +16,7 @@ from mmgen.media.images import to_uint8
 from mmgen.modalities.video.evaluation.frame_metrics import ClipFigure
 from mmgen.modalities.video.evaluation.frechet_video import get_video_extractor
 from mmgen.modalities.video.evaluation.tokenizer import measure_stream, measure_video_tokenizer
-from mmgen.tokenizers.stream import TokenizerStream
-from mmgen.tokenizers.video import VideoTokenizer
+from mmgen.tokenizers import TimedTokenizer, TokenizerStream
 from tests.evaluation.clips import moving
 
 
@@ -34,7 +33,7 @@ class Clips(Samples):
         return {"x": as_floats(self.clips[index]), "label": torch.full_like(index, -1), "sample": index}
 
 
-class Groups(VideoTokenizer):
+class Groups(TimedTokenizer):
     """16 x 16 frames to 8 x 8 tokens a group of two frames: the mean of each cell, in so many grey levels; the exact
     mean where there are none. Its stream adds `slip` to every chunk but the first.
     """
