@@ -5,7 +5,7 @@ Importing this package imports nothing heavy; take what you need from its module
 
 from importlib.metadata import PackageNotFoundError, version
 
-import mmgen.modalities  # noqa: F401  (fills the table of modalities, which names packages and imports none)
+import mmgen.modalities  # fills the table of modalities, which names packages and imports none
 
 try:
     __version__ = version("mmgen")

@@ -62,8 +62,10 @@ PARADIGMS: dict[str, Paradigm] = {
     "frames": FrameAutoregressive(),
     "delay": CodebookAutoregressive(),
     "coarse-first": CodebookAutoregressive("coarse_first"),
-    "hierarchical": Hierarchical(),
+    "flat-ends": CodebookAutoregressive("flat", ends=True),
+    "hierarchical": Hierarchical(ends=True),
     "by-level": MaskedCodebooks(steps=(4, 2)),
+    "by-level-spans": MaskedCodebooks(steps=(2, 1), span=2, context=1, greedy=1),
     "permuted": Permuted(),
     "infill": SpanInfill(),
     "infill-closed": SpanInfill("flat", least=0, positions="closed"),
@@ -194,7 +196,7 @@ class World:
 
     def histogram(self, tokens: Tensor) -> Tensor:
         """How often each state occurs."""
-        return torch.bincount((tokens * self.powers).sum(1), minlength=len(self.states))
+        return torch.bincount((tokens.flatten(1) * self.powers).sum(1), minlength=len(self.states))
 
 
 class VectorWorld(World):

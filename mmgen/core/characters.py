@@ -19,9 +19,9 @@ _PULL = 1.0  # towards the average: of a character that is seen in one text of t
 _PAIR = 0.03  # seconds that one neighbour or another makes, typically
 _LEAST = 5e-5  # seconds that are worth writing down
 _ENOUGH = 4000  # texts that tell how long characters take
-_SHOWN = 60  # characters of a text that a message repeats
+_QUOTED = 60  # characters of a text that a message repeats
 
-Transcript = Sequence[tuple[int, float]]  # characters, and the second at which each is heard
+Transcript = Sequence[tuple[int, float]]  # characters, and the second at which each begins
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Text(Vocabulary):
             expected, with empty places between them; None for one character a place.
         pairs: seconds that a character takes longer, or less long below 0, behind another one (`th`: an h behind a t),
             a blank before the first; those that are not named take as long as ever.
-        spread: seconds by which a word that is expected is off, where those of training stand where they were heard:
+        spread: seconds by which a word that is expected is off, where those of training stand at measured times:
             a model trusts their places no more than that.
 
     Raises:
@@ -59,12 +59,11 @@ class Text(Vocabulary):
         longest: float,
         texts: Sequence[str],
         seconds: Sequence[float],
-        heard: bool = False,
+        aligned: bool = False,
     ) -> "Text":
-        """With the durations that explain best how long texts take: a least-squares fit of a sum over characters,
-        drawn a little towards all characters being equally long, and of what that leaves, one over pairs of neighbours,
-        drawn a little to 0. The sum has no constant: that would be time that belongs to no character, and the end of
-        every text would be expected too early by it.
+        """The durations and pairs that explain best how long texts take: a least-squares fit over characters, drawn a
+        little towards equal lengths, then one over pairs of neighbours of what is left, drawn a little to 0. There is
+        no constant, which would be time of no character, so that every text's end would be expected too early.
 
         Args:
             alphabet: as above.
@@ -72,7 +71,7 @@ class Text(Vocabulary):
             longest: seconds that a text may take; the row has places for both.
             texts: of the alphabet's characters, whole ones or words of them.
             seconds: that each takes.
-            heard: these are the words of texts that stand, in training, where they were heard.
+            aligned: these are words of texts that training places by their measured times.
         """
         step = max(1, math.ceil(len(texts) / _ENOUGH))
         texts, seconds = texts[::step], seconds[::step]
@@ -80,11 +79,11 @@ class Text(Vocabulary):
         taken = torch.tensor(seconds, dtype=torch.float64)
         average = float(taken.sum() / counts.sum().clamp_min(1))
         fitted = _not_negative_fit(counts, taken, average)
-        names, found = _count_neighbours(texts)
+        names, pairs = _count_neighbours(texts)
         rest = taken - counts @ fitted
         pull = _PULL + float(rest.square().mean()) / _PAIR**2  # the less texts keep to their durations, the more
-        more = torch.linalg.solve(found.T @ found + pull * torch.eye(len(names), dtype=torch.float64), found.T @ rest)
-        spread = float((rest - found @ more).square().mean().sqrt()) if heard else 0.0
+        more = torch.linalg.solve(pairs.T @ pairs + pull * torch.eye(len(names), dtype=torch.float64), pairs.T @ rest)
+        spread = float((rest - pairs @ more).square().mean().sqrt()) if aligned else 0.0
         return cls(
             alphabet,
             max(characters, math.ceil(longest / _PACE)),
@@ -115,32 +114,33 @@ class Text(Vocabulary):
         text = " ".join(text.split())
         return text if any(character.isupper() for character in self.alphabet) else text.lower()
 
-    def encode(self, text: str, heard: Transcript | None = None) -> Tensor:
+    def encode(self, text: str, transcript: Transcript | None = None) -> Tensor:
         """(length,) int64 in [-1, len(alphabet)), `NO_SYMBOL` where no character is.
 
         Args:
             text: of known characters.
-            heard: characters of the normal text whose second is known, among them its first and the one behind its
-                last, in order; those between are expected by their durations. None to expect all.
+            transcript: measured seconds of characters of the normal text, its first and the one behind its last among
+                them, in order; those between follow their durations, as all do where it is None.
 
         Raises:
             UserError: it is empty, too long, or has characters that the alphabet lacks.
         """
         normal = self.normal(text)
-        shown = repr(normal if len(normal) <= _SHOWN else normal[:_SHOWN] + "…")
+        quoted = repr(normal if len(normal) <= _QUOTED else normal[:_QUOTED] + "…")
         if not normal:
             raise UserError("a text needs at least one character, got an empty one")
         unknown = sorted(set(normal) - set(self.alphabet))
         if unknown:
             raise UserError(
-                f"text {shown} has {', '.join(map(repr, unknown))}, unknown here: write it with {self.alphabet!r}"
+                f"text {quoted} has {', '.join(map(repr, unknown))}, unknown here: write it with {self.alphabet!r}"
             )
         if len(normal) > self.length:
             raise UserError(
-                f"text {shown} has {len(normal)} characters, and at most {self.length} are read: shorten it"
+                f"text {quoted} has {len(normal)} characters, and at most {self.length} are read: shorten it"
             )
+        places = self._places(normal, transcript)
         symbols = torch.full((self.length,), NO_SYMBOL, dtype=torch.int64)
-        symbols[self._places(normal, heard)] = torch.tensor([self.alphabet.index(character) for character in normal])
+        symbols[places] = torch.tensor([self.alphabet.index(character) for character in normal])
         return symbols
 
     def expected(self, text: str) -> float:
@@ -156,13 +156,13 @@ class Text(Vocabulary):
         own = (self.durations[self.alphabet.index(character)] for character in normal)
         return [more + each for more, each in zip(behind, own, strict=True)]
 
-    def _places(self, normal: str, heard: Transcript | None) -> list[int]:
+    def _places(self, normal: str, transcript: Transcript | None) -> list[int]:
         """Of each character, in order: none shares one, and all lie in the row."""
         if self.durations is None:
             return list(range(len(normal)))
         begins = list(accumulate(self._takes(normal), initial=0.0))
-        if heard is not None:
-            expected, known = zip(*((begins[place], second) for place, second in heard), strict=True)
+        if transcript is not None:
+            expected, known = zip(*((begins[place], second) for place, second in transcript), strict=True)
             begins = np.interp(begins, expected, known).tolist()
         places: list[int] = []
         free = 0  # the first place that none has
@@ -172,9 +172,9 @@ class Text(Vocabulary):
             free = places[-1] + 1
         return places
 
-    def encode_all(self, texts: Iterable[str], heard: Iterable[Transcript] | None = None) -> Tensor:
+    def encode_all(self, texts: Iterable[str], transcripts: Iterable[Transcript] | None = None) -> Tensor:
         """(B, length) int64, as `encode` gives each."""
-        rows = [self.encode(*each) for each in zip(texts, repeat(None) if heard is None else heard)]
+        rows = [self.encode(*each) for each in zip(texts, repeat(None) if transcripts is None else transcripts)]
         return torch.stack(rows) if rows else torch.empty(0, self.length, dtype=torch.int64)
 
     def decode(self, symbols: Tensor) -> str:
@@ -199,15 +199,14 @@ def _count_neighbours(texts: Sequence[str]) -> tuple[list[str], Tensor]:
     names = sorted({pair for _, pair in pairs})
     column = {pair: place for place, pair in enumerate(names)}
     rows, columns = torch.tensor([(row, column[pair]) for row, pair in pairs]).view(-1, 2).unbind(1)
-    found = torch.zeros(len(texts), len(names), dtype=torch.float64)
-    return names, found.index_put_((rows, columns), torch.ones(len(rows), dtype=torch.float64), accumulate=True)
+    counts = torch.zeros(len(texts), len(names), dtype=torch.float64)
+    return names, counts.index_put_((rows, columns), torch.ones(len(rows), dtype=torch.float64), accumulate=True)
 
 
 def _not_negative_fit(counts: Tensor, taken: Tensor, average: float) -> Tensor:
-    """What each of (n, k) things is worth, none less than 0, so that counts @ worth is near to taken (n,).
-
-    Least squares with a pull towards the average. A thing that would be negative is worth nothing, and the others are
-    fitted anew without it: were they not, every sum would come out too large.
+    """What each of (n, k) things is worth, none below 0, so that counts @ worth is near to taken (n,): least squares
+    with a pull towards the average. Negative ones are set to 0 and the others fitted anew; otherwise every sum would be
+    too large.
     """
     free = torch.ones(counts.shape[1], dtype=torch.bool)
     worth = torch.zeros(counts.shape[1], dtype=counts.dtype)

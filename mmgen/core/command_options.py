@@ -32,17 +32,13 @@ def dataclass_options(owner: type) -> Options:
 
 
 def modality_options(command: str) -> Options:
-    """The options of a command that are for some modalities only, each described for each of these.
-
-    Args:
-        command: `sample`, `reconstruct`, `evaluate` or `export`.
-    """
-    found: Options = {}
+    """The options of a command (`sample`, ...) that some modalities have, each described for each of these."""
+    options: Options = {}
     for modality in all_modalities():
         for name, (parameter, about) in _own_options(modality, command).items():
-            before = found[name][1] + " " if name in found else ""
-            found[name] = parameter, f"{before}{modality.plural.capitalize()}: {about}"
-    return found
+            before = options[name][1] + " " if name in options else ""
+            options[name] = parameter, f"{before}{modality.plural.capitalize()}: {about}"
+    return options
 
 
 def show_options(run: Command, options: Options) -> Command:
@@ -80,14 +76,7 @@ def default_options(command: str) -> dict[str, Any]:
 
 
 def require_own_options(command: str, modality: Modality, arguments: dict[str, Any], path: str) -> dict[str, Any]:
-    """The options that are for the modality of a run. Raises UserError for one that is for others only.
-
-    Args:
-        command: as for `modality_options`.
-        modality: of the run.
-        arguments: of the command, by name.
-        path: of the run.
-    """
+    """The options that the modality of a run has. Raises UserError, naming the run's path, where others are used."""
     own = _own_options(modality, command)
     for name, (parameter, _) in modality_options(command).items():
         if name not in own and arguments.get(name, parameter.default) != parameter.default:

@@ -5,9 +5,7 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake of the user, told in one line: what is wrong, where, and how to mend it. The CLI prints it and exits
-    2.
-    """
+    """A mistake of the user, in one line: what is wrong, where, and how to mend it. The CLI prints it and exits 2."""
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
@@ -15,3 +13,15 @@ def nearest(name: str, options: Iterable[str]) -> str:
     folded = {option.lower(): option for option in options}
     close = get_close_matches(str(name).lower(), folded, n=1, cutoff=0.5)
     return f"; did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def require(fine: bool, message: str) -> None:
+    """Raise UserError with this message unless an option is fine."""
+    if not fine:
+        raise UserError(message)
+
+
+def require_one_of(option: str, value: str, values: Iterable[str]) -> None:
+    """Raise UserError, with the nearest of the values, where an option has none of them."""
+    known = list(values)
+    require(value in known, f"{option} {value!r} is not one of {', '.join(known)}{nearest(value, known)}")

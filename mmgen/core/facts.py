@@ -11,7 +11,7 @@ from mmgen.core.vocabulary import Names, Vocabulary, vocabulary_from_dict
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model is told about the data it is trained on. A new fact is one more field, of a plain type.
+    """What data says of its tokens, for the model that is trained on it. A new fact is one more field, of a plain type.
 
     Args:
         spec: the tokens; None for raw samples without a tokenizer.
@@ -63,10 +63,8 @@ class Facts:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Facts":
-        """Inverse of `to_dict`.
-
-        Raises:
-            UserError, KeyError, TypeError, ValueError, AttributeError: this is no such dictionary.
+        """Inverse of `to_dict`. Raises UserError, KeyError, TypeError, ValueError or AttributeError for other
+        dictionaries.
         """
         conditions = {name: vocabulary_from_dict(each) for name, each in plain["conditions"].items()}
         spec = None if plain["spec"] is None else TokenSpec.from_dict(plain["spec"])

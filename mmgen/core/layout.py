@@ -18,7 +18,7 @@ from mmgen.core.tokens import Grid
 
 
 class Role:
-    """What a position carries: a condition, data as it is (teacher-forced or generated), data to be recovered, a mark.
+    """What a position carries.
 
     Plain integers and no IntEnum: `field == Role.CLEAN` must stay a tensor when FlexAttention traces a predicate, and
     torch 2.14 folds the comparison of a traced tensor with an enum member to False, without a word.
@@ -131,17 +131,16 @@ _cached_slice = remember(8192)(_slice)
 _cached_to = remember(1024)(_to)
 
 
-def _plain(position: Tensor, rank: Tensor, **given: Tensor) -> Layout:
+def _plain(position: Tensor, rank: Tensor, **fields: Tensor) -> Layout:
     zeros = torch.zeros_like(rank)
     role = torch.full_like(rank, Role.CLEAN)
     base = dict(block=rank, frame=zeros, document=zeros, segment=zeros, level=zeros, role=role)
-    return Layout(position=position, rank=rank, **(base | given))
+    return Layout(position=position, rank=rank, **(base | fields))
 
 
 def blocks(length: int, size: int) -> Tensor:
-    """(length,) int64 block numbers in blocks of `size`; where they do not fit, a remainder comes first.
-
-    Remainder first, because the first block then is the one that starts from nothing (an image before its video).
+    """(length,) int64 block numbers in blocks of `size`. A remainder comes first: that block starts from nothing, as
+    the image before its video does.
     """
     if not 1 <= size <= length:
         raise UserError(f"block_size {size} must lie between 1 and the {length} positions of the grid")
@@ -151,11 +150,8 @@ def blocks(length: int, size: int) -> Tensor:
 
 @remember(256)
 def grid_layout(grid: Grid, block_size: int | None = None) -> Layout:
-    """One sample's (T, H, W) grid in raster order: rank is the raster index, frame is t.
-
-    Args:
-        grid: (T, H, W).
-        block_size: positions an autoregressive block (see `blocks`); one token a block by default.
+    """One sample's (T, H, W) grid in raster order: rank is the raster index, frame is t, and a block has `block_size`
+    positions (see `blocks`), one by default.
     """
     axes = torch.meshgrid(*(torch.arange(n) for n in grid), indexing="ij")
     position = torch.stack(axes, dim=-1).reshape(1, -1, 3)
@@ -166,14 +162,9 @@ def grid_layout(grid: Grid, block_size: int | None = None) -> Layout:
 
 @remember(256)
 def tile_layout(grid: Grid, side: int) -> Layout:
-    """One sample's (T, H, W) grid cut into square tiles: tile after tile in raster order, each in raster order within
-    (ACDiT, Hu et al. 2024). The rank is the index in this order, the block is the tile.
-
-    Tiles that do not fit come first, as in `blocks`: 7 rows in tiles of 4 are 3 + 4.
-
-    Args:
-        grid: (T, H, W).
-        side: rows and columns a tile.
+    """One sample's (T, H, W) grid in square tiles of `side` rows, tile after tile in raster order, each in raster order
+    within (ACDiT, Hu et al. 2024). The rank is the index in this order, the block is the tile. Tiles that do not fit
+    come first, as in `blocks`: 7 rows in tiles of 4 are 3 + 4.
     """
     height, width = grid[1:]
     if not 1 <= side <= min(height, width):
@@ -204,13 +195,9 @@ def prefix(length: int) -> Layout:
 
 @remember(256)
 def text_prefix(length: int, pace: float) -> Layout:
-    """`length` characters of a text as a prefix, in pace with what is spoken: character i stands where its sound is to
-    be expected, at t = i x pace, so that rotary positions tell how far a token is from it (compare length-aware RoPE,
-    Kim et al. 2025, which scales both axes to one length).
-
-    Args:
-        length: characters.
-        pace: tokens a character, on average; 0 puts all at the origin.
+    """`length` characters of a text as a prefix: character i stands where its sound is expected, at t = i x pace
+    tokens, so that rotary positions tell how far a token is from it (compare length-aware RoPE, Kim et al. 2025). Pace
+    0 puts all at the origin.
     """
     places = torch.arange(length) * pace
     position = torch.stack([places.round().long(), *torch.zeros(2, length, dtype=torch.int64)], dim=-1)
@@ -230,9 +217,8 @@ def noisy(layout: Layout) -> Layout:
 
 
 def pack(layouts: Sequence[Layout]) -> Layout:
-    """Several samples in one row; each becomes a document of its own, and documents never meet.
-
-    A sample that is packed itself keeps its documents apart, and padding stays padding.
+    """Several samples in one row: each becomes a document, and documents never meet. Packed samples keep their
+    documents apart, and padding stays padding.
     """
     if not layouts:
         raise UserError("pack needs at least one layout")
@@ -254,14 +240,8 @@ def interleave(first: Layout, second: Layout) -> Layout:
 
 
 def pad(layout: Layout, lengths: Tensor | None, start: int = 0) -> Layout:
-    """Per-row lengths: from position `start` on, row b keeps its first lengths[b] positions; the rest is padding.
-
+    """Per-row lengths (B,), None for no padding: from position `start` on, row b keeps its first lengths[b] positions.
     A padding position is a document of its own (document < 0): it sees itself alone, and nobody sees it.
-
-    Args:
-        layout: a shared or per-row layout of N positions.
-        lengths: (B,) int64, or None for no padding at all.
-        start: where the padded part begins.
     """
     if lengths is None:
         return layout

@@ -69,10 +69,7 @@ class Mask:
         return f"Mask({self.name})"
 
     def dense(self, queries: Layout, keys: Layout) -> Tensor:
-        """(b, 1, Nq, Nk) bool, True where the query may see the key. The oracle of every other realisation.
-
-        Shared layouts (b = 1) are cached, so that a training step never builds one.
-        """
+        """(b, 1, Nq, Nk) bool, True where the query may see the key. Shared layouts (b = 1) are cached."""
         return _cached_dense(self, queries, keys) if queries.batch == keys.batch == 1 else _dense(self, queries, keys)
 
     def bias(self, queries: Layout, keys: Layout) -> Tensor:
@@ -106,11 +103,8 @@ class Mask:
         return _cached_fast_path(self, queries, keys)
 
     def cacheable(self, layout: Layout, step: Tensor) -> bool:
-        """Whether keys and values never change once computed, when position n becomes final in iteration step[n].
-
-        Args:
-            layout: the whole row; NOISY positions are never cached.
-            step: (N,) or (b, N) int64.
+        """Whether keys and values never change once computed, where position n of the whole row is final in iteration
+        step[n], step (N,) or (b, N). NOISY positions are never cached.
         """
         return self._obstacle(layout, step) is None
 
@@ -137,11 +131,8 @@ class Mask:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LayeredMask(Mask):
-    """Masks of different blocks. By itself it says what is visible in any of them: what is forbidden there is forbidden
-    in all, so that the checks of a paradigm and of a cache hold for every block.
-
-    Args:
-        masks: of the first block, the second, and so on, from the beginning again behind the last.
+    """Masks of the first block, the second, and so on, which repeat. By itself it shows what any of them shows, so that
+    the checks of a paradigm and of a cache hold for every block.
     """
 
     masks: tuple[Mask, ...] = ()

@@ -124,9 +124,9 @@ MaskName = str | list[str]
 
 
 def get_mask(name: MaskName) -> Mask:
-    """The mask of that name; one that takes a number may be written with it, as in `sliding_window(8)`. Several names,
-    in a list or separated by commas, are the masks of the first block, the second and so on, which repeat over all:
-    `[frame_local, temporal_causal]` is factorised attention.
+    """The mask of that name, with its number where it takes one, as in `sliding_window(8)`. Several names, in a list or
+    separated by commas, are the masks of the first block, the second and so on, which repeat: `[frame_local,
+    temporal_causal]` is factorised attention.
 
     Raises:
         UserError: for an unknown name (with the nearest known one), or an option that the mask cannot take.
@@ -150,8 +150,8 @@ def _get_mask(name: str, *further: str) -> Mask:
 
 def example(name: str) -> tuple[Layout, Layout]:
     """Layouts of the queries and of the keys that show what a mask says: for its picture and its tests."""
-    shown = _EXAMPLES[_split(name.split(",")[0])[0]]()
-    return shown if isinstance(shown, tuple) else (shown, shown)
+    layouts = _EXAMPLES[_split(name.split(",")[0])[0]]()
+    return layouts if isinstance(layouts, tuple) else (layouts, layouts)
 
 
 def _split(name: str) -> tuple[str, str | None]:

@@ -52,11 +52,7 @@ class AppControls:
 
 
 class SamplingCommand(Protocol):
-    """One call of `mmgen sample`, checked when it is made, before anything is sampled or written.
-
-    Attributes:
-        options: steps, guidance and decoding.
-    """
+    """One call of `mmgen sample`, checked when it is made, with its steps, guidance and decoding as `options`."""
 
     options: "SampleOptions"
 
@@ -124,36 +120,20 @@ class Modality(ABC):
 
     @abstractmethod
     def stream(self, loaded: "Loaded", request: "SamplingRequest", every: float) -> Iterator["Preview"]:
-        """Samples while they are made, the finished ones last.
-
-        Args:
-            loaded: the run.
-            request: what a person asks for.
-            every: seconds between two previews at least; 0 gives every step.
+        """Samples while they are made, the finished ones last; `every` seconds at least between two previews, 0 for
+        every step.
         """
 
     def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
-        """Encode files, decode them again, and write the results into a new folder.
-
-        Raises:
-            UserError: a file cannot be read, or does not fit; then nothing is written. Or the modality has no files.
+        """Encode files, decode them again, and write the results into a new folder; UserError, before anything is
+        written, for files that do not fit, or where the modality has none.
         """
         raise UserError(f"mmgen reconstruct reads no files of {self.plural}")
 
     def reconstruct_held_out(self, tokenizer: "Tokenizer", source: Any, count: int, folder: Path) -> dict[str, Any]:
-        """Encode held-out samples, decode them again, and write each beside its recording: NNN.* and NNN.real.*.
-
-        Args:
-            tokenizer: in evaluation mode.
-            source: of the samples, a `mmgen.data.sources.Source`.
-            count: how many.
-            folder: an empty one.
-
-        Returns:
-            What belongs into the record: `samples`, figures, and names of the samples.
-
-        Raises:
-            UserError: the tokenizer does not take such samples.
+        """Encode `count` held-out samples of a source, decode them, and write each beside its recording into an empty
+        folder: NNN.* and NNN.real.*. Returns the record: `samples`, figures and names. Raises UserError where the
+        tokenizer does not take such samples.
         """
         raise UserError(f"{self.plural} of data cannot be reconstructed: name files")
 
@@ -183,13 +163,8 @@ class Modality(ABC):
     def reconstruction_metrics(
         self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]
     ) -> dict[str, "Tensor"]:
-        """Scalar metrics of held-out reconstructions that training logs beside the losses.
-
-        Args:
-            tokenizer: which is trained.
-            made: what its `forward` made.
-            target: what that should be.
-            batch: the samples.
+        """Scalar metrics of held-out reconstructions `made`, against their targets, that training logs beside the
+        losses.
         """
         return {}
 
@@ -198,12 +173,8 @@ class Modality(ABC):
         return False
 
     def open_published(self, path: Path, arguments: dict[str, Any]) -> tuple[Path, "PublishedTokenizer"]:
-        """The file of the weights, and the tokenizer of another package's folder. Raises UserError where it cannot be
-        read.
-
-        Args:
-            path: the folder.
-            arguments: values of `export_options`.
+        """The file of the weights, and the tokenizer of another package's folder, with values of `export_options`.
+        Raises UserError where it cannot be read.
         """
         raise UserError(f"{path} holds no tokenizer of {self.plural}")
 
@@ -219,9 +190,7 @@ def register(modality: Modality) -> None:
 
 
 def register_package(name: str, package: str) -> None:
-    """Put a modality into the table that is a package with a module `modality`, in which it is called MODALITY.
-    Nothing is imported yet.
-    """
+    """Put a modality into the table that is MODALITY in the module `modality` of a package. Nothing is imported yet."""
     _PACKAGES[name] = package
 
 
@@ -244,13 +213,13 @@ def find_modality(name: str) -> Modality | None:
 
 def modality_of(name: str) -> Modality:
     """The modality of that name. Raises UserError where there is none."""
-    found = find_modality(name)
-    if found is None:
+    modality = find_modality(name)
+    if modality is None:
         known = ", ".join(modality_names())
         raise UserError(
             f"there is no modality {name!r}: choose {known}, or register it first{nearest(name, modality_names())}"
         )
-    return found
+    return modality
 
 
 def all_modalities() -> list[Modality]:
@@ -260,8 +229,8 @@ def all_modalities() -> list[Modality]:
 
 @cache
 def modality_of_source(class_name: str) -> str | None:
-    """The modality in whose package a class of sources is defined, found in the text of its files: none is imported.
-    None where no package has it.
+    """The modality whose package defines a class of sources, by the text of its files: none is imported. None for no
+    such.
     """
     packages = _PACKAGES | {name: each.package for name, each in _MODALITIES.items() if each.package}
     defined = re.compile(rf"^class {re.escape(class_name)}\b", re.MULTILINE)
@@ -273,10 +242,8 @@ def modality_of_source(class_name: str) -> str | None:
 
 
 def import_parts(*kinds: str) -> None:
-    """Import every modality's classes that a recipe may name: a short class name is found among imported classes.
-
-    Args:
-        kinds: `sources`, `tokenizers`; all of them by default.
+    """Import the classes of every modality that a recipe may name, of the kinds `sources`, `tokenizers` or both: a
+    short class name is looked up among imported classes.
     """
     packages = dict.fromkeys([*_PACKAGES.values(), *(each.package for each in _MODALITIES.values() if each.package)])
     for package in packages:

@@ -19,18 +19,16 @@ ABSENT = -1  # the frame of a level that a step does not hold
 
 @dataclass(frozen=True)
 class Pattern:
-    """A map between (frame, level) and (step, level), for any number of frames.
-
-    Where a row says itself that it ends (`end`), its first level has one more place, END, behind its last frame: frame
-    number `length`.
+    """A map between (frame, level) and (step, level), for any number of frames. Where a row has an END (`end`), its
+    first level has one more place behind its last frame: frame number `length`.
 
     Args:
         name: `flat`: a step a code, level after level, frame after frame. `parallel`: a step a frame. `delay`: a step
             holds level q of the frame that is q before that of level 0. `coarse_first`: level 0 of all frames, then the
             other levels (VALL-E, Wang et al. 2023, has them in parallel too).
         levels: codebooks a frame, Q.
-        delays: steps by which each level comes later than level 0, for `delay`, or later than level 1, for
-            `coarse_first`, where that of level 0 says nothing. By default 0, 1, 2, ... for `delay` and 0 otherwise.
+        delays: steps by which each level comes later than level 0, for `delay`, or than level 1, for `coarse_first`,
+            where that of level 0 is 0. By default 0, 1, 2, ... for `delay` and 0 otherwise.
 
     Raises:
         UserError: delays that do not fit: another number than levels, not from 0 on, or a coarser level after a finer
@@ -50,13 +48,13 @@ class Pattern:
             delays = tuple(range(self.levels)) if self.name == "delay" else (0,) * self.levels
         elif self.name in ("flat", "parallel"):
             raise UserError(f"pattern {self.name!r} has no delays: leave them out, or take 'delay' or 'coarse_first'")
-        shown = list(delays)
+        listed = list(delays)
         if len(delays) != self.levels:
-            raise UserError(f"delays {shown} are {len(delays)} numbers for {self.levels} levels: give one each")
+            raise UserError(f"delays {listed} are {len(delays)} numbers for {self.levels} levels: give one each")
         if any(later < earlier for earlier, later in zip(delays[:-1], delays[1:], strict=True)):
-            raise UserError(f"delays {shown} bring a coarser level after a finer one, its correction: let them ascend")
+            raise UserError(f"delays {listed} bring a coarser level after a finer one, its correction: let them ascend")
         if delays[0] != 0 or (self.name == "coarse_first" and self.levels > 1 and delays[1] != 0):
-            raise UserError(f"delays {shown} must be 0 for the level that they are counted from")
+            raise UserError(f"delays {listed} must be 0 for the level that they are counted from")
         object.__setattr__(self, "delays", tuple(delays))
 
     @property
@@ -88,8 +86,8 @@ class Pattern:
         return int(self.steps(torch.tensor(length), end))
 
     def at(self, step: Tensor, length: Tensor | int, end: Tensor | bool = False) -> Tensor:
-        """(..., Q) int64 frame of each level at the steps (...) of rows of `length` (...) frames: `length` for END, and
-        `ABSENT` for none.
+        """(..., Q) int64 frame of each level at the steps (...) of rows of `length` (...) frames: `length` for END,
+        else `ABSENT`.
         """
         length, ending, level, delay = self._parts(length, end, step.device)
         step, length, ending = step[..., None], length[..., None], ending[..., None]
@@ -152,9 +150,7 @@ def gather(codes: Tensor, frames: Tensor) -> Tensor:
 
 
 def lay(clock: Tensor, level: Tensor, grid: Grid, **fields: Tensor) -> Layout:
-    """The layout of steps (b, S) that stand at the positions `clock` of a grid in raster order, or behind them, in
-    the order in which they are.
-    """
+    """The layout of steps (b, S) that stand at the positions `clock` of a grid in raster order, or behind them."""
     rank = torch.arange(clock.shape[1], device=clock.device).expand_as(clock)
     size = grid[1] * grid[2]
     place = clock.clamp_min(0)

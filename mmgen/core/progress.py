@@ -9,14 +9,8 @@ from typing import Any
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
-    """A bar with the time that is left, on stderr; silent where nobody watches.
-
-    Args:
-        what: stands before the bar.
-        total: what the end counts.
-
-    Yields:
-        A function that takes how much is done.
+    """A bar behind `what` with the time that is left, on stderr, silent without a terminal. Yields a function that
+    takes how much of `total` is done.
     """
     from rich.console import Console
     from rich.progress import (
@@ -44,12 +38,8 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
 
 
 def command_line(name: str, run: Callable[..., Any], arguments: dict[str, Any]) -> str:
-    """The shortest command that repeats a call: what differs from the defaults.
-
-    Args:
-        name: of the command.
-        run: its function.
-        arguments: a value for each of its parameters.
+    """The shortest command that repeats a call of `run` with a value for each of its parameters: what differs from
+    defaults.
     """
     words = ["mmgen", name]
     for parameter in inspect.signature(run).parameters.values():

@@ -13,19 +13,15 @@ _passing: ContextVar[bool] = ContextVar("passing", default=False)
 
 
 def remember(maxsize: int) -> Callable[[Function], Function]:
-    """`lru_cache` whose results serve training also where they were first made while sampling in inference mode.
-
-    Args:
-        maxsize: results to keep; the least recently used one goes first.
-    """
+    """`lru_cache` of so many results, which serve training even where they were made in inference mode."""
 
     def wrap(function: Function) -> Function:
         plain = torch.inference_mode(False)(function)
-        kept = lru_cache(maxsize=maxsize)(plain)
+        cached = lru_cache(maxsize=maxsize)(plain)
 
         @wraps(function)
         def call(*args: Any, **options: Any) -> Any:
-            return (plain if _passing.get() else kept)(*args, **options)
+            return (plain if _passing.get() else cached)(*args, **options)
 
         return call  # type: ignore[return-value]
 
@@ -34,9 +30,7 @@ def remember(maxsize: int) -> Callable[[Function], Function]:
 
 @contextmanager
 def passing() -> Iterator[None]:
-    """Nothing is remembered in here: for layouts that never come again, such as those of a stream without end, which
-    would fill memory and drive out what others find again.
-    """
+    """Nothing is remembered in here: for layouts that never come again, such as those of a stream without end."""
     token = _passing.set(True)
     try:
         yield

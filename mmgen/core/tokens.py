@@ -110,16 +110,14 @@ class TokenSpec:
         return math.ceil(frames / self.stride)
 
     def frames(self, latents: int) -> int:
-        """Frames or samples that so many latents along time stand for, first + stride (latents - 1). Raises UserError
-        for none.
-        """
+        """Frames or samples of so many latents along time, first + stride (latents - 1). Raises UserError for none."""
         if latents < 1:
             raise UserError(f"a clip has at least 1 latent along time, got {latents}")
         return self.first + self.stride * (latents - 1)
 
     def with_frames(self, frames: int) -> "TokenSpec":
-        """The same spec for clips of so many frames or samples. Raises UserError for none, and for tokens that
-        have no time.
+        """The same spec for clips of so many frames or samples. Raises UserError for none, and where tokens have no
+        time.
         """
         if self.unit is None:
             raise UserError(f"tokens of modality {self.modality!r} have no time, so their length cannot change")
@@ -168,9 +166,7 @@ class Tokens:
         return Tokens(self.values[index], self.grid, None if self.lengths is None else self.lengths[index])
 
     def reorder(self, order: Tensor) -> "Tokens":
-        """Positions in another order, (N,) or (B, N) int64, for a sampler that does not work in raster order. Full rows
-        only.
-        """
+        """Positions in another order, (N,) or (B, N) int64. Raises UserError for rows of different lengths."""
         if self.lengths is not None:
             raise UserError("rows of different lengths are in raster order only: split them into runs or frames")
         return Tokens(take_positions(self.values, order), self.grid)

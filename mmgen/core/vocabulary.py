@@ -1,9 +1,11 @@
 """What values a condition can take: an open set of small classes, found by name, that travel with the checkpoint."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from mmgen.core.errors import UserError
+
+Kind = TypeVar("Kind")
 
 NO_CLASS = -1  # the number of no name
 NO_ACTION = -1  # of a frame to which no known action has led
@@ -24,10 +26,8 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Names(Vocabulary):
-    """A fixed list of values that have names, such as classes, actions or speakers.
-
-    Args:
-        names: of each; a value's place among them is its number.
+    """A fixed list of named values, such as classes, actions or speakers. A value's place among the names is its
+    number.
     """
 
     names: tuple[str, ...]
@@ -45,11 +45,7 @@ class FrameNames(Names):
 
 @dataclass(frozen=True)
 class Vectors(Vocabulary):
-    """Vectors, such as embeddings of speakers.
-
-    Args:
-        size: numbers of each.
-    """
+    """Vectors of `size` numbers, such as embeddings of speakers."""
 
     size: int
 
@@ -68,21 +64,18 @@ class FreeText(Vocabulary):
 
 
 def vocabulary_from_dict(plain: dict[str, Any]) -> Vocabulary:
-    """Inverse of `Vocabulary.to_dict`.
-
-    Raises:
-        UserError: no class of that name is a vocabulary.
-        KeyError, TypeError, ValueError: these are not its fields.
+    """Inverse of `Vocabulary.to_dict`. Raises UserError for an unknown kind; KeyError, TypeError or ValueError for its
+    fields.
     """
     fields = dict(plain)
     kind = fields.pop("kind")
-    known = {each.__name__: each for each in _subclasses(Vocabulary)}
+    known = {each.__name__: each for each in subclasses(Vocabulary)}
     if kind not in known:
         raise UserError(f"there is no vocabulary {kind!r}: known are {', '.join(sorted(known))}")
     return known[kind].from_fields(fields)
 
 
-def _subclasses(kind: type[Vocabulary]) -> list[type[Vocabulary]]:
-    """All below a class, at any depth."""
+def subclasses(kind: type[Kind]) -> list[type[Kind]]:
+    """All classes below one, at any depth."""
     direct = kind.__subclasses__()
-    return direct + [each for below in direct for each in _subclasses(below)]
+    return direct + [each for below in direct for each in subclasses(below)]

@@ -44,19 +44,13 @@ class Window:
         return (role == Role.PREFIX) | (number > block - self.width) | (number < self.sink)
 
     def passing(self) -> AbstractContextManager[None]:
-        """For passes over cached positions: nothing derived from what a window has left is remembered, since no such
-        layout comes again and a rollout may have no end.
-        """
+        """For passes over cached positions: with a window no such layout comes again, and a rollout may have no end."""
         return nullcontext() if self.width is None else passing()
 
     def capacity(self, prefix: int, length: int, longest: int) -> int:
-        """Positions that a cache must hold to go through a row block by block: what is kept, and two blocks on the way
-        (one that has just been finished and one that is being made).
-
-        Args:
-            prefix: positions of the condition.
-            length: positions of all blocks.
-            longest: positions of the longest block.
+        """Positions of a cache that goes through a row block by block: what is kept, and two blocks on the way, one
+        just finished and one being made; `prefix` positions of the condition, `length` of all blocks and `longest` of
+        the longest.
         """
         blocks = length if self.width is None else min(length, (self.sink + self.width) * longest)
         return prefix + blocks + longest

@@ -1,8 +1,9 @@
-"""The generator as a plain module: embeddings, conditioning, backbone and head. What is trained, exported, sampled
-and served.
+"""The generator as a plain module: embeddings, conditions, backbone and head. It is trained, exported, sampled and
+served.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,21 +16,20 @@ from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, TokenSpec
 from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.model.backbone import Cache, Passes, Transformer
-from mmgen.model.backbone.cross_attention import Memory
 from mmgen.model.conditions import Condition, Conditioning, Conditions
-from mmgen.model.embeddings import embedding_for
 from mmgen.model.embeddings.positions import AbsolutePositions, PositionKind
+from mmgen.model.embeddings.tokens import embedding_for
 from mmgen.model.heads import HeadFactory, head_for
 
 
 class Generator(nn.Module):
-    """Everything between tokens and the distribution of tokens. It knows no paradigm: what one needs besides, it brings
-    along (`Paradigm.parts`), and this module only holds.
+    """Everything between tokens and the distribution of tokens. It knows no paradigm, and only holds the modules that
+    one brings along (`Paradigm.parts`).
 
     Args:
         spec: the tokens it models.
         backbone: the transformer.
-        conditions: what it can be told, by name, as `build_conditions` makes them; none for an unconditional model.
+        conditions: by name, as `build_conditions` makes them; none for an unconditional model.
         positions: absolute position table added to the tokens, beside the backbone's rotary positions.
         head: the output end, made of the spec and the width; by default that of the token kind.
         parts: modules that the paradigm brings, by name.
@@ -101,8 +101,8 @@ class Generator(nn.Module):
         return [module for module in self.modules() if isinstance(module, Transformer)]
 
     def require_grid(self, grid: Grid) -> None:
-        """Raises UserError where it cannot generate a grid of this (T, H, W): frames may be of any number, but for a
-        table of positions that runs out, and of the trained size only.
+        """Raises UserError for a grid (T, H, W) that it cannot generate: another size of frames than in training, or
+        more frames than a learned table of positions has.
         """
         trained = self.spec.grid
         if tuple(grid[1:]) != tuple(trained[1:]) or grid[0] < 1:
@@ -137,8 +137,8 @@ class Generator(nn.Module):
             layout: what the P + M, or M, positions are.
             mask: who may see whom.
             condition: from `conditions(values)`.
-            hidden: (B, M) bool, positions whose token is replaced by the mask token; (B, M, U) by code: the
-                levels of residual tokens, the groups of bits of binary ones.
+            hidden: (B, M) bool, positions whose token is replaced by the mask token; (B, M, U) by code: the levels of
+                residual tokens, the groups of bits of binary ones.
             cache: keys and values of earlier positions.
             store: how many of the leading positions stay in the cache; all by default.
             outputs: how many of the last positions to return; all by default.
@@ -172,9 +172,9 @@ class Generator(nn.Module):
         if modulation is not None:
             cond = cond[:, None] + F.pad(modulation, (0, 0, prefix, 0)).to(x.dtype)
             modulated = layout.role == Role.NOISY
-        given = condition.memory
-        memory = None if given is None else Memory(given.to(x.dtype), condition.memory_mask)
-        x = (backbone or self.backbone)(x, layout, mask, cond, modulated, cache=cache, store=store, memory=memory)
+        memory = condition.attended(x.dtype)
+        run: Any = backbone or self.backbone
+        x = run(x, layout, mask, cond, modulated, cache=cache, store=store, memory=memory)
         return x if outputs is None else x[:, x.shape[1] - outputs :]
 
 

@@ -5,12 +5,8 @@ from torch.nn.modules import module as torch_module
 
 
 def is_plain(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether calling the module does what the code of one of these classes says, with plain weights: no subclass,
-    no hooks, no parametrisation, no replaced `forward`, not compiled, no weights of a tensor subclass (as of torchao).
-
-    Args:
-        module: its children are not looked at.
-        kinds: classes whose code is known to the caller.
+    """Whether calling a module, its children aside, does what the code of one of these classes says: no subclass,
+    hooks, parametrisation, replaced `forward` or compilation, and no weights of a tensor subclass (as of torchao).
     """
     return type(module) in kinds and not is_hooked(module) and all(map(_is_plain_weight, own_tensors(module)))
 

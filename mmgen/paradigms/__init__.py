@@ -17,34 +17,3 @@ from mmgen.paradigms.masked.permuted import Permuted
 from mmgen.paradigms.masked.tokens import Masked
 from mmgen.paradigms.mixture import Mixture
 from mmgen.paradigms.splits import Frames, RandomOrder, RandomUnits, Runs, Split, Subgrids, Tiles
-
-__all__ = [
-    "DDPM",
-    "Autoregressive",
-    "BlockDiffusion",
-    "CodebookAutoregressive",
-    "ContinuousBlockDiffusion",
-    "Decoding",
-    "Flow",
-    "FrameAutoregressive",
-    "Frames",
-    "Guidance",
-    "Hierarchical",
-    "Masked",
-    "MaskedCodebooks",
-    "MaskedDiffusion",
-    "Mixture",
-    "NoiseProcess",
-    "Paradigm",
-    "Permuted",
-    "RandomOrder",
-    "RandomUnits",
-    "Request",
-    "Runs",
-    "SampleOptions",
-    "SpanInfill",
-    "Split",
-    "State",
-    "Subgrids",
-    "Tiles",
-]

@@ -21,8 +21,8 @@ def real_positions(values: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 class Canvas:
-    """The tokens of a batch while they are sampled: known ones filled in, padding committed, the longest row setting
-    the length.
+    """The tokens of a batch while they are sampled: known ones filled in, padding committed, as long as the longest
+    row.
 
     Args:
         generator: whose tokens they are.
@@ -66,12 +66,7 @@ class Canvas:
         return (self.committed & self.real).sum(1).double() / self.real.sum(1)
 
     def require_reachable(self, unit: Tensor, mode: str) -> None:
-        """Refuse kept positions that what is generated before them could not see.
-
-        Args:
-            unit: (N,) autoregressive unit of each position, ascending.
-            mode: named in the error.
-        """
+        """Refuse kept positions that what is generated before them, by `unit` (N,) ascending, could not see."""
         first_open = torch.where(self.committed, unit.max() + 1, unit).amin(1)
         stranded = self.real & self.committed & (unit > first_open[:, None])
         if bool(stranded.any()):

@@ -6,26 +6,26 @@ of K codes each, position after position; U K is the number of codes a token.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import torch
 from einops import rearrange
 from torch import Tensor
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import require_one_of
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
-from mmgen.paradigms import corruption
-from mmgen.paradigms.decoding import Decoding, unmask
-from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
+from mmgen.paradigms.decoding import unmask
+from mmgen.paradigms.schedules import ScheduleName, hidden_count
 
 Unit = Literal["code", "token"]
 
 
 def require_unit(unit: Unit | None) -> Unit | None:
     """The unit, if there is one of that name; UserError otherwise."""
-    if unit is not None and unit not in get_args(Unit):
-        raise UserError(f"unit {unit!r} is not one of {', '.join(get_args(Unit))}{nearest(unit, get_args(Unit))}")
+    if unit is not None:
+        require_one_of("unit", unit, get_args(Unit))
     return unit
 
 
@@ -74,35 +74,32 @@ class Codes:
     def hide(
         self, block: Tensor, blocks: int, real: Tensor, schedule: ScheduleName, draws: Draws
     ) -> tuple[Tensor, Tensor]:
-        """`corruption.hide` over units: block and real by position; what is hidden and its weights as `by_token`, such
-        that the weighted sum is in nats per token.
+        """`hide` over units: block and real by position; what is hidden and its weights as `by_token`, whose weighted
+        sum is in nats per token.
         """
-        hidden, weights = corruption.hide(self.spread(block), blocks, self.spread(real), schedule, draws)
+        hidden, weights = hide(self.spread(block), blocks, self.spread(real), schedule, draws)
         return self.by_token(hidden), self.by_token(self.units * weights)
 
     def replace(self, tokens: Tensor, share: float | Tensor, name: str, draws: Draws) -> Tensor:
-        """Tokens of which a share of the units, one number or (B, N), has random codes."""
+        """Tokens of which a share of the units, one number or (B, N), has uniformly random codes (noise on a history:
+        MAGI, Zhou et al. 2025, section 3.3).
+        """
         share = self.spread(share.expand(-1, tokens.shape[1])) if isinstance(share, Tensor) else share
-        return self.join(corruption.replace(self.split(tokens), self.head.choices, share, name, draws))
+        codes = self.split(tokens)
+        noise = (draws.uniform(name, *codes.shape[1:]) * self.head.choices).long()
+        replaced = draws.uniform(f"{name}/replaced", codes.shape[1]) < share
+        return self.join(torch.where(replaced[..., None], noise, codes))
 
     def unmask(
-        self,
-        predict: Callable[[Tensor, Tensor], Tensor],
-        tokens: Tensor,
-        committed: Tensor,
-        decoding: Decoding,
-        schedule: RevealScheduleName,
-        steps: int,
-        draws: Draws,
-        name: str,
+        self, predict: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, committed: Tensor, *rules: Any
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Reveal the open positions, several units a step: the units of a step are independent given the earlier ones.
+        """`decoding.unmask` over units.
 
         Args:
             predict: (tokens, hidden as `by_token`) -> logits (B, N, groups, choices), guided, float64.
             tokens: with the known positions filled in.
             committed: (B, N) bool, positions that are known.
-            decoding: as for `decoding.unmask`, as all that follows.
+            rules: all further arguments of `decoding.unmask`.
 
         Yields:
             tokens, and positions (B, N) that are complete, after each step.
@@ -111,9 +108,40 @@ class Codes:
         def by_unit(codes: Tensor, known: Tensor) -> Tensor:
             return self.logits(predict(self.join(codes), self.by_token(~known)))
 
-        states = unmask(by_unit, self.split(tokens), self.spread(committed), decoding, schedule, steps, draws, name)
-        for codes, known in states:
+        for codes, known in unmask(by_unit, self.split(tokens), self.spread(committed), *rules):
             yield self.join(codes), self.complete(known)
+
+
+def hide(block: Tensor, blocks: int, real: Tensor, schedule: ScheduleName, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Hide a random number of positions (or of units of them, see `Codes`) in each block, and weigh them.
+
+    In a block of n positions k are hidden, k = ceil(share(u) n) with u uniform, and each weighs n / (k N) in a row of
+    N. Under the linear schedule k is uniform on 1..n, and the weighted cross-entropy is the order-agnostic bound on
+    the negative log-likelihood per token (ARDM, Hoogeboom et al. 2022, equation 5), equal in expectation to the
+    continuous-time bounds of MD4 and BD3-LM. With one position a block it is the autoregressive likelihood itself.
+
+    Args:
+        block: (N,) int64 block numbers from 0, ascending, or (B, N) where rows have blocks of their own.
+        blocks: how many there are, at most.
+        real: (B, N) bool, False for padding, which is never hidden.
+        schedule: law of the hidden share.
+        draws: a stream a sample.
+
+    Returns:
+        hidden (B, N) bool and weights (B, N) float64, 0 where visible.
+    """
+    batch, length = real.shape
+    index = block.expand(batch, -1)
+    size = torch.zeros(batch, blocks, dtype=torch.int64, device=real.device).scatter_add_(1, index, real.long())
+    count = hidden_count(schedule, draws.uniform("hidden_share", blocks), size)
+    # Sorting by (block, padding last, chance) puts the chosen ones of each block at its beginning.
+    order = (block + torch.where(real, draws.uniform("hidden_order", length) / 2, 0.75)).argsort(dim=1)
+    place = order.argsort(dim=1)
+    numbers = torch.arange(blocks, device=block.device).expand(*block.shape[:-1], -1)
+    start = torch.searchsorted(block, numbers.contiguous()).expand(batch, -1)
+    hidden = real & (place - start.gather(1, index) < count.gather(1, index))
+    weight = size / (count.clamp_min(1) * real.sum(1, keepdim=True))
+    return hidden, torch.where(hidden, weight.double().gather(1, index), 0.0)
 
 
 def known_share(hidden: Tensor, real: Tensor) -> Tensor:

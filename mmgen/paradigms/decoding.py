@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
-from mmgen.model.heads.drawing import distribution, draw
+from mmgen.core.errors import require
+from mmgen.model.heads.base import distribution, draw
 from mmgen.paradigms.schedules import RevealScheduleName, remaining
 
 Order = Literal["confidence", "margin", "entropy", "random"]
@@ -82,31 +82,22 @@ class Decoding:
             f"stop_entropy {self.stop_entropy} must be at least 0": self.stop_entropy is None or self.stop_entropy >= 0,
         }
         for message, fine in checks.items():
-            if not fine:
-                raise UserError(message)
+            require(fine, message)
 
     def require_supported(self, sampler: str, *supported: str) -> None:
-        """Refuse the rules of other samplers, which this one would leave out without a word.
-
-        Args:
-            sampler: named in the error.
-            supported: those of `remask` and `stop_entropy` that it follows.
+        """Refuse the rules of other samplers, which this one ignores: of `remask` and `stop_entropy`, all but
+        `supported`.
         """
-        requested = {"remask": self.remask != "none", "stop_entropy": self.stop_entropy is not None}
-        owners = {"remask": "absorbing", "stop_entropy": "uniform"}
-        for name in requested:
-            if requested[name] and name not in supported:
-                raise UserError(
-                    f"{name} does nothing in {sampler}: leave it out, or sample in mode 'diffusion' with"
-                    f" {owners[name]} corruption"
-                )
+        stops = self.stop_entropy is not None
+        rules = (("remask", self.remask != "none", "absorbing"), ("stop_entropy", stops, "uniform"))
+        for name, requested, owner in rules:
+            mend = f"leave it out, or sample in mode 'diffusion' with {owner} corruption"
+            require(not requested or name in supported, f"{name} does nothing in {sampler}: {mend}")
 
 
 def token_margin(probs: Tensor) -> Tensor:
-    """Gap between a token's best and second-best value: probs (..., groups, choices) -> (...).
-
-    Groups are independent, so the best value takes the best choice of each, and the second best changes the one group
-    where that costs least.
+    """Gap between a token's best and second-best value: probs (..., groups, choices) -> (...). Groups are independent,
+    so the second best changes the one group where that costs least.
     """
     if probs.shape[-1] == 1:
         return torch.ones_like(probs[..., 0, 0])
@@ -120,18 +111,14 @@ def token_entropy(probs: Tensor) -> Tensor:
 
 
 def top(score: Tensor, eligible: Tensor, count: Tensor) -> Tensor:
-    """The `count` (B,) eligible positions of each row with the highest score, as (B, N) bool. Ties go to the lowest
-    index.
-    """
+    """(B, N) bool, the `count` (B,) eligible positions of each row with the highest score; of ties, the first."""
     ranked = score.masked_fill(~eligible, -torch.inf).argsort(dim=1, descending=True, stable=True)
     place = ranked.argsort(dim=1)
     return eligible & (place < count[:, None])
 
 
 def within_entropy_bound(entropy: Tensor, eligible: Tensor, bound: float) -> Tensor:
-    """The largest set, lowest entropies first, with sum H - max H <= bound (EB-Sampler, Ben-Hamu et al. 2025); at
-    least one.
-    """
+    """The largest set, lowest entropies first, with sum H - max H <= bound (EB-Sampler, Ben-Hamu et al. 2025)."""
     ordered, place = entropy.masked_fill(~eligible, torch.inf).sort(dim=1, stable=True)
     before = ordered.cumsum(1) - ordered  # sorted ascending, so the last one taken is the largest
     taken = (before <= bound + 1e-12) & torch.isfinite(ordered)
@@ -149,8 +136,8 @@ def unmask(
     name: str,
     rank: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Reveal the open positions of a row, several a step, until none is left. All codes of a position are revealed
-    together; a position may be a code of a token, see `Codes`.
+    """Reveal the open positions of a row, several a step, until none is left, all codes of a position together. A
+    position may be a code of a token, see `Codes`.
 
     Args:
         predict: (codes (B, N, K), committed (B, N)) -> logits (B, N, K, choices), guided, float64.
@@ -161,8 +148,7 @@ def unmask(
         steps: number of steps, for select = count; fewer are used where a row has fewer open positions.
         draws: a stream a row.
         name: key of these draws.
-        rank: (B, N) the order of the positions, for order = random, where it is settled beforehand; each step draws
-            anew by default.
+        rank: (B, N) the order of the positions, for order = random; each step draws anew by default.
 
     Yields:
         (codes, committed) after each step.

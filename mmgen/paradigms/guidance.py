@@ -3,12 +3,12 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.model.backbone import prepare, prepare_head
@@ -38,11 +38,21 @@ class Guidance:
         return 1 + (self.scale - 1) * ramp
 
 
+class PassOptions(TypedDict, total=False):
+    """Of one pass, as in `Generator.forward`."""
+
+    hidden: Tensor | None
+    store: int | None
+    outputs: int | None
+    added: Tensor | None
+    modulation: Tensor | None
+
+
 class GuidedGenerator:
     """A generator with its condition, guidance and cache settled: what a sampler calls.
 
-    Under guidance each pass runs conditional and unconditional rows as one doubled batch, each half with its own
-    cached keys.
+    Under guidance each pass runs conditional and unconditional rows as one doubled batch, unconditional ones last, each
+    half with its own cached keys.
 
     Args:
         generator: in evaluation mode.
@@ -82,7 +92,6 @@ class GuidedGenerator:
         return self._passes[0]
 
     def _condition(self) -> Conditioning:
-        """Of all rows, and under guidance behind them of the same rows without what it drops."""
         values = self.values
         if self.halves == 2:
             dropped = self.generator.conditions.without(values, self.guidance.drop)
@@ -90,7 +99,7 @@ class GuidedGenerator:
         return self.generator.conditions(values, self.halves * self.row_count)
 
     def follow(self, mask: Mask, row: Layout) -> None:
-        """Tell that the passes store this row in the cache, piece by piece from its beginning, under this mask."""
+        """Announce that the passes store this row in the cache, piece by piece from its beginning, under this mask."""
         self._backbone.follow(mask, row.repeat(self.halves))
 
     def steer(self, frame: int) -> None:
@@ -98,9 +107,9 @@ class GuidedGenerator:
         if not self.steered:
             return
         for name, ask in self.steered.items():
-            given = self.generator.conditions[name].frame(ask(frame), self.row_count)
+            values = self.generator.conditions[name].frame(ask(frame), self.row_count)
             self.values[name] = self.values[name].clone()
-            self.values[name][:, frame] = given
+            self.values[name][:, frame] = values
         self.condition = self._condition()
 
     def rows(self, index: Tensor) -> "GuidedGenerator":
@@ -117,64 +126,32 @@ class GuidedGenerator:
         layout: Layout,
         mask: Mask,
         progress: Tensor | Callable[[], Tensor],
-        hidden: Tensor | None = None,
-        store: int | None = None,
-        outputs: int | None = None,
-        added: Tensor | None = None,
-        modulation: Tensor | None = None,
+        **options: Unpack[PassOptions],
     ) -> Tensor:
         """The head's guided prediction in float64: logits (B, outputs, groups, choices), or vectors (B, outputs, C).
-        progress (B,) is the committed share of each row, or what tells it; the rest is as in `Generator.forward`.
+        progress (B,), or a function that computes it, is the committed share of each row.
         """
-        return self.guided(self.predict(values, layout, mask, hidden, store, outputs, added, modulation), progress)
+        return self.guided(self.head.predict(self.features(values, layout, mask, **options)), progress)
 
-    def predict(
-        self,
-        values: Tensor,
-        layout: Layout,
-        mask: Mask,
-        hidden: Tensor | None = None,
-        store: int | None = None,
-        outputs: int | None = None,
-        added: Tensor | None = None,
-        modulation: Tensor | None = None,
-    ) -> Tensor:
-        """The head's prediction (halves B, ...) for all rows, and under guidance for the same rows without their
-        condition behind them: for `guided`, or for what mixes something else than predictions.
-        """
-        features = self.features(values, layout, mask, hidden, store, outputs, added, modulation)
-        return self.head.predict(features)
-
-    def features(
-        self,
-        values: Tensor,
-        layout: Layout,
-        mask: Mask,
-        hidden: Tensor | None = None,
-        store: int | None = None,
-        outputs: int | None = None,
-        added: Tensor | None = None,
-        modulation: Tensor | None = None,
-    ) -> Tensor:
-        """The generator's features (halves B, outputs, dim) of all rows, and under guidance of the same rows without
-        their condition behind them.
-        """
+    def features(self, values: Tensor, layout: Layout, mask: Mask, **options: Unpack[PassOptions]) -> Tensor:
+        """The generator's features (halves B, outputs, dim)."""
         self._passes[0] += 1
 
         def double(x: Tensor | None) -> Tensor | None:
             return None if x is None else self.double(x)
 
         return self.generator(
-            double(values), layout.repeat(self.halves), mask, self.condition, double(hidden), self.cache, store,
-            outputs, double(added), double(modulation), self._backbone,
+            double(values), layout.repeat(self.halves), mask, self.condition, double(options.get("hidden")),
+            self.cache, options.get("store"), options.get("outputs"), double(options.get("added")),
+            double(options.get("modulation")), self._backbone,
         )  # fmt: skip
 
     def double(self, x: Tensor) -> Tensor:
-        """(B, ...) -> (halves B, ...): what both halves of the batch are given; one for all rows stays so."""
+        """(B, ...) -> (halves B, ...): the same for both halves; what is one for all rows stays so."""
         return x if self.halves == 1 or len(x) < len(self.condition.vector) // self.halves else torch.cat([x, x])
 
     def guided(self, predicted: Tensor, progress: Tensor | Callable[[], Tensor]) -> Tensor:
-        """Predictions (halves B, ...) of both halves -> (B, ...) float64. Without guidance nobody asks for progress."""
+        """Predictions (halves B, ...) -> (B, ...) float64; progress as for a call, ignored without guidance."""
         predicted = predicted.double()
         if self.halves == 1:
             return predicted
@@ -187,8 +164,7 @@ class GuidedGenerator:
 def require_droppable(generator: Generator, guidance: Guidance) -> None:
     """Raises UserError where this guidance would drop what the generator was never trained without."""
     conditions = generator.conditions
-    if not len(conditions):
-        raise UserError("guidance needs a conditional model, and this one takes no condition")
+    require(len(conditions) > 0, "guidance needs a conditional model, and this one takes no condition")
     names = tuple(conditions) if guidance.drop is None else guidance.drop
     conditions.require(names)
     if not conditions.trains_without(names):

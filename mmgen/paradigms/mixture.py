@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditions import Conditioning
@@ -15,10 +15,8 @@ from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, St
 
 
 class Mixture(Paradigm):
-    """Trains its members on shares of the samples; the checkpoint can be sampled with any of them.
-
-    Which member a sample meets in an epoch is drawn from the sample's own stream, so that it does not depend on the
-    batch.
+    """Trains its members on shares of the samples; the checkpoint can be sampled with any of them. The sample's own
+    stream decides which member it meets in an epoch, whatever the batch.
 
     Args:
         members: mode name -> paradigm.
@@ -28,8 +26,7 @@ class Mixture(Paradigm):
     mode = "mixture"
 
     def __init__(self, members: dict[str, Paradigm], weights: dict[str, float] | None = None) -> None:
-        if not members:
-            raise UserError("a mixture needs at least one member")
+        require(len(members) > 0, "a mixture needs at least one member")
         if weights is not None and (weights.keys() != members.keys() or min(weights.values()) <= 0):
             raise UserError(f"mixture weights need one positive number for each of {', '.join(members)}")
         self.members = members
@@ -38,19 +35,15 @@ class Mixture(Paradigm):
 
     @property
     def ends(self) -> bool:  # type: ignore[override]
-        """Whether the rows of a member end by themselves."""
         return any(member.ends for member in self.members.values())
 
     @property
     def starts(self) -> bool:  # type: ignore[override]
-        """Whether a member needs a position before the first token."""
         return any(member.starts for member in self.members.values())
 
     def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
-        """Those of all members. One that several bring under the same name is shared.
-
-        Raises:
-            UserError: as a member's; or members bring different modules under one name.
+        """Those of all members; one name is one module. Raises UserError where members bring different modules of one
+        name.
         """
         parts: dict[str, nn.Module] = {}
         for member in self.members.values():
@@ -62,16 +55,13 @@ class Mixture(Paradigm):
         return parts
 
     def require(self, generator: Generator) -> None:
-        """Raises UserError as a member's."""
         for member in self.members.values():
             member.require(generator)
 
     def modes(self) -> dict[str, Paradigm]:
-        """The members, by name."""
         return dict(self.members)
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
-        """Rows of different members have different shapes; see `losses`."""
         raise UserError("a mixture has no single training row; take one of its members")
 
     def losses(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> dict[str, Tensor]:
@@ -86,7 +76,6 @@ class Mixture(Paradigm):
         return losses
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
-        """A mixture is sampled by one of its members."""
         raise UserError(f"choose one of the modes {', '.join(self.members)} to sample with")
 
 

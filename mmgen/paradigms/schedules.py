@@ -1,6 +1,6 @@
-"""Schedules of masked generation: the share of positions that is hidden in training, as a function of progress from 0
-(all hidden) to 1 (none), and how many are still hidden after each sampling step, which is a choice of its own. Those of
-discrete diffusion: alpha over time from 0 (data) to 1 (noise), with its derivative, and the times of sampling steps.
+"""Schedules. Of masked generation: the share of positions that is hidden in training, over progress from 0 (all) to 1
+(none), and how many are still hidden after each sampling step. Of discrete diffusion: alpha over time from 0 (data) to
+1 (noise), and the times of sampling steps.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import require, require_one_of
 
 ScheduleName = Literal["linear", "cosine", "arccos"]
 
@@ -67,16 +67,10 @@ TimeGridName = Literal["uniform", "cosine"]
 
 
 def time_grid(name: TimeGridName, steps: int) -> Tensor:
-    """(steps + 1,) float64 times of a sampler of discrete diffusion, from 1 to 0.
-
-    Args:
-        name: `uniform`; or `cosine`, sin(pi u / 2) of uniform ones u, which takes small steps near noise and is what
-            MD4 samples with (Shi et al. 2024).
-        steps: steps between them.
+    """(steps + 1,) float64 times of a sampler of discrete diffusion, from 1 to 0: `uniform`, or `cosine`, sin(pi u / 2)
+    of uniform ones u, which takes small steps near noise and is what MD4 samples with (Shi et al. 2024).
     """
-    if name not in get_args(TimeGridName):
-        known = get_args(TimeGridName)
-        raise UserError(f"sampling_grid {name!r} is not one of {', '.join(known)}{nearest(name, known)}")
+    require_one_of("sampling_grid", name, get_args(TimeGridName))
     times = 1 - torch.arange(steps + 1, dtype=torch.float64) / steps
     return torch.sin(math.pi / 2 * times) if name == "cosine" else times
 
@@ -84,9 +78,7 @@ def time_grid(name: TimeGridName, steps: int) -> Tensor:
 @dataclass(frozen=True)
 class NoiseSchedule:
     """How discrete diffusion corrupts tokens over time t, from 0 (none of them) to 1 (all): MD4's 1 - alpha_t (Shi et
-    al. 2024, table 1), all in float64 and exact at both ends.
-
-    At t = 1 - progress the linear and cosine laws are those of `hidden_share`.
+    al. 2024, table 1), in float64 and exact at both ends. The linear and cosine laws are `hidden_share` at 1 - t.
 
     Args:
         name: linear, t; cosine, sin(pi t / 2); polynomial, t^exponent.
@@ -97,11 +89,8 @@ class NoiseSchedule:
     exponent: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.name not in get_args(NoiseScheduleName):
-            known = ", ".join(get_args(NoiseScheduleName))
-            raise UserError(f"schedule {self.name!r} is not one of {known}{nearest(self.name, known.split(', '))}")
-        if self.exponent <= 0:
-            raise UserError(f"exponent {self.exponent} must be positive")
+        require_one_of("schedule", self.name, get_args(NoiseScheduleName))
+        require(self.exponent > 0, f"exponent {self.exponent} must be positive")
 
     @property
     def power(self) -> float:

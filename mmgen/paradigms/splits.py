@@ -1,7 +1,5 @@
-"""Splits: how a grid falls into autoregressive units, which blockwise paradigms generate one after the other.
-
-Every split is a partition: each position is in one unit. One unit is diffusion of the whole grid, units of one position
-are token-wise autoregression.
+"""Splits: partitions of a grid into autoregressive units, which blockwise paradigms generate one after the other. One
+unit is diffusion of the whole grid, units of one position are token-wise autoregression.
 """
 
 import math
@@ -33,18 +31,12 @@ class Split(ABC):
 
     @abstractmethod
     def layout(self, grid: Grid, draws: Draws, first: Tensor | None = None) -> Layout:
-        """The grid's positions, unit after unit: `rank` is the place in this order, `block` the unit.
-
-        Args:
-            grid: (T, H, W).
-            draws: a stream a sample, for splits that draw.
-            first: (B, N) bool in raster order, positions that are known: where the order is drawn, they come first.
+        """The grid's positions, unit after unit: `rank` is the place in this order, `block` the unit. Positions that
+        are known, `first` (B, N) bool in raster order, come first where the order is drawn. Raises UserError where the
+        split does not fit.
 
         Returns:
             N positions, shared by all samples or, where the split draws, (B, N).
-
-        Raises:
-            UserError: the split does not fit the grid.
         """
 
     def for_sampling(self) -> "Split":

@@ -9,8 +9,8 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Role, grid_layout, prefix
 from mmgen.core.masks import get_mask
 from mmgen.core.tokens import Tokens, TokenSpec, unpack_bits
-from mmgen.model.embeddings.bits import BitsEmbedding
 from mmgen.model.embeddings.positions import AbsolutePositions
+from mmgen.model.embeddings.tokens import BitsEmbedding
 from mmgen.model.heads import BitsHead, CategoricalHead, HeadFactory, LinearHead, ResidualHead
 from mmgen.paradigms import CodebookAutoregressive, SpanInfill
 from tests.worlds import condition_of, generator

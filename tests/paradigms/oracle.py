@@ -6,13 +6,21 @@ import torch
 from torch import Tensor
 
 from mmgen.core.layout import prefix
+from mmgen.core.tokens import TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditions import Conditions
-from mmgen.model.heads import CategoricalHead, ChoiceHead
+from mmgen.model.heads import ChoiceHead, head_for
 from mmgen.paradigms.diffusion.absorbing import Move
 from mmgen.paradigms.diffusion.uniform import reverse
 from mmgen.paradigms.schedules import NoiseSchedule
 from tests.worlds import World
+
+
+def code_world(seed: int = 0) -> World:
+    """Two frames of two levels of binary codes, with a law that has no conditional independence in it."""
+    world = World(2, 4, seed)
+    world.spec, world.states = TokenSpec("residual", 2, (2, 1, 1), levels=2), world.states.view(-1, 2, 2)
+    return world
 
 
 class Oracle:
@@ -23,7 +31,7 @@ class Oracle:
         world: what it knows.
         schedule: of the noise, for noise levels.
         posterior: count the noisy symbol itself too, which the bound of uniform corruption does not want.
-        head: how tokens split into symbols; one of the world's size by default.
+        head: how tokens split into symbols; that of the world's tokens by default.
     """
 
     prefix, prefix_length, classes, actions, text = prefix(1), 1, 0, 0, None
@@ -41,7 +49,7 @@ class Oracle:
         head: ChoiceHead | None = None,
     ) -> None:
         self.spec, self.schedule, self.posterior = world.spec, schedule, posterior
-        self.head = head or CategoricalHead(world.spec, 1)
+        self.head = head or head_for(world.spec, 1)
         self.conditions = Conditions({}, 1, start=True)
         self.head.logits = lambda features: features
         self.states = self.head.split(world.states).flatten(1)  # (S, symbols)

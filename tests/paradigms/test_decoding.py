@@ -11,7 +11,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
 from mmgen.model.heads import BitsHead, CategoricalHead
-from mmgen.model.heads.drawing import distribution, draw
+from mmgen.model.heads.base import distribution, draw
 from mmgen.paradigms import Decoding
 from mmgen.paradigms.decoding import token_entropy, token_margin, top, unmask, within_entropy_bound
 from mmgen.paradigms.guidance import Guidance

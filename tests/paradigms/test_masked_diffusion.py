@@ -15,7 +15,7 @@ from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.model.heads import CategoricalHead
-from mmgen.model.heads.bits import BitsHead
+from mmgen.model.heads.choices import BitsHead
 from mmgen.paradigms import Decoding, Guidance, MaskedDiffusion, Request, SampleOptions
 from mmgen.paradigms.base import Corrupted
 from mmgen.paradigms.decoding import distribution

@@ -13,10 +13,8 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Role
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.generator import Generator
-from mmgen.paradigms import Decoding, Guidance, Masked, Mixture, Permuted, Request, SampleOptions, State
-from tests.paradigms.oracle import Oracle
-from tests.paradigms.test_masked_codebooks import CodeOracle, CodeWorld
-from tests.worlds import World, condition_of, draws, generator, given
+from mmgen.paradigms import Decoding, Masked, Permuted, Request, SampleOptions, State
+from tests.worlds import condition_of, draws, generator, given
 
 KINDS = {
     "codes": TokenSpec("categorical", 5, (7, 1, 1)),
@@ -26,12 +24,6 @@ KINDS = {
 LABELS = torch.tensor([0, 1, 2, -1, 0])
 LENGTHS = torch.tensor([7, 3, 5, 1, 7])
 RANDOM = Decoding(order="random")
-OPTIONS = {
-    "surest": SampleOptions(),
-    "announced": SampleOptions(steps=3, decoding=Decoding(order="random", temperature=0)),
-    "guided": SampleOptions(guidance=Guidance(2.5, "linear"), decoding=Decoding(temperature=0.8, top_k=3)),
-    "threshold": SampleOptions(decoding=Decoding(select="threshold", threshold=0.3)),
-}
 kinds = pytest.mark.parametrize("spec", KINDS.values(), ids=KINDS)
 
 
@@ -106,20 +98,6 @@ def test_the_mask_of_a_row_is_that_of_the_paper(spec: TokenSpec) -> None:
 
 
 @kinds
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
-@torch.no_grad()
-def test_hidden_tokens_have_no_influence(spec: TokenSpec, lengths: Tensor | None) -> None:
-    """Change any of them, and no bit of any feature may change."""
-    model, x = made(spec), tokens(spec, lengths=lengths)
-    row = Permuted().corrupt(x, model, draws(5))
-    condition = condition_of(model, LABELS)
-    before = Permuted().features(model, row, condition)
-    other = torch.where(row.hidden, (x.values + 2) % spec.alphabet, x.values)
-    assert not torch.equal(other, x.values)
-    assert torch.equal(Permuted().features(model, replace(row, values=other), condition), before)
-
-
-@kinds
 def test_a_mask_token_reaches_those_alone_that_come_before_it(spec: TokenSpec) -> None:
     """Through all layers: what a clean position sees holds no mask token, what a hidden one sees none of lower rank."""
     model, x, marks = made(spec), tokens(spec), []
@@ -173,29 +151,7 @@ def test_one_level_of_each_row_is_asked_for() -> None:
 # The likelihood.
 
 
-@pytest.mark.parametrize("world", [World(), CodeWorld()], ids=["codes", "levels"])
-@torch.no_grad()
-def test_the_bound_of_a_perfect_model_is_the_entropy(world: World) -> None:
-    count, code = 40_000, isinstance(world, CodeWorld)
-    model = CodeOracle(world) if code else Oracle(world)
-    values = world.sample(count, 5).view(-1, 2, 2) if code else world.sample(count, 5)
-    none = torch.full((count,), -1)
-    nats = Permuted().bound(model, Tokens(values, world.spec.grid), condition_of(model, none), draws(count))
-    assert abs(float(nats.mean()) - world.entropy) < 4 * float(nats.std()) / count**0.5
-
-
 # Samples.
-
-
-@torch.inference_mode()
-def test_one_code_a_step_follows_the_true_law_through_all_levels() -> None:
-    world, count = CodeWorld(), 6000
-    request = Request(draws(count))
-    *_, last = Permuted(steps=(2,)).sample(CodeOracle(world), request, SampleOptions(decoding=RANDOM))
-    expected = world.law * count
-    statistic = float(((world.histogram(last.tokens.flatten(1)) - expected) ** 2 / expected).sum())
-    assert statistic < chi2.ppf(1 - 1e-4, len(expected) - 1)
-    assert last.forward_passes == 4
 
 
 def test_samples_follow_the_law_of_the_network() -> None:
@@ -222,24 +178,6 @@ def test_samples_follow_the_law_of_the_network() -> None:
     last = sample(model, options, labels=torch.full((count,), -1), draws=draws(count))[-1]
     found = (last.tokens * torch.tensor([4, 2, 1])).sum(1).bincount(minlength=8)
     assert float(((found - law * count) ** 2 / (law * count)).sum()) < chi2.ppf(1 - 1e-4, 7)
-
-
-@kinds
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_a_row_in_a_batch_is_the_row_alone(spec: TokenSpec, options: SampleOptions) -> None:
-    """Rows of different lengths, with holes at different places."""
-    model, known = made(spec), tokens(spec, seed=1).values
-    keep = torch.rand(5, 7, generator=torch.Generator().manual_seed(2)) < 0.3
-    together = sample(model, options, lengths=LENGTHS, known=known, keep=keep)[-1]
-    assert together.committed.all()
-    for row in range(5):
-        one, length = torch.tensor([row]), int(LENGTHS[row])
-        alone = sample(
-            model, options, labels=LABELS[one], draws=draws(5).rows(one), lengths=LENGTHS[one], known=known[one],
-            keep=keep[one],
-        )[-1]  # fmt: skip
-        assert torch.equal(alone.tokens[0, :length], together.tokens[row, :length])
-        assert torch.equal(together.tokens[row, :length][keep[row, :length]], known[row, :length][keep[row, :length]])
 
 
 @kinds
@@ -326,11 +264,3 @@ def test_what_cannot_work_is_refused() -> None:
             list(Permuted().sample(model, Request(draws(5), conditions={"class": LABELS}), SampleOptions()))
     with pytest.raises(UserError, match="mode 'diffusion'"):
         sample(made(KINDS["codes"]), SampleOptions(decoding=Decoding(remask="cap")))
-
-
-def test_it_is_a_member_of_a_mixture() -> None:
-    model, x = made(KINDS["codes"]), tokens(KINDS["codes"])
-    mixture = Mixture({"permuted": Permuted(), "masked": Masked()})
-    losses = mixture.losses(model, x, condition_of(model, LABELS), draws(5))
-    assert sum(len(each) for each in losses.values()) == 5
-    assert all(torch.isfinite(each).all() for each in losses.values())

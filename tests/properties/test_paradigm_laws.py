@@ -17,7 +17,7 @@ from mmgen.paradigms import (
     Mixture,
     Paradigm,
 )
-from mmgen.paradigms.corruption import hide
+from mmgen.paradigms.codes import hide
 from tests.worlds import GRID, PARADIGMS, World, condition_of, draws, generator, ragged, spec_for, tokens_for
 
 LABELS = torch.tensor([0, 1, 2, -1])

@@ -67,8 +67,7 @@ def _paradigms(_: str) -> Iterator[tuple[str, str]]:
 
     import mmgen.paradigms as paradigms
 
-    for name in paradigms.__all__:
-        found = getattr(paradigms, name)
+    for name, found in inspect.getmembers(paradigms, inspect.isclass):
         if issubclass(found, paradigms.Paradigm) and not inspect.isabstract(found):
             text = (found.__doc__ or "").strip().splitlines()[0]
             own_mode = found.modes is paradigms.Paradigm.modes  # a mixture has its members' modes

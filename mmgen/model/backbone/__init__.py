@@ -4,17 +4,5 @@ from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.compiled import Compiled, compile_passes
 from mmgen.model.backbone.cpu.packed import Packed
 from mmgen.model.backbone.cross_attention import Memory
-from mmgen.model.backbone.prepare import Passes, prepare, prepare_head
-from mmgen.model.backbone.transformer import Transformer
-
-__all__ = [
-    "Cache",
-    "Compiled",
-    "Memory",
-    "Packed",
-    "Passes",
-    "Transformer",
-    "compile_passes",
-    "prepare",
-    "prepare_head",
-]
+from mmgen.model.backbone.prepare import prepare, prepare_head
+from mmgen.model.backbone.transformer import Passes, Transformer

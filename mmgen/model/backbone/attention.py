@@ -49,14 +49,9 @@ class Attend:
 
 
 def realise(mask: Mask, queries: Layout, keys: Layout, dtype: torch.dtype) -> Attend:
-    """The cheapest realisation of a mask: SDPA's fast paths, then what skips hidden keys in long rows (FlexAttention on
-    a GPU, groups of queries on a CPU), then a dense mask.
-
-    Args:
-        mask: who may see whom.
-        queries: what the query positions are.
-        keys: what the key positions are.
-        dtype: of the scores, for additive masks.
+    """The cheapest realisation of a mask over queries and keys: SDPA's fast paths, then what skips hidden keys in long
+    rows (FlexAttention on a GPU, groups of queries on a CPU), then a dense mask. Additive masks have the dtype of the
+    scores.
     """
     path, on_cpu = mask.fast_path(queries, keys), queries.rank.device.type == "cpu"
     if path == "full" or (path == "causal" and not (on_cpu and queries.length < CAUSAL_FROM)):

@@ -5,24 +5,51 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgen.model.backbone.context import CacheSlice, Context
+from mmgen.model.backbone.cache import BlockCache
+from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.cross_attention import CrossAttention
-from mmgen.model.backbone.mixers.attention import Attention
-from mmgen.model.backbone.mixers.recurrence import Recurrence
-from mmgen.model.backbone.mlp import MLP
+from mmgen.model.backbone.fused import swiglu
+from mmgen.model.backbone.mixers import Mixer
 from mmgen.model.backbone.modulation import AdaLN, Modulation, modulate
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "swiglu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+    "relu": F.relu,
+}
+
+
+class MLP(nn.Module):
+    """Two-layer perceptron, gated for swiglu."""
+
+    def __init__(self, dim: int, hidden: int, kind: str, bias: bool) -> None:
+        super().__init__()
+        self.gated = kind == "swiglu"
+        self.activation = ACTIVATIONS[kind]
+        self.up = nn.Linear(dim, hidden * (2 if self.gated else 1), bias=bias)
+        self.down = nn.Linear(hidden, dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, N, dim) -> (B, N, dim)."""
+        h = self.up(x)
+        if not self.gated:
+            return self.down(self.activation(h))
+        return self.down(swiglu(h))
 
 
 class Block(nn.Module):
     """A mixer branch and an MLP branch around a residual stream."""
 
-    mixer: Any  # attention, or another part with its `forward` and a linear map `out`
+    mixer: Any  # a `Mixer`
 
     def __init__(
         self,
-        mixer: Attention | Recurrence,
+        mixer: Mixer,
         mlp: MLP,
         norms: tuple[nn.Module, nn.Module],
         adaln: AdaLN | None,
@@ -36,7 +63,7 @@ class Block(nn.Module):
         self.cross, self.post = cross, post
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, context: Context, cache: CacheSlice | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Context, cache: BlockCache | None = None) -> Tensor:
         """x (B, N, dim) -> (B, N, dim)."""
         mixer = partial(self.mixer, context=context, cache=cache)
         of_mixer, of_mlp = None, None

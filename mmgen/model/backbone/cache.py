@@ -46,8 +46,8 @@ class Cache:
         return new if self.layout is None else self.layout + new
 
     def reserve(self, more: int) -> None:
-        """Make room for so many new positions; where they do not fit, the capacity at least doubles, so that a row of
-        unknown length is copied a few times only.
+        """Make room for so many new positions. The capacity at least doubles, so that a row of unknown length is copied
+        rarely.
         """
         needed = self.length + more
         if needed <= self.capacity:
@@ -64,25 +64,25 @@ class Cache:
 
     def room(self, new: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For each block where so many new keys and values go, (2, B, kv_heads, new, head_dim), and views of all keys
-        and of all values, those included: what `extend` does for a block, for all of them at the cost of one.
+        and of all values, new ones included: `BlockCache.extend` for all blocks at once.
         """
         stop = self.length + new
         seen = self._stored[..., :stop, :]
         return zip(seen[..., self.length :, :].unbind(), seen[:, 0].unbind(), seen[:, 1].unbind(), strict=True)
 
-    def store(self, layout: Layout, whole: Layout | None = None) -> None:
-        """Keep the leading positions, these, of the pass that has just run.
-
-        Args:
-            layout: what they are.
-            whole: what all stored positions are then, where it is known; put together from their parts by default.
+    def store(self, layout: Layout, count: int | None = None, whole: Layout | None = None) -> None:
+        """Keep the `count` leading positions, all by default, of the pass over `layout` that has just run. `whole` is
+        the layout of all stored positions then; put together from its parts by default.
         """
-        self.layout = self.keys_layout(layout) if whole is None else whole
-        self.length += layout.length
+        if count == 0:
+            return
+        stored = layout if count is None else layout.slice(0, count)
+        self.layout = self.keys_layout(stored) if whole is None else whole
+        self.length += stored.length
 
     def keep(self, kept: Tensor) -> None:
-        """Forget stored positions; kept (length,) bool says which stay. They move together, in their order, so that
-        the cache need never grow. Keys are rotated before they are stored, so that none changes.
+        """Forget the stored positions where kept (length,) bool is false; the others move together. Keys are rotated
+        before they are stored, so that none changes.
         """
         index = kept.nonzero()[:, 0]
         if self.layout is None or len(index) == self.length:
@@ -94,7 +94,7 @@ class Cache:
 
 
 class BlockCache:
-    """The part of a cache that belongs to one block, during one pass; see `mmgen.model.backbone.context.CacheSlice`.
+    """The part of a cache that belongs to one block, during one pass.
 
     Args:
         cache: the whole.
@@ -115,9 +115,7 @@ class BlockCache:
         self._cache.states[self._block] = state
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new keys and values (B, kv_heads, n, head_dim) behind the stored ones; returns views of both
-        together.
-        """
+        """Write new keys and values (B, kv_heads, n, head_dim) behind the stored ones; returns views of all."""
         start, stored = self._cache.length, self._cache.whole[self._block]
         stop = start + keys.shape[2]
         stored[0, :, :, start:stop], stored[1, :, :, start:stop] = keys, values

@@ -1,11 +1,10 @@
 """Passes of a backbone as one compiled function each, on a GPU one CUDA graph each: nothing is left for Python to do
 between their kernels (as gpt-fast does it; PyTorch 2023).
 
-A compiled pass needs the same shapes again and again, so that here a cached pass attends to the whole cache, what is
-not there yet hidden, and writes where an index says.
+A compiled pass needs the same shapes each time, so that a cached pass attends to the whole cache, where what is not
+there yet is hidden, and writes where an index says.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -17,11 +16,10 @@ from mmgen.core.mask import Mask
 from mmgen.model.backbone.attention import Attend, realise
 from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.context import Context
-from mmgen.model.backbone.cross_attention import Memory
-from mmgen.model.backbone.transformer import Transformer
+from mmgen.model.backbone.transformer import Modulator, Passes, Transformer
 
 
-class Compiled:
+class Compiled(Passes):
     """Runs a backbone's blocks, as `Transformer.forward` does, in evaluation mode and without gradients. Each new shape
     of a pass is compiled when it is first met, which takes up to minutes.
 
@@ -31,31 +29,16 @@ class Compiled:
     """
 
     def __init__(self, transformer: Transformer, backend: str = "inductor") -> None:
-        self.of = transformer
+        super().__init__(transformer)
         graphs = backend == "inductor" and next(transformer.parameters()).is_cuda
         self._run: Any = torch.compile(_run, backend=backend, mode="reduce-overhead" if graphs else None)
 
-    def follow(self, mask: Mask, layout: Layout) -> None:
-        """Nothing is derived ahead of a pass here."""
-
-    def __call__(
-        self,
-        x: Tensor,
-        layout: Layout,
-        mask: Mask,
-        cond: Tensor | None = None,
-        modulated: Tensor | None = None,
-        cache: Cache | None = None,
-        store: int | None = None,
-        memory: Memory | None = None,
+    def run(
+        self, x: Tensor, layout: Layout, mask: Mask, by: Modulator, cache: Cache | None, store: int | None
     ) -> Tensor:
-        """Arguments and result as of `Transformer.forward`."""
-        assert memory is None, "a backbone with cross-attention is called as it is"
-        dtype = self.of.dtype
+        (cond, modulated), dtype = by, self.of.dtype
         tables = None if self.of.rotary is None else self.of.rotary.tables(layout, dtype)
-        if cond is not None:
-            cond = (cond[:, None] if cond.dim() == 2 else cond).to(dtype)
-            cond = cond if self.of.condition is None else self.of.condition(F.silu(cond))
+        cond = None if cond is None else self.of.modulation(cond.to(dtype))
         if cache is None:
             attention = [realise(each, layout, layout, dtype) for each in mask.layers]
             stored, places = None, None
@@ -66,8 +49,8 @@ class Compiled:
         torch.compiler.cudagraph_mark_step_begin()
         contexts = [Context(each, None, tables, cond, modulated) for each in attention]
         out = self._run(self.of, x.to(dtype), contexts, stored, places)
-        if cache is not None and store != 0:
-            cache.store(layout if store is None else layout.slice(0, store))
+        if cache is not None:
+            cache.store(layout, store)
         return out.to(x.dtype, copy=True)  # the next run of a graph writes over what it returned
 
 
@@ -77,22 +60,14 @@ def compile_passes(transformer: Transformer, backend: str = "inductor") -> None:
 
 
 class _StaticCache(NamedTuple):
-    """The part of a block, all of it visible, written to where an index says.
-
-    Attributes:
-        stored: (2, B, kv_heads, capacity, head_dim) keys, then values.
-        places: (n,) int64, where the new ones go.
+    """A block's part of the cache, all of it visible: `stored` (2, B, kv_heads, capacity, head_dim), of which new keys
+    and values take the `places` (n,) int64.
     """
 
     stored: Tensor
     places: Tensor
 
-    def once(self, memory: Memory, compute: Callable[[], Tensor]) -> Tensor:
-        """Backbones with cross-attention are not compiled."""
-        return compute()
-
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes the new ones, returns all."""
         self.stored[0].index_copy_(2, self.places, keys)
         self.stored[1].index_copy_(2, self.places, values)
         return self.stored[0], self.stored[1]

@@ -1,7 +1,6 @@
 """What the blocks of one pass are given besides their stream."""
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -32,25 +31,3 @@ class Context(NamedTuple):
     modulated: Tensor | None = None
     row: Tensor | None = None
     memory: Memory | None = None
-
-
-class CacheSlice(Protocol):
-    """The part of a cache that belongs to one block, during one pass.
-
-    Attributes:
-        stored: how many of the leading new positions stay.
-        state: of a recurrent mixer behind the stored positions; None at the beginning.
-    """
-
-    stored: int
-    state: tuple[Tensor, Tensor] | None
-
-    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new keys and values (B, kv_heads, n, head_dim) behind the stored ones; returns those that the new
-        positions attend to.
-        """
-        ...
-
-    def once(self, memory: Memory, compute: Callable[[], Tensor]) -> Tensor:
-        """What was computed of the same memory in an earlier pass."""
-        ...

@@ -59,12 +59,8 @@ class CrossAttention(nn.Module):
     def forward(
         self, x: Tensor, memory: Memory, once: Callable[[Memory, Callable[[], Tensor]], Tensor] | None = None
     ) -> Tensor:
-        """x (B, N, dim) -> (B, N, dim), x itself in rows without any memory.
-
-        Args:
-            x: the stream.
-            memory: of the same rows.
-            once: finds again what was computed of the same memory in an earlier pass.
+        """x (B, N, dim) -> (B, N, dim), x itself in rows without any memory. `once` is a cache of what the memory
+        yields.
         """
         q = rearrange(self.query(self.norm(x)), "b n (h d) -> b h n d", h=self.heads)
         q = q if self.norm_q is None else self.norm_q(q)

@@ -1,7 +1,7 @@
 """What a block does between its matrix products, in fewer passes over memory than autograd takes for the same formulas.
 
-Each is one node of the graph, whose backward pass writes into what it hands on instead of putting parts together. A GPU
-has kernels of its own for norms, and a compiler fuses the plain formulas: both get these, and so does half precision.
+A GPU has kernels of its own for norms, and a compiler fuses the plain formulas: both get these, and so does half
+precision.
 """
 
 from typing import Any
@@ -27,15 +27,8 @@ def swiglu(x: Tensor) -> Tensor:
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / sqrt(mean of x squared + eps) x weight, over the channels.
-
-    Args:
-        x: (..., n).
-        weight: (n,), or whatever spreads over x: (heads, 1, n) for x (B, heads, N, n).
-        eps: added to the mean.
-
-    Returns:
-        As x.
+    """x / sqrt(mean of x squared + eps) x weight, over the channels of x (..., n); weight (n,), or whatever spreads
+    over x: (heads, 1, n) for x (B, heads, N, n).
     """
     weight = weight.to(x.dtype)
     if _plain(x):
@@ -45,16 +38,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`positions.rotate`, in fewer passes over memory.
-
-    Args:
-        x: (B, heads, N, head_dim).
-        cos: (b, 1, N, head_dim).
-        sin: as cos.
-
-    Returns:
-        As x.
-    """
+    """`positions.rotate` of x (B, heads, N, head_dim) by cos and sin (b, 1, N, head_dim), in fewer passes."""
     if _plain(x) or cos.dtype != x.dtype:
         return positions.rotate(x, cos, sin)
     return _Rotate.apply(x, cos, sin)

@@ -17,9 +17,7 @@ class Modulation(NamedTuple):
 
 class AdaLN(nn.Module):
     """A block's own map from the condition to its modulation; zero at initialisation, so that every block starts as
-    identity.
-
-    With `shared`, the condition arrives already mapped to six chunks and the block adds a learned offset (PixArt's
+    identity. With `shared`, the condition arrives already mapped to six chunks and the block adds an offset (PixArt's
     adaLN-single).
     """
 
@@ -36,11 +34,11 @@ class AdaLN(nn.Module):
     def forward(
         self, cond: Tensor, modulated: Tensor | None, row: Tensor | None = None
     ) -> tuple[Modulation, Modulation]:
-        """cond (B, 1 or N, dim), or (B, 1 or N, 6 dim) when shared; modulated (b, N) bool or None for all. Of the
-        mixer branch and of the MLP branch. With row (R, N) int64, position n of row r is modulated by that condition.
+        """Modulations of the mixer branch and of the MLP branch: cond (B, 1 or N, dim), or (B, 1 or N, 6 dim) when
+        shared.
 
-        Positions that are not modulated get shift 0, scale 0 and gate 1: a plain pre-norm residual (ACDiT's clean
-        tokens).
+        Where modulated (b, N) bool is false, shift is 0, scale 0 and gate 1: a plain pre-norm residual (ACDiT's clean
+        tokens). With row (R, N) int64, position n of row r is modulated by that condition.
         """
         six = cond + self.offset if self.shared else self.project(F.silu(cond))
         six = six if row is None else six[:, 0][row]

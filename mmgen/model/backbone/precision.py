@@ -11,8 +11,7 @@ Precision = Literal["float32", "bfloat16", "int8"]
 
 
 def lower(backbone: Transformer, precision: str) -> None:
-    """Make a backbone compute in another precision, for sampling only. Embeddings and heads stay as they are: what
-    comes in is rounded, and what goes out is of the precision that came in.
+    """Make a backbone compute in another precision, in place, for sampling only; its inputs and outputs keep theirs.
 
     Args:
         backbone: changed in place.

@@ -19,13 +19,11 @@ from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.core.shape_cache import passing
 from mmgen.model.backbone.attention import realise
-from mmgen.model.backbone.block import Block
+from mmgen.model.backbone.block import MLP, Block
 from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.cross_attention import CrossAttention, Memory
-from mmgen.model.backbone.mixers.attention import Attention
-from mmgen.model.backbone.mixers.recurrence import Recurrence, require_causal
-from mmgen.model.backbone.mlp import MLP
+from mmgen.model.backbone.mixers import Attention, MixerFactory, MixerShape
 from mmgen.model.backbone.modulation import AdaLN
 from mmgen.model.backbone.norms import make_norm
 from mmgen.model.backbone.positions import PrefixRotation, Rotary
@@ -56,8 +54,8 @@ class Transformer(nn.Module):
         rope_base: base of the rotary frequencies.
         rope_prefix: what prefix positions get: identity, zero, or placed, where a text keeps pace with what is spoken.
         final_norm: norm after the last block.
-        mixers: of the first block, the second and so on, which repeat over all; attention by default. A recurrence
-            needs a causal mask.
+        mixers: classes of the mixers of the first block, the second and so on, which repeat over all; `Attention` by
+            default. A `Recurrence` needs a causal mask.
         cross_attention: a further branch of every block, behind its mixer, that attends to a memory given to each pass.
         dropout: on both branches of every block.
         checkpointing: recompute activations in the backward pass, to save memory.
@@ -84,7 +82,7 @@ class Transformer(nn.Module):
         rope_prefix: PrefixRotation = "identity",
         final_norm: bool = True,
         cross_attention: bool = False,
-        mixers: list[Literal["attention", "recurrence"]] | None = None,
+        mixers: list[MixerFactory] | None = None,
         dropout: float = 0.0,
         checkpointing: bool = False,
     ) -> None:
@@ -105,12 +103,11 @@ class Transformer(nn.Module):
         new_norm = partial(make_norm, kind=norm, eps=norm_eps, bias=bias)
         shared = modulation == "adaln_shared"
         self.condition = nn.Linear(self.dim, 6 * self.dim) if shared else None
-        names = mixers or ["attention"]
+        mixer_shape = MixerShape(self.dim, self.heads, self.kv_heads, bias, qk_norm, norm_eps)
+        kinds: list[MixerFactory] = mixers or [Attention]
         blocks = [
             Block(
-                mixer=Recurrence(self.dim, bias)
-                if names[index % len(names)] == "recurrence"
-                else Attention(self.dim, self.heads, self.kv_heads, bias, qk_norm, norm_eps),
+                mixer=kinds[index % len(kinds)](mixer_shape),
                 mlp=MLP(self.dim, hidden, mlp, bias),
                 norms=(new_norm(self.dim, affine=norm_affine), new_norm(self.dim, affine=norm_affine)),
                 adaln=None if modulation == "none" else AdaLN(self.dim, shared),
@@ -128,8 +125,8 @@ class Transformer(nn.Module):
         self._initialise(blocks)
 
     def _initialise(self, blocks: "list[Block]") -> None:
-        """Variance 1 / fan_in; branch outputs scaled by depth, so that the residual stream keeps its size; zero
-        condition maps.
+        """Variance 1 / fan_in; branch outputs scaled by depth, so that the residual stream keeps its size; condition
+        maps zero.
         """
         for block in blocks:
             if block.cross is not None:
@@ -147,14 +144,11 @@ class Transformer(nn.Module):
     @property
     def recurrent(self) -> list[int]:
         """Numbers of the blocks whose mixer is recurrent."""
-        return [index for index, block in enumerate(self.blocks) if isinstance(cast(Block, block).mixer, Recurrence)]
+        return [index for index, block in enumerate(self.blocks) if cast(Block, block).mixer.recurrent]
 
     def sibling(self, depth: int) -> "Transformer":
-        """Another transformer with the options of this one, which must be at its initialisation, and weights of its
-        own.
-
-        Args:
-            depth: its number of blocks.
+        """A transformer of another depth with the options of this one, which must be at initialisation, and weights of
+        its own.
         """
         other = copy.deepcopy(self)
         blocks = [copy.deepcopy(cast(Block, other.blocks[0])) for _ in range(depth)]
@@ -180,8 +174,15 @@ class Transformer(nn.Module):
         """In the precision of the weights, where that is lower (`mmgen.model.backbone.precision`)."""
         return x.to(self.dtype) if self.dtype.itemsize < x.dtype.itemsize else x
 
+    def modulation(self, cond: Tensor | None) -> Tensor | None:
+        """What modulates the blocks: cond (B, dim) or (B, N, dim) -> (B, 1 or N, dim or 6 dim)."""
+        if cond is None:
+            return None
+        cond = cond[:, None] if cond.dim() == 2 else cond
+        return cond if self.condition is None else self.condition(F.silu(cond))
+
     def follow(self, mask: Mask, layout: Layout) -> None:
-        """Tell that the next passes store this row piece by piece; prepared passes derive things from it once."""
+        """See `Passes`."""
 
     def forward(
         self,
@@ -204,8 +205,8 @@ class Transformer(nn.Module):
             modulated: (b, N) bool, the positions that the condition modulates; all by default.
             cache: keys and values of earlier positions.
             store: how many of the leading new positions stay in the cache; all by default.
-            memory: what cross-attention attends to; needed where there is any. A cache holds what was computed of it,
-                found again as long as it is the same tensor.
+            memory: what cross-attention attends to, needed where there is any; the cache holds what the same tensor
+                yields.
 
         Returns:
             (B, N, dim).
@@ -224,12 +225,10 @@ class Transformer(nn.Module):
         keys = layout if cache is None else cache.keys_layout(layout)
         with nullcontext() if packed is None else passing():  # the same lengths hardly come again
             tables = None if self.rotary is None else self.rotary.tables(layout, x.dtype)
-            for index in self.recurrent:
-                require_causal(mask.layers[index % len(mask.layers)], layout, keys)
+            for index, block in enumerate(self.blocks):
+                cast(Block, block).mixer.require(mask.layers[index % len(mask.layers)], layout, keys)
             attention = [realise(each, layout, keys, x.dtype) for each in mask.layers]
-        if cond is not None:
-            cond = cond[:, None] if cond.dim() == 2 else cond
-            cond = cond if self.condition is None else self.condition(F.silu(cond))
+        cond = self.modulation(cond)
         contexts = [Context(each, layout, tables, cond, modulated, row, memory) for each in attention]
         for index, block in enumerate(self.blocks):
             context = contexts[index % len(contexts)]
@@ -238,7 +237,47 @@ class Transformer(nn.Module):
                 x = checkpoint(block, x, context, cached, use_reentrant=False)
             else:
                 x = block(x, context, cached)
-        if cache is not None and store != 0:
-            cache.store(layout if store is None else layout.slice(0, store))
+        if cache is not None:
+            cache.store(layout, store)
         x = self.final_norm(x if packed is None else packed.restore(x))
         return x.to(dtype) if self.dtype.itemsize < dtype.itemsize else x
+
+
+class Passes:
+    """What runs the passes of a backbone during one sampling call: quicker, with the same result.
+
+    Args:
+        transformer: without cross-attention.
+    """
+
+    def __init__(self, transformer: Transformer) -> None:
+        self.of = transformer
+
+    def follow(self, mask: Mask, layout: Layout) -> None:
+        """Announce that the next passes store this row in the cache, piece by piece and under this mask, so that what
+        derives from it is made once.
+        """
+
+    def __call__(
+        self,
+        x: Tensor,
+        layout: Layout,
+        mask: Mask,
+        cond: Tensor | None = None,
+        modulated: Tensor | None = None,
+        cache: Cache | None = None,
+        store: int | None = None,
+        memory: None = None,
+    ) -> Tensor:
+        """Arguments and result as of `Transformer.forward`."""
+        return self.run(x, layout, mask, (cond, modulated), cache, store)
+
+    def run(
+        self, x: Tensor, layout: Layout, mask: Mask, by: "Modulator", cache: Cache | None, store: int | None
+    ) -> Tensor:
+        """A pass over positions x (B, N, dim)."""
+        raise NotImplementedError
+
+
+Modulator = tuple[Tensor | None, Tensor | None]
+"""A condition, and the positions that it modulates, as of `Transformer.forward`."""

@@ -1,7 +1,5 @@
-"""Rows of different lengths without their padding: several of them in one row of the backbone, each a document.
-
-What is a batch stays a batch for all others, so that its order, its random numbers and a resumed run know nothing of
-it, and every result is that of the padded rows up to rounding.
+"""Rows of different lengths without their padding: several of them in one row of the backbone, each a document. Results
+are those of the padded rows up to rounding, and the order of a batch and its random numbers do not change.
 """
 
 from dataclasses import dataclass
@@ -43,11 +41,7 @@ class Windows:
 
 
 def windows(layout: Layout) -> Windows | None:
-    """Windows for rows with padding; None where they would be no fewer.
-
-    Args:
-        layout: with padding, positions of a document below 0, anywhere in its rows.
-    """
+    """Windows for rows with padding (document < 0, anywhere in a row); None where they would be no fewer."""
     if layout.batch == 1:
         return None
     real = layout.document >= 0

@@ -9,13 +9,11 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
 from mmgen.core.vocabulary import NO_ACTION, FrameNames
-from mmgen.model.conditions.base import Condition
-from mmgen.model.conditions.conditioning import Entry
+from mmgen.model.conditions.base import Condition, Entry
 
 
 class Actions(Condition):
-    """The action that leads to each frame, a vector added to all positions of it (Genie, Bruce et al. 2024, section
-    2.1).
+    """The action that leads to each frame, a vector added to all its positions (Genie, Bruce et al. 2024, section 2.1).
 
     Args:
         vocabulary: the names of the actions.

@@ -15,8 +15,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, prefix, text_prefix
 from mmgen.core.tokens import TokenSpec
 from mmgen.core.vocabulary import FreeText
-from mmgen.model.conditions.base import Condition, Entrance
-from mmgen.model.conditions.conditioning import Entry
+from mmgen.model.conditions.base import Condition, Entrance, Entry
 
 _NEAR = 0.2  # seconds of a text that a frame sees on either side
 _WORD = 0.3  # seconds
@@ -103,13 +102,13 @@ class Characters(Condition):
                 f"a text has {length} places of characters from -1 (none) to {alphabet - 1}, got {tuple(values.shape)}"
             )
 
-    def encode(self, given: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> Tensor:
         """(B, L) int64."""
-        return self.text.encode_all(given)
+        return self.text.encode_all(texts)
 
     def timing_jitter(self, draws: Draws) -> Tensor | None:
         """Random text-to-frame misalignment, (B, F) int64 places by which each frame misses its own: as if every word
-        of about `_WORD` seconds were off by `Text.spread`. None where texts stand as they do at sampling.
+        of about `_WORD` seconds were off by `Text.spread`. None for texts without a spread.
         """
         if self.near is None or not self.text.spread:
             return None

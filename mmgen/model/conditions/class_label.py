@@ -1,21 +1,54 @@
-"""A class, such as a digit, an action of a motion or a voice."""
+"""What describes a whole sample: a class, or a vector such as the embedding of a speaker's voice."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import UserError, nearest, require
 from mmgen.core.layout import Layout, prefix
 from mmgen.core.tokens import TokenSpec
-from mmgen.core.vocabulary import NO_CLASS, Names
-from mmgen.model.conditions.base import Condition
-from mmgen.model.conditions.conditioning import Entry
+from mmgen.core.vocabulary import NO_CLASS, Names, Vectors, Vocabulary
+from mmgen.model.conditions.base import Condition, Entry
+
+Entrances = tuple[Literal["prefix", "modulation"], ...]
 
 
-class ClassLabel(Condition):
+class SampleCondition(Condition):
+    """A condition that describes a whole sample and enters as `prefix`, `modulation` or both: `new_map` makes, for
+    each of these, the map from its values to vectors of the backbone's width.
+    """
+
+    takes: ClassVar[type[Vocabulary]] = Vocabulary
+    entrances = ("prefix", "modulation")
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        enters: Entrances,
+        dropout: float,
+        own_dropout: float,
+        new_map: Callable[[], nn.Module],
+    ) -> None:
+        super().__init__(vocabulary, enters, dropout, own_dropout)
+        self.prefix = new_map() if "prefix" in enters else None
+        self.vector = new_map() if "modulation" in enters else None
+
+    @property
+    def layout(self) -> Layout:
+        """One position, or none."""
+        return prefix(0 if self.prefix is None else 1)
+
+    def entry(self, values: Tensor) -> Entry:
+        return Entry(
+            None if self.prefix is None else self.prefix(values)[:, None],
+            None if self.vector is None else self.vector(values),
+        )
+
+
+class ClassLabel(SampleCondition):
     """One of a list of names, or none.
 
     Args:
@@ -29,31 +62,18 @@ class ClassLabel(Condition):
     """
 
     takes = Names
-    entrances = ("prefix", "modulation")
 
     def __init__(
         self,
         vocabulary: Names,
         spec: TokenSpec,
         dim: int,
-        enters: tuple[Literal["prefix", "modulation"], ...] = ("prefix", "modulation"),
+        enters: Entrances = ("prefix", "modulation"),
         dropout: float = 0.1,
         own_dropout: float = 0.0,
     ) -> None:
-        super().__init__(vocabulary, enters, dropout, own_dropout)
+        super().__init__(vocabulary, enters, dropout, own_dropout, lambda: _table(len(vocabulary.names) + 1, dim))
         self.names, self.count = vocabulary.names, len(vocabulary.names)
-        self.prefix = self._table(dim) if "prefix" in enters else None  # the last row stands for none
-        self.vector = self._table(dim) if "modulation" in enters else None
-
-    def _table(self, dim: int) -> nn.Embedding:
-        table = nn.Embedding(self.count + 1, dim)
-        nn.init.normal_(table.weight, std=0.5)
-        return table
-
-    @property
-    def layout(self) -> Layout:
-        """One position, or none."""
-        return prefix(0 if self.prefix is None else 1)
 
     def null(self, rows: int, frames: int | None = None) -> Tensor:
         """(B,) int64."""
@@ -64,27 +84,69 @@ class ClassLabel(Condition):
         if values.shape != (rows,) or bool((values < NO_CLASS).any()) or bool((values >= self.count).any()):
             raise UserError(f"a class lies between -1 (none) and {self.count - 1}, one for each of {rows} rows")
 
-    def encode(self, given: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> Tensor:
         """(B,) int64 of names, numbers, or `none`."""
-        return torch.tensor([class_number(each, self.names) for each in given])
+        return torch.tensor([class_number(each, self.names) for each in texts])
 
     def forward(self, values: Tensor, draws: Draws | None = None) -> Entry:
         """values (B,) int64."""
-        index = torch.where(values < 0, self.count, values)
-        return Entry(
-            None if self.prefix is None else self.prefix(index)[:, None],
-            None if self.vector is None else self.vector(index),
-        )
+        return self.entry(torch.where(values < 0, self.count, values))  # the last row stands for none
+
+
+class Speaker(SampleCondition):
+    """A vector of an utterance, or none, which is a vector of NaN.
+
+    Args:
+        vocabulary: how long vectors are.
+        spec: of the tokens.
+        dim: width of the backbone.
+        enters: `prefix`, as one position in front of the row; `modulation`; or both.
+        dropout: see `Condition`.
+        own_dropout: see `Condition`.
+    """
+
+    takes = Vectors
+
+    def __init__(
+        self,
+        vocabulary: Vectors,
+        spec: TokenSpec,
+        dim: int,
+        enters: Entrances = ("prefix", "modulation"),
+        dropout: float = 0.1,
+        own_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(vocabulary, enters, dropout, own_dropout, lambda: nn.Linear(vocabulary.size, dim))
+        self.size = vocabulary.size
+        self.none = nn.Parameter(torch.randn(self.size))
+
+    def null(self, rows: int, frames: int | None = None) -> Tensor:
+        """(B, size) NaN."""
+        return torch.full((rows, self.size), torch.nan)
+
+    def check(self, values: Tensor, rows: int, frames: int | None = None) -> None:
+        """values (B, size)."""
+        shape = f"{rows} vectors of {self.size} numbers are needed, got shape {tuple(values.shape)}"
+        require(values.shape == (rows, self.size), shape)
+
+    def forward(self, values: Tensor, draws: Draws | None = None) -> Entry:
+        """values (B, size)."""
+        return self.entry(torch.where(values.isnan(), self.none, values.to(self.none.dtype)))
 
 
 def class_number(name: str, names: Sequence[str]) -> int:
-    """The number of a name, of a number written out, or of `none`. Raises UserError where there is none such."""
+    """The number of a name, of a number written out, or of `none`. Raises UserError for anything else."""
     if name == "none":
         return NO_CLASS
     if name in names:
         return names.index(name)
     if name.lstrip("-").isdigit():
-        if 0 <= int(name) < len(names):
-            return int(name)
-        raise UserError(f"{name} is out of range: known are 0 to {len(names) - 1}")
+        require(0 <= int(name) < len(names), f"{name} is out of range: known are 0 to {len(names) - 1}")
+        return int(name)
     raise UserError(f"{name!r} is unknown: known are {', '.join(names)}{nearest(name, names)}")
+
+
+def _table(rows: int, dim: int) -> nn.Embedding:
+    table = nn.Embedding(rows, dim)
+    nn.init.normal_(table.weight, std=0.5)
+    return table

@@ -1,4 +1,4 @@
-"""All conditions of a generator, by name, and the one place of condition dropout."""
+"""All conditions of a generator, by name: how they are made, and the one place of condition dropout."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
@@ -7,21 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, nearest
 from mmgen.core.layout import Layout, prefix
 from mmgen.core.shape_cache import remember
-from mmgen.model.conditions.base import Condition
-from mmgen.model.conditions.conditioning import Conditioning
+from mmgen.core.tokens import TokenSpec
+from mmgen.core.vocabulary import Vocabulary, subclasses
+from mmgen.model.conditions.base import Condition, ConditionFactory, Conditioning
 
 
 class Conditions(nn.Module):
-    """Named conditions. Where none of them has a position at the start of a row, a learned start token stands there, of
-    no class: a paradigm that predicts each token from the position before it could not predict the first one without.
-
-    Args:
-        named: name -> condition.
-        dim: width of the backbone.
-        start: whether such a token is needed.
+    """Named conditions of a backbone of width `dim`. Where `start` says that a row needs a position before its first
+    token and no condition has one, a learned start token stands there.
     """
 
     nothing: Tensor
@@ -69,15 +65,8 @@ class Conditions(nn.Module):
         return all(each.own_dropout > 0 or each.dropout > others for each in lost)
 
     def fill(self, values: Mapping[str, Tensor], rows: int, frames: int | None = None) -> dict[str, Tensor]:
-        """A value for every condition: null for those that have none given.
-
-        Args:
-            values: by name.
-            rows: B.
-            frames: of each row; those of training by default.
-
-        Raises:
-            UserError: values of a condition that there is not.
+        """A value for every condition: null for those that are missing, in B rows of so many frames. Raises UserError
+        for values of other conditions.
         """
         self.require(list(values))
         device = self.nothing.device
@@ -87,8 +76,8 @@ class Conditions(nn.Module):
         }
 
     def drop(self, values: Mapping[str, Tensor], draws: Draws) -> dict[str, Tensor]:
-        """Values of which a share of the rows, drawn for each sample, is null: one number decides for all conditions,
-        and one more for each by itself.
+        """Values of which a share of the rows is null: one number a sample decides for all conditions, and another for
+        each.
         """
         together = draws.uniform("condition_dropout")
         dropped = {}
@@ -111,15 +100,8 @@ class Conditions(nn.Module):
     def forward(
         self, values: Mapping[str, Tensor] | None = None, rows: int | None = None, draws: Draws | None = None
     ) -> Conditioning:
-        """What the conditions contribute.
-
-        Args:
-            values: by name; null for those that are missing.
-            rows: B; as many as there are values by default.
-            draws: of training rows, for augmentation.
-
-        Raises:
-            UserError: values of a condition that there is not.
+        """What the conditions contribute to B rows, as many as there are values by default; missing ones are null.
+        `draws` of training rows are for augmentation. Raises UserError for values of other conditions.
         """
         values = values or {}
         count = len(next(iter(values.values()))) if rows is None else rows
@@ -127,6 +109,50 @@ class Conditions(nn.Module):
         entries = [condition(filled[name], draws) for name, condition in self.items()]
         start = self.nothing if self.start is None else self.start
         return Conditioning.of(entries, start.expand(count, -1, -1))
+
+
+def build_conditions(
+    chosen: Mapping[str, ConditionFactory] | None, brought: Mapping[str, Vocabulary], spec: TokenSpec, dim: int
+) -> dict[str, Condition]:
+    """The conditions of a generator, by name.
+
+    Args:
+        chosen: name -> how it is made; None for all that the data brings, each by the default kind of its vocabulary.
+        brought: name -> vocabulary, of the data.
+        spec: of the tokens.
+        dim: width of the backbone.
+
+    Raises:
+        UserError: a condition that the data does not bring, or of another vocabulary.
+    """
+    if chosen is None:
+        defaults = {name: default_kind(vocabulary) for name, vocabulary in brought.items()}
+        chosen = {name: kind for name, kind in defaults.items() if kind is not None}
+    return {name: _made(name, factory, brought, spec, dim) for name, factory in chosen.items()}
+
+
+def unread(conditions: Mapping[str, Condition], brought: Mapping[str, Vocabulary]) -> list[str]:
+    """The names of what the data brings and no condition reads."""
+    return [name for name in brought if name not in conditions]
+
+
+def default_kind(vocabulary: Vocabulary) -> ConditionFactory | None:
+    """The kind of condition that is taken for a vocabulary where nobody chose one; None where there is none."""
+    every = subclasses(Condition)  # type: ignore[type-abstract]
+    kinds = [kind for kind in every if kind.default and kind.takes is type(vocabulary)]
+    return kinds[0] if kinds else None
+
+
+def _made(
+    name: str, factory: ConditionFactory, brought: Mapping[str, Vocabulary], spec: TokenSpec, dim: int
+) -> Condition:
+    if name not in brought:
+        known = ", ".join(brought) or "no conditions"
+        raise UserError(f"model.conditions.{name} has no data: it brings {known}{nearest(name, brought)}")
+    try:
+        return factory(brought[name], spec, dim)
+    except UserError as error:
+        raise UserError(f"model.conditions.{name}: {error}") from None
 
 
 @remember(256)

@@ -58,10 +58,10 @@ class FrozenEncoder(TextSource):
         self.digest = _digest(self.network)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        given = self.tokenizer(
+        tokens = self.tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
         )
-        return torch.where(given["attention_mask"].bool(), given["input_ids"], NO_TOKEN)
+        return torch.where(tokens["attention_mask"].bool(), tokens["input_ids"], NO_TOKEN)
 
     @torch.no_grad()
     def vectors(self, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,14 +109,8 @@ class StoredFeatures(TextSource):
 
 
 def text_source(path: str, length: int) -> TextSource:
-    """An encoder or stored features.
-
-    Args:
-        path: a folder, or a file.
-        length: tokens of a text, for an encoder.
-
-    Raises:
-        UserError: neither is there.
+    """A text encoder, whose texts have `length` tokens, in a folder, or stored features in a file. Raises UserError for
+    neither.
     """
     if Path(path).is_dir():
         return FrozenEncoder(Path(path), length)

@@ -11,8 +11,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.layout import Layout, prefix
 from mmgen.core.tokens import TokenSpec
 from mmgen.core.vocabulary import FreeText
-from mmgen.model.conditions.base import Condition
-from mmgen.model.conditions.conditioning import Entry
+from mmgen.model.conditions.base import Condition, Entry
 from mmgen.model.conditions.text_encoders import NO_TOKEN, text_source
 
 
@@ -78,9 +77,9 @@ class TextFeatures(Condition):
         if values.shape != (rows, self.source.ids):
             raise UserError(f"{rows} encoded texts are needed, of {self.source.ids} numbers, got {tuple(values.shape)}")
 
-    def encode(self, given: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> Tensor:
         """(B, ids) int64."""
-        return self.source.encode(given)
+        return self.source.encode(texts)
 
     def forward(self, values: Tensor, draws: Draws | None = None) -> Entry:
         """values (B, ids) int64."""

@@ -34,11 +34,11 @@ class AbsolutePositions(nn.Module):
         outside = layout.role == Role.PREFIX
         t, h, w = layout.position.masked_fill(outside[..., None], 0).unbind(-1)
         if self.kind == "sincos":
-            found = _sincos(layout.position, self.dim)
+            vectors = _sincos(layout.position, self.dim)
         else:
             cell = h * self.grid[2] + w
-            found = self.table[cell + t * self.grid[1] * self.grid[2] if self.kind == "learned" else cell]
-        return torch.where(outside[..., None], 0.0, found)
+            vectors = self.table[cell + t * self.grid[1] * self.grid[2] if self.kind == "learned" else cell]
+        return torch.where(outside[..., None], 0.0, vectors)
 
 
 def _sincos(position: Tensor, dim: int) -> Tensor:

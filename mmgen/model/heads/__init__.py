@@ -3,28 +3,8 @@
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
 from mmgen.model.heads.base import Head, HeadFactory, Law, Sharpening
-from mmgen.model.heads.bits import BitsHead
-from mmgen.model.heads.categorical import CategoricalHead, ChoiceHead
-from mmgen.model.heads.linear import LinearHead
-from mmgen.model.heads.mixture import GaussianMixtureHead
-from mmgen.model.heads.residual import ResidualHead
-
-__all__ = [
-    "BitsHead",
-    "CategoricalHead",
-    "ChoiceHead",
-    "GaussianMixtureHead",
-    "Head",
-    "HeadFactory",
-    "Law",
-    "LinearHead",
-    "ResidualHead",
-    "Sharpening",
-    "head_for",
-    "require_choices",
-    "require_law",
-    "require_regression",
-]
+from mmgen.model.heads.choices import BitsHead, CategoricalHead, ChoiceHead, ResidualHead
+from mmgen.model.heads.continuous import GaussianMixtureHead, LinearHead
 
 _DEFAULTS: dict[str, HeadFactory] = {
     "categorical": CategoricalHead,
@@ -35,12 +15,7 @@ _DEFAULTS: dict[str, HeadFactory] = {
 
 
 def head_for(spec: TokenSpec, dim: int) -> Head:
-    """The head that a token kind has by default.
-
-    Args:
-        spec: of the tokens.
-        dim: width of the backbone.
-    """
+    """The head that a token kind has by default, for a backbone of width `dim`."""
     return _DEFAULTS[spec.kind](spec, dim)
 
 

@@ -14,11 +14,9 @@ AT_ONCE = 2**22  # logits held at a time: 16 MiB in float32
 def chunked_cross_entropy(
     features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, at_once: int = AT_ONCE
 ) -> Tensor:
-    """-log p(target) of independent choices, as `cross_entropy` of the logits `features weight' + bias` gives it.
-
-    The logits of a few positions at a time are made, used and dropped, and made again in the backward pass, so that a
-    step holds `at_once` of them instead of positions x groups x choices (compare cut cross-entropy, Wijmans et al.
-    2025). That costs a third more products. Under autocast the products are in its precision.
+    """-log p(target) of independent choices, as `cross_entropy` of the logits `features weight' + bias` gives it,
+    without ever holding more than `at_once` logits: they are made in parts, and again in the backward pass, at a third
+    more products (compare cut cross-entropy, Wijmans et al. 2025). Under autocast the products are in its precision.
 
     Args:
         features: (n, dim).

@@ -1,6 +1,4 @@
-"""Autoregression over several codebooks (MusicGen, Copet et al. 2023): a row of steps, each with a code of
-some levels or of all.
-"""
+"""Autoregression over several codebooks (MusicGen, Copet et al. 2023): a row of steps with codes of some levels."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +13,6 @@ from mmgen.core.patterns import Pattern, PatternName, gather, lay
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.generator import Generator
-from mmgen.model.heads import require_choices
 from mmgen.paradigms.autoregressive.steps import StepParadigm, StepRow, choose, leveled, like, require_places
 from mmgen.paradigms.base import Request, SampleOptions, State
 from mmgen.paradigms.canvas import Canvas
@@ -25,14 +22,14 @@ from mmgen.paradigms.guidance import GuidedGenerator
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a pass of the sampler asks: the codes of the step that comes next.
+    """What a pass of the sampler asks: the codes of the next step.
 
     Attributes:
         values: (B, S) or (B, S, Q) codes of the steps that the model has not read.
         hidden: of their shape, bool, those that these steps do not hold.
         layout: of the steps, the prefix before them in the first pass.
         progress: (B,) committed share of each row.
-        known: (B, Q) codes of the step that is asked for, as far as they are known.
+        known: (B, Q) codes of the next step, as far as they are known.
         wanted: (B, Q) bool, which of its codes are to be drawn.
         ending: (B,) bool, where END is a choice; None for a head without END.
         chance: (B, groups) in [0, 1), to draw with.
@@ -49,17 +46,15 @@ class Question:
 
 
 class CodebookAutoregressive(StepParadigm):
-    """Predict the codes of the next step of a pattern over the codebooks, from the condition's prefix on.
+    """Predict the codes of the next step of a pattern over the codebooks, from the condition's prefix on; sampled with
+    a key-value cache, a pass a step: as many as tokens in parallel, Q - 1 more with a delay, Q times as many when flat.
 
-    Sampled with a key-value cache, a pass a step: as many as tokens in parallel, Q - 1 more with a delay, Q times as
-    many when flat.
+    The codes of a step are independent given the steps before it, and the loss is the exact negative log-likelihood of
+    this model under any pattern, in nats per token, a token being the codes of all levels: patterns compare on one
+    scale. What a pattern costs is the dependence within its steps, which none has when flat.
 
-    The codes of a step are independent given the steps before it. That is what the model is, so the loss is its exact
-    negative log-likelihood under any pattern, in nats per token, a token being the codes of all levels: patterns
-    compare on one scale. What a pattern costs is the dependence within its steps, which none has when flat.
-
-    With `ends` rows end by themselves: the first level says END behind its last code, and the levels that
-    come later complete the last tokens. The surprise of the END counts in the likelihood.
+    With `ends` rows end by themselves: the first level says END behind its last code, and the levels that come later
+    complete the last tokens. The surprise of the END counts in the likelihood.
 
     Args:
         pattern: `delay`, `flat`, `parallel` or `coarse_first`, see `mmgen.core.patterns.Pattern`.
@@ -85,8 +80,8 @@ class CodebookAutoregressive(StepParadigm):
         super().__init__(pattern, delays, input_dropout, token_noise, mask, ends)
 
     def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
-        """Prefix and steps of a whole grid, but for the last one, which nothing follows. Raises UserError as `steps`,
-        and where a learned table of positions runs out.
+        """Prefix and steps of a whole grid but the last, which predicts nothing. Raises UserError as `steps` and
+        `require_places`.
         """
         row = _row(generator.prefix, self.steps(generator), grid, self.ends, device)
         require_places(generator, row)
@@ -117,12 +112,11 @@ class CodebookAutoregressive(StepParadigm):
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """A step a pass; `keep` may fix a beginning of each row, whose steps are read in one pass. Rows end at
-        `request.lengths` where they are given, else with END where the generator has it, at the latest with the grid.
+        `request.lengths`, or else with END where they end by themselves, at the latest with the grid.
         """
-        options.decoding.require_supported(f"mode {self.mode!r}")
-        options.require_no_context(self.mode)
+        options.require_plain(self.mode)
         canvas, grid = Canvas(generator, request), request.whole(generator)
-        pattern, ends, head = self.steps(generator), self.ends, require_choices(generator.head, type(self).__name__)
+        pattern, ends, head = self.steps(generator), self.ends, self.choices(generator)
         count, device = canvas.length, canvas.tokens.device
         canvas.require_reachable(torch.arange(count, device=device), self.mode)
         walk = _Walk(pattern, canvas, ends, grid, generator)
@@ -133,7 +127,7 @@ class CodebookAutoregressive(StepParadigm):
         uniform = request.draws.uniform("codebooks/token", count, head.groups)
         number = 0
         for step in range(pattern.count(count, ends)):
-            frames, wanted = walk.asks(step)
+            frames, wanted = walk.next_codes(step)
             if not bool(wanted.any()):
                 continue
             ending = wanted[:, 0] & (frames[:, 0] > 0) & (canvas.lengths is None) if ends else None
@@ -146,32 +140,28 @@ class CodebookAutoregressive(StepParadigm):
 
     def answer(self, model: GuidedGenerator, decoding: Decoding) -> Callable[[Question], Tensor]:
         """What draws the codes (B, Q) of each step of a batch, in one pass."""
-        head = require_choices(model.generator.head, type(self).__name__)
+        head = self.choices(model.generator)
 
         def draw(question: Question) -> Tensor:
-            read = question.values, question.layout, self.mask, question.hidden
-            logits = self.predict(model, model.features(*read, outputs=1)[:, 0], question.progress)
+            features = model.features(question.values, question.layout, self.mask, hidden=question.hidden, outputs=1)
+            logits = self.predict(model, features[:, 0], question.progress)
             return choose(head, logits, question.ending, decoding, question.chance)
 
         return draw
 
 
 class _Walk:
-    """Where the rows of a batch are while they go through their steps.
-
-    Attributes:
-        lengths: (B,) frames of each row, as far as is known: at most those of the canvas.
-    """
+    """Where the rows of a batch are while they go through their steps; `lengths` (B,) are their frames so far."""
 
     def __init__(self, pattern: Pattern, canvas: Canvas, ends: bool, grid: Grid, generator: Generator) -> None:
         self.pattern, self.canvas, self.ends, self.grid, self.generator = pattern, canvas, ends, grid, generator
         self.codes = leveled(canvas.tokens)  # a view, so that what is written here is in the canvas
         self.frame = torch.arange(canvas.length, device=self.codes.device)
-        given = canvas.lengths
-        self.lengths = torch.full_like(canvas.real[:, 0].long(), canvas.length) if given is None else given.clone()
+        lengths = canvas.lengths
+        self.lengths = torch.full_like(canvas.real[:, 0].long(), canvas.length) if lengths is None else lengths.clone()
         self.fed = -1  # steps that the model has read, or -1 when not even the prefix
 
-    def asks(self, step: int) -> tuple[Tensor, Tensor]:
+    def next_codes(self, step: int) -> tuple[Tensor, Tensor]:
         """The frames (B, Q) of a step, and which of their codes (B, Q) are still to be drawn."""
         frames = self.pattern.at(torch.full_like(self.lengths, step), self.lengths, self.ends)
         here = (frames >= 0) & (frames < self.lengths[:, None])

@@ -3,20 +3,20 @@ coarser ones (after Mogo, Fu et al. 2024).
 """
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout
 from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern
 from mmgen.core.tokens import TokenSpec
 from mmgen.model.backbone import Cache, Passes, Transformer, prepare
 from mmgen.model.conditions import Conditioning
-from mmgen.model.embeddings import ResidualEmbedding
+from mmgen.model.embeddings.tokens import ResidualEmbedding
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ResidualHead
 from mmgen.paradigms.autoregressive.codebooks import CodebookAutoregressive, Question
@@ -27,19 +27,16 @@ from mmgen.paradigms.guidance import GuidedGenerator
 
 class Hierarchical(CodebookAutoregressive):
     """Predict the codes of the next position, the coarsest first: the backbone yields that of the first level, and each
-    further level has a stack of blocks over the features and the code of the level before. All
-    stacks see what the backbone sees, with codes of one position more at coarser levels.
+    further level has a stack of blocks over the features and the code of the level before. All stacks see what the
+    backbone sees, with codes of one position more at coarser levels.
 
     It is richer than Mogo's released code, in which the stack of a level reads the codes of this and coarser levels at
-    earlier positions alone: the levels of a position are then independent of each other given the past, and the first
-    level never reads a finer one. Here a level reads the coarser codes of its own position and what the stack before it
-    made of them, and all levels of earlier positions.
+    earlier positions alone: there the levels of a position are independent given the past, and the first level never
+    reads a finer one. Here a level reads the coarser codes of its own position, and all levels of earlier positions.
 
-    Sampled with a key-value cache for each stack, a pass of the backbone a position. So levels depend on each other as
-    when flat, at the number of steps of parallel codes, and a position is whole as soon as it is there.
-
-    The loss is the exact negative log-likelihood, in nats per token, a token being the codes of all levels. With
-    `ends` rows end by themselves: the first level says END behind its last code, and its surprise counts.
+    Sampled with a key-value cache for each stack, a pass of the backbone a position: levels depend on each other as
+    when flat, at the number of steps of parallel codes. The loss is the exact negative log-likelihood, in nats per
+    token, a token being the codes of all levels. With `ends` rows end by themselves, as for `CodebookAutoregressive`.
 
     Args:
         input_dropout: share of the steps that are hidden from the input in training, see `StepParadigm`.
@@ -59,8 +56,7 @@ class Hierarchical(CodebookAutoregressive):
         level_depth: int = 2,
     ) -> None:
         super().__init__("parallel", None, input_dropout, token_noise, mask, ends)
-        if level_depth < 1:
-            raise UserError(f"level_depth {level_depth} must be at least 1")
+        require(level_depth >= 1, f"level_depth {level_depth} must be at least 1")
         self.level_depth = level_depth
 
     def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
@@ -78,7 +74,7 @@ class Hierarchical(CodebookAutoregressive):
         """(B, K, Q, choices): each level given the true codes, as far as the row shows them, of coarser ones."""
         assert row.hidden is not None
         features = generator(row.values, row.layout, row.mask, condition, row.hidden)
-        codes = _asked(generator, row.values, row.hidden, row.targets[:, -1:], row.layout.length)
+        codes = _predicted(generator, row.values, row.hidden, row.targets[:, -1:], row.layout.length)
         count, logits = row.targets.shape[1], []
         for level in range(generator.spec.levels):
             if level:
@@ -96,10 +92,10 @@ class Hierarchical(CodebookAutoregressive):
 
         def draw(question: Question) -> Tensor:
             layout, drawn = question.layout.repeat(model.halves), question.known.clone()
-            features = model.features(question.values, question.layout, self.mask, question.hidden)
+            features = model.features(question.values, question.layout, self.mask, hidden=question.hidden)
             for level in range(generator.spec.levels):
                 if level:
-                    codes = _asked(generator, question.values, question.hidden, drawn[:, None], layout.length)
+                    codes = _predicted(generator, question.values, question.hidden, drawn[:, None], layout.length)
                     before = model.double(codes[..., level - 1])
                     features = self._deeper(
                         generator, level, features, before, layout, model.condition, caches[level - 1], ready[level - 1]
@@ -125,28 +121,17 @@ class Hierarchical(CodebookAutoregressive):
         layout: Layout,
         condition: Conditioning,
         cache: Cache | None = None,
-        stack: Passes | None = None,
+        stack: Passes | Transformer | None = None,
     ) -> Tensor:
-        """Features of a row's positions for the codes of a level after the first, from those for the level before and
-        the codes that they yield.
-
-        Args:
-            generator: whose levels they are.
-            level: from 1 on.
-            features: (B, N, dim) for the level before, of the whole row or of what is not yet cached.
-            codes: (B, N) of the level before, where each position predicts one; the codebook's size elsewhere.
-            layout: what the positions are.
-            condition: of the rows.
-            cache: keys and values of earlier positions in this level's stack.
-            stack: that of the level made ready for many passes; as it is by default.
-
-        Returns:
-            (B, N, dim).
+        """Features (B, N, dim) of a row's positions for a level after the first, from those for the level before and
+        its codes (B, N), the codebook's size where a position predicts none. With a cache the positions are those it
+        does not hold yet; `stack` is that of the level made ready for many passes.
         """
         assert isinstance(generator.embedding, ResidualEmbedding)
         x = features + generator.embedding.level(codes, level - 1).to(features.dtype)
-        run = stack or self._stacks(generator)[level - 1]
-        return cast(Tensor, run(x, layout, self.mask, condition.vector.to(x.dtype), cache=cache))
+        run: Any = stack or self._stacks(generator)[level - 1]
+        memory = condition.attended(x.dtype)
+        return cast(Tensor, run(x, layout, self.mask, condition.vector.to(x.dtype), cache=cache, memory=memory))
 
     def _scores(self, generator: Generator, features: Tensor, level: int) -> Tensor:
         """Logits (..., choices) of a level, with END where rows end by themselves, which is 0 after the first level."""
@@ -164,16 +149,9 @@ def _require_residual(spec: TokenSpec) -> None:
         )
 
 
-def _asked(generator: Generator, values: Tensor, hidden: Tensor, last: Tensor, count: int) -> Tensor:
-    """(B, count, Q) codes of the step that each position predicts, the codebook's size where they are hidden or where
-    a position of the prefix predicts none.
-
-    Args:
-        generator: whose codes they are.
-        values: (B, S, Q) codes of steps.
-        hidden: (B, S, Q) bool, those that are hidden.
-        last: (B, 1, Q) codes of the step behind them.
-        count: positions, S or those and the prefix.
+def _predicted(generator: Generator, values: Tensor, hidden: Tensor, last: Tensor, count: int) -> Tensor:
+    """(B, count, Q) codes that each position predicts, of steps (B, S, Q) and the last step (B, 1, Q) behind them: the
+    codebook's size where they are hidden (B, S, Q) or where a position of the prefix predicts none.
     """
     size = generator.spec.size
     codes = torch.cat([values.masked_fill(hidden, size), last], dim=1)[:, -count:]

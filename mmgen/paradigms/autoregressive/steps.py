@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.core.masks import MaskName
@@ -17,8 +17,8 @@ from mmgen.core.tokens import Grid, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
-from mmgen.model.heads import ChoiceHead, require_choices
-from mmgen.model.heads.drawing import distribution, draw
+from mmgen.model.heads import ChoiceHead
+from mmgen.model.heads.base import distribution, draw
 from mmgen.paradigms.base import Corrupted, Paradigm
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import GuidedGenerator
@@ -29,8 +29,8 @@ class StepRow(Corrupted):
     """A training row of steps.
 
     Attributes:
-        ending: (b, K) bool, b 1 or B: where END is a choice at the first level; None where rows do not end by
-            themselves. Everywhere else its probability is 0, in training as in sampling.
+        ending: (b, K) bool, b 1 or B: where END is a choice at the first level, elsewhere its probability is 0; None
+            where rows do not end by themselves.
     """
 
     ending: Tensor | None = None
@@ -65,10 +65,8 @@ class StepParadigm(Paradigm):
     ) -> None:
         super().__init__(mask)
         self.ends = ends
-        if not 0 <= input_dropout <= 1 or not 0 <= token_noise <= 1:
-            raise UserError(
-                f"input_dropout and token_noise are shares from 0 to 1, got {input_dropout:g} and {token_noise:g}"
-            )
+        shares = f"input_dropout and token_noise are shares from 0 to 1, got {input_dropout:g} and {token_noise:g}"
+        require(0 <= input_dropout <= 1 and 0 <= token_noise <= 1, shares)
         self.input_dropout, self.token_noise = input_dropout, token_noise
         self.pattern, self.delays = pattern, tuple(delays) if delays else None
         Pattern(pattern, len(self.delays or (0,)), self.delays)  # refuses what is wrong for any number of levels
@@ -85,22 +83,17 @@ class StepParadigm(Paradigm):
         return {"end": end}
 
     def with_end(self, generator: Generator, logits: Tensor, features: Tensor) -> Tensor:
-        """Logits (..., groups, choices) and behind them that of END at the first group, 0 at the others, where rows end
-        by themselves.
-        """
+        """Logits (..., groups, choices), and where rows end by themselves END behind them: 0 but at the first group."""
         if not self.ends:
             return logits
         end = self.part(generator, "end")(features).to(logits.dtype)
         return torch.cat([logits, F.pad(end[..., None], (0, 0, 0, logits.shape[-2] - 1))], dim=-1)
 
     def steps(self, generator: Generator) -> Pattern:
-        """The pattern over the levels of a generator's tokens.
-
-        Raises:
-            UserError: continuous tokens, delays of another number of levels, actions, which no step follows, or a mask
-                under which a step sees a later one.
+        """The pattern over the levels of a generator's tokens. Raises UserError for continuous tokens, delays of
+        another number of levels, actions, which no step follows, or a mask under which a step sees a later one.
         """
-        require_choices(generator.head, type(self).__name__)
+        self.choices(generator)
         if generator.actions:
             raise UserError(f"{type(self).__name__} follows no actions; take Autoregressive or FrameAutoregressive")
         pattern = Pattern(self.pattern, generator.spec.levels, self.delays)
@@ -123,7 +116,7 @@ class StepParadigm(Paradigm):
     def loss(self, generator: Generator, row: Corrupted, condition: Conditioning) -> Tensor:
         """Weighted cross-entropy (B,) in nats per token, a token being the codes of all levels."""
         assert isinstance(row, StepRow)
-        choices = require_choices(generator.head, type(self).__name__).split(row.targets)
+        choices = self.choices(generator).split(row.targets)
         logits = without_end(self.logits(generator, row, condition), row.ending)
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         nats = F.cross_entropy(logits.flatten(0, -2), choices.flatten(), reduction="none").view(choices.shape)
@@ -132,8 +125,7 @@ class StepParadigm(Paradigm):
     def logits(self, generator: Generator, row: StepRow, condition: Conditioning) -> Tensor:
         """(B, K, groups, choices) of a training row, with END where rows end by themselves."""
         features = self.features(generator, row, condition)
-        logits = require_choices(generator.head, type(self).__name__).logits(features)
-        return self.with_end(generator, logits, features)
+        return self.with_end(generator, self.choices(generator).logits(features), features)
 
     def predict(self, model: GuidedGenerator, features: Tensor, progress: Tensor) -> Tensor:
         """Guided logits (B, groups, choices), with END, of features (halves B, dim)."""
@@ -142,8 +134,8 @@ class StepParadigm(Paradigm):
 
 
 def without_end(logits: Tensor, ending: Tensor | None) -> Tensor:
-    """Logits (..., groups, choices) of which END, the last choice, is left at the first level where `ending` (...) says
-    so; all of them for None, of a head without END.
+    """Logits (..., groups, choices) with END, the last choice, only at the first level and where `ending` (...) is
+    true; all of them for None, without END.
     """
     if ending is None:
         return logits

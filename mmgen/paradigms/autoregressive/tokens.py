@@ -1,6 +1,4 @@
-"""Autoregression: each token given those before it (decoder-only transformers; LlamaGen, Sun et al. 2024, for
-images).
-"""
+"""Autoregression: each token given those before it (decoder-only transformers; LlamaGen, Sun et al. 2024)."""
 
 import math
 from collections.abc import Iterator
@@ -61,11 +59,10 @@ class Autoregressive(Paradigm):
         return Corrupted(tokens.values[:, :-1], None, layout, self.mask, tokens.values, weights)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
-        """One token a step; `keep` may fix a beginning of each row, which is read in one pass (a pass a frame where
-        there is a window).
+        """One token a step; `keep` may fix a beginning of each row, which is read in one pass, with a window in one a
+        frame.
         """
-        options.decoding.require_supported(f"mode {self.mode!r}")
-        options.require_no_context(self.mode)
+        options.require_plain(self.mode)
         canvas = Canvas(generator, request)
         row = self.row(generator, request.whole(generator), canvas.tokens.device)
         head = require_law(generator.head, type(self).__name__)
@@ -80,12 +77,12 @@ class Autoregressive(Paradigm):
         uniform = request.draws.uniform("ar/token", count, head.uniforms)
         prompt = int(canvas.committed.int().cumprod(1).sum(1).min())
         borders = range(size, prompt, size) if self.window.width is not None else ()
-        asked, done, step = -1, 0, 0
+        steered, done, step = -1, 0, 0
         for position in (*borders, *range(prompt, count)):  # the token that the next pass asks for
             here = row.slice(done, start + position)
-            while asked < frame[position]:
-                asked += 1
-                model.steer(asked)
+            while steered < frame[position]:
+                steered += 1
+                model.steer(steered)
             if self.window.width is not None and model.cache is not None and model.cache.layout is not None:
                 model.cache.keep(self.window.kept(model.cache.layout, max(0, position - 1) // size))
             values = canvas.tokens[:, max(0, done - start) : position]
@@ -106,9 +103,9 @@ def _row(prefix: Layout, grid: Grid, device: torch.device, window: int | None) -
     """With frames as blocks where they are what a window counts."""
     size = math.prod(grid[1:])
     row = row_layout(prefix, grid, device, None if window is None else size)
-    asked = row.frame.roll(-1, dims=1)
-    asked[:, -1] = grid[0] - 1
-    return row.but(frame=asked)
+    predicted = row.frame.roll(-1, dims=1)
+    predicted[:, -1] = grid[0] - 1
+    return row.but(frame=predicted)
 
 
 @remember(256)

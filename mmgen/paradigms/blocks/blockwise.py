@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
+from mmgen.core.errors import require
 from mmgen.core.layout import Layout, Role, clean, noisy, pad, raster_index
 from mmgen.core.mask import Mask
 from mmgen.core.masks import MaskName
@@ -37,8 +37,7 @@ class BlockRow:
         noisy: the copy to be recovered, same positions in the same order.
         order: (N,) raster index of each position or, where each sample draws an order, (B, N); None in raster order.
         unit: (N,) block numbers, ascending from 0, or (B, N) where each sample draws the sizes of its blocks.
-        bounds: where each block begins, and the end of the last; where sizes are drawn, as if all blocks had one
-            position.
+        bounds: where each block begins, and the end of the last; for drawn sizes, as if all blocks had one position.
         read: how many clean positions anybody reads: all but the last block, where it is the same in all rows.
     """
 
@@ -67,19 +66,6 @@ class Blockwise(Paradigm):
     recovered, block by block, given a clean one (complete teacher forcing, MAGI, Zhou et al. 2025). With a `corrupted`
     history it reads one copy, in which every block is corrupted on its own and sees those before it as they are: half
     the positions, but sampling then meets histories that are cleaner than those of training.
-
-    Args:
-        split: how a grid falls into blocks: tokens a block, from 1 to the whole grid, a smaller remainder first;
-            `frame`; or another split.
-        mask: who may see whom; one that shows a block its own answer, or a later block, is refused. By default
-            skip_causal for a complete history, block_causal for a corrupted one.
-        steps: sampling steps a block where none are asked for.
-        history: what a block is given of those before it in training: complete or corrupted.
-        window: blocks in all that a block sees, itself among them, in training and in sampling, where older ones leave
-            the cache; None for all.
-        sink: blocks at the beginning that stay visible besides.
-        context_noise: share of noise, 0 to 1, in the history: in training with a complete one, of a level drawn for
-            each block up to this (noise injection, MAGI, section 3.3); in sampling with a corrupted one, of this level.
     """
 
     mode = "block"
@@ -98,10 +84,8 @@ class Blockwise(Paradigm):
         context_noise: float,
     ) -> None:
         super().__init__(mask or ("skip_causal" if history == "complete" else "block_causal"))
-        if steps < 1:
-            raise UserError(f"steps {steps} must be at least 1")
-        if not 0 <= context_noise <= 1:
-            raise UserError(f"context_noise {context_noise} must lie in [0, 1]")
+        require(steps >= 1, f"steps {steps} must be at least 1")
+        require(0 <= context_noise <= 1, f"context_noise {context_noise} must lie in [0, 1]")
         self.split, self.steps = get_split(split), steps
         self.history, self.window, self.context_noise = history, Window(window, sink), context_noise
         self.mask = self.window.restrict(self.mask)
@@ -123,14 +107,8 @@ class Blockwise(Paradigm):
     def training_row(
         self, row: BlockRow, data: Tensor, noised: Tensor, lengths: Tensor | None
     ) -> tuple[Tensor, Layout]:
-        """Values and layout of a training row: data as it is, but for the last block, which nobody reads, and the
-        corrupted copy of all; or that one alone, for a corrupted history.
-
-        Args:
-            row: the parts.
-            data: (B, N), (B, N, Q) or (B, N, C) tokens as a history.
-            noised: the same to be recovered.
-            lengths: (B,) int64 positions a row; None for all.
+        """Values and layout of a training row: the history `data` (B, N), (B, N, Q) or (B, N, C), but for the last
+        block, which nobody reads, and the corrupted copy `noised`; or that one alone, for a corrupted history.
         """
         own = row.prefix + pad(row.noisy, lengths)
         if self.history == "corrupted":
@@ -140,14 +118,12 @@ class Blockwise(Paradigm):
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Block after block, or several at a time; `keep` may fix any positions up to and in the block of the first
-        unknown one, and in an order that is drawn any at all.
-
-        A finished block enters the cache together with the first pass over the next one, so that it costs no pass of
-        its own and is never computed again.
+        unknown one, and in a drawn order any at all. A finished block enters the cache with the first pass over the
+        next one.
         """
         options.decoding.require_supported(f"mode {self.mode!r}")
         if self.history == "complete":
-            options.require_alone("with a complete history no block ever saw an unfinished one")
+            options.require_one_block("with a complete history no block ever saw an unfinished one")
         row = self.sampling_row(generator, request)
         canvas = Canvas(generator, request, row.order)
         unit = row.unit[: canvas.length]
@@ -190,13 +166,13 @@ class Blockwise(Paradigm):
 
 
 def _turns(bounds: list[int], canvas: Canvas, together: int) -> Iterator[tuple[int, slice]]:
-    """The blocks that are made at the same time, the number of the first and all their positions; given ones are alone,
-    since they are seen as they are by the others.
+    """The blocks that are made at the same time: number of the first, and all their positions. Known blocks come one by
+    one, since the others see them as they are.
     """
     block = 0
     while block + 1 < len(bounds) and bounds[block] < canvas.length:
-        given = bool(canvas.committed[:, bounds[block] : bounds[block + 1]].all())
-        last = block + 1 if given else min(block + together, len(bounds) - 1)
+        is_known = bool(canvas.committed[:, bounds[block] : bounds[block + 1]].all())
+        last = block + 1 if is_known else min(block + together, len(bounds) - 1)
         yield block, slice(bounds[block], min(bounds[last], canvas.length))
         block = last
 
@@ -208,7 +184,7 @@ class Context:
     Attributes:
         values: (B, n), (B, n, Q) or (B, n, C).
         hidden: (B, n) bool, replaced by the mask token, or (B, n, U) by unit; None for none.
-        level: noise level of all of them, told to the generator; None to tell none.
+        level: noise level that the generator is given of all of them; None for none.
     """
 
     values: Tensor
@@ -249,13 +225,7 @@ class Passes:
         return self._run([*self.waiting, Context(tokens, hidden, level)], self.block)
 
     def finish(self, layout: Layout, context: Context, number: int) -> None:
-        """A block will not change any more.
-
-        Args:
-            layout: of the positions that it has in the cache.
-            context: what they hold.
-            number: of the block.
-        """
+        """A block, by its number, will not change any more: its layout in the cache, and what it holds."""
         if self.waiting and self.window.width is not None:  # given blocks: no more than one waits, or they do not fit
             self._run(self.waiting, None)
         if self.model.cache is not None and self.model.cache.layout is not None:
@@ -280,8 +250,9 @@ class Passes:
         modulation = self.paradigm.modulation(self.model.generator, levels)
         with passing() if drawn else self.window.passing():
             return self.model(
-                values, layout, self.mask, self.canvas.progress, hidden, stored, outputs, modulation=modulation
-            )
+                values, layout, self.mask, self.canvas.progress, hidden=hidden, store=stored, outputs=outputs,
+                modulation=modulation,
+            )  # fmt: skip
 
 
 def _or_none_hidden(context: Context, by_unit: torch.Size) -> Tensor:
@@ -295,14 +266,8 @@ def _levels(context: Context) -> Tensor:
 
 
 def block_row(prefix: Layout, split: Split, grid: Grid, draws: Draws, first: Tensor | None = None) -> BlockRow:
-    """The parts of a row; where the split draws nothing they are found again for each shape and device.
-
-    Args:
-        prefix: positions of the condition.
-        split: how the grid falls into blocks.
-        grid: (T, H, W).
-        draws: a stream a sample.
-        first: (B, N) bool, positions that come first where the order is drawn.
+    """The parts of a row, where known positions, `first` (B, N) bool, come first in a drawn order; the same object for
+    the same shape where nothing is drawn.
     """
     if not split.is_drawn:
         return _fixed_row(prefix, split, grid, draws.samples.device)
@@ -348,20 +313,14 @@ def _require_right(mask: Mask, row: Layout) -> None:
     role, block = row.role[0], row.block[0]
     noisy_query = (role == Role.NOISY)[:, None]
     if not bool((role == Role.CLEAN).any()):  # one stream: what is stored is what is predicted
-        if bool((sees & (block[None] > block[:, None])).any()):
-            raise UserError(
-                f"mask {mask.name!r} shows a block those after it, which sampling does not have yet; use block_causal"
-            )
+        later = f"mask {mask.name!r} shows a block those after it, which sampling does not have yet; use block_causal"
+        require(not bool((sees & (block[None] > block[:, None])).any()), later)
         return
     mask.require_cacheable(row, row.block)
     answer = noisy_query & (role == Role.CLEAN)[None] & (block[None] >= block[:, None])
-    if bool((sees & answer).any()):
-        raise UserError(
-            f"mask {mask.name!r} shows a corrupted block its own clean copy or a later one, so the loss would be"
-            " near zero and the samples worthless; use skip_causal"
-        )
-    future = noisy_query & (role == Role.NOISY)[None] & (block[None] != block[:, None])
-    if bool((sees & future).any()):
-        raise UserError(
-            f"mask {mask.name!r} lets corrupted blocks see each other, which sampling cannot repeat; use skip_causal"
-        )
+    leak = f"mask {mask.name!r} shows a corrupted block its own clean copy or a later one"
+    mend = "so the loss would be near zero and the samples worthless; use skip_causal"
+    require(not bool((sees & answer).any()), f"{leak}, {mend}")
+    others = noisy_query & (role == Role.NOISY)[None] & (block[None] != block[:, None])
+    mixed = f"mask {mask.name!r} lets corrupted blocks see each other, which sampling cannot repeat; use skip_causal"
+    require(not bool((sees & others).any()), mixed)

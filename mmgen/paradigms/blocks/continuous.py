@@ -12,7 +12,7 @@ from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditions import Conditioning
-from mmgen.model.embeddings.noise_level import noise_level_for
+from mmgen.model.embeddings.waves import noise_level_for
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_regression
 from mmgen.paradigms.base import Corrupted, Request, SampleOptions

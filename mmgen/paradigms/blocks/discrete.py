@@ -1,12 +1,8 @@
 """Blockwise masked diffusion: autoregression over blocks, masked denoising inside a block (BD3-LM, Arriola et al.
-2025).
-
-The discrete sibling of ACDiT (Hu et al. 2024): training reads a clean and a corrupted copy of the sequence in one
-skip-causal row; the block size slides from one token (autoregression) to the whole grid (masked generation). With
-frames as blocks it is MAGI (Zhou et al. 2025).
+2025), the discrete sibling of ACDiT (Hu et al. 2024). The block size slides from one token (autoregression) to the
+whole grid (masked generation); with frames as blocks it is MAGI (Zhou et al. 2025).
 """
 
-import copy
 from collections.abc import Iterator
 
 import torch
@@ -15,12 +11,11 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
-from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
-from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions
+from mmgen.paradigms.base import Corrupted, Request, SampleOptions
 from mmgen.paradigms.blocks.blockwise import Blockwise, Context, History, Passes
 from mmgen.paradigms.canvas import Canvas, real_positions
-from mmgen.paradigms.codes import Codes, Unit, require_unit
+from mmgen.paradigms.codes import Unit, require_unit
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 from mmgen.paradigms.splits import SplitChoice
 
@@ -70,13 +65,14 @@ class BlockDiffusion(Blockwise):
         self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
         # Sampling meets a history as it is: what is learned from a corrupted one is no bound on that likelihood.
         self.likelihood = "bound" if history == "complete" else None
+        self.measured = {"schedule": "linear", "context_noise": 0.0, "split": self.split.for_sampling()}
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """What is hidden in the corrupted copy predicts itself."""
         row = self.row(generator, tokens.grid, draws)
         tokens = tokens if row.order is None else tokens.reorder(row.order)
         real = real_positions(tokens.values, tokens.lengths)
-        codes = Codes(generator, self.unit, type(self).__name__)
+        codes = self.codes(generator)
         hidden, weights = codes.hide(row.unit, row.count, real, self.schedule, draws)
         context = tokens.values
         if self.history == "complete" and self.context_noise:
@@ -89,23 +85,15 @@ class BlockDiffusion(Blockwise):
 
     def context_from(self, generator: Generator, tokens: Tensor, noise: float, block: int, draws: Draws) -> Context:
         """With a share of random tokens (complete history) or of mask tokens (corrupted history)."""
-        name, codes = f"block/{block}/context", Codes(generator, self.unit, type(self).__name__)
+        name, codes = f"block/{block}/context", self.codes(generator)
         if self.history == "complete":
             return Context(codes.replace(tokens, noise, name, draws) if noise else tokens)
         return Context(tokens, codes.by_token(draws.uniform(name, codes.units * tokens.shape[1]) < noise))
 
-    def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
-        """Under the linear schedule, with a history as it is and in the blocks of sampling, whatever training does:
-        only that is a bound.
-        """
-        linear = copy.copy(self)
-        linear.schedule, linear.context_noise, linear.split = "linear", 0.0, self.split.for_sampling()
-        return Paradigm.bound(linear, generator, tokens, condition, draws)
-
     def fill(
         self, passes: Passes, canvas: Canvas, here: slice, block: int, request: Request, options: SampleOptions
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        codes = Codes(passes.model.generator, self.unit, type(self).__name__)
+        codes = self.codes(passes.model.generator)
         return codes.unmask(
             passes.predict, canvas.tokens[:, here], canvas.committed[:, here], options.decoding, self.sampling_schedule,
             min(options.steps or self.steps, codes.units * (here.stop - here.start)), request.draws, f"block/{block}",

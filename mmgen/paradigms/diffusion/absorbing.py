@@ -14,7 +14,7 @@ from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.heads import ChoiceHead
-from mmgen.model.heads.drawing import distribution, draw
+from mmgen.model.heads.base import distribution, draw
 from mmgen.paradigms.base import Corrupted, State, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions
 from mmgen.paradigms.codes import Codes
@@ -47,9 +47,7 @@ class Absorbing(DiscreteNoise):
     def sample(
         self, denoiser: Denoiser, canvas: Canvas, decoding: Decoding, steps: int, draws: Draws
     ) -> Iterator[State]:
-        """Which units a step reveals does not depend on the network, so it is drawn first, and rows in which it
-        reveals none take no pass.
-        """
+        """What a step reveals does not depend on the network: it is drawn first, and rows without any take no pass."""
         decoding.require_supported("mode 'diffusion' with absorbing corruption", "remask")
         codes = denoiser.codes
         values, real = codes.split(canvas.tokens), codes.spread(canvas.real)
@@ -65,7 +63,8 @@ class Absorbing(DiscreteNoise):
             if len(rows):
                 progress = (~hidden & real).sum(1).double() / real.sum(1)
                 unknown = codes.by_token(hidden)
-                logits = codes.logits(denoiser.predict(rows, canvas.tokens, unknown, progress, hidden=unknown))
+                logits = denoiser.predict(rows, canvas.tokens, unknown, progress, hidden=unknown)
+                logits = codes.logits(denoiser.model.guided(logits, progress[rows]))
                 uniform = draws.rows(rows).uniform(f"diffusion/token/{step}", length, size)
                 drawn = values.index_copy(0, rows, draw(distribution(logits, decoding), uniform))
                 values = torch.where(revealed[..., None], drawn, values)
@@ -74,7 +73,7 @@ class Absorbing(DiscreteNoise):
             final = all(later.remask == 0 for later in moves[step + 1 :])
             before, canvas.committed = canvas.committed, codes.complete(~hidden if final else known)
             if bool((revealed | remasked).any()) or not torch.equal(before, canvas.committed):
-                yield canvas.state(step + 1, 0, denoiser.forward_passes, drafted=codes.complete(~hidden))
+                yield canvas.state(step + 1, 0, denoiser.model.forward_passes, drafted=codes.complete(~hidden))
 
     def moves(self, steps: int, decoding: Decoding) -> list["Move"]:
         """What each of `steps` steps does."""
@@ -97,9 +96,8 @@ class Move:
 
 
 def move(now: float, after: float, eta: float) -> Move:
-    """From one share of hidden tokens to another, hiding revealed ones with probability sigma = min(eta,
-    (1 - alpha_s) / alpha_t), above which too many would be hidden after the step (ReMDM-cap, Wang et al. 2025,
-    section 4).
+    """From one share of hidden tokens to another, hiding revealed ones with probability sigma = min(eta, (1 - alpha_s)
+    / alpha_t), above which too many would be hidden after the step (ReMDM-cap, Wang et al. 2025, section 4).
     """
     alpha = 1 - now
     sigma = min(eta, after / alpha) if alpha > 0 else 0.0

@@ -1,5 +1,5 @@
-"""What the two corruptions of discrete diffusion share: their interface, and network passes over some rows of a batch
-at a time.
+"""What the two corruptions of discrete diffusion share: their interface, and passes over some rows of a batch at a
+time.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from mmgen.core.draws import Draws
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, Tokens
-from mmgen.model.embeddings import ContinuousEmbedding
+from mmgen.model.embeddings.tokens import ContinuousEmbedding
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ChoiceHead
 from mmgen.paradigms.base import Corrupted, Paradigm, State
@@ -50,14 +50,9 @@ class DiscreteNoise(ABC):
         self.first = schedule.time(LEAST_SHARE)
 
     def times(self, draws: Draws, early: bool) -> tuple[Tensor, Tensor]:
-        """Times from `first` to 1 and the weights that make a mean over them the integral, each (B, 1) float64.
-
-        MD4 stratifies times over the batch. Here a sample's corruption does not depend on its batch.
-
-        Args:
-            draws: a stream a sample.
-            early: more of the times with little noise, where few samples have all the weight, instead of uniform ones:
-                the same mean with less variance.
+        """Times from `first` to 1 and the weights that make a mean over them the integral, each (B, 1) float64; not
+        stratified over the batch, as MD4's are. With `early` more of them have little noise, where few samples have all
+        the weight: the same mean with less variance.
         """
         uniform, span = draws.uniform("time", 1), 1 - self.first
         if early:
@@ -98,9 +93,9 @@ class Denoiser:
         model: with its guidance settled, without a cache.
         layout: of a whole row.
         mask: who may see whom.
-        paradigm: whose modules tell each row its time, and its last prediction.
+        paradigm: whose modules embed the noise levels.
         codes: of the tokens, in the units that are corrupted.
-        self_conditioning: the map of an earlier prediction; None where rows are not given theirs.
+        self_conditioning: the map of an earlier prediction; None for rows without.
     """
 
     def __init__(
@@ -117,16 +112,6 @@ class Denoiser:
         self.previous: Tensor | None = None  # (B, N, groups, choices) probabilities
         self.predicted: Tensor | None = None  # (B,) bool, rows that have them
 
-    @property
-    def head(self) -> ChoiceHead:
-        """Of the network."""
-        return self.codes.head
-
-    @property
-    def forward_passes(self) -> int:
-        """Calls of the backbone so far."""
-        return self.model.forward_passes
-
     def predict(
         self,
         rows: Tensor,
@@ -136,35 +121,16 @@ class Denoiser:
         hidden: Tensor | None = None,
         levels: Tensor | None = None,
     ) -> Tensor:
-        """Guided logits. All arguments but `rows` are those of the whole batch.
+        """Logits (halves b, N, groups, choices) in float64, unguided, unconditional rows last.
 
         Args:
-            rows: (b,) int64, the rows that are wanted.
+            rows: (b,) int64, the rows that are wanted; all other arguments are those of the whole batch.
             tokens: (B, N) or (B, N, Q).
             unknown: (B, N) bool, or (B, N, U) by unit, what is to be recovered.
             progress: (B,) for guidance.
-            hidden: likewise, what the mask token stands for; None for none.
+            hidden: as `unknown`, what the mask token stands for; None for none.
             levels: (B, N) noise levels.
-
-        Returns:
-            (b, N, groups, choices) float64.
         """
-        return self.guide(self.both(rows, tokens, unknown, progress, hidden, levels), progress[rows])
-
-    def guide(self, predictions: Tensor, progress: Tensor) -> Tensor:
-        """(halves b, ...) of conditional and unconditional rows -> (b, ...) float64; progress (b,)."""
-        return self.model.guided(predictions, progress)
-
-    def both(
-        self,
-        rows: Tensor,
-        tokens: Tensor,
-        unknown: Tensor,
-        progress: Tensor,
-        hidden: Tensor | None = None,
-        levels: Tensor | None = None,
-    ) -> Tensor:
-        """As `predict`, before guidance: (halves b, N, groups, choices) float64, unconditional rows last."""
         whole = len(rows) == len(tokens)
         layout = self.layout if whole or self.layout.batch == 1 else self.layout.map(lambda field: field[rows])
         model = self.model if whole else self.model.rows(rows)
@@ -172,33 +138,28 @@ class Denoiser:
         def pick(x: Tensor | None) -> Tensor | None:
             return x if x is None or whole else x[rows]
 
-        before = pick(self.previous)
-        if before is not None:
-            assert self.self_conditioning is not None
-            before = self.self_conditioning(
-                expected_embedding(self.model.generator, before, self._predicted_in(unknown)[rows])
-            )
-        logits = model.predict(
-            tokens[rows], layout, self.mask, pick(hidden), outputs=tokens.shape[1], added=before,
+        added = None
+        if self.previous is not None and self.predicted is not None and self.self_conditioning is not None:
+            known = self.predicted.view(-1, *[1] * (unknown.dim() - 1))
+            before = expected_embedding(self.model.generator, self.previous[rows], (unknown & known)[rows])
+            added = self.self_conditioning(before)
+        features = model.features(
+            tokens[rows], layout, self.mask, hidden=pick(hidden), outputs=tokens.shape[1], added=added,
             modulation=self.paradigm.modulation(model.generator, pick(levels)),
-        ).double()  # fmt: skip
+        )  # fmt: skip
+        logits = model.head.predict(features).double()
         if self.self_conditioning is not None:
-            probs = self.guide(logits, progress[rows]).softmax(-1).to(model.condition.vector.dtype)
+            probs = self.model.guided(logits, progress[rows]).softmax(-1).to(model.condition.vector.dtype)
             if self.previous is None or self.predicted is None:
                 self.previous = probs.new_zeros(len(tokens), *probs.shape[1:])
                 self.predicted = torch.zeros(len(tokens), dtype=torch.bool, device=rows.device)
             self.previous[rows], self.predicted[rows] = probs, True
         return logits
 
-    def _predicted_in(self, unknown: Tensor) -> Tensor:
-        """Of what is unknown, what has been predicted before."""
-        assert self.predicted is not None
-        return unknown & self.predicted.view(-1, *[1] * (unknown.dim() - 1))
-
 
 def expected_embedding(generator: Generator, probs: Tensor, unknown: Tensor | None) -> Tensor:
-    """What self-conditioning feeds back: the mean embedding (B, N, dim) of what is unknown, (B, N) or by code
-    (B, N, U), under probabilities (B, N, groups, choices); 0 where nothing is unknown. None: all of it.
+    """What self-conditioning feeds back: the mean embedding (B, N, dim), under probabilities (B, N, groups, choices),
+    of what is unknown, (B, N) or by code (B, N, U); 0 where nothing is, all of it for None.
     """
     embedding = generator.embedding
     assert not isinstance(embedding, ContinuousEmbedding), "continuous tokens have no logits"

@@ -9,18 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import require, require_one_of
 from mmgen.core.layout import pad
 from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditions import Conditioning
-from mmgen.model.embeddings.noise_level import noise_level_for
+from mmgen.model.embeddings.waves import noise_level_for
 from mmgen.model.generator import Generator
-from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State
 from mmgen.paradigms.canvas import Canvas
-from mmgen.paradigms.codes import Codes, Unit, require_unit
+from mmgen.paradigms.codes import Unit, require_unit
 from mmgen.paradigms.diffusion.absorbing import Absorbing
 from mmgen.paradigms.diffusion.corruption import Denoiser, DiscreteNoise, expected_embedding
 from mmgen.paradigms.diffusion.uniform import Uniform
@@ -68,20 +67,16 @@ class MaskedDiffusion(Paradigm):
     ) -> None:
         super().__init__(mask)
         self.unit = require_unit(unit)
-        if corruption == "uniform" and unit == "token":
-            raise UserError("unit 'token' is for absorbing corruption: the uniform one replaces each code on its own")
-        if steps < 1:
-            raise UserError(f"steps {steps} must be at least 1")
-        if corruption not in PROCESSES:
-            raise UserError(
-                f"corruption {corruption!r} is not one of {', '.join(PROCESSES)}{nearest(corruption, PROCESSES)}"
-            )
+        apart = "unit 'token' is for absorbing corruption: the uniform one replaces each code on its own"
+        require(corruption != "uniform" or unit != "token", apart)
+        require(steps >= 1, f"steps {steps} must be at least 1")
+        require_one_of("corruption", corruption, PROCESSES)
         self.noise = PROCESSES[corruption](NoiseSchedule(schedule, exponent), sampling_grid)
         self.self_conditioning, self.steps = self_conditioning, steps
 
     def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
-        """`noise_level` where the network is told the time; `self_conditioning`, the map of an earlier prediction, 0 at
-        initialisation.
+        """`noise_level` where the network is given the time; `self_conditioning`, the map of an earlier prediction, 0
+        at first.
         """
         parts: dict[str, nn.Module] = {"noise_level": noise_level_for(backbone)} if self.noise.tells_time else {}
         if self.self_conditioning:
@@ -89,10 +84,6 @@ class MaskedDiffusion(Paradigm):
             nn.init.zeros_(earlier.weight)
             parts["self_conditioning"] = earlier
         return parts
-
-    def codes(self, generator: Generator) -> Codes:
-        """Of its tokens, in the units that are corrupted. Raises UserError for continuous tokens."""
-        return Codes(generator, self.unit, type(self).__name__)
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """The row is the prefix and the corrupted tokens; the loss is on hidden positions (absorbing) or all."""
@@ -105,48 +96,39 @@ class MaskedDiffusion(Paradigm):
 
     def losses(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> dict[str, Tensor]:
         row, chosen = self.corrupt(tokens, generator, draws), draws.uniform("self_conditioning") < 0.5
-        return {self.mode: self._conditioned_loss(generator, row, condition, chosen)}
+        return {self.mode: self.loss(generator, row, condition, self._previous(generator, row, condition, chosen))}
 
     def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
-        """The whole bound, with the constant for the times next to 0 that training leaves out, of less variance than
-        the loss, and with self-conditioning for every sample.
+        """The whole bound, with the constant for times next to 0, less variance, and self-conditioning for every
+        sample.
         """
-        row, chosen = (
-            self._row(tokens, generator, draws, early=True),
-            torch.ones(len(tokens), dtype=torch.bool, device=tokens.values.device),
-        )
-        remainder = self.noise.remainder(require_choices(generator.head, type(self).__name__))
-        return self._conditioned_loss(generator, row, condition, chosen).double() + remainder
-
-    def _conditioned_loss(
-        self, generator: Generator, row: Corrupted, condition: Conditioning, chosen: Tensor
-    ) -> Tensor:
-        previous = self._previous(generator, row, condition, chosen) if self.self_conditioning else None
-        return self.loss(generator, row, condition, previous)
+        row = self._row(tokens, generator, draws, early=True)
+        every = torch.ones(len(tokens), dtype=torch.bool, device=tokens.values.device)
+        nats = self.loss(generator, row, condition, self._previous(generator, row, condition, every))
+        return nats.double() + self.noise.remainder(self.choices(generator))
 
     def loss(
         self, generator: Generator, row: Corrupted, condition: Conditioning, previous: Tensor | None = None
     ) -> Tensor:
-        """The bound (B,) in nats per token, but for its constant; previous (B, N, dim) embedding of an earlier
-        prediction, for self-conditioning.
-        """
-        head = require_choices(generator.head, type(self).__name__)
+        """The bound (B,) in nats per token, but for its constant; `previous` (B, N, dim) for self-conditioning."""
         added = None if previous is None else self.part(generator, "self_conditioning")(previous)
-        nats = self.noise.nats(head, self.features(generator, row, condition, added), row)
+        nats = self.noise.nats(self.choices(generator), self.features(generator, row, condition, added), row)
         return (row.weights.to(nats.dtype) * nats).flatten(1).sum(1)
 
-    def _previous(self, generator: Generator, row: Corrupted, condition: Conditioning, chosen: Tensor) -> Tensor:
-        """Embedding (B, N, dim) of a first prediction for the chosen rows (B,) bool; 0 for the others and at visible
-        positions. The prediction itself gets no gradient.
+    def _previous(self, generator: Generator, row: Corrupted, condition: Conditioning, chosen: Tensor) -> Tensor | None:
+        """Embedding (B, N, dim) of a first prediction without gradient for the chosen rows (B,) bool, 0 for the others
+        and at visible positions; None without self-conditioning.
         """
-        head, rows = require_choices(generator.head, type(self).__name__), chosen.nonzero()[:, 0]
+        if not self.self_conditioning:
+            return None
+        rows = chosen.nonzero()[:, 0]
         previous = condition.vector.new_zeros(*row.values.shape[:2], condition.vector.shape[-1])
         if not len(rows):
             return previous
         layout = row.layout if row.layout.batch == 1 else row.layout.map(lambda field: field[rows])
         hidden, levels = (None if x is None else x[rows] for x in (row.hidden, row.levels))
         with torch.no_grad():
-            logits = head.logits(
+            logits = self.choices(generator).logits(
                 generator(
                     row.values[rows], layout, row.mask, condition.rows(rows), hidden,
                     outputs=row.values.shape[1], modulation=self.modulation(generator, levels),

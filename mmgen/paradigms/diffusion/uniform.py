@@ -1,8 +1,8 @@
 """Uniform corruption: tokens turn into random ones, and every position stays open to the end (UDLM, Schiff et al.
 2025).
 
-The network predicts the leave-one-out law x', the law of a symbol given all others: what it would say if it did not see
-the symbol itself. A symbol is one choice of the head: a token, one of its levels, or a group of its bits.
+The network predicts the leave-one-out law x', the law of a symbol given all others. A symbol is one choice of the head:
+a token, one of its levels, or a group of its bits.
 """
 
 import math
@@ -19,7 +19,7 @@ from mmgen.core.mask import Mask
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.model.heads import ChoiceHead
-from mmgen.model.heads.drawing import distribution, draw
+from mmgen.model.heads.base import distribution, draw
 from mmgen.paradigms.base import Corrupted, State
 from mmgen.paradigms.canvas import Canvas, real_positions, where
 from mmgen.paradigms.codes import Codes
@@ -29,8 +29,8 @@ from mmgen.paradigms.schedules import time_grid
 
 
 class Uniform(DiscreteNoise):
-    """Each symbol becomes a uniform one with probability 1 - alpha_t, independently of the others. The network is told
-    the time, as the noise level of every position.
+    """Each symbol becomes a uniform one with probability 1 - alpha_t, independently of the others. The noise level of
+    every position is the time.
     """
 
     tells_time = True
@@ -67,24 +67,24 @@ class Uniform(DiscreteNoise):
     def sample(
         self, denoiser: Denoiser, canvas: Canvas, decoding: Decoding, steps: int, draws: Draws
     ) -> Iterator[State]:
-        """Every step redraws all symbols. Rows that stop early take no further pass and become their most probable
-        tokens. Guidance mixes the laws of a step, see `guided_reverse`.
+        """Every step redraws all symbols. Rows that stop early become their most probable tokens and take no further
+        pass.
         """
         decoding.require_supported("mode 'diffusion' with uniform corruption", "stop_entropy")
-        head, length = denoiser.head, canvas.length
+        head, length = denoiser.codes.head, canvas.length
         unknown = ~canvas.committed
         noise = head.join(symbols(draws, "diffusion/start", head, length))
         canvas.tokens = where(unknown, noise, canvas.tokens)
         stop = None if decoding.stop_entropy is None else Stop(unknown, decoding.stop_entropy)
-        given, shares = 1 - unknown.sum(1).double() / canvas.real.sum(1), self.shares(steps).tolist()
+        known, shares = 1 - unknown.sum(1).double() / canvas.real.sum(1), self.shares(steps).tolist()
         times = time_grid(self.grid, steps).tolist()
         for step, (now, after) in enumerate(zip(shares, shares[1:])):
             rows = (~canvas.committed).any(1).nonzero()[:, 0]
             if not len(rows):
                 return
-            levels, progress = unknown.double() * times[step], given + (1 - given) * (1 - now)
-            logits = denoiser.both(rows, canvas.tokens, unknown, progress, levels=levels)
-            mix, symbol = partial(denoiser.guide, progress=progress[rows]), head.split(canvas.tokens[rows])
+            levels, progress = unknown.double() * times[step], known + (1 - known) * (1 - now)
+            logits = denoiser.predict(rows, canvas.tokens, unknown, progress, levels=levels)
+            mix, symbol = partial(denoiser.model.guided, progress=progress[rows]), head.split(canvas.tokens[rows])
             uniform = draws.rows(rows).uniform(f"diffusion/token/{step}", length, head.groups)
             tokens = head.join(draw(guided_reverse(logits, symbol, now, after, decoding, mix), uniform))
             finished = torch.full_like(rows, step + 1 == steps, dtype=torch.bool)
@@ -97,16 +97,12 @@ class Uniform(DiscreteNoise):
             drawn = canvas.tokens.index_copy(0, rows, tokens)
             canvas.tokens = where(unknown, drawn, canvas.tokens)
             canvas.committed = canvas.committed.index_put((rows[finished],), torch.tensor(True, device=rows.device))
-            yield canvas.state(step + 1, 0, denoiser.forward_passes, drafted=unknown)
+            yield canvas.state(step + 1, 0, denoiser.model.forward_passes, drafted=unknown)
 
 
 class Stop:
-    """When a row needs no further step: its most probable tokens have not changed for two steps, and their mean entropy
-    is below a bound.
-
-    Args:
-        unknown: (B, N) bool, the positions that count.
-        bound: nats a token.
+    """When a row needs no further step: the most probable tokens of its `unknown` positions (B, N) have not changed for
+    two steps, and their mean entropy is below `bound` nats.
     """
 
     def __init__(self, unknown: Tensor, bound: float) -> None:
@@ -115,9 +111,7 @@ class Stop:
         self.unchanged = torch.zeros_like(unknown[:, 0], dtype=torch.int64)
 
     def __call__(self, rows: Tensor, best: Tensor, probs: Tensor) -> Tensor:
-        """(b,) bool: rows (b,) int64, their most probable codes (b, N, groups), and probabilities
-        (b, N, groups, choices).
-        """
+        """(b,) bool: rows (b,), their most probable codes (b, N, groups), and probabilities (b, N, groups, choices)."""
         counts = self.unknown[rows]
         if self.best is None:
             self.best = best.new_full((len(self.unknown), *best.shape[1:]), -1)
@@ -177,18 +171,17 @@ def reverse(law: Tensor, symbol: Tensor, now: float, after: float) -> Tensor:
 def guided_reverse(
     logits: Tensor, symbol: Tensor, now: float, after: float, decoding: Decoding, mix: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """`reverse` under guidance: that of the logarithms of p(z_s | z_t) with and without the condition, and not of the
-    logits of x' (D-CFG, Schiff et al. 2025, section 3). Without guidance it is `reverse` of the decoded law.
-
-    What top-k, top-p and temperature 0 leave out is left out of both laws: the choices that the guided logits lack.
+    """`reverse` under guidance: `mix`, (halves B, ...) -> (B, ...), of the logarithms of p(z_s | z_t) with and without
+    the condition, not of the logits of x' (D-CFG, Schiff et al. 2025, section 3). What top-k, top-p and temperature 0
+    leave out of the guided logits is left out of both laws.
 
     Args:
-        logits: (halves B, ...,  choices) float64 of x', see `GuidedGenerator.predict`.
+        logits: (halves B, ...,  choices) float64 of x'.
         symbol: (B, ...) int64, z_t.
         now: as for `reverse`.
         after: as for `reverse`.
         decoding: temperature, top-k and top-p.
-        mix: (halves B, ...) -> (B, ...), guidance.
+        mix: guidance.
 
     Returns:
         (B, ..., choices).

@@ -53,7 +53,7 @@ class Filling:
             )
         self.pattern, self.placing, self.generator, self.fit, self.ends = pattern, placing, generator, fit, ends
         canvas = Canvas(generator, request)
-        self.full, self.given, self.shape = canvas.full, request.lengths, canvas.tokens.shape
+        self.full, self.row_lengths, self.shape = canvas.full, request.lengths, canvas.tokens.shape
         batch, device = len(canvas.tokens), canvas.tokens.device
         self.lengths = canvas.real.sum(1)
         self.spans = holes(canvas.committed)
@@ -80,8 +80,8 @@ class Filling:
         self._advance()
 
     def _settle(self) -> None:
-        """The pieces as they are now. Of holes of free length the first that is open may take all the room that is
-        left, but for a frame of each one behind it.
+        """The pieces as they are now. The first open hole of free length may take all the room but a frame of each
+        behind it.
         """
         if not self.fit:
             open_ = (self.number < self.count[:, None]) & ~self.settled
@@ -100,9 +100,9 @@ class Filling:
         """(B,) of a field (B, m), for the hole where each row is."""
         return field.gather(1, self.current.clamp_max(len(self.number) - 1)[:, None])[:, 0]
 
-    def asks(self) -> tuple[Tensor, Tensor]:
-        """The frames (B, Q) of the next step of each row, and which of their codes (B, Q) are to be drawn; none any
-        more where it is done.
+    def next_codes(self) -> tuple[Tensor, Tensor]:
+        """The frames (B, Q) of the next step of each row, and which of their codes (B, Q) are to be drawn; none when it
+        is done.
         """
         width, active = self._now(self.widths), self.current < self.count
         frames = self.pattern.at(self.step, width, self.ends)
@@ -111,7 +111,7 @@ class Filling:
     def _advance(self) -> None:
         """Past the steps in which nothing is to be drawn, to the next hole where one is full."""
         while True:
-            _, wanted = self.asks()
+            _, wanted = self.next_codes()
             idle = (self.current < self.count) & ~wanted.any(1)
             if not bool(idle.any()):
                 return
@@ -123,12 +123,8 @@ class Filling:
             self._settle()
 
     def feed(self, grid: Grid, stored: int) -> tuple[Tensor, Tensor, Layout]:
-        """The positions that lie before what is asked for and that the model has not read: values, hidden levels and
-        layout. Rows that have fewer are filled up in front.
-
-        Args:
-            grid: of the request.
-            stored: positions in the cache, which number those that fill up.
+        """Values, hidden levels and layout of what the model has not read before the next step; shorter rows are filled
+        in front, by positions numbered from the `stored` ones of the cache on.
         """
         head = self.pieces.head[:, len(self.number) + 1 :]
         upto = torch.where(self.current < self.count, self._now(head) + self.step + 1, self.fed)
@@ -140,8 +136,8 @@ class Filling:
         hidden = (frames < 0) | (frames >= here.of(self.pieces.length)[..., None]) | ~new[..., None]
         values = here.values(self.codes, frames).masked_fill(hidden, 0)
         layout = here.layout(grid)
-        alone = (-1 - stored - torch.arange(most, device=index.device)).expand_as(index)
-        layout = layout.but(document=torch.where(new, 0, alone))
+        filler = (-1 - stored - torch.arange(most, device=index.device)).expand_as(index)
+        layout = layout.but(document=torch.where(new, 0, filler))
         self.fed = upto
         return like(values, self.generator), like(hidden, self.generator), layout
 
@@ -189,6 +185,6 @@ class Filling:
         done = (self.current >= self.count)[:, None]
         committed = torch.where(own % 2 == 1, spans, context)
         committed = torch.where(beyond, done | self.fit, committed)
-        lengths = self.given if self.fit else torch.where(done[:, 0], stop[:, -1], self.full)
+        lengths = self.row_lengths if self.fit else torch.where(done[:, 0], stop[:, -1], self.full)
         shaped = like(tokens, self.generator)
         return State(shaped, committed, number, int(self.current.min()), passes, lengths=lengths)

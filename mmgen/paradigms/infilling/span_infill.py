@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout, Role
 from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern, PatternName
@@ -68,10 +68,9 @@ class SpanInfill(StepParadigm):
         ends: bool = False,
     ) -> None:
         super().__init__(pattern, delays, input_dropout, token_noise, mask, ends)
-        if not 0 <= least <= most or most < 1:
-            raise UserError(f"spans from {least} to {most}: least must be 0 or more, and most at least that and 1")
-        if longest is not None and longest < 1:
-            raise UserError(f"longest {longest} must be at least 1")
+        fine = 0 <= least <= most and most >= 1
+        require(fine, f"spans from {least} to {most}: least must be 0 or more, and most at least that and 1")
+        require(longest is None or longest >= 1, f"longest {longest} must be at least 1")
         self.least, self.most, self.longest = least, most, longest
         self.positions, self.context = positions, context
 
@@ -125,15 +124,15 @@ class SpanInfill(StepParadigm):
         read = own.frames()
         hidden = (read < 0) | (read == own.of(pieces.length)[..., None])
         values = own.values(codes, read).masked_fill(hidden, 0)
-        asked = before.frames(ahead=1)
-        over = asked == before.of(pieces.length)[..., None]
-        targets = torch.where(over & (asked >= 0), generator.spec.size, before.values(codes, asked))
+        predicted = before.frames(ahead=1)
+        over = predicted == before.of(pieces.length)[..., None]
+        targets = torch.where(over & (predicted >= 0), generator.spec.size, before.values(codes, predicted))
         counted, filled = before.real, spans.length.sum(1)
         if not self.context:
             counted = counted & ((before.piece > spans.length.shape[1]) | (filled == 0)[:, None])
             lengths = torch.where(filled > 0, filled, lengths)
-        weights = ((asked >= 0) & counted[..., None]) / lengths[:, None, None].double()
-        ending = before.of(pieces.end) & (asked[..., 0] > 0) if self.ends else None
+        weights = ((predicted >= 0) & counted[..., None]) / lengths[:, None, None].double()
+        ending = before.of(pieces.end) & (predicted[..., 0] > 0) if self.ends else None
         return StepRow(
             like(values, generator), like(hidden, generator),
             generator.prefix.to(codes.device) + own.layout(tokens.grid), self.mask,
@@ -141,12 +140,11 @@ class SpanInfill(StepParadigm):
         )  # fmt: skip
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
-        """Fill the holes of each row, what `keep` does not fix, one after the other, a step a pass; the rest comes back
-        as it is. By default a hole keeps its length. With `options.fit` false its END decides: rows may become shorter,
-        or longer up to the grid of the request, of which `request.lengths` say how much is there now.
+        """Fill the holes of each row, what `keep` does not fix, one after the other, a step a pass. By default a hole
+        keeps its length. With `options.fit` false its END decides: rows may become shorter, or longer up to the grid of
+        the request; `request.lengths` are their lengths now.
         """
-        options.decoding.require_supported(f"mode {self.mode!r}")
-        options.require_no_context(self.mode)
+        options.require_plain(self.mode)
         pattern, fit = self.steps(generator), options.fit
         filling = Filling(pattern, self.positions, self.most, generator, request, fit, self.ends)
         grid = request.whole(generator)
@@ -155,7 +153,7 @@ class SpanInfill(StepParadigm):
         yield state
         number = 0
         while True:
-            frames, wanted = filling.asks()
+            frames, wanted = filling.next_codes()
             if not bool(wanted.any()):
                 break
             assert model.cache is not None
@@ -166,7 +164,7 @@ class SpanInfill(StepParadigm):
             model.cache.reserve(layout.length)
             progress = state.committed.double().mean(1)
             with passing():
-                features = model.features(values, layout, self.mask, hidden, outputs=1, added=marks)[:, 0]
+                features = model.features(values, layout, self.mask, hidden=hidden, outputs=1, added=marks)[:, 0]
             logits = self.predict(model, features, progress)
             ending = wanted[:, 0] & (frames[:, 0] > 0) & (not filling.fit) if self.ends else None
             drawn = choose(filling.head, logits, ending, options.decoding, filling.chance(frames))

@@ -1,5 +1,5 @@
 """Rows cut into pieces: what lies between some spans, and then the spans, each behind its sentinel (CM3, Aghajanyan et
-al. 2022; VoiceCraft, Peng et al. 2024). Where every position of such a row comes from, for training and sampling alike.
+al. 2022; VoiceCraft, Peng et al. 2024), for training and sampling alike.
 """
 
 import math
@@ -37,15 +37,8 @@ class Spans:
 
 
 def draw_spans(lengths: Tensor, least: int, most: int, longest: int | None, draws: Draws) -> Spans:
-    """Some spans of each row: as many as a Poisson number of mean 1, within [least, most] and as fit; each of any
+    """Spans of rows of `lengths` (B,) frames: a Poisson number of mean 1, within [least, most] and as fit; each of any
     length up to `longest` and to an equal share of the row, all alike; and anywhere, but apart.
-
-    Args:
-        lengths: (B,) int64 frames of the rows.
-        least: spans at least, where the row has room.
-        most: spans at most.
-        longest: frames of a span at most; None for no limit.
-        draws: a stream a sample.
     """
     device = lengths.device
     chance = torch.tensor([math.exp(-1) / math.factorial(k) for k in range(most)], dtype=torch.float64, device=device)
@@ -118,14 +111,8 @@ class Pieces:
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """Some positions of rows.
-
-    Attributes:
-        pieces: of the rows.
-        index: (B, n) of the positions.
-        piece: (B, n) piece in which each is.
-        step: (B, n) step in that piece; -1 for its sentinel.
-        real: (B, n) bool: False before and behind the row.
+    """Some positions (B, n) of rows: their `index`, the `piece` of each, its `step` in that piece, -1 for its sentinel,
+    and whether it is `real`, neither before nor behind the row.
     """
 
     pieces: Pieces

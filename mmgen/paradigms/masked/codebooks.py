@@ -2,7 +2,6 @@
 Borsos et al. 2023; MAGNeT, Ziv et al. 2024).
 """
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -12,17 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
+from mmgen.core.errors import require
 from mmgen.core.layout import Layout, pad
 from mmgen.core.masks import MaskName, get_mask
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
-from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
-from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions
-from mmgen.paradigms.corruption import hide, replace
+from mmgen.paradigms.codes import hide
 from mmgen.paradigms.decoding import unmask
 from mmgen.paradigms.guidance import GuidedGenerator
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
@@ -56,6 +53,7 @@ class MaskedCodebooks(Paradigm):
     mode = "masked"
     starts = False
     likelihood = "bound"
+    unit = "code"
 
     def __init__(
         self,
@@ -82,17 +80,17 @@ class MaskedCodebooks(Paradigm):
             f"token_noise {token_noise} must lie in [0, 1]": 0 <= token_noise <= 1,
         }
         for message, fine in checks.items():
-            if not fine:
-                raise UserError(message)
+            require(fine, message)
         self.schedule, self.span, self.context = schedule, span, context
         self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
         self.prompt, self.coarse, self.greedy, self.token_noise = prompt, coarse, greedy, token_noise
+        self.measured = {"schedule": "linear", "prompt": 0.0}
         if context is not None:
             self.mask = self.mask & get_mask(f"level_local({context})")
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
         """One level of each row is partly hidden and predicts what is, coarser ones are seen, finer ones are not."""
-        head = require_choices(generator.head, type(self).__name__)
+        head = self.choices(generator)
         values = head.split(tokens.values)
         _, length, depth = values.shape
         open_ = self._unprompted(real_positions(values, tokens.lengths), draws)
@@ -112,11 +110,10 @@ class MaskedCodebooks(Paradigm):
         if self.context is not None:
             layout = layout.expand(len(values)).but(level=level[:, None].expand(-1, layout.length))
         layout = pad(layout, tokens.lengths, generator.prefix_length)
-        seen = values
+        visible = tokens.values
         if self.token_noise and generator.training:
-            flat = values.flatten(1)[..., None]
-            seen = replace(flat, head.choices, self.token_noise, "token_noise", draws).view_as(values)
-        return Corrupted(head.join(seen), hidden, layout, self.mask, tokens.values, weights)
+            visible = self.codes(generator).replace(visible, self.token_noise, "token_noise", draws)
+        return Corrupted(visible, hidden, layout, self.mask, tokens.values, weights)
 
     def _unprompted(self, real: Tensor, draws: Draws) -> Tensor:
         """(B, N) bool, the real positions behind a prompt, of which every row keeps one at least."""
@@ -124,16 +121,9 @@ class MaskedCodebooks(Paradigm):
         begin = torch.where(prompted, (draws.uniform("prompt") * real.sum(1)).long(), 0)
         return real & (torch.arange(real.shape[1], device=real.device) >= begin[:, None])
 
-    def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
-        """Under the linear schedule and without a prompt, whatever training has: only that one is a bound."""
-        linear = copy.copy(self)
-        linear.schedule, linear.prompt = "linear", 0.0
-        return linear.losses(generator, tokens, condition, draws)[self.mode].double()
-
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Level after level; `keep` may fix any positions, at all levels."""
-        options.decoding.require_supported(f"mode {self.mode!r}")
-        options.require_no_context(self.mode)
+        options.require_plain(self.mode)
         canvas = Canvas(generator, request)
         yield canvas.state(0, 0, 0)
         yield from self.reveal(canvas, request.guided(generator, options.guidance), request, options)
@@ -149,7 +139,7 @@ class MaskedCodebooks(Paradigm):
     ) -> Iterator[State]:
         """Fill the levels of a canvas from `first` on, whose coarser ones are there, after so many steps."""
         generator, start = model.generator, model.generator.prefix_length
-        head = require_choices(generator.head, type(self).__name__)
+        head = self.choices(generator)
         spans, open_ = Spans(head.choices, canvas.length, self.span), ~canvas.committed
         depth = torch.arange(head.groups, device=open_.device)
         for level in range(first, head.groups):
@@ -187,13 +177,8 @@ class MaskedCodebooks(Paradigm):
 
 
 class Spans:
-    """Runs of `size` positions of a row, the last one shorter where they do not fit, each a unit of several codes:
-    those of a level that are hidden and revealed together.
-
-    Args:
-        codes: how many there are of each level.
-        length: positions N.
-        size: positions a span.
+    """Runs of `size` positions of a row of `length`, the last one shorter where they do not fit: the `codes` choices of
+    a level are hidden and revealed together in each.
     """
 
     def __init__(self, codes: int, length: int, size: int) -> None:
@@ -217,12 +202,8 @@ class Spans:
         return codes.flatten(1)[:, : self.length]
 
     def group(self, logits: Tensor, known: Tensor, open_: Tensor) -> Tensor:
-        """Logits of a level (B, N, choices) -> (B, spans, size, choices); positions that are not open are certain.
-
-        Args:
-            logits: of all positions.
-            known: (B, N) codes where not open.
-            open_: (B, N) bool.
+        """Logits of a level (B, N, choices) -> (B, spans, size, choices), where positions that are not open (B, N) are
+        certain of their known code.
         """
         certain = F.one_hot(torch.where(open_, 0, known), self.codes).to(logits.dtype).log()
         logits = torch.where(open_[..., None], logits, certain)

@@ -17,12 +17,10 @@ from mmgen.core.shape_cache import passing
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditions import Conditioning
-from mmgen.model.embeddings.ranks import RankMark
+from mmgen.model.embeddings.waves import RankMark
 from mmgen.model.generator import Generator
-from mmgen.model.heads import require_choices
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions
-from mmgen.paradigms.codes import Codes
 from mmgen.paradigms.decoding import top, unmask
 from mmgen.paradigms.masked.codebooks import MaskedCodebooks
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
@@ -31,15 +29,16 @@ Hiding = Callable[[Tensor, Draws], tuple[Tensor, Tensor, Tensor]]
 
 
 class Permuted(Paradigm):
-    """Predict tokens at random places from the visible ones, while each hidden position tells its rank in a random
-    order and sees those hidden ones that are generated after it: where and when, never what they are.
+    """Predict tokens at random places from the visible ones, while each hidden position announces its rank in a random
+    order and sees those hidden ones that are generated after it: where and when, never what they are (BAD, Hosseyni et
+    al. 2024).
 
     Visible tokens are partly wrong in training, and are predicted too, so that mistakes of earlier steps do less harm.
     Sampled in a few steps, in the announced order (`order: random`; at temperature 0 in the paper) or the surest first
-    (`order: confidence`). Any positions may be given.
+    (`order: confidence`). Any positions may be known.
 
-    The method is one of tokens with one codebook; binary tokens of several groups are hidden and revealed whole, the
-    groups of a token independent of each other. Of residual tokens it makes the first level, and the others are
+    A rank belongs to a whole position, so that there is no `unit` to choose: binary tokens are hidden and revealed
+    whole, their groups independent of each other. Of residual tokens it makes the first level, and the others are
     revealed as by `MaskedCodebooks`: nothing of these rows is announced, and the mask lets all visible positions see
     each other, so that one network does both.
 
@@ -86,15 +85,13 @@ class Permuted(Paradigm):
         return torch.where((row.role == Role.NOISY)[..., None], self.part(generator, "rank")(row.rank), 0.0)
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
-        """Hidden positions announce random ranks; all real positions predict themselves. Of residual tokens, one level
-        of each row: the first in this way, the others as `MaskedCodebooks` hides them.
+        """Hidden positions announce random ranks, and all real ones predict themselves; of residual tokens one level a
+        row, a finer one as `MaskedCodebooks` hides it.
         """
         return self._row(tokens, generator, draws, self._hide, self.finer)
 
     def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
-        """That of sampling one token a step in a random order, and of finer levels as `MaskedCodebooks`: each row is
-        asked for one token of the order alone.
-        """
+        """That of sampling one token a step in a random order, and of finer levels as `MaskedCodebooks`."""
         linear = copy.copy(self.finer)
         linear.schedule = "linear"
         return self.loss(generator, self._row(tokens, generator, draws, _in_turn, linear), condition).double()
@@ -102,7 +99,6 @@ class Permuted(Paradigm):
     def _row(
         self, tokens: Tokens, generator: Generator, draws: Draws, hide: Hiding, finer: MaskedCodebooks
     ) -> Corrupted:
-        require_choices(generator.head, type(self).__name__)
         real = real_positions(tokens.values, tokens.lengths)
         hidden, rank, weights = hide(real, draws)
         if generator.spec.kind == "residual":
@@ -135,15 +131,14 @@ class Permuted(Paradigm):
         if self.token_noise == 0 or not generator.training:
             return values
         share = self.token_noise * draws.uniform("permuted/token_noise")[:, None]
-        return Codes(generator, None, type(self).__name__).replace(values, share, "token_noise", draws)
+        return self.codes(generator).replace(values, share, "token_noise", draws)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Reveal several tokens a step; `keep` may fix any positions, at all levels. Ranks are those among the open
-        positions, and the mask is made anew for every step.
+        positions.
         """
-        head = require_choices(generator.head, type(self).__name__)
-        options.decoding.require_supported(f"mode {self.mode!r}")
-        options.require_no_context(self.mode)
+        options.require_plain(self.mode)
+        head = self.choices(generator)
         canvas, spec, start = Canvas(generator, request), generator.spec, generator.prefix_length
         model, residual = request.guided(generator, options.guidance), spec.kind == "residual"
         row = row_layout(generator.prefix, request.whole(generator), canvas.tokens.device)
@@ -162,7 +157,7 @@ class Permuted(Paradigm):
             with passing():  # this layout never comes again
                 layout = _announced(row, ~committed, rank)
                 logits = model(
-                    filled(first), layout, self.mask, progress, hidden, outputs=canvas.length,
+                    filled(first), layout, self.mask, progress, hidden=hidden, outputs=canvas.length,
                     added=self.marks(generator, layout.slice(start)),
                 )  # fmt: skip
             return logits[:, :, :1] if residual else logits

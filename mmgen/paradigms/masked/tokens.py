@@ -1,6 +1,5 @@
 """Masked generation: all tokens at once, revealed in a few steps (MaskGIT, Chang et al. 2022; MaskGIL)."""
 
-import copy
 from collections.abc import Iterator
 
 import torch
@@ -10,11 +9,10 @@ from mmgen.core.draws import Draws
 from mmgen.core.layout import pad
 from mmgen.core.masks import MaskName
 from mmgen.core.tokens import Tokens
-from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions
-from mmgen.paradigms.codes import Codes, Unit, known_share, require_unit
+from mmgen.paradigms.codes import Unit, known_share, require_unit
 from mmgen.paradigms.schedules import RevealScheduleName, ScheduleName
 
 
@@ -46,7 +44,7 @@ class Masked(Paradigm):
         unit: Unit | None = None,
     ) -> None:
         super().__init__(mask)
-        self.unit = require_unit(unit)
+        self.unit, self.measured = require_unit(unit), {"schedule": "linear"}
         self.schedule, self.steps = schedule, steps
         self.sampling_schedule: RevealScheduleName = sampling_schedule or schedule
 
@@ -54,33 +52,25 @@ class Masked(Paradigm):
         """The row is the prefix and the tokens, a random share of them hidden; what is hidden predicts itself."""
         layout = row_layout(generator.prefix, tokens.grid, tokens.values.device)
         real = real_positions(tokens.values, tokens.lengths)
-        codes = Codes(generator, self.unit, type(self).__name__)
-        hidden, weights = codes.hide(torch.zeros_like(real[0], dtype=torch.int64), 1, real, self.schedule, draws)
+        one_block = torch.zeros_like(real[0], dtype=torch.int64)
+        hidden, weights = self.codes(generator).hide(one_block, 1, real, self.schedule, draws)
         layout = pad(layout, tokens.lengths, generator.prefix_length)
         return Corrupted(tokens.values, hidden, layout, self.mask, tokens.values, weights)
 
-    def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
-        """Under the linear schedule, whatever the training schedule is: only that one is a bound."""
-        linear = copy.copy(self)
-        linear.schedule = "linear"
-        return linear.losses(generator, tokens, condition, draws)[self.mode].double()
-
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
         """Reveal several units a step; `keep` may fix any positions."""
-        options.decoding.require_supported(f"mode {self.mode!r}")
-        options.require_no_context(self.mode)
+        options.require_plain(self.mode)
         canvas = Canvas(generator, request)
         start = generator.prefix_length
         row = row_layout(generator.prefix, request.whole(generator), canvas.tokens.device)
         row = pad(row.slice(0, start + canvas.length), canvas.lengths, start)
         model = request.guided(generator, options.guidance)
-        codes = Codes(generator, self.unit, type(self).__name__)
         yield canvas.state(0, 0, 0)
 
         def predict(tokens: Tensor, hidden: Tensor) -> Tensor:
             return model(tokens, row, self.mask, known_share(hidden, canvas.real), hidden=hidden, outputs=canvas.length)
 
-        states = codes.unmask(
+        states = self.codes(generator).unmask(
             predict, canvas.tokens, canvas.committed, options.decoding,
             self.sampling_schedule, options.steps or self.steps, request.draws, "masked",
         )  # fmt: skip

@@ -101,7 +101,7 @@ class _Whole:
         done = self.canvas.tokens[:, : self.begin]
         hidden = torch.cat([torch.zeros_like(done, dtype=torch.bool), hidden], dim=1)
         values, progress = torch.cat([done, tokens], dim=1), self.canvas.progress()
-        return self.model(values, self.layout, self.paradigm.mask, progress, hidden, outputs=tokens.shape[1])
+        return self.model(values, self.layout, self.paradigm.mask, progress, hidden=hidden, outputs=tokens.shape[1])
 
 
 def passes(paradigm: BlockDiffusion, ours: Generator, request: Request) -> Callable[[], object]:

@@ -90,7 +90,7 @@ def passes(ours: Generator, batch: int, steps: int) -> Callable[[], object]:
     def run() -> None:
         model = request.guided(ours, SampleOptions().guidance)
         for _ in range(steps):
-            features = model.features(tokens, row, paradigm.mask, hidden, outputs=tokens.shape[1])
+            features = model.features(tokens, row, paradigm.mask, hidden=hidden, outputs=tokens.shape[1])
             ours.head.predict(features)
 
     return run

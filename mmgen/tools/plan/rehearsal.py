@@ -17,7 +17,7 @@ from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ChoiceHead
-from mmgen.model.heads.categorical import MANY
+from mmgen.model.heads.choices import MANY
 from mmgen.paradigms import Mixture, Paradigm
 from mmgen.tools.plan.saved import saved_bytes
 

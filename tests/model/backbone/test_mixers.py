@@ -6,16 +6,17 @@ import torch
 from mmgen.core.errors import UserError
 from mmgen.core.layout import grid_layout, pack, pad, prefix
 from mmgen.core.masks import get_mask
+from mmgen.model.backbone.mixers import Attention, MixerFactory, Recurrence
 from tests.model.backbone.test_packed import LAYOUT, backbone, inputs
 
 CAUSAL = get_mask("causal")
-MIXERS = ["recurrence"], ["recurrence", "attention"]
+MIXERS = [Recurrence], [Recurrence, Attention]
 mixers_ = pytest.mark.parametrize("mixers", MIXERS, ids=str)
 
 
 @mixers_
 @torch.no_grad()
-def test_cached_pieces_equal_the_whole(mixers: list[str]) -> None:
+def test_cached_pieces_equal_the_whole(mixers: list[MixerFactory]) -> None:
     """Also where some positions of a pass do not stay."""
     model, (x, cond) = backbone(torch.float64, mixers=mixers), inputs(torch.float64)
     cache, pieces = model.new_cache(3, 13), []
@@ -28,7 +29,7 @@ def test_cached_pieces_equal_the_whole(mixers: list[str]) -> None:
 
 
 @mixers_
-def test_documents_are_apart_and_padding_says_nothing(mixers: list[str]) -> None:
+def test_documents_are_apart_and_padding_says_nothing(mixers: list[MixerFactory]) -> None:
     model = backbone(torch.float64, mixers=mixers, modulation="none")
     one, other = grid_layout((4, 1, 1)), grid_layout((6, 1, 1))
     x = inputs(torch.float64)[0].requires_grad_()
@@ -43,6 +44,6 @@ def test_documents_are_apart_and_padding_says_nothing(mixers: list[str]) -> None
 
 @pytest.mark.parametrize("mask", ["bidirectional", "sliding_window(2)", "frame_wise"])
 def test_other_masks_are_refused(mask: str) -> None:
-    model, (x, cond) = backbone(torch.float64, mixers=["recurrence"]), inputs(torch.float64)
+    model, (x, cond) = backbone(torch.float64, mixers=[Recurrence]), inputs(torch.float64)
     with pytest.raises(UserError, match="does not suit a recurrent mixer"):
         model(x, prefix(1) + grid_layout((3, 1, 3), 3), get_mask(mask), cond)

@@ -8,8 +8,7 @@ import torch
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import FreeText, Names
-from mmgen.model.conditions import Actions, Characters, ClassLabel, build_conditions
-from mmgen.model.conditions.build import unread
+from mmgen.model.conditions import Actions, Characters, ClassLabel, build_conditions, unread
 from mmgen.paradigms import Autoregressive, Guidance, Masked, Request
 from tests.model.conditions.worlds import SPEC, VOCABULARIES, generator
 

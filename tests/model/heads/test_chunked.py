@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmgen.core.tokens import TokenSpec
-from mmgen.model.heads import BitsHead, CategoricalHead, ChoiceHead, ResidualHead, categorical
+from mmgen.model.heads import BitsHead, CategoricalHead, ChoiceHead, ResidualHead, choices
 from mmgen.model.heads.chunked import chunked_cross_entropy
 
 Given = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -101,7 +101,7 @@ def test_heads_take_it_for_many_logits(head: ChoiceHead, monkeypatch: pytest.Mon
     inputs = [features, head.project.weight, head.project.bias]
     results = []
     for many in (2**25, 1):
-        monkeypatch.setattr(categorical, "MANY", many)
+        monkeypatch.setattr(choices, "MANY", many)
         nats = head.nats(features, targets)
         assert nats.shape == (3, 7)
         assert ("Chunked" in str(nats.grad_fn and nats.grad_fn.next_functions[0][0].next_functions)) == (many == 1)
@@ -137,5 +137,5 @@ def test_a_wrapped_map_is_called(wrapping: str, monkeypatch: pytest.MonkeyPatch)
     for level in range(4):
         torch.testing.assert_close(head.at_level(features, level), logits[..., level, :])
     few = head.nats_by_group(features, targets)
-    monkeypatch.setattr(categorical, "MANY", 1)
+    monkeypatch.setattr(choices, "MANY", 1)
     torch.testing.assert_close(head.nats_by_group(features, targets), few)

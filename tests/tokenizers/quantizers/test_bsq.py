@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec, pack_bits, unpack_bits
-from mmgen.model.embeddings import BitsEmbedding
+from mmgen.model.embeddings.tokens import BitsEmbedding
 from mmgen.model.heads import BitsHead
 from mmgen.tokenizers.quantizers import BSQ
 from mmgen.tokenizers.quantizers.entropy import group_probabilities

@@ -21,16 +21,8 @@ _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def grouped_attention(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> Tensor:
-    """Softmax attention, as `scaled_dot_product_attention` with the dense mask computes it, up to rounding.
-
-    Args:
-        q: (B, heads, Nq, head_dim).
-        k: (B, kv_heads, Nk, head_dim); kv_heads divides heads.
-        v: as k.
-        plan: of the mask, for Nq queries and Nk keys.
-
-    Returns:
-        As q.
+    """Softmax attention, as `scaled_dot_product_attention` with the dense mask computes it, up to rounding: q (B,
+    heads, Nq, head_dim), k and v (B, kv_heads, Nk, head_dim), kv_heads dividing heads -> as q.
     """
     if torch.is_autocast_enabled("cpu"):
         q, k, v = (each.to(torch.get_autocast_dtype("cpu")) for each in (q, k, v))
@@ -43,8 +35,8 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> Tensor:
 
 
 def untraced() -> Callable[[Tensor, Tensor, Tensor, Plan], Tensor]:
-    """`grouped_attention` as compiled code calls it: left out of the graph. Torch's compiler takes seconds to import,
-    so that it is told only where it is there already.
+    """`grouped_attention` outside the graphs of torch's compiler, which takes seconds to import: told only where
+    imported.
     """
     return _disabled() if "torch._dynamo" in sys.modules else grouped_attention
 

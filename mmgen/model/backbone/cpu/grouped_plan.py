@@ -1,7 +1,5 @@
 """How to attend without looking at what is hidden: groups of queries, each with the stretches of keys that it may see.
-
-A plan comes from what a mask says about two layouts and from nothing else, so that it serves blocks, frames, windows
-and packed documents alike.
+A plan follows from a mask and two layouts alone.
 """
 
 from collections.abc import Iterator
@@ -65,13 +63,7 @@ Plan = tuple[Group, ...]
 
 
 def plan(mask: Mask, queries: Layout, keys: Layout) -> Plan | None:
-    """Groups that cover all queries; None where they would save too little, or rows of a batch differ.
-
-    Args:
-        mask: who may see whom.
-        queries: what the query positions are.
-        keys: what the key positions are.
-    """
+    """Groups that cover all queries; None where they would save too little, or rows of a batch differ."""
     if mask.leak or queries.batch > 1 or keys.batch > 1 or queries.length * keys.length < LEAST:
         return None
     return _cached_plan(mask, queries, keys)

@@ -1,8 +1,8 @@
 """A backbone made ready for one sampling call: the same function, with all that is the same in every pass done once.
 
-What a pass over a few positions costs beside its matrix products is the number of operations, so that there are as few
-as possible: gains lie in the weights, queries and keys are normalised and rotated together and enter the cache in one
-copy, residual sums are part of the products, and all of it happens in the same few buffers.
+A pass over a few positions costs as much as it has operations: gains lie in the weights, queries and keys are
+normalised and rotated together and enter the cache in one copy, residual sums are part of the products, and all of it
+happens in the same few buffers.
 """
 
 import math
@@ -12,7 +12,6 @@ from types import NoneType
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.layout import Layout
@@ -22,20 +21,19 @@ from mmgen.model.backbone.block import Block
 from mmgen.model.backbone.cache import Cache
 from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.cpu.packed_block import Normalise, PackedBlock, Place, Steering, can_pack, shape
-from mmgen.model.backbone.cpu.row import Row, turning
-from mmgen.model.backbone.cross_attention import Memory
 from mmgen.model.backbone.norms import RMSNorm
 from mmgen.model.backbone.positions import Rotary
-from mmgen.model.backbone.transformer import Transformer
+from mmgen.model.backbone.transformer import Modulator, Passes, Transformer
 from mmgen.model.plain_module import is_plain
+
+_ALL, _CAUSAL = Attend(), Attend(causal=True)
 
 
 def pack(transformer: Transformer) -> "Packed | None":
     """The backbone made ready, where that is the same function: on a CPU, without gradients, in evaluation mode, all in
-    float32 or all in float64. None elsewhere, or where no block can be packed: a block with anything in it that is not
-    exactly as its class says (an adapter, a hook, a parametrisation, quantised weights) is called as it is.
-
-    It holds copies of the weights as they are now: make a new one for each sampling call.
+    float32 or all in float64. Blocks with anything that is not exactly as its class says (an adapter, a hook, quantised
+    weights) are called as they are; None where no block can be packed. It holds copies of the weights: make a new one
+    for each sampling call.
     """
     dtypes = {p.dtype for p in transformer.parameters()}
     fits = (
@@ -50,15 +48,11 @@ def pack(transformer: Transformer) -> "Packed | None":
     return Packed(transformer) if fits else None
 
 
-class Packed:
-    """Runs a backbone's blocks, as `Transformer.forward` does.
-
-    Args:
-        transformer: see `pack`.
-    """
+class Packed(Passes):
+    """Runs a backbone's blocks, as `Transformer.forward` does; see `pack`."""
 
     def __init__(self, transformer: Transformer) -> None:
-        self.of = transformer
+        super().__init__(transformer)
         turns = transformer.rotary is not None
         blocks = cast(list[Block], list(transformer.blocks))
         self._like = next(filter(can_pack, blocks))
@@ -74,25 +68,12 @@ class Packed:
         self._place = lru_cache(maxsize=2)(self._new_place)
 
     def follow(self, mask: Mask, layout: Layout) -> None:
-        """Tell that the next passes store this row in the cache, piece by piece from its beginning and all of them
-        under this mask: what is derived from it is made once.
-        """
         self.rows = [Row(self.of, each, layout) for each in mask.layers]
 
-    def __call__(
-        self,
-        x: Tensor,
-        layout: Layout,
-        mask: Mask,
-        cond: Tensor | None = None,
-        modulated: Tensor | None = None,
-        cache: Cache | None = None,
-        store: int | None = None,
-        memory: Memory | None = None,
+    def run(
+        self, x: Tensor, layout: Layout, mask: Mask, by: Modulator, cache: Cache | None, store: int | None
     ) -> Tensor:
-        """Arguments and result as of `Transformer.forward`."""
-        assert memory is None, "a backbone with cross-attention is called as it is"
-        batch, length, _ = x.shape
+        (cond, modulated), (batch, length, _) = by, x.shape
         begin = 0 if cache is None else cache.length
         whole = None
         if self.rows and cache is not None and store is None:
@@ -116,8 +97,8 @@ class Packed:
             cached = None if cache is None else cache.slice(index, length if store is None else store)
             out = self.of.blocks[index](stream.view(x.shape), context, cached)
             stream = out.reshape(place.flat).clone()  # the next block may write over it, and a hook may hold it
-        if cache is not None and store != 0:
-            cache.store(layout if store is None else layout.slice(0, store), whole)
+        if cache is not None:
+            cache.store(layout, store, whole)
         if self._gain is None:
             return cast(Tensor, self.of.final_norm(stream.view(x.shape)))
         return self._normalise(stream).mul_(self._gain).view(x.shape)
@@ -130,21 +111,15 @@ class Packed:
     ) -> Context:
         """For blocks that are called as they are."""
         tables = None if self.of.rotary is None else self.of.rotary.tables(layout, dtype)
-        return Context(attention, layout, tables, None if cond is None else self._mapped(cond), modulated)
-
-    def _mapped(self, cond: Tensor) -> Tensor:
-        cond = cond[:, None] if cond.dim() == 2 else cond
-        return cond if self.of.condition is None else self.of.condition(F.silu(cond))
+        return Context(attention, layout, tables, self.of.modulation(cond), modulated)
 
     def _steer(self, cond: Tensor | None, modulated: Tensor | None, length: int) -> list[Steering | None]:
-        """The modulation of each packed block, computed once for a condition of whole rows, which stays from pass to
-        pass.
-        """
+        """The modulation of each packed block, kept from pass to pass for a condition of whole rows."""
         if cond is None or not self.of.modulated:
             return [None if block is None else block.plain for block in self.blocks]
         stays = cond.dim() == 2 and modulated is None
         if self._steered is None or not stays or self._steered[0] is not cond:
-            each = self._mapped(cond)
+            each = cast(Tensor, self.of.modulation(cond))
             steered = [None if block is None else block.steer(each, modulated) for block in self.blocks]
             if not stays and length > 1:
                 return steered
@@ -153,3 +128,33 @@ class Packed:
                 return of_rows
             self._steered, self._of_rows = (cond, steered), of_rows
         return self._steered[1] if length > 1 else self._of_rows
+
+
+class Row:
+    """The pieces of a row: attention and rotary tables, derived from the whole row once. No position sees one that is
+    read after it.
+    """
+
+    def __init__(self, transformer: Transformer, mask: Mask, layout: Layout) -> None:
+        self.layout = layout
+        dtype = next(transformer.parameters()).dtype
+        self._turn = turning(transformer, layout, dtype)
+        self._sees = mask.bias(layout, layout).to(dtype) if mask.leak else mask.dense(layout, layout)
+        causal = torch.ones(layout.length, layout.length, dtype=torch.bool, device=layout.rank.device).tril()
+        plain = torch.zeros_like(causal[0]) if mask.leak else (self._sees == causal).all(3).all(1).all(0)
+        self._plain: list[bool] = plain.tolist()
+
+    def piece(self, start: int, stop: int) -> tuple[Attend, Tensor | None]:
+        """Attention of the positions start to stop among all before stop, and how they turn."""
+        turn = None if self._turn is None else self._turn[:, start:stop]
+        if all(self._plain[start:stop]) and (start == 0 or stop == start + 1):
+            return _ALL if stop == start + 1 else _CAUSAL, turn
+        return Attend(dense=self._sees[:, :, start:stop, :stop]), turn
+
+
+def turning(transformer: Transformer, layout: Layout, dtype: torch.dtype) -> Tensor | None:
+    """(b, N, 1, head_dim / 2) complex numbers of length 1 that turn pairs of channels; None without a rotation."""
+    if transformer.rotary is None:
+        return None
+    cos, sin = (table.transpose(1, 2).chunk(2, dim=-1)[0] for table in transformer.rotary.tables(layout, dtype))
+    return torch.complex(cos.contiguous(), sin.contiguous())

@@ -10,10 +10,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from mmgen.model.backbone.attention import Attend
-from mmgen.model.backbone.block import Block
+from mmgen.model.backbone.block import MLP, Block
 from mmgen.model.backbone.cpu.products import Product
-from mmgen.model.backbone.mixers.attention import Attention
-from mmgen.model.backbone.mlp import MLP
+from mmgen.model.backbone.mixers import Attention
 from mmgen.model.backbone.modulation import AdaLN, Modulation
 from mmgen.model.backbone.norms import HeadNorm, RMSNorm
 from mmgen.model.backbone.transformer import Transformer
@@ -24,14 +23,7 @@ Steered = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class Place:
-    """Buffers of a pass over `length` positions of `batch` rows, and views of them.
-
-    Args:
-        transformer: whose passes they are.
-        block: one of those that are packed, all of the same shape.
-        batch: rows.
-        length: positions a row.
-    """
+    """Buffers of a pass over `length` positions of `batch` rows, and views of them, for packed blocks of one shape."""
 
     def __init__(self, transformer: Transformer, block: Block, batch: int, length: int) -> None:
         weight = block.mlp.up.weight
@@ -52,8 +44,8 @@ class Place:
 
 
 class Steering(NamedTuple):
-    """What happens to the two branches of a block: each a shift and a scale behind its norm, and a gate at its end,
-    (B, 1 or N, dim); None for none, and for a scale of all positions (dim,).
+    """Of the two branches of a block a shift and a scale behind its norm, and a gate at its end, (B, 1 or N, dim); None
+    for none, and (dim,) for a scale of all positions.
     """
 
     mixer: Steered
@@ -66,13 +58,7 @@ class Steering(NamedTuple):
 
 
 class Normalise:
-    """x (..., n) / sqrt(sum x^2 + n eps), which is RMSNorm but for a factor sqrt(n): in three operations.
-
-    Args:
-        size: n.
-        eps: as of RMSNorm.
-        like: whose dtype and device the vectors have.
-    """
+    """x (..., n) / sqrt(sum x^2 + n eps), which is RMSNorm but for a factor sqrt(n), in three operations."""
 
     def __init__(self, size: int, eps: float, like: Tensor) -> None:
         self.smallest = math.sqrt(size * eps)
@@ -103,14 +89,9 @@ def shape(block: Block) -> tuple[object, ...]:
 
 
 class PackedBlock:
-    """A block with its weights laid out anew.
-
-    The channels of queries and keys that turn together lie side by side, as the parts of a complex number: attention
-    does not see their order, and turning is one product.
-
-    Args:
-        block: one of which `can_pack` is true, in evaluation mode.
-        turns: whether queries and keys do.
+    """A block, of which `can_pack` is true, with its weights laid out anew. The channels of queries and keys that
+    rotate together lie side by side, as the parts of a complex number: attention does not see their order, and rotation
+    is one product.
     """
 
     def __init__(self, block: Block, turns: bool) -> None:
@@ -189,9 +170,7 @@ class PackedBlock:
 def _into(
     product: Product, norm: Callable[[Tensor], Tensor], stream: Tensor, steered: Steered, place: Place, out: Tensor
 ) -> None:
-    """The product of the stream behind its norm and modulation. Of a single vector, RMSNorm is one number, which other
-    operations take in.
-    """
+    """The product of the stream behind its norm and modulation. RMSNorm of a single vector is one number."""
     if len(stream) > 1 or not isinstance(norm, Normalise):
         product(_modulated(norm(stream), steered, place), out)
         return

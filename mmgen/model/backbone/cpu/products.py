@@ -68,11 +68,7 @@ class Product:
 
 
 class PackedLinear(nn.Module):
-    """A linear map as it is now, for passes without gradients.
-
-    Args:
-        linear: as `Product` takes its weight.
-    """
+    """A linear map with its weights of now, for passes without gradients."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -90,9 +86,7 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def with_packed_linears(module: AnyModule) -> AnyModule:
-    """The module with its own linear maps packed, for one sampling call; all else is shared with it, and so is what is
-    no plain linear map on a CPU, such as one with an adapter.
-    """
+    """The module with its own plain linear maps packed, for one sampling call on a CPU; all else is shared with it."""
     if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return module
     packed = {name: PackedLinear(each) for name, each in module.named_children() if _can_pack(each)}  # type: ignore[arg-type]
@@ -111,8 +105,8 @@ _mkldnn: Any = torch.ops.mkldnn
 
 
 def _packs() -> bool:
-    """Whether this torch multiplies with reordered weights; the operations that torch.compile uses for it are tried,
-    since they are no public interface.
+    """Whether this torch multiplies with reordered weights, by the operations of torch.compile, which are no public
+    interface.
     """
     weight, x = torch.eye(16), torch.arange(64.0).view(4, 16)
     try:

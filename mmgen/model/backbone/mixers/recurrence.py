@@ -4,28 +4,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import require
 from mmgen.core.layout import Layout, Role
 from mmgen.core.mask import Mask
 from mmgen.core.shape_cache import remember
-from mmgen.model.backbone.context import CacheSlice, Context
+from mmgen.model.backbone.cache import BlockCache
+from mmgen.model.backbone.context import Context
+from mmgen.model.backbone.mixers.base import Mixer, MixerShape
 
 
-class Recurrence(nn.Module):
+class Recurrence(Mixer):
     """h_n = (1 - z_n) h_(n-1) + z_n v_n for each channel, times a gate, where z, v and the gate come from position n
     alone (minGRU, Feng et al. 2024). It begins anew in each document and passes over padding.
 
     Args:
-        dim: width.
-        bias: in the linear maps.
+        shape: of the backbone; its width and bias count.
     """
 
-    def __init__(self, dim: int, bias: bool) -> None:
+    recurrent = True
+
+    def __init__(self, shape: MixerShape) -> None:
         super().__init__()
+        dim, bias = shape.dim, shape.bias
         self.project = nn.Linear(dim, 3 * dim, bias=bias)
         self.out = nn.Linear(dim, dim, bias=bias)
 
-    def forward(self, x: Tensor, context: Context, cache: CacheSlice | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Context, cache: BlockCache | None = None) -> Tensor:
         """x (B, N, dim) -> (B, N, dim)."""
         assert context.layout is not None, "a recurrence is not compiled: it reads what positions are"
         update, value, gate = self.project(x).chunk(3, dim=-1)
@@ -38,10 +42,17 @@ class Recurrence(nn.Module):
             cache.state = states[:, cache.stored - 1], last[:, cache.stored - 1]
         return self.out(states * F.silu(gate))
 
+    def require(self, mask: Mask, queries: Layout, keys: Layout) -> None:
+        """Raises UserError unless each position sees all of its document up to itself, and nothing else."""
+        shared = queries.batch == keys.batch == 1
+        causal = (_cached_is_causal if shared else _is_causal)(mask, queries, keys)
+        message = f"mask {mask.name!r} does not suit a recurrent mixer, which sees all that comes before: use causal"
+        require(causal, message)
+
 
 def _decay(decay: Tensor, document: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What is left of the state at each position: 0 where a document begins, all at padding; and the document of the
-    last real position up to each, (B, N).
+    """What is left of the state at each position, 0 where a document begins and all at padding; and (B, N) the document
+    of the last real position up to each.
     """
     real = document >= 0
     index = torch.where(real, torch.arange(1, document.shape[1] + 1, device=document.device), 0).cummax(1).values
@@ -62,15 +73,6 @@ def _scan(decay: Tensor, new: Tensor, state: Tensor | None) -> Tensor:
         decay = decay * F.pad(decay, (0, 0, step, 0), value=1.0)[:, :-step]
         step *= 2
     return new
-
-
-def require_causal(mask: Mask, queries: Layout, keys: Layout) -> None:
-    """Raise UserError where a mask is anything but: each position sees all of its document up to itself."""
-    shared = queries.batch == keys.batch == 1
-    if not (_cached_is_causal if shared else _is_causal)(mask, queries, keys):
-        raise UserError(
-            f"mask {mask.name!r} does not suit a recurrent mixer, which sees all that comes before: use causal"
-        )
 
 
 def _is_causal(mask: Mask, queries: Layout, keys: Layout) -> bool:

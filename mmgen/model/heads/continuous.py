@@ -1,18 +1,47 @@
-"""A mixture of Gaussians over a continuous token: a density, from which tokens can be drawn one after the other."""
+"""Heads of continuous tokens: a regression, for denoisers, and a density, from which tokens can be drawn."""
 
 import math
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.tokens import TokenSpec
-from mmgen.model.heads.base import Head, Law, Sharpening
-from mmgen.model.heads.drawing import distribution, draw
+from mmgen.model.heads.base import Head, Law, Sharpening, distribution, draw
 
 _LEAST = 2.0**-54  # of a uniform number, so that its Gaussian is finite
+
+
+class LinearHead(Head):
+    """One vector a position: a velocity, the noise or the data, as the paradigm's noise process says (DiT, Peebles &
+    Xie 2023, section 3.2). Zero at initialisation.
+
+    Args:
+        spec: of the tokens.
+        dim: width of the backbone.
+    """
+
+    law: ClassVar[Law] = "regression"
+
+    def __init__(self, spec: TokenSpec, dim: int) -> None:
+        require(spec.kind == "continuous", f"LinearHead is for continuous tokens, and these are {spec.kind}")
+        super().__init__()
+        self.project = nn.Linear(dim, spec.size)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def predict(self, features: Tensor) -> Tensor:
+        """features (..., dim) -> (..., size)."""
+        return self.project(features)
+
+    def errors(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error over channels, in float32 or wider: features (..., dim), targets (..., size) -> (...)."""
+        predicted = self.predict(features)
+        predicted = predicted.float() if predicted.dtype.itemsize < 4 else predicted
+        return F.mse_loss(predicted, targets.to(predicted.dtype), reduction="none").mean(-1)
 
 
 class GaussianMixtureHead(Head):
@@ -30,10 +59,9 @@ class GaussianMixtureHead(Head):
     law: ClassVar[Law] = "density"
 
     def __init__(self, spec: TokenSpec, dim: int, components: int = 16, least: float = 1e-3) -> None:
-        if spec.kind != "continuous":
-            raise UserError(f"GaussianMixtureHead is for continuous tokens, and these are {spec.kind}")
-        if components < 1 or least <= 0:
-            raise UserError(f"components {components} must be at least 1, and least {least:g} above 0")
+        require(spec.kind == "continuous", f"GaussianMixtureHead is for continuous tokens, and these are {spec.kind}")
+        fine = components >= 1 and least > 0
+        require(fine, f"components {components} must be at least 1, and least {least:g} above 0")
         super().__init__()
         self.size, self.components, self.least, self.uniforms = spec.size, components, least, 1 + spec.size
         self.project = nn.Linear(dim, components * (1 + 2 * spec.size))
