@@ -1,4 +1,4 @@
-"""`mmgen bench`: our speed and memory beside those of other packages, and beside what the machine could do."""
+"""`mmgen bench`: our speed and memory next to those of other packages, and to what the machine could do."""
 
 import json
 import sys
@@ -28,10 +28,9 @@ def run(
 
     from mmgen.core.errors import UserError
     from mmgen.sampling.samples import pick_device
-    from mmgen.tools.bench.benchmark import Conditions, catalogue, find
-    from mmgen.tools.bench.report import heading, lines
+    from mmgen.tools.bench.benchmark import Conditions, catalogue, get_benchmark
 
-    chosen = catalogue() if name is None else {name: find(name)}
+    chosen = catalogue() if name is None else {name: get_benchmark(name)}
     if list_:
         width = max(map(len, chosen))
         for each in chosen.values():
@@ -49,6 +48,6 @@ def run(
             print(note, file=sys.stderr if json_ else sys.stdout, flush=True)
             continue
         if not json_:
-            print(heading(each, conditions), flush=True)
+            print(f"{each.name}: {each.sentence} ({conditions.device_name})", flush=True)
         for result in each.run(conditions):
-            print(json.dumps(result.to_dict()) if json_ else lines(result), flush=True)
+            print(json.dumps(result.to_dict()) if json_ else result, flush=True)

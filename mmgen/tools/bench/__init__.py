@@ -1,4 +1,4 @@
-"""Named benchmarks: our figure beside a peer's, measured in turn, and beside what the machine could do.
+"""Named benchmarks: our figure and a peer's, measured in turn, and what the machine could do.
 
 A benchmark is one file of this package that calls `register`; `mmgen bench --list` and the tests find it there.
 """

@@ -1,7 +1,7 @@
-"""What a benchmark is, and the catalogue in which each file of this package puts its own."""
+"""What a benchmark is, and the catalogue in which each file of this package registers its own."""
 
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module, metadata
 from typing import Any
@@ -9,39 +9,19 @@ from typing import Any
 import torch
 
 from mmgen.core.errors import UserError, nearest
-from mmgen.tools.bench.timing import Comparison
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Under which a benchmark runs.
-
-    Args:
-        device: where it runs, with `torch.get_num_threads()` threads on a CPU.
-        runs: rounds that count, of each of which a figure is a median.
-        tiny: the smallest sizes and one round: what is asserted, and no figure worth reading. For tests.
-    """
-
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    runs: int = 7
-    tiny: bool = False
-
-    def size(self, full: int, tiny: int) -> int:
-        """A size of the benchmark, or the small one that stands for it in tests."""
-        return tiny if self.tiny else full
+from mmgen.tools.bench.timing import LEAST, Comparison, compare
 
 
 @dataclass(frozen=True)
 class Result:
-    """One figure beside a peer's.
+    """One figure next to a peer's.
 
     Attributes:
-        name: of the benchmark, and what it was measured on: `decode/8/x-transformers`.
-        ours: our figure, the median over the runs.
-        peer: the other one's, of the same runs.
+        name: of the benchmark and the case: `decode/8/x-transformers`.
+        ours: our figure, a median over the runs.
+        peer: the peer's, from the same runs.
         unit: of both: `tokens/s`, `ms`, `MiB`, ..
-        ratio: how many times better ours is: 2 is twice as fast, or half the memory. The median over the runs of the
-            ratio in each.
+        ratio: how many times better ours is (2 is twice as fast, or half the memory): the median of each run's ratio.
         goal: the least ratio that is good enough; None where the figure is for information.
         limit_share: our share of what the machine could do, in (0, 1]; None where it was not measured.
         device: in words.
@@ -69,6 +49,99 @@ class Result:
         """Plain types only, for JSON."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        """The result on one line, and further figures on a second."""
+        parts = [
+            f"  {self.name}: {_rounded(self.ours)} {self.unit}",
+            f"{self.settings.get('peer', 'peer')} {_rounded(self.peer)}",
+            f"ratio {self.ratio:.2f}",
+        ]
+        if self.goal is not None:
+            parts.append(f"goal {self.goal:.2f} {'met' if self.met else 'missed'}")
+        if self.limit_share is not None:
+            parts.append(f"{self.limit_share:.0%} of the limit")
+        parts += [f"{self.settings[name]} {name} runs" for name in ("disturbed", "noisy") if self.settings.get(name)]
+        more = ", ".join(f"{name} {_rounded(value)}" for name, value in self.more.items())
+        return ", ".join(parts) + (f"\n    {more}" if more else "")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Where, how often and how large a benchmark runs.
+
+    Args:
+        device: a CPU runs `torch.get_num_threads()` threads.
+        runs: rounds that count; every figure is a median over them.
+        tiny: the smallest sizes and one round, to test what is asserted. Such figures say nothing.
+    """
+
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  (immutable)
+    runs: int = 7
+    tiny: bool = False
+
+    @property
+    def device_name(self) -> str:
+        """In words, such as `cpu, 2 threads` or the name of a GPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"cpu, {torch.get_num_threads()} threads" if self.device.type == "cpu" else self.device.type
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Width, blocks and heads of a backbone."""
+        return (64, 2, 2) if self.tiny else (384, 8, 6)
+
+    def size(self, full: int, tiny: int) -> int:
+        """A size, or the small one that stands for it in tests."""
+        return tiny if self.tiny else full
+
+    def compare(self, contenders: Mapping[str, Callable[[], object]], least: float = LEAST) -> Comparison:
+        """Time contenders in turn on this device."""
+        return compare(contenders, self.runs, self.device, least)
+
+    def result(
+        self,
+        name: str,
+        measured: Comparison,
+        peer: str,
+        *,
+        ours: str = "ours",
+        work: float | None = None,
+        unit: str = "ms",
+        goal: float | None = None,
+        limit: str | None = None,
+        package: str | None = None,
+        more: dict[str, float] | None = None,
+        **settings: Any,
+    ) -> Result:
+        """The result of a comparison of times.
+
+        Args:
+            name: of the result.
+            measured: the times.
+            peer: the contender that ours is compared with.
+            ours: our contender.
+            work: units of work in a run, for a rate such as tokens/s; None for a time in ms.
+            unit: of the figures.
+            goal: the least ratio.
+            limit: the contender that does only what no code could leave out: its time over ours is our share of it.
+            package: of the peer, whose version is noted.
+            more: further figures.
+            settings: shapes and sizes.
+        """
+        seconds = measured.median(ours), measured.median(peer)
+        figures = [1e3 * each if work is None else work / each for each in seconds]
+        known = {"peer": peer, "dtype": "float32"} | ({"version": version(package)} if package else {}) | settings
+        known |= {"threads": torch.get_num_threads(), "torch": torch.__version__} | measured.counts()
+        share = None if limit is None else measured.ratio(limit, ours)
+        ratio = measured.ratio(peer, ours)
+        return Result(name, figures[0], figures[1], unit, ratio, goal, share, self.device_name, known, more or {})
+
+    def memory_result(self, name: str, ours: float, other: float, peer: str, goal: float, **settings: Any) -> Result:
+        """The result of two amounts of memory in MiB, the second of `peer`."""
+        settings |= {"peer": peer, "dtype": "float32"}
+        return Result(name, ours, other, "MiB", other / ours, goal, None, self.device_name, settings)
+
 
 Run = Callable[[Conditions], Iterator[Result]]
 
@@ -79,7 +152,7 @@ class Benchmark:
 
     Attributes:
         name: on the command line.
-        sentence: what is compared with what, in one sentence.
+        sentence: what is compared with what.
         needs: packages to be installed, by the names they are installed by.
         run: asserts that both sides do the same, then yields the results.
     """
@@ -117,7 +190,7 @@ def catalogue() -> dict[str, Benchmark]:
     return dict(sorted(_CATALOGUE.items()))
 
 
-def find(name: str) -> Benchmark:
+def get_benchmark(name: str) -> Benchmark:
     """One of the catalogue. Raises UserError naming the nearest."""
     known = catalogue()
     if name not in known:
@@ -133,56 +206,5 @@ def version(package: str) -> str | None:
         return None
 
 
-def result(
-    conditions: Conditions,
-    name: str,
-    measured: Comparison,
-    peer: str,
-    *,
-    ours: str = "ours",
-    work: float | None = None,
-    unit: str = "ms",
-    goal: float | None = None,
-    limit: str | None = None,
-    package: str | None = None,
-    settings: dict[str, Any] | None = None,
-    more: dict[str, float] | None = None,
-) -> Result:
-    """The result of a comparison of times.
-
-    Args:
-        conditions: it was measured under.
-        name: of the result.
-        measured: the times.
-        peer: the contender that ours is compared with.
-        ours: our contender.
-        work: units of work in a run, for a rate such as tokens/s; None for a time in ms.
-        unit: of the figures.
-        goal: the least ratio.
-        limit: the contender that does only what no code could leave out: its time over ours is our share of the limit.
-        package: of the peer, whose version is told.
-        settings: shapes and dtype.
-        more: further figures.
-    """
-    seconds = measured.median(ours), measured.median(peer)
-    figures = [1e3 * each if work is None else work / each for each in seconds]
-    told = {"peer": peer} | ({} if package is None else {"version": version(package)}) | (settings or {})
-    return Result(
-        name=name,
-        ours=figures[0],
-        peer=figures[1],
-        unit=unit,
-        ratio=measured.ratio(peer, ours),
-        goal=goal,
-        limit_share=None if limit is None else measured.ratio(limit, ours),
-        device=device_name(conditions.device),
-        settings=told | {"threads": torch.get_num_threads(), "torch": torch.__version__} | measured.counts(),
-        more=more or {},
-    )
-
-
-def device_name(device: torch.device) -> str:
-    """In words, such as `cpu, 2 threads` or the name of a GPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.model.heads.chunked import chunked_cross_entropy
-from mmgen.tools.bench.benchmark import Conditions, Result, device_name, register, result
-from mmgen.tools.bench.memory import peak_mebibytes
-from mmgen.tools.bench.timing import compare
+from mmgen.tools.bench.benchmark import Conditions, Result, register
+from mmgen.tools.bench.timing import peak_mebibytes
 
 WIDTH = 384
 
@@ -36,11 +35,7 @@ def cross_entropy(conditions: Conditions) -> Iterator[Result]:
     }
     for one, other in zip(contenders["ours"](), contenders["whole logits"](), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
-    settings = {"positions": positions, "values": values, "width": WIDTH, "at_once": at_once, "dtype": "float32"}
+    settings = {"positions": positions, "values": values, "width": WIDTH, "at_once": at_once}
     ours, whole = (peak_mebibytes(each, conditions.device) for each in contenders.values())
-    yield Result(
-        "cross_entropy/memory", ours, whole, "MiB", whole / ours, 2.0, None, device_name(conditions.device),
-        settings | {"peer": "whole logits"},
-    )  # fmt: skip
-    measured = compare(contenders, conditions.runs, conditions.device)
-    yield result(conditions, "cross_entropy/time", measured, "whole logits", settings=settings)
+    yield conditions.memory_result("cross_entropy/memory", ours, whole, "whole logits", 2.0, **settings)
+    yield conditions.result("cross_entropy/time", conditions.compare(contenders), "whole logits", **settings)

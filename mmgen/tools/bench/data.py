@@ -1,4 +1,4 @@
-"""What the loader brings against what a training step needs."""
+"""What the loader delivers against what a training step needs."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,10 +12,10 @@ from mmgen.core.masks import get_mask
 from mmgen.core.tokens import TokenSpec
 from mmgen.data.build import open_source
 from mmgen.data.loader import slot_loader
-from mmgen.data.sources import CachedTokens, Samples
+from mmgen.data.sources import CachedTokens
 from mmgen.data.stream import RankBatches, Split, Stream
 from mmgen.model.backbone import Transformer
-from mmgen.tools.bench.benchmark import Conditions, Result, register, result
+from mmgen.tools.bench.benchmark import Conditions, Result, register
 from mmgen.tools.bench.timing import compare
 
 ROWS, LENGTH = 8, 256
@@ -24,8 +24,7 @@ ROWS, LENGTH = 8, 256
 @register("data", "samples a second of the loader alone, in the training process, against what a training step takes")
 def data(conditions: Conditions) -> Iterator[Result]:
     """Batches of 8: stored tokens and images, against forward and backward of a small backbone, 256 positions each."""
-    shape = (384, 8, 6) if not conditions.tiny else (64, 1, 2)
-    dim, depth, heads = shape
+    dim, depth, heads = conditions.shape
     model = Transformer(dim=dim, depth=depth, heads=heads, modulation="none").to(conditions.device)
     row, mask = grid_layout((LENGTH, 1, 1)).to(conditions.device), get_mask("causal")
     x = torch.randn(ROWS, LENGTH, dim, device=conditions.device)
@@ -37,17 +36,13 @@ def data(conditions: Conditions) -> Iterator[Result]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "tokens"
         CachedTokens.make_fake(path, conditions.size(5000, 100), TokenSpec("categorical", 1024, (LENGTH, 1, 1)))
-        samples = {"tokens": CachedTokens(path).samples("train"), "digits": open_source("digits").samples("train")}
-        for name, each in samples.items():
-            batches = _batches(each)
-            measured = compare({"ours": partial(next, batches), "a step": step}, conditions.runs)
+        for name, source in {"tokens": CachedTokens(path), "digits": open_source("digits")}.items():
+            samples = source.samples("train")
+            batches = RankBatches(Stream(len(samples), 0), Split(ROWS), 0, lambda: 0)
+            loader = iter(slot_loader(samples, 0, batches=batches, seed=0))
+            measured = compare({"ours": partial(next, loader), "a step": step}, conditions.runs)
             waiting = measured.median("ours") / (measured.median("ours") + measured.median("a step"))
-            yield result(
-                conditions, f"data/{name}", measured, "a step", work=ROWS, unit="samples/s", goal=20.0,
-                settings={"rows": ROWS, "workers": 0, "backbone": shape}, more={"wait_share": waiting},
+            yield conditions.result(
+                f"data/{name}", measured, "a step", work=ROWS, unit="samples/s", goal=20.0,
+                more={"wait_share": waiting}, rows=ROWS, workers=0, backbone=conditions.shape,
             )  # fmt: skip
-
-
-def _batches(samples: Samples) -> Iterator[object]:
-    batches = RankBatches(Stream(len(samples), 0), Split(ROWS), 0, lambda: 0)
-    return iter(slot_loader(samples, 0, batches=batches, seed=0))

@@ -1,5 +1,6 @@
 """Cached autoregressive sampling, against the cached sampling of transformers and x-transformers."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import cast
@@ -19,35 +20,28 @@ from mmgen.model.heads import require_choices
 from mmgen.paradigms import Autoregressive, Request
 from mmgen.paradigms.base import SampleOptions
 from mmgen.paradigms.decoding import Decoding
-from mmgen.tools.bench.benchmark import Conditions, Result, register, result
-from mmgen.tools.bench.machine import machine
-from mmgen.tools.bench.models import LLAMA, generator, parameters
-from mmgen.tools.bench.peers.llama import transformers_llama, x_transformer
-from mmgen.tools.bench.timing import compare
+from mmgen.tools.bench.benchmark import Conditions, Result, register
+from mmgen.tools.bench.llama import llama_like, transformers_llama, x_transformer
+from mmgen.tools.bench.models import count_parameters
+from mmgen.tools.bench.timing import stopwatch_for
 
-GOALS = {"x-transformers": 2.5, "transformers": 1.8}
-LIMIT = 0.85
+GOALS = {"x-transformers": 2.5, "transformers": 1.8, "limit": 0.85}
+LIMIT = "products and attention alone"
 
 
-@register(
-    "decode",
-    "tokens a second of cached autoregressive sampling, at batch 8 and 1",
-    needs=("x-transformers", "transformers"),
-)
+@register("decode", "tokens a second of cached autoregressive sampling, at batch 8 and 1", needs=tuple(GOALS)[:2])
 @torch.no_grad()
 def decode(conditions: Conditions) -> Iterator[Result]:
     """8 blocks of width 384, 256 tokens of 1024 values, the same weights on all sides."""
-    shape = (384, 8, 6) if not conditions.tiny else (64, 2, 2)
     length, size = conditions.size(256, 6), conditions.size(1024, 32)
-    ours = generator(TokenSpec("categorical", size, (length, 1, 1)), shape, conditions.device, LLAMA)
-    torch.nn.init.zeros_(require_choices(ours.head, "bench").project.bias)
+    ours = llama_like(TokenSpec("categorical", size, (length, 1, 1)), conditions.shape, conditions.device)
     llama, wrapper = transformers_llama(ours), x_transformer(ours)
     check(ours, lambda tokens: llama(tokens).logits, "transformers")
     check(ours, wrapper.net, "x-transformers")
     compiled = conditions.device.type == "cuda"
     if compiled:
         compile_passes(ours.backbone)
-    limits = machine(conditions.device, torch.float32, conditions.tiny)
+    flops_rate, byte_rate = best_rates(conditions)
     for batch in (8, 1):
         start = torch.zeros(batch, 1, dtype=torch.int64, device=conditions.device)
         hugging = partial(
@@ -58,25 +52,19 @@ def decode(conditions: Conditions) -> Iterator[Result]:
             "x-transformers": partial(wrapper.generate, start, length, filter_logits_fn=torch.positive),
             "transformers, dynamic cache": partial(hugging, cache_implementation="dynamic"),
             "transformers, static cache": partial(hugging, cache_implementation="static"),
-            "products and attention alone": bare(ours, batch),
+            LIMIT: products_and_attention(ours, batch),
         }
-        measured = compare(contenders, conditions.runs, conditions.device)
+        measured = conditions.compare(contenders)
         better = min((name for name in contenders if name.startswith("transformers")), key=measured.median)
-        settings = {"shape": shape, "batch": batch, "tokens": length, "values": size, "dtype": "float32"}
-        settings |= {"compiled": compiled}
-        seconds = measured.median("ours")
-        more = {"ms_a_step": 1e3 * seconds / length, "parameters": float(parameters(ours))}
-        more |= limits.shares(*needed(ours, batch), seconds)
-        for package, peer in {"x-transformers": "x-transformers", "transformers": better}.items():
-            yield result(
-                conditions, f"decode/{batch}/{package}", measured, peer, work=batch * length, unit="tokens/s",
-                goal=GOALS[package], limit="products and attention alone", package=package, settings=settings,
-                more=more,
+        seconds, (flops, read) = measured.median("ours"), required_work(ours, batch)
+        more = {"ms_a_step": 1e3 * seconds / length, "parameters": count_parameters(ours)}
+        more |= {"mfu": flops / seconds / flops_rate, "bandwidth_share": read / seconds / byte_rate}
+        for name, peer in {"x-transformers": "x-transformers", "transformers": better, "limit": LIMIT}.items():
+            yield conditions.result(
+                f"decode/{batch}/{name}", measured, peer, work=batch * length, unit="tokens/s", goal=GOALS[name],
+                limit=LIMIT, package=None if name == "limit" else name, more=more, shape=conditions.shape, batch=batch,
+                tokens=length, values=size, compiled=compiled,
             )  # fmt: skip
-        yield result(
-            conditions, f"decode/{batch}/limit", measured, "products and attention alone", work=batch * length,
-            unit="tokens/s", goal=LIMIT, limit="products and attention alone", settings=settings, more=more,
-        )  # fmt: skip
 
 
 def sampled(ours: Generator, batch: int, temperature: float = 1.0) -> Tensor:
@@ -102,41 +90,52 @@ def check(ours: Generator, peer: Callable[[Tensor], Tensor], name: str) -> None:
     assert (taken >= expected.amax(-1) - 1e-3).all(), "cached sampling takes other tokens than a whole pass would"
 
 
-def needed(ours: Generator, batch: int) -> tuple[float, float]:
+def best_rates(conditions: Conditions) -> tuple[float, float]:
+    """What the machine can do in float32: operations a second of a large matrix product, a multiply-add being two, and
+    bytes a second that a copy of a large tensor reads and writes. The best of a few tries.
+    """
+    device, large = conditions.device, conditions.device.type == "cuda"
+    side, count = conditions.size(8192 if large else 1024, 64), conditions.size(2**28 if large else 2**25, 2**16)
+    a, b, product = (torch.ones(side, side, device=device) for _ in range(3))
+    source, target = (torch.ones(count, device=device) for _ in range(2))
+    watch, least = stopwatch_for(device), [math.inf, math.inf]
+    for _ in range(conditions.size(6, 2)):
+        calls = (lambda: torch.mm(a, b, out=product), lambda: target.copy_(source))
+        least = [min(best, watch(call, 1).seconds) for best, call in zip(least, calls)]
+    return 2 * side**3 / least[0], 8 * count / least[1]
+
+
+def required_work(ours: Generator, batch: int) -> tuple[float, float]:
     """Floating-point operations of all steps, and the bytes that they read: weights, keys and values."""
-    weights = sum(
-        p.numel()
-        for p in (*ours.backbone.parameters(), require_choices(ours.head, "bench").project.weight)
-        if p.dim() == 2
-    )
+    matrices = (*ours.backbone.parameters(), require_choices(ours.head, "bench").project.weight)
+    weights = sum(p.numel() for p in matrices if p.dim() == 2)
     cached = ours.backbone.depth * ours.backbone.dim * ours.spec.length * (ours.spec.length + 1)  # keys and values
     flops = 2 * batch * (ours.spec.length * weights + cached)
     return float(flops), 4.0 * (ours.spec.length * weights + batch * cached)
 
 
-def bare(ours: Generator, batch: int) -> Callable[[], object]:
+def products_and_attention(ours: Generator, batch: int) -> Callable[[], object]:
     """The matrix products and the attention of all steps, and nothing else."""
-    backbone = ours.backbone
+    backbone, device = ours.backbone, ours.device
     blocks = [cast(Block, block) for block in backbone.blocks]
-    linears = [each for b in blocks for each in (b.mixer.qkv, b.mixer.out, b.mlp.up, b.mlp.down)] + [
-        require_choices(ours.head, "bench").project
+    linears = [each for b in blocks for each in (b.mixer.qkv, b.mixer.out, b.mlp.up, b.mlp.down)]
+    products = [
+        (
+            Product(each.weight.detach()),
+            torch.randn(batch, each.in_features).to(device),
+            torch.empty(batch, each.out_features).to(device),
+        )
+        for each in (*linears, require_choices(ours.head, "bench").project)
     ]
-    products = [Product(each.weight.detach()) for each in linears]
-    pairs = [
-        (product, torch.randn(batch, each.in_features), torch.empty(batch, each.out_features))
-        for product, each in zip(products, linears)
-    ]
-    if ours.device.type != "cpu":
-        pairs = [(p, x.to(ours.device), out.to(ours.device)) for p, x, out in pairs]
     shape = batch, backbone.kv_heads, ours.spec.length, backbone.head_dim
-    keys = torch.randn(backbone.depth, 2, *shape, device=ours.device)
-    q = torch.randn(batch, backbone.heads, 1, backbone.head_dim, device=ours.device)
-    for product, x, out in pairs:
+    keys = torch.randn(backbone.depth, 2, *shape, device=device)
+    q = torch.randn(batch, backbone.heads, 1, backbone.head_dim, device=device)
+    for product, x, out in products:
         product(x, out)
 
     def run() -> None:
         for length in range(1, ours.spec.length + 1):
-            for product, x, out in pairs:
+            for product, x, out in products:
                 product(x, out)
             for k, v in keys[..., :length, :].unbind():
                 F.scaled_dot_product_attention(q, k, v)

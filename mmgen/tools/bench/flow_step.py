@@ -1,19 +1,16 @@
 """A training step of a flow-matching model of whole images, against transfusion-pytorch's."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmgen.core.draws import Draws
-from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.model.generator import Generator
+from mmgen.core.tokens import TokenSpec
 from mmgen.paradigms import ContinuousBlockDiffusion, Flow
-from mmgen.tools.bench.benchmark import Conditions, Result, register, result
-from mmgen.tools.bench.models import generator, parameters
-from mmgen.tools.bench.peers.transfusion import transfusion
-from mmgen.tools.bench.timing import compare
+from mmgen.tools.bench.benchmark import Conditions, Result, register
+from mmgen.tools.bench.models import count_parameters, generator, loss
 from mmgen.tools.bench.train_step import training_step
 from mmgen.tools.plan.check import CPU_ATTENTION
 
@@ -21,49 +18,57 @@ CHANNELS = 16
 
 
 @register(
-    "flow_step",
-    "a training step of flow matching on images of continuous tokens",
-    needs=("transfusion-pytorch",),
+    "flow_step", "a training step of flow matching on images of continuous tokens", needs=("transfusion-pytorch",)
 )
 def flow_step(conditions: Conditions) -> Iterator[Result]:
-    """8 blocks of width 384 on both sides, 8 images of 256 tokens of 16 channels, the same optimiser. The blocks are
-    not the same ones: operations a second are told besides. Ours works the modulation out for every position, each of
-    which may have a noise level of its own; the peer once an image.
+    """8 blocks of width 384 on both sides, 8 images of 256 tokens of 16 channels, the same optimiser.
+
+    The blocks are not the same ones, so operations a second are reported too. Ours works the modulation out for every
+    position, each of which may have a noise level of its own; the peer once an image.
     """
-    shape = (384, 8, 6) if not conditions.tiny else (64, 2, 2)
     rows, side = conditions.size(8, 2), conditions.size(16, 4)
     spec = TokenSpec("continuous", CHANNELS, (1, side, side))
-    ours = generator(spec, shape, conditions.device)
-    peer = transfusion(spec, shape, conditions.device)
+    paradigm = ContinuousBlockDiffusion(spec.length, Flow())
+    ours = generator(paradigm, spec, conditions.shape, conditions.device)
+    peer = transfusion(spec, conditions.shape, conditions.device)
     images = torch.randn(rows, side, side, CHANNELS, generator=torch.Generator().manual_seed(0)).to(conditions.device)
     losses: dict[str, tuple[nn.Module, Callable[[], Tensor]]] = {
-        "ours": (ours, lambda: _loss(ours, images)),
+        "ours": (ours, lambda: loss(paradigm, ours, images.flatten(1, 2))),
         "transfusion": (peer, lambda: peer.forward_modality(images)),
     }
     _check(losses["ours"][1], ours.head.get_submodule("project"))
     _check(losses["transfusion"][1], peer.model_to_latent_projs[0])
     work = {name: _operations(loss) for name, (_, loss) in losses.items()}
-    measured = compare(
-        {name: training_step(model, loss) for name, (model, loss) in losses.items()}, conditions.runs, conditions.device
-    )
+    measured = conditions.compare({name: training_step(model, loss) for name, (model, loss) in losses.items()})
     more = {f"{name}_gflops": work[name] / measured.median(name) / 1e9 for name in losses}
-    more |= {"parameters": float(parameters(ours)), "peer_parameters": float(parameters(peer))}
-    yield result(
-        conditions, "flow_step/transfusion", measured, "transfusion", package="transfusion-pytorch", more=more,
-        settings={"shape": shape, "rows": rows, "tokens": side**2, "channels": CHANNELS, "dtype": "float32"},
+    more |= {"parameters": count_parameters(ours), "peer_parameters": count_parameters(peer)}
+    yield conditions.result(
+        "flow_step/transfusion", measured, "transfusion", package="transfusion-pytorch", more=more,
+        shape=conditions.shape, rows=rows, tokens=side**2, channels=CHANNELS,
     )  # fmt: skip
 
 
-def _loss(ours: Generator, images: Tensor) -> Tensor:
-    tokens = Tokens(images.flatten(1, 2), ours.spec.grid)
-    condition = ours.conditions(rows=len(images))
-    draws = Draws(0, torch.arange(len(images), device=ours.device))
-    (losses,) = ContinuousBlockDiffusion(ours.spec.length, Flow()).losses(ours, tokens, condition, draws).values()
-    return losses.mean()
+def transfusion(spec: TokenSpec, shape: tuple[int, int, int], device: torch.device) -> Any:
+    """`transfusion_pytorch.Transfusion` of these continuous tokens, of a width, blocks and heads, without text.
+
+    All else is the package's default: capped scores, gated values, links between distant blocks.
+    """
+    from transfusion_pytorch import Transfusion
+
+    dim, depth, heads = shape
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Transfusion(
+            num_text_tokens=1,
+            dim_latent=spec.size,
+            modality_default_shape=tuple(spec.grid[1:]),
+            transformer={"dim": dim, "depth": depth, "heads": heads, "dim_head": dim // heads},
+        )
+    return model.to(device)
 
 
 def _check(loss: Callable[[], Tensor], last: nn.Module) -> None:
-    """Both are asked for the velocity between noise and data of variance 1, which to a model that says 0 is worth 2."""
+    """Both predict the velocity between noise and data of variance 1: the loss of a model that says 0 is 2."""
     hook = last.register_forward_hook(lambda module, args, out: torch.zeros_like(out))
     with torch.no_grad():
         at_zero = float(torch.stack([loss() for _ in range(8)]).mean())

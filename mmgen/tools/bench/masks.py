@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from mmgen.core.layout import Layout, clean, grid_layout, noisy, prefix
 from mmgen.core.masks import get_mask
 from mmgen.model.backbone.attention import realise
-from mmgen.tools.bench.benchmark import Conditions, Result, register, result
-from mmgen.tools.bench.timing import LEAST, compare
+from mmgen.tools.bench.benchmark import Conditions, Result, register
+from mmgen.tools.bench.timing import LEAST
 
 LENGTHS = (256, 512, 1024, 2048)
 BLOCKS = 16  # a row, where a mask counts blocks or frames
@@ -20,24 +20,15 @@ def _row(length: int) -> Layout:
     return grid_layout((BLOCKS, 1, length // BLOCKS), length // BLOCKS)
 
 
-def _two_copies(length: int) -> Layout:
-    half = _row(length // 2)
-    return clean(half) + noisy(half)
-
-
-def _with_prefix(length: int) -> Layout:
-    return prefix(length // 4) + grid_layout((1, 1, length - length // 4))
-
-
 ROWS: dict[str, Callable[[int], Layout]] = {
     "bidirectional": _row,
     "causal": _row,
-    "prefix": _with_prefix,
+    "prefix": lambda length: prefix(length // 4) + grid_layout((1, 1, length - length // 4)),
     "sliding_window(128)": _row,
     "block_causal": _row,
     "frame_wise": _row,
     "frame_local": _row,
-    "skip_causal": _two_copies,
+    "skip_causal": lambda length: clean(_row(length // 2)) + noisy(_row(length // 2)),
 }
 """The masks, and the row that each is measured on."""
 
@@ -50,18 +41,17 @@ def masks(conditions: Conditions) -> Iterator[Result]:
     for name, row in ROWS.items():
         for length in LENGTHS if not conditions.tiny else (2 * BLOCKS,):
             mask, layout = get_mask(name), row(length).to(conditions.device)
-            q, k, v = torch.randn(3, 1, heads, length, width, generator=torch.Generator().manual_seed(0)).to(
-                conditions.device
-            )
-            settings = {"heads": heads, "head_dim": width, "length": length, "dtype": "float32"}
+            source = torch.Generator().manual_seed(0)
+            q, k, v = torch.randn(3, 1, heads, length, width, generator=source).to(conditions.device)
             attend, sees = realise(mask, layout, layout, q.dtype), mask.dense(layout, layout)
-            expected = F.scaled_dot_product_attention(q, k, v, attn_mask=sees)
-            torch.testing.assert_close(attend(q, k, v), expected, rtol=1e-4, atol=1e-4)
+            dense = partial(F.scaled_dot_product_attention, q, k, v, attn_mask=sees)
+            torch.testing.assert_close(attend(q, k, v), dense(), rtol=1e-4, atol=1e-4)
             contenders: dict[str, Callable[[], object]] = {
                 "ours": partial(attend, q, k, v),
                 "all to all": partial(F.scaled_dot_product_attention, q, k, v),
-                "dense mask": partial(F.scaled_dot_product_attention, q, k, v, attn_mask=sees),
+                "dense mask": dense,
             }
-            measured = compare(contenders, conditions.runs, conditions.device, least=0.05 if conditions.tiny else LEAST)
+            measured = conditions.compare(contenders, least=0.05 if conditions.tiny else LEAST)
             more = {"visible_share": float(sees.double().mean()), "dense_mask_ms": 1e3 * measured.median("dense mask")}
-            yield result(conditions, f"masks/{name}/{length}", measured, "all to all", settings=settings, more=more)
+            settings = {"heads": heads, "head_dim": width, "length": length}
+            yield conditions.result(f"masks/{name}/{length}", measured, "all to all", more=more, **settings)

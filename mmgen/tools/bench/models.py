@@ -3,50 +3,61 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mmgen.core.tokens import TokenSpec
-from mmgen.core.vocabulary import Names
+from mmgen.core.draws import Draws
+from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditions import build_conditions
 from mmgen.model.embeddings.positions import PositionKind
 from mmgen.model.generator import Generator
-
-LLAMA: dict[str, Any] = {"modulation": "none", "qk_norm": "none", "rope": (1, 0, 0)}
-"""The backbone's options that make it what the other packages have: a decoder as in Llama."""
+from mmgen.paradigms import Paradigm
 
 
 def generator(
+    paradigm: Paradigm,
     spec: TokenSpec,
     shape: tuple[int, int, int],
     device: torch.device,
     backbone: dict[str, Any] | None = None,
-    classes: int = 0,
     positions: PositionKind = "none",
 ) -> Generator:
-    """In evaluation mode, from seed 0, its zero-initialised maps given weights.
+    """In evaluation mode, from seed 0, without conditions.
 
     Args:
+        paradigm: whose parts it holds.
         spec: of its tokens.
         shape: width, blocks and heads.
         device: where it lies.
         backbone: further options of it.
-        classes: number of them, 0 for none.
         positions: as for `Generator`.
     """
     dim, depth, heads = shape
     with torch.random.fork_rng():
         torch.manual_seed(0)
         inner = Transformer(dim=dim, depth=depth, heads=heads, **(backbone or {}))
-        brought = {"class": Names(tuple(map(str, range(classes))))} if classes else {}
-        conditions = build_conditions(None, brought, spec, dim)
-        model = Generator(spec, inner, conditions, positions)
-        for parameter in model.parameters():
-            if not parameter.any():
-                nn.init.normal_(parameter, std=0.1)
+        conditions = build_conditions(None, {}, spec, dim)
+        parts = paradigm.parts(spec, inner)
+        model = Generator(spec, inner, conditions, positions, parts=parts, start=paradigm.starts)
+        fill_zeros(model, 0.1)
     return model.to(device).eval()
 
 
-def parameters(model: nn.Module) -> int:
-    """Their number."""
-    return sum(parameter.numel() for parameter in model.parameters())
+def fill_zeros(model: nn.Module, std: float = 0.3) -> None:
+    """Give zero-initialised parameters noise as weights, so that they matter."""
+    for parameter in model.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=std)
+
+
+def loss(paradigm: Paradigm, model: Generator, values: Tensor) -> Tensor:
+    """The mean loss of the one member of a paradigm, without conditions; values (B, N, ...)."""
+    draws = Draws(0, torch.arange(len(values), device=model.device))
+    condition = model.conditions(rows=len(values))
+    (losses,) = paradigm.losses(model, Tokens(values, model.spec.grid), condition, draws).values()
+    return losses.mean()
+
+
+def count_parameters(model: nn.Module) -> float:
+    """Their number, as a figure."""
+    return float(sum(parameter.numel() for parameter in model.parameters()))

@@ -11,8 +11,8 @@ from mmgen.core.layout import grid_layout, pad, prefix
 from mmgen.core.masks import get_mask
 from mmgen.model.backbone import Transformer
 from mmgen.model.backbone.unpadded import windows
-from mmgen.tools.bench.benchmark import Conditions, Result, register, result
-from mmgen.tools.bench.timing import compare
+from mmgen.tools.bench.benchmark import Conditions, Result, register
+from mmgen.tools.bench.models import fill_zeros
 
 
 @register("packing", "forward and backward of 4 layers over rows of different lengths, against padding them")
@@ -25,9 +25,7 @@ def packing(conditions: Conditions) -> Iterator[Result]:
     assert packed is not None, "nothing is packed"
     torch.manual_seed(0)
     model, mask = Transformer(dim=width, depth=4, heads=6).to(conditions.device), get_mask("causal")
-    for parameter in model.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.3)
+    fill_zeros(model)
     x = torch.randn(len(lengths), layout.length, width, device=conditions.device)
     cond, real = torch.randn(len(lengths), width, device=conditions.device), (layout.document >= 0)[..., None]
 
@@ -38,7 +36,7 @@ def packing(conditions: Conditions) -> Iterator[Result]:
 
     for one, other in zip(step(False), step(True), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-2 * float(other.detach().abs().max()))
-    measured = compare({"ours": lambda: step(False), "padded": lambda: step(True)}, conditions.runs, conditions.device)
-    settings = {"rows": len(lengths), "longest": longest, "windows": packed.layout.batch, "dtype": "float32"}
+    measured = conditions.compare({"ours": lambda: step(False), "padded": lambda: step(True)})
     more = {"real_share": float(real.float().mean())}
-    yield result(conditions, "packing", measured, "padded", goal=1.3, settings=settings, more=more)
+    settings = {"rows": len(lengths), "longest": longest, "windows": packed.layout.batch}
+    yield conditions.result("packing", measured, "padded", goal=1.3, more=more, **settings)

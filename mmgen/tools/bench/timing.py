@@ -1,4 +1,4 @@
-"""Times of contenders that run in turn, so that a slow minute of the machine is slow for all of them."""
+"""Time and memory of contenders that run in turn, so that a slow minute of the machine is slow for all of them."""
 
 import gc
 import math
@@ -8,16 +8,20 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import accumulate
+from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 DISTURBED = 0.05  # share of the machine that others took in a run, from which it does not count
 PATIENCE = 2  # rounds at most, for each that has to count
 LEAST = 0.5  # seconds a run, in which a quick contender is called many times; clocks of processes tick every 0.01 s
-# Until it was once given back a piece as large as this, the C library returns large pieces to the system at once and
-# fetches them again. Any training has passed that point; a benchmark begins behind it too.
+# Until a piece as large as this was freed once, the C library returns large pieces to the system at once and fetches
+# them again. Any training has passed that point; a benchmark begins behind it too.
 _PIECE = 31 << 20
+
+Contender = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,8 @@ class Sample:
     disturbance: float = 0.0
 
 
-class Stopwatch(Protocol):
-    """Times calls of a contender."""
-
-    def __call__(self, contender: Callable[[], object], calls: int) -> Sample:
-        """Run so many calls, one after the other."""
+Stopwatch = Callable[[Contender, int], Sample]
+"""Calls a contender so many times, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Comparison:
 
 
 def compare(
-    contenders: Mapping[str, Callable[[], object]],
+    contenders: Mapping[str, Contender],
     runs: int = 7,
     device: torch.device | None = None,
     least: float = LEAST,
@@ -90,19 +91,20 @@ def compare(
     torch.empty(_PIECE, dtype=torch.uint8)
     names = list(contenders)
     calls = {}
-    for name in names:  # the first call builds and compiles, the second tells how long one is
+    for name in names:  # the first call builds and compiles, the second shows how long one is
         watch(contenders[name], 1)
         calls[name] = max(1, math.ceil(least / max(watch(contenders[name], 1).seconds, 1e-9)))
     rounds: list[dict[str, Sample]] = []
     while sum(_disturbance(each) <= DISTURBED for each in rounds) < runs and len(rounds) < PATIENCE * runs:
         first = len(rounds) % len(names)
-        order = names[first:] + names[:first]
         gc.collect()
-        rounds.append({name: watch(contenders[name], calls[name]) for name in order})
+        rounds.append({name: watch(contenders[name], calls[name]) for name in names[first:] + names[:first]})
     rounds.sort(key=_disturbance)
-    kept = rounds[:runs]
-    noisy = sum(_disturbance(each) > DISTURBED for each in kept)
-    return Comparison([{n: s.seconds for n, s in each.items()} for each in kept], len(rounds) - len(kept), noisy)
+    quietest = rounds[:runs]
+    noisy = sum(_disturbance(each) > DISTURBED for each in quietest)
+    return Comparison(
+        [{n: s.seconds for n, s in each.items()} for each in quietest], len(rounds) - len(quietest), noisy
+    )
 
 
 def _disturbance(one_round: dict[str, Sample]) -> float:
@@ -114,20 +116,18 @@ def stopwatch_for(device: torch.device) -> Stopwatch:
     return _cuda if device.type == "cuda" else _wall
 
 
-def _wall(contender: Callable[[], object], calls: int) -> Sample:
+def _wall(contender: Contender, calls: int) -> Sample:
     others = _others()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(calls):
         contender()
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     share = 0.0 if others is None else max(0.0, (_others() or others) - others) / seconds / (os.cpu_count() or 1)
     return Sample(seconds / calls, share)
 
 
 def _others() -> float | None:
-    """Processor seconds that others than this process have taken since the machine started, guests beside this one
-    among them; None where psutil is not installed.
-    """
+    """Processor seconds that other processes and guests have taken since the machine started; None without psutil."""
     with suppress(ImportError):
         import psutil
 
@@ -137,7 +137,7 @@ def _others() -> float | None:
     return None
 
 
-def _cuda(contender: Callable[[], object], calls: int) -> Sample:
+def _cuda(contender: Contender, calls: int) -> Sample:
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     begin.record()
@@ -146,3 +146,18 @@ def _cuda(contender: Callable[[], object], calls: int) -> Sample:
     end.record()
     torch.cuda.synchronize()
     return Sample(begin.elapsed_time(end) / 1e3 / calls)
+
+
+def peak_mebibytes(call: Contender, device: torch.device) -> float:
+    """MiB that tensors take at the most while `call` runs, besides what was there before."""
+    call()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        call()
+    results: Any = profiled.profiler.kineto_results
+    changes = [(event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]"]
+    return max(accumulate(each for _, each in sorted(changes)), default=0) / 2**20

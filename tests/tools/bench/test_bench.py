@@ -7,9 +7,7 @@ import torch
 
 from mmgen.apps.cli.main import main
 from mmgen.tools.bench import Benchmark, Comparison, Conditions, Result, catalogue, compare
-from mmgen.tools.bench.benchmark import result
-from mmgen.tools.bench.memory import peak_mebibytes
-from mmgen.tools.bench.timing import PATIENCE, Sample
+from mmgen.tools.bench.timing import PATIENCE, Sample, peak_mebibytes
 
 KEYS = {"name", "ours", "peer", "unit", "ratio", "goal", "limit_share", "device", "settings"}
 
@@ -64,11 +62,11 @@ def test_the_ratio_is_a_median_of_ratios_and_not_a_ratio_of_medians() -> None:
 
 def test_results_are_better_when_the_ratio_is_higher() -> None:
     rounds = Comparison([{"ours": 0.5, "x": 1.0, "least": 0.4}])
-    found = result(Conditions(), "n", rounds, "x", work=100, unit="tokens/s", goal=1.5, limit="least")
-    assert (found.ours, found.peer, found.ratio, found.met) == (200, 100, 2, True)
-    assert found.limit_share == pytest.approx(0.8) and found.settings["peer"] == "x"
-    assert result(Conditions(), "n", rounds, "x").ours == 500  # ms
-    assert result(Conditions(), "n", rounds, "x", goal=2.5).met is False
+    result = Conditions().result("n", rounds, "x", work=100, unit="tokens/s", goal=1.5, limit="least")
+    assert (result.ours, result.peer, result.ratio, result.met) == (200, 100, 2, True)
+    assert result.limit_share == pytest.approx(0.8) and result.settings["peer"] == "x"
+    assert Conditions().result("n", rounds, "x").ours == 500  # ms
+    assert Conditions().result("n", rounds, "x", goal=2.5).met is False
 
 
 def test_every_benchmark_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

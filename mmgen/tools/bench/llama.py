@@ -1,4 +1,4 @@
-"""The decoder of a generator as `transformers` and `x-transformers` have it."""
+"""A generator that is a decoder as in Llama, and its counterparts in `transformers` and `x-transformers`."""
 
 from typing import Any, cast
 
@@ -6,15 +6,26 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from mmgen.core.tokens import TokenSpec
 from mmgen.model.backbone.block import Block
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_choices
+from mmgen.paradigms import Autoregressive
+from mmgen.tools.bench.models import generator
+
+
+def llama_like(spec: TokenSpec, shape: tuple[int, int, int], device: torch.device) -> Generator:
+    """A generator with the backbone of the other packages: no modulation, plain attention, rotary positions along the
+    row, and no bias in its head.
+    """
+    options = {"modulation": "none", "qk_norm": "none", "rope": (1, 0, 0)}
+    ours = generator(Autoregressive(), spec, shape, device, options)
+    torch.nn.init.zeros_(require_choices(ours.head, "bench").project.bias)
+    return ours
 
 
 def transformers_llama(ours: Generator) -> Any:
-    """`transformers.LlamaForCausalLM` with the weights of a generator whose backbone has the options
-    `mmgen.tools.bench.models.LLAMA`.
-    """
+    """`transformers.LlamaForCausalLM` with the weights of a `llama_like` generator."""
     import transformers
 
     library: Any = transformers
@@ -84,11 +95,8 @@ def x_transformer(ours: Generator) -> Any:
     weights = _ends(ours, "token_emb.emb.weight", "attn_layers.final_norm.g", "to_logits.weight")
     weights["attn_layers.rotary_pos_emb.inv_freq"] = net.state_dict()["attn_layers.rotary_pos_emb.inv_freq"]
     for number, each in enumerate(backbone.blocks):
-        inside, mixer, mlp = (
-            cast(Block, each),
-            f"attn_layers.layers.{2 * number}.",
-            f"attn_layers.layers.{2 * number + 1}.",
-        )
+        inside, layers = cast(Block, each), "attn_layers.layers."
+        mixer, mlp = f"{layers}{2 * number}.", f"{layers}{2 * number + 1}."
         q, k, v = inside.mixer.qkv.weight.chunk(3)
         gate, value = inside.mlp.up.weight.chunk(2)
         weights |= {
@@ -110,7 +118,7 @@ def x_transformer(ours: Generator) -> Any:
 
 
 def _ends(ours: Generator, embedding: str, norm: str, head: str) -> dict[str, Tensor]:
-    """The head has no bias there."""
+    """What stands before and behind the blocks; the peers' heads have no bias."""
     table, final = ours.get_parameter("embedding.table.weight"), ours.get_parameter("backbone.final_norm.weight")
     return {embedding: table, norm: final, head: require_choices(ours.head, "bench").project.weight}
 
