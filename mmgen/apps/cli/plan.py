@@ -26,7 +26,7 @@ def run(
     yields, or --spec does.
 
     Operations are those of the model (PaLM's count): a backward pass is twice its forward pass, and recomputation is
-    not counted. Attention is told twice, for all pairs of positions and for those that the mask shows; the expected
+    not counted. Attention is reported twice, for all pairs of positions and for those that the mask shows; the expected
     speed counts all pairs. 40 % of a device's best rate is good for a transformer on one machine, over many machines
     expect less; measure yours with a short run, and plan again with that --mfu.
 
@@ -50,7 +50,7 @@ def run(
     from rich.console import Console
 
     from mmgen.core.errors import UserError
-    from mmgen.tools.plan import Wish, plan
+    from mmgen.tools.plan import Setup, plan
     from mmgen.tools.plan.recipe import Recipe
     from mmgen.tools.plan.table import show
 
@@ -58,12 +58,12 @@ def run(
         raise UserError(f"--gpus {gpus} must be at least 1, --mfu {mfu} in (0, 1], and --tokens positive")
     recipe = Recipe.read(config, set_ or [], spec, classes)
     accumulate = accumulate or int(recipe.setting("trainer", "accumulate_grad_batches", default=1))
-    made = plan(recipe, Wish(gpus, tokens, mfu, device, precision, strategy, accumulate))
+    estimate = plan(recipe, Setup(gpus, tokens, mfu, device, precision, strategy, accumulate))
     if json_:
-        print(json.dumps(made.to_dict()))
+        print(json.dumps(estimate.to_dict()))
         return
     console = Console()
-    show(made, console if console.is_terminal else Console(width=120))
+    show(estimate, console if console.is_terminal else Console(width=120))
     if check:
         from mmgen.tools.plan.check import compare
 

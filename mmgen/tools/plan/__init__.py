@@ -1,9 +1,9 @@
 """What a training run will take before it is started: parameters, arithmetic, memory of a device, and days.
 
-Nothing here trains, and nothing needs the devices that are asked about: the parts of a model that stand once are run on
-a few rows, a block of its backbone on a few positions, and the rest is multiplication.
+Nothing trains, and no accelerator is needed: the parts that exist once run on a few rows, a block of the backbone on a
+few positions, and the rest is multiplication.
 """
 
-from mmgen.tools.plan.estimate import Plan, Wish, plan
+from mmgen.tools.plan.estimate import Plan, Setup, plan
 
-__all__ = ["Plan", "Wish", "plan"]
+__all__ = ["Plan", "Setup", "plan"]

@@ -1,6 +1,4 @@
-"""A plan beside what this machine measures: the whole model, forward and backward, one step of its optimiser."""
-
-from dataclasses import dataclass
+"""A plan against what this machine measures: the whole model, forward and backward, one step of its optimiser."""
 
 import torch
 from rich.table import Table
@@ -10,91 +8,68 @@ from mmgen.core.draws import Draws
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.tools.plan.devices import Precision
-from mmgen.tools.plan.estimate import Wish, plan
+from mmgen.tools.plan.estimate import Setup, plan
 from mmgen.tools.plan.recipe import Recipe
-from mmgen.tools.plan.rehearsal import members, random_condition, random_tokens
-from mmgen.tools.plan.saved import saved_bytes
+from mmgen.tools.plan.rehearsal import members, random_condition, random_tokens, saved_bytes
 
 ROWS = 4
 
-
-@dataclass(frozen=True)
-class Measured:
-    """Of one member of a recipe, on some rows.
-
-    Args:
-        flops: forward and backward.
-        weights: bytes of parameters and buffers.
-        gradients: bytes.
-        optimizer: bytes of AdamW's state.
-        kept: bytes that autograd kept.
-    """
-
-    flops: float
-    weights: int
-    gradients: int
-    optimizer: int
-    kept: int
+Figures = dict[str, float]
+"""`flops`, forward and backward, and bytes of `weights` (with buffers), `gradients`, `optimizer` (AdamW's state) and
+`kept` (by autograd)."""
 
 
-def measure(generator: Generator, paradigm: Paradigm, rows: int = ROWS, precision: Precision = "32-true") -> Measured:
+def measure(generator: Generator, paradigm: Paradigm, precision: Precision = "32-true") -> Figures:
     """Train one step on random tokens, on the CPU."""
-    dtype = torch.bfloat16 if precision == "bf16-true" else torch.float32
-    generator = generator.to(dtype)
-    tokens, draws = random_tokens(generator.spec, rows), Draws(0, torch.arange(rows))
+    generator = generator.to(torch.bfloat16 if precision == "bf16-true" else torch.float32)
+    tokens, draws = random_tokens(generator.spec, ROWS), Draws(0, torch.arange(ROWS))
     optimizer = torch.optim.AdamW(generator.parameters())
     counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
     with counter, torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         with saved_bytes(generator) as saved:
-            losses = paradigm.losses(generator, tokens, random_condition(generator, rows), draws)
+            losses = paradigm.losses(generator, tokens, random_condition(generator, ROWS), draws)
             loss = torch.cat(list(losses.values())).mean()
             kept = saved.total
             saved.kept.clear()
         loss.backward()
     optimizer.step()
-    state = [each for one in optimizer.state.values() for each in one.values()]
-    return Measured(
-        flops=counter.get_total_flops(),
-        weights=_bytes([*generator.parameters(), *generator.buffers()]),
-        gradients=_bytes([each.grad for each in generator.parameters() if each.grad is not None]),
-        optimizer=_bytes(state),
-        kept=kept,
-    )
+    return {
+        "flops": counter.get_total_flops(),
+        "weights": _bytes([*generator.parameters(), *generator.buffers()]),
+        "gradients": _bytes([each.grad for each in generator.parameters() if each.grad is not None]),
+        "optimizer": _bytes([each for one in optimizer.state.values() for each in one.values()]),
+        "kept": kept,
+    }
+
+
+def planned_and_measured(recipe: Recipe, precision: Precision) -> list[tuple[str, Figures, Figures]]:
+    """(mode, planned, measured) of each member of a recipe, on one device."""
+    results = []
+    for mode, *_ in members(recipe.whole()[1]):
+        member = recipe.of_member(mode, ROWS)
+        estimate = plan(member, Setup(1, 1.0, precision=precision))
+        memory = estimate.memory
+        planned = {
+            "flops": estimate.dense_flops * ROWS * recipe.spec.length,
+            "weights": memory.weights,
+            "gradients": memory.gradients,
+            "optimizer": memory.optimizer,
+            "kept": memory.activations + memory.casts,
+        }
+        results.append((mode, planned, measure(*member.whole(), precision)))
+    return results
 
 
 def compare(recipe: Recipe, precision: Precision = "32-true") -> Table:
     """What a plan for one device says of each member of a recipe, and what is measured."""
-    table = Table(title=f"said and measured here, {ROWS} samples at once", title_justify="left", title_style="bold")
-    for name in ("", "said", "measured", "ratio"):
+    table = Table(title=f"planned, and measured here, {ROWS} samples at once", title_justify="left", title_style="bold")
+    for name in ("", "planned", "measured", "ratio"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for mode, said, seen in both(recipe, precision):
-        for name, planned, measured in rows_of(said, seen):
-            table.add_row(f"{mode} {name}", f"{planned:,.0f}", f"{measured:,.0f}", f"{planned / measured:.4f}")
+    for mode, planned, measured in planned_and_measured(recipe, precision):
+        for name, value in planned.items():
+            actual = measured[name]
+            table.add_row(f"{mode} {name}", f"{value:,.0f}", f"{actual:,.0f}", f"{value / actual:.4f}")
     return table
-
-
-def both(recipe: Recipe, precision: Precision) -> list[tuple[str, Measured, Measured]]:
-    """(mode, what is said, what is measured) of each member of a recipe."""
-    found = []
-    for mode, *_ in members(recipe.whole()[1]):
-        alone = recipe.of_member(mode, ROWS)
-        made = plan(alone, Wish(1, 1.0, precision=precision))
-        memory = made.memory
-        said = Measured(
-            made.dense_flops * ROWS * recipe.spec.length,
-            int(memory.weights),
-            int(memory.gradients),
-            int(memory.optimizer),
-            int(memory.activations + memory.casts),
-        )
-        generator, paradigm = alone.whole()
-        found.append((mode, said, measure(generator, paradigm, ROWS, precision)))
-    return found
-
-
-def rows_of(said: Measured, seen: Measured) -> list[tuple[str, float, float]]:
-    """(name, said, measured)."""
-    return [(name, value, getattr(seen, name)) for name, value in vars(said).items()]
 
 
 def _bytes(tensors: list[torch.Tensor]) -> int:

@@ -39,8 +39,8 @@ DEVICES = {
 }
 
 
-def device(name: str) -> Device:
+def get_device(name: str) -> Device:
     """The device of that name; UserError naming the nearest one otherwise."""
     if name not in DEVICES:
-        raise UserError(f"device {name!r} is none of {', '.join(DEVICES)}{nearest(name, DEVICES)}")
+        raise UserError(f"--device {name!r} is none of {', '.join(DEVICES)}{nearest(name, DEVICES)}")
     return DEVICES[name]

@@ -1,32 +1,28 @@
-"""The plan of a run: all figures, from a recipe and a wish."""
+"""The plan of a run: all figures, from a recipe and a setup."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from torch import nn
+
 from mmgen.data.stream import Split
+from mmgen.model.backbone.block import Block
+from mmgen.model.backbone.modulation import AdaLN
 from mmgen.model.backbone.transformer import Transformer
-from mmgen.model.generator import Generator
-from mmgen.tools.plan.devices import Precision, device
-from mmgen.tools.plan.flops import Flops, of_pass
-from mmgen.tools.plan.memory import (
-    Memory,
-    Strategy,
-    Tensors,
-    activation_bytes,
-    kept_by_block,
-    moving_bytes,
-    state_bytes,
-    tensors,
-)
+from mmgen.tools.plan.devices import Precision, get_device
+from mmgen.tools.plan.memory import Memory, Strategy, activation_bytes, moving_bytes, state_bytes, tensors
 from mmgen.tools.plan.recipe import Recipe
-from mmgen.tools.plan.rehearsal import ROWS, members, rehearse
+from mmgen.tools.plan.rehearsal import ROWS, Pass, members, rehearse
 
 _DAY = 86400.0
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a run shall have.
+class Setup:
+    """What a run is given.
 
     Args:
         gpus: devices.
@@ -35,7 +31,7 @@ class Wish:
         device: a name of `mmgen.tools.plan.devices.DEVICES`.
         precision: bf16-mixed, bf16-true or 32-true.
         strategy: ddp, a whole model a device, or fsdp, a share of it.
-        accumulate: batches behind one step.
+        accumulate: batches for one optimiser step.
     """
 
     gpus: int
@@ -52,7 +48,7 @@ class Plan:
     """What it will take.
 
     Args:
-        wish: what was asked.
+        setup: what it was planned for.
         recipe: its file.
         tokens: the tokens of a sample, in words.
         split: how the global batch is divided, in words.
@@ -66,14 +62,14 @@ class Plan:
         visible: share of pairs that the masks show.
         memory: bytes of the fullest device.
         capacity: bytes that it has.
-        tokens_per_second: of all devices, at the wished MFU, all pairs counted.
+        tokens_per_second: of all devices, at the setup's MFU, all pairs counted.
         steps: optimiser steps.
         total_tokens: of the run.
         days: of the run.
         notes: what was assumed.
     """
 
-    wish: Wish
+    setup: Setup
     recipe: str
     tokens: str
     split: str
@@ -114,61 +110,66 @@ class Plan:
         return asdict(self) | derived | {"memory": asdict(self.memory) | {"total": self.memory.total}}
 
 
-def plan(recipe: Recipe, wish: Wish) -> Plan:
+def plan(recipe: Recipe, setup: Setup) -> Plan:
     """Plan a run.
 
     Raises:
         UserError: an unknown device, or a global batch that does not divide.
     """
     model, paradigm = recipe.shallow()
-    chosen, spec, notes = device(wish.device), recipe.spec, list(recipe.notes)
-    depths = _depths(model, recipe)
-    held = tensors(model, depths)
-    split = Split(int(recipe.setting("data", "init_args", "global_batch_size", default=64)), wish.gpus, wish.accumulate)
+    device, spec, notes = get_device(setup.device), recipe.spec, list(recipe.notes)
+    stacks = [each for each in model.modules() if isinstance(each, Transformer)]
+    depths = {each: recipe.depth if each is model.backbone else recipe.level_depth for each in stacks}
+    parts = {name: tensors(module, depths) for name, module in model.named_children()}
+    counts = {name: sum(each.numel for each in part) for name, part in parts.items()}
+    every = tensors(model, depths)
+    split = Split(
+        int(recipe.setting("data", "init_args", "global_batch_size", default=64)), setup.gpus, setup.accumulate
+    )
 
-    mixed, recompute = wish.precision == "bf16-mixed", model.backbone.checkpointing
-    flops, rest_flops, rows_positions, active = Flops(), 0.0, 0.0, {"activations": 0.0, "logits": 0.0}
+    mixed, recompute = setup.precision == "bf16-mixed", model.backbone.checkpointing
+    flops, rest_flops, positions, active = np.zeros(3), 0.0, 0.0, Counter[str]()
     for _, member, share in members(paradigm):
         rest, more = (rehearse(model, member, rows, mixed) for rows in (ROWS, 2 * ROWS))
-        passes = [(one, kept_by_block(one, wish.precision), depths[one.transformer]) for one in rest.passes]
-        each = share / (rest.rows * spec.length)
-        for one, _, depth in passes:
-            flops += of_pass(one, depth) * each
-        rest_flops += rest.flops * each
-        rows_positions += share * sum(one.rows * one.positions for one in rest.passes if one.graded) / rest.rows
-        found = activation_bytes(passes, rest, more, share * split.per_device, mixed, recompute)
-        active = {name: active[name] + found[name] for name in active}
+        per_token = share / (rest.rows * spec.length)
+        for one in rest.passes:
+            flops += pass_flops(one, depths[one.transformer]) * per_token
+        rest_flops += rest.flops * per_token
+        positions += sum(one.rows * one.positions for one in rest.passes if one.graded) * per_token
+        active.update(activation_bytes(depths, rest, more, share * split.per_device, setup.precision, recompute))
     if len(members(paradigm)) > 1:
         notes.append(
             "samples fall to the members of a mixture by chance: a batch may need more than the mean of memory"
         )
 
     average = bool(recipe.setting("ema", "decay", default=0.0))
-    shards = wish.gpus if wish.strategy == "fsdp" else 1
+    shards = setup.gpus if setup.strategy == "fsdp" else 1
     buffers = sum(each.numel() * each.element_size() for each in model.buffers())
     memory = Memory(
-        **state_bytes(held, buffers, wish.precision, shards, average),
-        **moving_bytes(held, wish.precision, wish.strategy, wish.gpus),
-        **active,
+        **state_bytes(every, buffers, setup.precision, shards, average),
+        **moving_bytes(every, setup.precision, setup.strategy, setup.gpus),
+        activations=active["activations"],
+        logits=active["logits"],
     )
-    rate = wish.gpus * chosen.peak(wish.precision) * wish.mfu / (flops.dense + rest_flops)
+    linear, attention, visible = flops.tolist()
+    rate = setup.gpus * device.peak(setup.precision) * setup.mfu / (linear + attention + rest_flops)
     per_step = split.size * spec.length
-    steps = recipe.setting("trainer", "max_steps", default=0) if wish.tokens is None else wish.tokens / per_step
+    steps = recipe.setting("trainer", "max_steps", default=0) if setup.tokens is None else setup.tokens / per_step
     return Plan(
-        wish=wish,
+        setup=setup,
         recipe=str(recipe.path),
         tokens=f"{spec.length} {spec.kind} tokens a sample, grid {'x'.join(map(str, spec.grid))}, {spec.amount}",
         split=str(split),
-        parameters=_by_part(model, depths),
-        trainable=sum(each.numel for each in held if each.trainable),
-        positions=rows_positions / spec.length,
-        linear_flops=flops.linear,
-        attention_flops=flops.attention,
-        visible_flops=flops.visible,
+        parameters={name: count for name, count in counts.items() if count},
+        trainable=sum(each.numel for each in every if each.trainable),
+        positions=positions,
+        linear_flops=linear,
+        attention_flops=attention,
+        visible_flops=visible,
         rest_flops=rest_flops,
-        visible=flops.visible / flops.attention if flops.attention else 1.0,
+        visible=visible / attention if attention else 1.0,
         memory=memory,
-        capacity=chosen.memory,
+        capacity=device.memory,
         tokens_per_second=rate,
         steps=float(steps),
         total_tokens=float(steps * per_step),
@@ -177,15 +178,23 @@ def plan(recipe: Recipe, wish: Wish) -> Plan:
     )
 
 
-def _depths(model: Generator, recipe: Recipe) -> dict[Transformer, int]:
-    stacks = [each for each in model.modules() if isinstance(each, Transformer)]
-    return {each: recipe.depth if each is model.backbone else recipe.level_depth for each in stacks}
+def pass_flops(one: Pass, depth: int) -> np.ndarray:
+    """Operations of a stack of so many blocks, forward and backward: of maps, of attention over all pairs of positions,
+    and over the pairs that the mask shows.
+
+    A multiplication with its addition counts as two, and a backward pass as twice its forward pass, recomputation not
+    counted: what "model FLOPs" and MFU mean (PaLM, Chowdhery et al. 2022, appendix B).
+    """
+    block, times = one.transformer.blocks[0], 3 if one.graded else 1
+    assert isinstance(block, Block)
+    positions = one.rows * one.positions
+    maps = 2 * positions * _weights([block.mixer, block.mlp]) + 2 * one.conditions * _weights([block.adaln])
+    attention = 4 * positions * one.positions * one.transformer.dim * depth
+    shared = 2 * one.conditions * _weights([one.transformer.condition])
+    return times * np.array([shared + depth * maps, attention, attention * one.visible], dtype=float)
 
 
-def _by_part(model: Generator, depths: dict[Transformer, int]) -> dict[str, int]:
-    parts = {name: tensors(module, depths) for name, module in model.named_children()}
-    counts = {name: sum(each.numel for each in held) for name, held in parts.items()}
-    return {name: count for name, count in counts.items() if count}
-
-
-__all__ = ["Plan", "Tensors", "Wish", "plan"]
+def _weights(modules: Iterable[nn.Module | AdaLN | None]) -> int:
+    """Numbers in the matrices of linear maps."""
+    inner = [each for module in modules if module is not None for each in module.modules()]
+    return sum(each.weight.numel() for each in inner if isinstance(each, nn.Linear))

@@ -15,12 +15,11 @@ from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.transformer import Transformer
 from mmgen.model.heads.chunked import AT_ONCE
 from mmgen.tools.plan.devices import Precision
-from mmgen.tools.plan.rehearsal import Pass, Rehearsal, kept_logits
-from mmgen.tools.plan.saved import saved_bytes
+from mmgen.tools.plan.rehearsal import Pass, Rehearsal, kept_logits, saved_bytes
 
 Strategy = Literal["ddp", "fsdp"]
 
-_POSITIONS = 16  # of a block's rehearsal; what it keeps grows with them in a straight line
+_POSITIONS = 16  # of a block's rehearsal; what it keeps grows linearly with them
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Tensors:
     Args:
         shape: of one.
         count: how many there are.
-        block: whether they stand in a block, of which a sharded run gathers one at a time.
+        block: whether they are in a block; a sharded run gathers one block at a time.
         matrix: whether they are the weight of a linear map or a convolution.
         trainable: whether they are trained.
     """
@@ -59,58 +58,37 @@ def tensors(module: nn.Module, depths: dict[Transformer, int]) -> list[Tensors]:
     maps = [each for each in module.modules() if isinstance(each, nn.Linear | nn.modules.conv._ConvNd)]
     matrices = {id(each.weight) for each in maps}
     return [
-        Tensors(
-            tuple(each.shape), within.get(id(each), 1), id(each) in within, id(each) in matrices, each.requires_grad
-        )
-        for each in module.parameters()
+        Tensors(tuple(p.shape), within.get(id(p), 1), id(p) in within, id(p) in matrices, p.requires_grad)
+        for p in module.parameters()
     ]
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What a block keeps for the backward pass.
-
-    Args:
-        position: bytes a position.
-        fixed: bytes however many there are: its matrices in bfloat16, where they are cast.
-        stream: bytes of its input, a position; all that is kept when activations are recomputed.
-    """
-
-    position: float
-    fixed: float
-    stream: float
+def kept_by_position(one: Pass, precision: Precision) -> float:
+    """Bytes a position that a block keeps for the backward pass, measured on few positions in training's precision."""
+    short, long = (_kept_by_block(one, positions, precision) for positions in (_POSITIONS, 2 * _POSITIONS))
+    return (long - short) / _POSITIONS
 
 
-def kept_by_block(one: Pass, precision: Precision) -> Kept:
-    """Found by running a block on few positions, in the precision of training."""
+def _kept_by_block(one: Pass, positions: int, precision: Precision) -> int:
     block = one.transformer.blocks[0]
     assert isinstance(block, Block)
-    each = one.conditions > one.rows  # a modulation of each position
-    short, long = (_run(one, block, n, each, precision) for n in (_POSITIONS, 2 * _POSITIONS))
-    position = (long - short) / _POSITIONS
-    stream = one.transformer.dim * (2 if precision == "bf16-true" else one.dtype.itemsize)
-    return Kept(position, max(0.0, short - _POSITIONS * position), stream)
-
-
-def _run(one: Pass, block: Block, positions: int, each: bool, precision: Precision) -> int:
     dim, dtype = one.transformer.dim, torch.bfloat16 if precision == "bf16-true" else one.dtype
     x = torch.zeros(1, positions, dim, dtype=dtype, requires_grad=True)
     cond = None
     if one.conditions and block.adaln is not None:
         width = dim if one.transformer.condition is None else 6 * dim
-        cond = torch.zeros(1, positions if each else 1, width, dtype=dtype, requires_grad=True)
+        modulations = positions if one.conditions > one.rows else 1
+        cond = torch.zeros(1, modulations, width, dtype=dtype, requires_grad=True)
     modulated = torch.ones(1, positions, dtype=torch.bool) if one.partly else None
-    rotary = one.transformer.rotary
-    row = prefix(positions)
+    row, rotary = prefix(positions), one.transformer.rotary
     tables = None if rotary is None else rotary.tables(row, dtype)
     weights: dict[str, Tensor] = dict(block.named_parameters())
     if precision == "bf16-true":
         weights = {name: each.detach().to(dtype).requires_grad_() for name, each in weights.items()}
     call = partial(torch.func.functional_call, block, weights)
+    shared = [*(tables or ()), *([] if cond is None else [cond])]  # of all blocks
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"), saved_bytes(block) as saved:
-        saved.known |= {weight.untyped_storage().data_ptr() for weight in weights.values()}
-        shared = [*(tables or ()), *([] if cond is None else [cond])]  # of all blocks
-        saved.known |= {each.untyped_storage().data_ptr() for each in shared}
+        saved.known |= {each.untyped_storage().data_ptr() for each in (*weights.values(), *shared)}
         out: Tensor = call((x, Context(Attend(), row, tables, cond, modulated)))
         total = saved.total
     del out
@@ -149,12 +127,12 @@ class Memory:
         return float(sum(vars(self).values()))
 
 
-def state_bytes(held: list[Tensors], buffers: int, precision: Precision, shards: int, average: bool) -> dict[str, int]:
-    """Bytes of weights, gradients, optimiser and average: exactly those that a device's tensors have."""
+def state_bytes(parts: list[Tensors], buffers: int, precision: Precision, shards: int, average: bool) -> dict[str, int]:
+    """Exact bytes of weights, gradients, optimiser and average on one device."""
     width = 2 if precision == "bf16-true" else 4
-    numbers = sum(each.local(shards) for each in held)
-    trained = sum(each.local(shards) for each in held if each.trainable)
-    steps = sum(4 * each.count for each in held if each.trainable)
+    numbers = sum(each.local(shards) for each in parts)
+    trained = sum(each.local(shards) for each in parts if each.trainable)
+    steps = sum(4 * each.count for each in parts if each.trainable)
     return {
         "weights": width * numbers + buffers,
         "gradients": width * trained,
@@ -163,45 +141,41 @@ def state_bytes(held: list[Tensors], buffers: int, precision: Precision, shards:
     }
 
 
-def moving_bytes(held: list[Tensors], precision: Precision, strategy: Strategy, gpus: int) -> dict[str, float]:
+def moving_bytes(parts: list[Tensors], precision: Precision, strategy: Strategy, gpus: int) -> dict[str, float]:
     """Bytes of buckets, of what is gathered, and of casts."""
-    width = 2 if precision == "bf16-true" else 4
-    mixed = precision == "bf16-mixed"
-    blocks = sum(each.numel for each in held if each.block)
-    depth = max((each.count for each in held if each.block), default=1)
-    rest = sum(each.numel for each in held if not each.block)
-    casts = 2 * sum(each.numel for each in held if each.matrix and not (each.block and strategy == "fsdp"))
+    width, mixed = 2 if precision == "bf16-true" else 4, precision == "bf16-mixed"
+    blocks = sum(each.numel for each in parts if each.block)
+    rest = sum(each.numel for each in parts if not each.block)
+    casts = 2 * mixed * sum(each.numel for each in parts if each.matrix and not (each.block and strategy == "fsdp"))
     if strategy == "ddp":
-        buckets = width * (blocks + rest) if gpus > 1 else 0
-        return {"buckets": buckets, "gathered": 0, "casts": casts * mixed}
+        return {"buckets": width * (blocks + rest) if gpus > 1 else 0, "gathered": 0, "casts": casts}
     # All that is in no block stays whole through a step; of blocks one is worked on, one is fetched ahead.
-    block = blocks / depth
+    block = blocks / max((each.count for each in parts if each.block), default=1)
     gathered = 2 * width * rest + 2 * block * (2 if mixed else width) + block * width
-    return {"buckets": 0, "gathered": gathered, "casts": casts * mixed}
+    return {"buckets": 0, "gathered": gathered, "casts": casts}
 
 
 def activation_bytes(
-    passes: list[tuple[Pass, Kept, int]], rest: Rehearsal, more: Rehearsal, rows: float, mixed: bool, recompute: bool
+    depths: dict[Transformer, int], rest: Rehearsal, more: Rehearsal, rows: float, precision: Precision, recompute: bool
 ) -> dict[str, float]:
     """Bytes of activations and logits of so many rows.
 
     Args:
-        passes: what the stacks are given in `rest`, what their blocks keep, and how deep they are.
+        depths: of the stacks of blocks.
         rest: a rehearsal.
-        more: another of more samples, so that what does not grow with them is told apart.
+        more: another of more samples, to separate what does not grow with them.
         rows: samples that a device trains on at once.
-        mixed: bfloat16 by autocast.
+        precision: of training.
         recompute: blocks keep their input alone.
     """
     scale = rows / rest.rows
     blocks = 0.0
-    for one, kept, depth in passes:
-        positions = one.rows * one.positions * scale
-        if one.graded and recompute:
-            blocks += positions * (depth * kept.stream + kept.position)
-        elif one.graded:
-            blocks += positions * depth * kept.position
+    for one in (each for each in rest.passes if each.graded):
+        position, depth = kept_by_position(one, precision), depths[one.transformer]
+        stream = one.transformer.dim * (2 if precision == "bf16-true" else one.dtype.itemsize)
+        each = depth * stream + position if recompute else depth * position
+        blocks += one.rows * one.positions * scale * each
     ends, logits = (more.kept - rest.kept) / (more.rows - rest.rows) * rows, rest.logits * scale
-    # Beside log-probabilities in float32, a copy of them or their gradient comes and goes.
-    moment = logits * (6 if mixed else 4) if kept_logits(logits) else 8 * min(logits, AT_ONCE)
+    # Besides log-probabilities in float32, a copy of them or their gradient comes and goes.
+    moment = logits * (6 if precision == "bf16-mixed" else 4) if kept_logits(logits) else 8 * min(logits, AT_ONCE)
     return {"activations": blocks + max(0.0, ends) + kept_logits(logits), "logits": moment}

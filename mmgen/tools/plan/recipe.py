@@ -1,4 +1,4 @@
-"""A recipe as the planner reads it: the generator, one block deep, and what its data would tell it."""
+"""A recipe as the planner reads it: the generator, one block deep, and the facts of its data."""
 
 import copy
 from collections.abc import Iterator
@@ -31,13 +31,8 @@ from mmgen.store.recipes import find_recipe, recipes_root
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """What is planned.
-
-    Args:
-        path: its file.
-        config: its content, references resolved.
-        facts: what its data says of the tokens.
-        notes: what was assumed, a sentence each.
+    """What is planned: its file, its content with references resolved, the facts of its data, and notes on what was
+    assumed, a sentence each.
     """
 
     path: Path
@@ -56,18 +51,22 @@ class Recipe:
             classes: in place of the data's.
 
         Raises:
-            UserError: no such recipe, one that trains no generator, or tokens that nothing tells.
+            UserError: no such recipe, one that trains no generator, or tokens that nothing says.
         """
         path = find_recipe(name)
         config = _resolved(path, changes)
+        data = (config.get("data") or {}).get("init_args") or {}
         if members_of(config):
             raise UserError(f"{path} trains several modalities: plan the recipe of one of them")
         if "paradigm" not in (config.get("model") or {}).get("init_args", {}):
             raise UserError(f"{path} trains no generator (its model has no paradigm): a plan is of a generator")
         notes: list[str] = []
-        source = _source(config, notes)
-        data = (config.get("data") or {}).get("init_args") or {}
-        found = _parsed_spec(spec) if spec else _spec(data, source, path, notes)
+        try:
+            source = build_source(config)
+        except UserError as error:
+            source = None
+            notes.append(f"the data was not read, because {error}")
+        tokens = _parsed_spec(spec) if spec else _spec(data, source, path)
         facts = Facts() if source is None else source.facts
         if classes is None and source is None:
             notes.append("the data is not here: no classes are assumed; --classes says how many there are")
@@ -75,7 +74,7 @@ class Recipe:
             others = {name: each for name, each in facts.conditions.items() if name != "class"}
             named: dict[str, Vocabulary] = {"class": Names(tuple(map(str, range(classes))))} if classes else {}
             facts = replace(facts, conditions=named | others)
-        return cls(path, config, replace(facts, spec=found), notes)
+        return cls(path, config, replace(facts, spec=tokens), notes)
 
     @property
     def spec(self) -> TokenSpec:
@@ -86,22 +85,21 @@ class Recipe:
     @property
     def depth(self) -> int:
         """Blocks of the backbone."""
-        backbone = self._backbone
+        backbone = self.config["model"]["init_args"]["backbone"].get("init_args") or {}
         return int(backbone.get("depth") or preset(backbone.get("size") or "tiny").depth)
 
     @property
     def level_depth(self) -> int:
-        """Blocks of a further stack beside the backbone, of which `shallow` leaves one; 1 where all are left."""
+        """Blocks of the stack of levels, of which `shallow` leaves one; 1 without such a stack."""
         paradigm = self.config["model"]["init_args"]["paradigm"]
         return next((int(each["level_depth"]) for each in _sections(paradigm) if "level_depth" in each), 1)
 
     def of_member(self, mode: str, global_batch_size: int) -> "Recipe":
-        """The same recipe with one member of its mixture alone, and another batch."""
+        """The same recipe with one member of its mixture as its paradigm, and another batch."""
         config = copy.deepcopy(self.config)
         init_args = config["model"]["init_args"]
-        init_args["paradigm"] = ((init_args["paradigm"].get("init_args") or {}).get("members") or {}).get(
-            mode, init_args["paradigm"]
-        )
+        paradigms = (init_args["paradigm"].get("init_args") or {}).get("members") or {}
+        init_args["paradigm"] = paradigms.get(mode, init_args["paradigm"])
         config.setdefault("data", {}).setdefault("init_args", {})["global_batch_size"] = global_batch_size
         return replace(self, config=config, notes=[])
 
@@ -112,18 +110,11 @@ class Recipe:
         for section in _sections(init_args["paradigm"]):
             if "level_depth" in section:
                 section["level_depth"] = 1
-        return self._build(init_args)
+        return build_generator(init_args, self.facts, f"{self.path}")
 
     def whole(self) -> tuple[Generator, Paradigm]:
         """The generator as it will be trained, and its paradigm."""
-        return self._build(self.config["model"]["init_args"])
-
-    def _build(self, init_args: dict[str, Any]) -> tuple[Generator, Paradigm]:
-        return build_generator(init_args, self.facts, f"{self.path}")
-
-    @property
-    def _backbone(self) -> dict[str, Any]:
-        return self.config["model"]["init_args"]["backbone"].get("init_args") or {}
+        return build_generator(self.config["model"]["init_args"], self.facts, f"{self.path}")
 
     def setting(self, *keys: str, default: Any = None) -> Any:
         """A value of the config, such as `trainer`, `max_steps`; the default where it is not said."""
@@ -161,16 +152,7 @@ def _set(config: dict[Any, Any], change: str) -> None:
     here[last] = yaml.safe_load(value)
 
 
-def _source(config: dict[str, Any], notes: list[str]) -> Source | None:
-    """The raw samples, or for cached tokens what these remember; None where they are not on this machine."""
-    try:
-        return build_source(config)
-    except UserError as error:
-        notes.append(f"the data was not asked, because {error}")
-        return None
-
-
-def _spec(data: dict[str, Any], source: Source | None, path: Path, notes: list[str]) -> TokenSpec:
+def _spec(data: dict[str, Any], source: Source | None, path: Path) -> TokenSpec:
     section = data.get("source")
     stored = (section.get("init_args") or {}).get("path") if isinstance(section, dict) else None
     if stored and (Path(stored) / META).is_file():
@@ -179,14 +161,12 @@ def _spec(data: dict[str, Any], source: Source | None, path: Path, notes: list[s
     if named is None:
         raise UserError(f"{path} names no tokenizer: --spec KIND:SIZE:TxHxW says what its tokens are")
     places = [Path(named), recipes_root() / "tokenizers" / Path(named).name]
-    found = next((place / "config.yaml" for place in places if (place / "config.yaml").is_file()), None)
-    if found is None:
+    file = next((place / "config.yaml" for place in places if (place / "config.yaml").is_file()), None)
+    if file is None:
         raise UserError(f"{named}, the tokenizer of {path}, is not here: --spec KIND:SIZE:TxHxW says what it yields")
     import_parts("tokenizers")  # a short class name is found among the classes that were imported
-    tokenizer = build_tokenizer(_resolved(found, [])["model"]["init_args"], f"{found}")
-    if source is None:
-        return tokenizer.spec
-    return encoded_spec(tokenizer, source, f"{found}")
+    tokenizer = build_tokenizer(_resolved(file, [])["model"]["init_args"], f"{file}")
+    return tokenizer.spec if source is None else encoded_spec(tokenizer, source, f"{file}")
 
 
 def _parsed_spec(text: str) -> TokenSpec:

@@ -1,4 +1,4 @@
-"""One loss of a paradigm without the blocks of its transformers: what they would be given, and what the rest costs."""
+"""One loss of a paradigm without the blocks of its transformers: the inputs of the blocks, and the cost of the rest."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,20 +19,19 @@ from mmgen.model.generator import Generator
 from mmgen.model.heads import ChoiceHead
 from mmgen.model.heads.choices import MANY
 from mmgen.paradigms import Mixture, Paradigm
-from mmgen.tools.plan.saved import saved_bytes
 
 ROWS = 2  # of a rehearsal: paradigms whose rows differ in length are averaged over them
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one stack of blocks was given.
+    """A call of one stack of blocks.
 
     Args:
         transformer: which.
         rows: B.
         positions: N.
-        conditions: places with a modulation of their own: B, or B * N.
+        conditions: modulation vectors: B, or B * N.
         visible: share of the pairs of a query and a key that the mask shows.
         graded: whether a backward pass follows.
         dtype: of the stream between blocks.
@@ -58,7 +57,7 @@ class Rehearsal:
         passes: of stacks of blocks.
         flops: of all else, forward and backward; the latter counts as twice the former.
         saved: bytes that all else keeps for the backward pass, logits included.
-        logits: numbers that the head puts out.
+        logits: numbers that the head returns.
     """
 
     rows: int
@@ -95,20 +94,19 @@ def rehearse(generator: Generator, paradigm: Paradigm, rows: int = ROWS, autocas
         rows: samples.
         autocast: in bfloat16 where `bf16-mixed` takes it.
     """
-    seen = Rehearsal(rows)
-    tokens = random_tokens(generator.spec, rows)
+    rehearsal, tokens = Rehearsal(rows), random_tokens(generator.spec, rows)
     counter = FlopCounterMode(display=False)
     with (
-        _without_blocks(generator, seen),
+        _without_blocks(generator, rehearsal),
         torch.autocast("cpu", torch.bfloat16, enabled=autocast),
         counter,
         saved_bytes(generator) as saved,
     ):
         losses = paradigm.losses(generator, tokens, random_condition(generator, rows), Draws(0, torch.arange(rows)))
-        seen.saved = saved.total
+        rehearsal.saved = saved.total
     del losses
-    seen.flops += 3.0 * counter.get_total_flops()
-    return seen
+    rehearsal.flops += 3.0 * counter.get_total_flops()
+    return rehearsal
 
 
 def random_tokens(spec: TokenSpec, rows: int) -> Tokens:
@@ -127,8 +125,36 @@ def random_condition(generator: Generator, rows: int) -> Any:
     return generator.conditions(values, rows)
 
 
+@dataclass
+class Saved:
+    """Tensors that autograd keeps, by the address of their storage, without those in `known`."""
+
+    known: set[int]
+    kept: dict[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Bytes."""
+        return sum(each.untyped_storage().nbytes() for each in self.kept.values())
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """A hook of `saved_tensors_hooks`. Holding the tensor keeps its address from being used again."""
+        address = tensor.untyped_storage().data_ptr()
+        if address not in self.known:
+            self.kept.setdefault(address, tensor)
+        return tensor
+
+
 @contextmanager
-def _without_blocks(generator: Generator, seen: Rehearsal) -> Iterator[None]:
+def saved_bytes(module: nn.Module) -> Iterator[Saved]:
+    """Count what autograd keeps in this context besides the module's own parameters and buffers."""
+    saved = Saved({each.untyped_storage().data_ptr() for each in (*module.parameters(), *module.buffers())})
+    with torch.autograd.graph.saved_tensors_hooks(saved.keep, lambda tensor: tensor):
+        yield saved
+
+
+@contextmanager
+def _without_blocks(generator: Generator, rehearsal: Rehearsal) -> Iterator[None]:
     stacks = [each for each in generator.modules() if isinstance(each, Transformer)]
     ids = {id(each) for each in generator.modules()}
     of_head = {id(each) for each in generator.head.modules()}
@@ -143,37 +169,33 @@ def _without_blocks(generator: Generator, seen: Rehearsal) -> Iterator[None]:
         **_: Any,
     ) -> Tensor:
         visible = float(mask.dense(layout, layout).double().mean())
-        conditions = 0 if cond is None else cond.shape[:-1].numel()
-        graded = torch.is_grad_enabled()
-        seen.passes.append(
-            Pass(transformer, len(x), x.shape[1], conditions, visible, graded, x.dtype, modulated is not None)
-        )
+        conditions, graded = 0 if cond is None else cond.shape[:-1].numel(), torch.is_grad_enabled()
+        size = len(x), x.shape[1], conditions
+        rehearsal.passes.append(Pass(transformer, *size, visible, graded, x.dtype, modulated is not None))
         return x
 
     def linear_forward(linear: nn.Linear, x: Tensor) -> Tensor:
         out = plain_forward(linear, x)
-        if id(linear) in ids:
-            count(linear, x, out)
-        return out
-
-    def count(linear: nn.Linear, x: Tensor, out: Tensor) -> None:
+        if id(linear) not in ids:
+            return out
         forward = 2 * out.shape[:-1].numel() * linear.weight.numel()
         if not torch.is_grad_enabled():
-            seen.flops -= 2 * forward  # no backward pass
+            rehearsal.flops -= 2 * forward  # no backward pass
         elif not x.requires_grad:
-            seen.flops -= forward  # none to what is before it
+            rehearsal.flops -= forward  # none to what is before it
         if torch.is_grad_enabled() and id(linear) in of_head:
-            seen.logits += out.numel()
+            rehearsal.logits += out.numel()
+        return out
 
-    def in_parts(nats: Callable[..., Tensor], head: ChoiceHead, *given: Tensor) -> Tensor:
-        before, out = seen.logits, nats(*given)
-        if seen.logits == before and torch.is_grad_enabled():  # its map was not called as a module
-            seen.logits += out.numel() * head.choices
+    def nats_by_group(nats: Callable[..., Tensor], head: ChoiceHead, *arguments: Tensor) -> Tensor:
+        before, out = rehearsal.logits, nats(*arguments)
+        if rehearsal.logits == before and torch.is_grad_enabled():  # its map was not called as a module
+            rehearsal.logits += out.numel() * head.choices
         return out
 
     head = generator.head
     if isinstance(head, ChoiceHead):
-        head.nats_by_group = partial(in_parts, head.nats_by_group, head)  # type: ignore[method-assign]
+        head.nats_by_group = partial(nats_by_group, head.nats_by_group, head)  # type: ignore[method-assign]
     # Not by hooks on the modules: a hooked map is called where a plain one's weights are read, and costs more.
     plain_forward = nn.Linear.forward
     nn.Linear.forward = linear_forward  # type: ignore[assignment]

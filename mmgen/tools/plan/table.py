@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from mmgen.tools.plan.devices import device
+from mmgen.tools.plan.devices import get_device
 from mmgen.tools.plan.estimate import Plan
 
 _MEANING = {
@@ -19,79 +19,61 @@ _MEANING = {
 }
 
 
-def show(made: Plan, console: Console) -> None:
+def show(plan: Plan, console: Console) -> None:
     """Print a plan."""
-    wish = made.wish
-    tables = {
-        f"{made.recipe}: {made.tokens}": _parameters(made),
-        "operations per token, forward and backward": _flops(made),
-        f"memory of one of {wish.gpus} {device(wish.device).name}, {wish.strategy}, {wish.precision}; {made.split}": (
-            _memory(made)
-        ),
-        f"time, if {wish.mfu:.0%} of the device's best rate is reached, all pairs counted": _time(made),
-    }
-    for title, table in tables.items():
-        console.print(title, style="bold", highlight=False)
-        console.print(table, "")
-    for note in made.notes:
+    setup, memory = plan.setup, plan.memory
+    device = f"{setup.gpus} {get_device(setup.device).name}, {setup.strategy}, {setup.precision}; {plan.split}"
+    parts = [(name, f"{count:,}") for name, count in plan.parameters.items()]
+    total = "all", f"{sum(plan.parameters.values()):,}"
+    _print(console, f"{plan.recipe}: {plan.tokens}", ("part", "parameters"), parts, total)
+    flops = [
+        ("maps of the blocks", *[_si(plan.linear_flops)] * 2),
+        (f"attention ({plan.visible:.0%} visible)", _si(plan.attention_flops), _si(plan.visible_flops)),
+        ("embeddings, condition, head", *[_si(plan.rest_flops)] * 2),
+    ]
+    total = f"all, {plan.positions:.3g} positions a token", _si(plan.dense_flops), _si(plan.sparse_flops)
+    columns = "part", "all pairs", "visible pairs"
+    _print(console, "operations per token, forward and backward", columns, flops, total)
+    held = [(name, f"{count / 1e9:.3f}", _MEANING[name]) for name, count in vars(memory).items() if count]
+    total = "all", f"{memory.total / 1e9:.3f}", f"of {plan.capacity / 1e9:.0f}"
+    _print(console, f"memory of one of {device}", ("part", "GB", "what"), held, total)
+    times = [
+        ("tokens a second", f"{plan.tokens_per_second:,.0f}"),
+        ("tokens of the run", _si(plan.total_tokens)),
+        ("optimiser steps", f"{plan.steps:,.0f}"),
+        ("days", f"{plan.days:.3g}"),
+        ("device days", f"{plan.days * setup.gpus:.3g}"),
+    ]
+    title = f"time, if {setup.mfu:.0%} of the device's best rate is reached, all pairs counted"
+    _print(console, title, ("", ""), times)
+    for note in plan.notes:
         console.print(f"note: {note}", style="yellow", highlight=False)
-    if not made.fits:
-        console.print(f"It does not fit: {_advice(made)}", style="bold red", highlight=False)
+    if not plan.fits:
+        console.print(f"It does not fit: {_advice(plan)}", style="bold red", highlight=False)
 
 
-def _parameters(made: Plan) -> Table:
-    table = _table("part", "parameters")
-    for name, count in made.parameters.items():
-        table.add_row(name, f"{count:,}")
-    table.add_section()
-    table.add_row("all", f"{sum(made.parameters.values()):,}")
-    return table
-
-
-def _flops(made: Plan) -> Table:
-    table = _table("part", "all pairs", "visible pairs")
-    table.add_row("maps of the blocks", *[_si(made.linear_flops)] * 2)
-    table.add_row(f"attention ({made.visible:.0%} visible)", _si(made.attention_flops), _si(made.visible_flops))
-    table.add_row("embeddings, condition, head", *[_si(made.rest_flops)] * 2)
-    table.add_section()
-    table.add_row(f"all, {made.positions:.3g} positions a token", _si(made.dense_flops), _si(made.sparse_flops))
-    return table
-
-
-def _memory(made: Plan) -> Table:
-    table = _table("part", "GB", "what")
-    for name, count in vars(made.memory).items():
-        if count:
-            table.add_row(name, f"{count / 1e9:.3f}", _MEANING[name])
-    table.add_section()
-    table.add_row("all", f"{made.memory.total / 1e9:.3f}", f"of {made.capacity / 1e9:.0f}")
-    return table
-
-
-def _time(made: Plan) -> Table:
-    table = _table("", "")
-    table.add_row("tokens a second", f"{made.tokens_per_second:,.0f}")
-    table.add_row("tokens of the run", _si(made.total_tokens))
-    table.add_row("optimiser steps", f"{made.steps:,.0f}")
-    table.add_row("days", f"{made.days:.3g}")
-    table.add_row("device days", f"{made.days * made.wish.gpus:.3g}")
-    return table
-
-
-def _advice(made: Plan) -> str:
-    memory, moving = made.memory, made.memory.activations + made.memory.logits
-    if moving > memory.total / 2:
-        return "more than half is activations; try --accumulate 2, or --set model.backbone.checkpointing=true"
-    if made.wish.strategy == "ddp":
-        return "more than half is the model and its optimiser; try --strategy fsdp"
-    return "more than half is the model and its optimiser; take more devices, or larger ones"
-
-
-def _table(*columns: str) -> Table:
+def _print(
+    console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], total: tuple[str, ...] = ()
+) -> None:
     table = Table(show_header=any(columns))
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number and name != "what" else "left", no_wrap=True)
-    return table
+    for row in rows:
+        table.add_row(*row)
+    if total:
+        table.add_section()
+        table.add_row(*total)
+    console.print(title, style="bold", highlight=False)
+    console.print(table, "")
+
+
+def _advice(plan: Plan) -> str:
+    memory = plan.memory
+    if memory.activations + memory.logits > memory.total / 2:
+        return "more than half is activations; try --accumulate 2, or --set model.backbone.checkpointing=true"
+    if plan.setup.strategy == "ddp":
+        return "more than half is the model and its optimiser; try --strategy fsdp"
+    return "more than half is the model and its optimiser; take more devices, or larger ones"
 
 
 def _si(number: float) -> str:

@@ -12,8 +12,8 @@ from mmgen.core.tokens import TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Autoregressive
-from mmgen.tools.plan import Wish, plan
-from mmgen.tools.plan.check import both, rows_of
+from mmgen.tools.plan import Setup, plan
+from mmgen.tools.plan.check import planned_and_measured
 from mmgen.tools.plan.memory import state_bytes, tensors
 from mmgen.tools.plan.recipe import Recipe
 from tests.worlds import conditions
@@ -37,10 +37,10 @@ def recipe(name: str, *changes: str, spec: str | None = None) -> Recipe:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_plan_is_what_is_measured(name: str) -> None:
-    found = both(recipe(name), "32-true")
-    assert found
-    for mode, said, seen in found:
-        table = {part: (planned, measured) for part, planned, measured in rows_of(said, seen)}
+    rows = planned_and_measured(recipe(name), "32-true")
+    assert rows
+    for mode, planned, measured in rows:
+        table = {part: (value, measured[part]) for part, value in planned.items()}
         assert table["weights"][0] == table["weights"][1]
         assert table["flops"][0] == pytest.approx(table["flops"][1], rel=0.01), mode
         assert table["kept"][0] == pytest.approx(table["kept"][1], rel=0.08), mode
@@ -52,30 +52,31 @@ def test_a_plan_is_what_is_measured(name: str) -> None:
         return
     spare = 1 if name == "digits_mixture" else 0  # vectors of 8 bits, of no use where tokens are hidden whole
     left_out = (4 * 32 * 8 * spare, 2 * 4 * 32 * 8 * spare + 4 * spare)  # gradients; two moments and a count of steps
-    assert left_out in [(said.gradients - seen.gradients, said.optimizer - seen.optimizer) for _, said, seen in found]
+    parts = ("gradients", "optimizer")
+    assert left_out in [tuple(planned[name] - measured[name] for name in parts) for _, planned, measured in rows]
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_bytes_in_bfloat16(precision: str) -> None:
-    ((_, said, seen),) = both(recipe("imagenet_maskgit"), precision)  # type: ignore[arg-type]
-    assert (said.weights, said.gradients) == (seen.weights, seen.gradients)
-    assert said.kept == pytest.approx(seen.kept, rel=0.08)
+    ((_, planned, measured),) = planned_and_measured(recipe("imagenet_maskgit"), precision)  # type: ignore[arg-type]
+    assert all(planned[name] == measured[name] for name in ("weights", "gradients"))
+    assert planned["kept"] == pytest.approx(measured["kept"], rel=0.08)
 
 
 def test_visible_pairs_are_those_of_the_mask() -> None:
     """A causal row of n positions shows (n + 1) / 2n of its pairs; tokens are predicted from the prefix on."""
     spec = TokenSpec("categorical", 64, (1, 8, 8))
     read = recipe("imagenet_maskgit")
-    made = plan(dataclasses.replace(read, facts=dataclasses.replace(read.facts, spec=spec)).of_member("", 4), Wish(1))
+    made = plan(dataclasses.replace(read, facts=dataclasses.replace(read.facts, spec=spec)).of_member("", 4), Setup(1))
     assert made.visible == 1.0
     causal = Recipe.read("experiments/imagenet_ar", NARROW, "categorical:64:1x8x8", 3)
-    assert plan(causal, Wish(1)).visible == pytest.approx((64 + 1) / 128)
+    assert plan(causal, Setup(1)).visible == pytest.approx((64 + 1) / 128)
 
 
 def test_attention_by_the_textbook() -> None:
     """12 L H Q T operations a token and 6 a weight of the blocks (PaLM, appendix B)."""
     made = plan(
-        Recipe.read("experiments/imagenet_ar", ["model.backbone.size=small"], "categorical:64:1x16x16", 10), Wish(8)
+        Recipe.read("experiments/imagenet_ar", ["model.backbone.size=small"], "categorical:64:1x16x16", 10), Setup(8)
     )
     assert made.attention_flops == 12 * 8 * 384 * 256
     block = Transformer(size="small", depth=1).blocks[0]
@@ -142,8 +143,8 @@ def test_mistakes_end_in_one_line(words: list[str], told: str, capsys: pytest.Ca
 
 def test_members_of_a_mixture_count_by_their_shares() -> None:
     mixed = recipe("digits_mixture", "model.paradigm.weights={ar: 3, masked: 1, block: 2}")
-    made = plan(mixed, Wish(1)).dense_flops
-    alone = {mode: plan(mixed.of_member(mode, 64), Wish(1)).dense_flops for mode in ("ar", "masked", "block")}
+    made = plan(mixed, Setup(1)).dense_flops
+    alone = {mode: plan(mixed.of_member(mode, 64), Setup(1)).dense_flops for mode in ("ar", "masked", "block")}
     assert made == pytest.approx((3 * alone["ar"] + alone["masked"] + 2 * alone["block"]) / 6)
     assert not math.isclose(alone["ar"], alone["block"], rel_tol=0.2)
     assert isinstance(mixed.of_member("ar", 64).shallow()[1], Autoregressive)
