@@ -1,8 +1,7 @@
 """Where the classes that a config names may come from.
 
-A config from elsewhere is data: it may choose among these packages, and nothing else of it is imported, so that it
-cannot run code. Only the person who starts the command can allow more, by the environment, or by registering a modality
-whose package it then is; a config cannot.
+A config from elsewhere is data: it may choose among these packages, and nothing else is imported, so that it cannot run
+code. Only the person who starts the command can allow more, by the environment or by registering a modality.
 """
 
 import os
@@ -23,11 +22,7 @@ _TRAINING = (
 
 
 def allowed_in_models() -> tuple[str, ...]:
-    """Packages whose classes a model may be made of, when a run or an export is loaded.
-
-    Raises:
-        UserError: the environment names something that no package is called.
-    """
+    """Packages whose classes a run or an export may name. Raises UserError for a malformed name in the environment."""
     named = [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
     for name in named:
         if not all(part.isidentifier() for part in name.split(".")):
@@ -46,7 +41,5 @@ def is_within(name: str, packages: tuple[str, ...]) -> bool:
 
 
 def restrict_imports() -> None:
-    """Make the parser of configs refuse all else before it imports anything, and objects that an allowed module merely
-    imported (`mmgen.store.store.json`), for the rest of the process.
-    """
+    """Make the parser of configs refuse all else before it imports anything, for the rest of the process."""
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(allowed_in_recipes()))

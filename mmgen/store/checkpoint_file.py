@@ -1,8 +1,8 @@
 """Checkpoint files: written whole or not at all, sealed with a hash, and read only if it still fits.
 
 The seal is the comment of the zip archive that `torch.save` writes: the SHA-256 of all before it. So a checkpoint stays
-one file, which moves and copies as one, and any reader of zip archives or of torch's files reads it too. Files without
-a seal, as plain `torch.save` makes them, are read as well; zip's own checks must do for them.
+one file that any reader of zip archives or of torch's files reads. Files without a seal are read too, with zip's own
+checks alone.
 """
 
 import hashlib
@@ -28,14 +28,12 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 def one_before(path: Path) -> Path:
-    """Where the checkpoint before the one at `path` is kept, in case that this one is damaged on the disk."""
+    """Path of the previous checkpoint, which serves where the one at `path` is damaged."""
     return path.with_name(f"{path.stem}-before{path.suffix}")
 
 
 class _Writer:
-    """A file for `torch.save` that hashes what it is given. What goes wrong is kept until all was given, since torch
-    does not pass on errors of a file.
-    """
+    """A file for `torch.save` that hashes what is written. It keeps its first error, which torch would swallow."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.digest = file, hashlib.sha256()
@@ -55,40 +53,41 @@ class _Writer:
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path, trusted: bool = False, keep_previous: bool = True) -> None:
-    """Write a checkpoint, and keep the one before it beside it.
+    """Write a checkpoint, and keep the previous one (`one_before`).
 
-    At any moment `path` is a whole checkpoint, the old one or the new one, or there was none before. There are never
-    more than two of them on the disk.
+    At any moment `path` is a whole checkpoint, old or new, unless there was none; at most two are on the disk.
 
     Args:
         checkpoint: what `torch.save` takes.
         path: of the file; its folder is made.
-        trusted: the file at `path` is known to be sound, as this process wrote it. Otherwise it is looked at, so that a
-            damaged one never takes the place of the sound one before it.
-        keep_previous: keep the one before it.
+        trusted: the file at `path` is known to be sound. Otherwise it is checked, so that a damaged one never replaces
+            the previous one.
+        keep_previous: keep the previous one.
 
     Raises:
-        UserError: it could not be written; then the old one is as it was.
+        UserError: it could not be written; then the old one is unchanged.
     """
     partial, previous = path.with_name(f".{path.name}.partial"), one_before(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = keep_previous and path.exists() and (trusted or _is_sound(path))
-        if kept:
+        keep_previous = keep_previous and path.exists() and (trusted or _is_sound(path))
+        if keep_previous:
             previous.unlink(missing_ok=True)  # makes room
         _write(checkpoint, partial)
-        if kept:
-            _keep(path, previous)
+        if keep_previous:
+            try:
+                os.link(path, previous)
+            except OSError:  # a disk without hard links
+                path.replace(previous)
         partial.replace(path)
-        _settle(path.parent)
+        _sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        left = f"{path} is still the one before it: make room and go on with --ckpt_path last"
-        raise UserError(
-            f"checkpoint {path} could not be written ({error.strerror or error});"
-            f" {left if path.exists() else 'there was none before it: make room and start again'}"
-        ) from None
+        advice = f"{path} is still the one before it: make room and go on with --ckpt_path last"
+        if not path.exists():
+            advice = "there was none before it: make room and start again"
+        raise UserError(f"checkpoint {path} could not be written ({error.strerror or error}); {advice}") from None
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
@@ -105,14 +104,6 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _keep(path: Path, previous: Path) -> None:
-    """Give a file a second name, or where the disk has no such thing, another name."""
-    try:
-        os.link(path, previous)
-    except OSError:
-        path.replace(previous)
-
-
 def _is_sound(path: Path) -> bool:
     try:
         check_seal(path)
@@ -121,8 +112,8 @@ def _is_sound(path: Path) -> bool:
     return True
 
 
-def _settle(folder: Path) -> None:
-    """Names on the disk too. Not everywhere can a folder be opened for that."""
+def _sync_folder(folder: Path) -> None:
+    """Write the names to the disk too, where a folder can be opened for that."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -132,13 +123,10 @@ def _settle(folder: Path) -> None:
 
 
 def find_checkpoint(path: Path) -> tuple[Path, str | None]:
-    """The checkpoint at a path, or if it is gone or damaged the sound one before it.
-
-    Args:
-        path: of the last checkpoint.
+    """The checkpoint at a path, or if it is missing or damaged the sound one before it.
 
     Returns:
-        The file, which need not be there where none is; and a line that says why it is not `path`, None where it is.
+        The file, which may not exist; and a line that says why it is not `path`, or None.
 
     Raises:
         Unsound: it is damaged, and there is no sound one before it.
@@ -172,7 +160,7 @@ def best_record(path: Path) -> dict[str, Any] | None:
 
 
 def check_seal(path: Path) -> None:
-    """Raises Unsound unless the file is whole, as far as can be told without unpickling; OSError if it is not there."""
+    """Raises Unsound unless the file is whole, as far as that shows without unpickling; OSError if it is missing."""
     if path.is_dir():
         from mmgen.store.sharded_checkpoint import check_parts
 
@@ -184,16 +172,16 @@ def check_seal(path: Path) -> None:
         tail = file.read()
         if _ends_archive(tail[-_END_BYTES:], 0):
             return  # no seal
-        found = _SEAL.fullmatch(tail[-_SEAL_BYTES:])
-        if found is None or not _ends_archive(tail[:_END_BYTES], _SEAL_BYTES):
+        seal = _SEAL.fullmatch(tail[-_SEAL_BYTES:])
+        if seal is None or not _ends_archive(tail[:_END_BYTES], _SEAL_BYTES):
             raise Unsound("is truncated or corrupt (it does not end as a checkpoint does)")
-        digest, left = hashlib.sha256(), size - _SEAL_BYTES - 2
+        digest, rest = hashlib.sha256(), size - _SEAL_BYTES - 2
         file.seek(0)
-        while left and (data := file.read(min(_CHUNK, left))):
+        while rest and (data := file.read(min(_CHUNK, rest))):
             digest.update(data)
-            left -= len(data)
+            rest -= len(data)
         digest.update(b"\0\0")  # the length of the comment, before there was one
-        if digest.hexdigest().encode() != found[1]:
+        if digest.hexdigest().encode() != seal[1]:
             raise Unsound("is truncated or corrupt (its hash differs from the one it was written with)")
 
 

@@ -1,7 +1,7 @@
 """The option of commands that take a run: which of its two checkpoints."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 CheckpointName = Literal["last", "best"]
 
@@ -16,8 +16,3 @@ def takes_checkpoint(run: Command) -> Command:
     """Describe a command's option `checkpoint`."""
     run.__doc__ = f"{(run.__doc__ or '').rstrip()}\n        {_ABOUT}\n    "
     return run
-
-
-def described(checkpoint: CheckpointName) -> dict[str, Any]:
-    """What a record says of it: nothing of the last one, which is meant where nothing is said."""
-    return {} if checkpoint == "last" else {"checkpoint": checkpoint}

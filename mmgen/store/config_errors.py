@@ -1,4 +1,4 @@
-"""What the argument parser found wrong, in one line: the place in the config, the mistake, the nearest right name."""
+"""Errors of the argument parser in one line: the place in the config, the mistake, the nearest right name."""
 
 import inspect
 import re
@@ -14,12 +14,8 @@ from mmgen.store.allowed_imports import VARIABLE, allowed_in_recipes, is_within
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a mistake is.
-
-    Args:
-        key: dotted path in the config; empty at the top.
-        inside: import path of the class whose argument it is, if any.
-        parser: the whole command's.
+    """Where a mistake is: its dotted path in the config (empty at the top), the import path of the class whose argument
+    it is, if any, and the parser of the whole command.
     """
 
     key: str
@@ -33,17 +29,12 @@ class Spot:
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
-    """One line for an error of `parser`.
-
-    Args:
-        message: the error's text, which nests a level for every key and class on the way to the mistake.
-        parser: whose options are suggested where none of a class are meant.
-    """
-    for pattern, tell in _RULES.items():
-        if found := re.search(pattern, message, re.DOTALL):
-            before = message[: found.start(1)]
+    """One line for an error of `parser`, whose text nests a level for every key and class down to the mistake."""
+    for pattern, describe in _RULES.items():
+        if match := re.search(pattern, message, re.DOTALL):
+            before = message[: match.start(1)]
             keys, classes = re.findall(r'Parser key "([^"]+)"', before), re.findall(r"class_path '([^']+)'", before)
-            return tell(Spot(".".join(keys), classes[-1] if classes else None, parser), *found.groups())
+            return describe(Spot(".".join(keys), classes[-1] if classes else None, parser), *match.groups())
     return message
 
 
@@ -52,10 +43,6 @@ def _unknown_class(spot: Spot, name: str) -> str:
     if name in known:
         return f"class {name!r} does not fit{spot.at}: it is of another kind"
     return f"there is no class {name!r}{spot.at}{nearest(name.rsplit('.', 1)[-1], known)}"
-
-
-def _unknown_module(spot: Spot, _: str) -> str:
-    return _unknown_class(spot, spot.inside or "")
 
 
 def _refused_class(spot: Spot, name: str) -> str:
@@ -103,15 +90,11 @@ def _wrong_type(spot: Spot, wanted: str, value: str) -> str:
     return f"expected {wanted}, got {value!r}{spot.at}"
 
 
-def _as_it_says(_: Spot, text: str) -> str:
-    return text
-
-
-# The first that matches tells; a union of types fails for each of them, so that the telling reasons stand first.
+# The first that matches counts. A union of types fails for each of them, so the specific reasons come first.
 _RULES: dict[str, Callable[..., str]] = {
     r"Importing '([^']+)' is not allowed": _refused_class,
     r"Expected a dot import path string: (\S+)": _unknown_class,
-    r"(No module named|module) '[^']+'": _unknown_module,
+    r"(No module named|module) '[^']+'": lambda spot, _: _unknown_class(spot, spot.inside or ""),
     r"Import path (\S+) does not correspond to a subclass of (\w+)": _unfit_class,
     r"Expected an instantiatable class, but (\S+) is abstract": _abstract_class,
     r"Group '([^']+)' does not accept option '([^']+)'": _unknown_key_of_group,
@@ -120,7 +103,7 @@ _RULES: dict[str, Callable[..., str]] = {
     r"the following arguments are required: ([^\n]+)": _missing,
     r"(File does not exist|Path is not a file): '([^']+)'": _no_file,
     r"Expected an? ([^\n]+)\. Got value: ([^\n]+)": _wrong_type,
-    r"compute_fn of link [^\n]* failed: ([^\n]+)": _as_it_says,
+    r"compute_fn of link [^\n]* failed: ([^\n]+)": lambda _, text: text,
     r".*Subtypes: \[([^\n]+)\]\n.*Given value: ([^\n]+)": _wrong_type,
 }
 
@@ -131,8 +114,8 @@ def _name(class_path: str) -> str:
 
 def _parameters(class_path: str) -> Iterable[str]:
     module, _, name = class_path.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
-    return inspect.signature(found).parameters if inspect.isclass(found) else ()
+    owner = getattr(sys.modules.get(module), name, None)
+    return inspect.signature(owner).parameters if inspect.isclass(owner) else ()
 
 
 def _classes() -> set[str]:

@@ -35,13 +35,14 @@ def find_member(path: Path) -> MemberOf | None:
     """The member that a path names; None where it is a folder of its own, or nothing."""
     if (path / _CONFIG).exists():
         return None
-    config = _beside(path)
-    return MemberOf(path.parent, path.name, alone(config, path.name)) if path.name in members_of(config) else None
+    config = _parent_config(path)
+    known = path.name in members_of(config)
+    return MemberOf(path.parent, path.name, member_config(config, path.name)) if known else None
 
 
 def require_known(path: Path) -> None:
     """Raises UserError for RUN/MEMBER where RUN is a joint run that has no such member."""
-    if names := members_of(_beside(path)):
+    if names := members_of(_parent_config(path)):
         known = ", ".join(f"{path.parent / name}" for name in names)
         raise UserError(f"{path.parent} has no member {path.name!r}: name one of {known}{nearest(path.name, names)}")
 
@@ -61,31 +62,31 @@ def members_of(config: Any) -> list[str]:
         return []
 
 
-def _beside(path: Path) -> Any:
-    """The config that lies beside a path; None where there is none, or none that can be read."""
+def _parent_config(path: Path) -> Any:
+    """The config in a path's folder; None where there is none, or none that can be read."""
     try:
         return yaml.safe_load((path.parent / _CONFIG).read_text())
     except (OSError, ValueError, yaml.YAMLError):
         return None
 
 
-def alone(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """The config that a run of one member would have, on the shared backbone and with data of its own; its seed is said
-    once there. What a config leaves out, as one of several files of a recipe may, stays out.
+def member_config(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """The config that a run of one member would have: the shared backbone, and data of its own. What a config leaves
+    out, as one of several files of a recipe may, stays out.
     """
-    found = dict(config)
+    own = dict(config)
     if (joint := _joint(config.get("model"), "JointModule")) is not None:
-        own = (joint.get("members") or {}).get(name) or {}
-        arguments = {key: value for key, value in (joint | own).items() if key not in ("members", "weight")}
-        found["model"] = {"class_path": "mmgen.training.GeneratorModule", "init_args": arguments}
+        arguments = joint | ((joint.get("members") or {}).get(name) or {})
+        arguments = {key: value for key, value in arguments.items() if key not in ("members", "weight")}
+        own["model"] = {"class_path": "mmgen.training.GeneratorModule", "init_args": arguments}
     if (joint := _joint(config.get("data"), "JointData")) is not None:
-        found["data"] = section = dict((joint.get("members") or {}).get(name) or {})
+        own["data"] = section = dict((joint.get("members") or {}).get(name) or {})
         section["init_args"] = {key: value for key, value in (section.get("init_args") or {}).items() if key != "seed"}
-    return found
+    return own
 
 
 def _joint(section: Any, kind: str) -> dict[str, Any] | None:
-    """The arguments in a section that is of several members; None for any other."""
+    """The arguments of a section of several members; None for any other."""
     if not isinstance(section, dict):
         return None
     arguments = section.get("init_args") or {}

@@ -25,14 +25,12 @@ def build_tokenizer(init_args: dict[str, Any], where: str) -> Tokenizer:
 
     Args:
         init_args: of the module that trained it; only `tokenizer` is read.
-        where: the file it stands in, for errors.
+        where: the config file, for errors.
 
     Raises:
         UserError: an argument that the class does not have, or a class that is not mmgen's.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--tokenizer", type=Tokenizer, required=True)
-    return _instantiate(parser, {"tokenizer": init_args["tokenizer"]}, where)["tokenizer"]
+    return _instantiate(_parser("tokenizer", Tokenizer), {"tokenizer": init_args["tokenizer"]}, where)["tokenizer"]
 
 
 @torch.random.fork_rng(devices=[])
@@ -42,13 +40,12 @@ def build_generator(init_args: dict[str, Any], facts: Facts, where: str) -> tupl
     Args:
         init_args: of the module that trained it; the generator's own arguments and `paradigm` are read.
         facts: what the data said of the tokens that it was trained on.
-        where: the file it stands in, for errors.
+        where: the config file, for errors.
 
     Raises:
         UserError: an argument that a class does not have, or a class that is not mmgen's.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--paradigm", type=Paradigm, required=True)
+    parser = _parser("paradigm", Paradigm)
     names = parser.add_class_arguments(Generator, skip={"spec", "conditions", "parts", "start"}, instantiate=False)
     parser.add_argument("--conditions", type=dict[str, ConditionFactory] | None)
     own = ("paradigm", "conditions", *names)
@@ -65,13 +62,14 @@ def build_generator(init_args: dict[str, Any], facts: Facts, where: str) -> tupl
 
 
 def build_paradigm(init_args: dict[str, Any], where: str) -> Paradigm:
-    """The paradigm of a generator alone: its modes and masks, without its network. Raises UserError as
-    `build_generator` does.
-    """
+    """The paradigm of a generator, without its network. Raises UserError as `build_generator` does."""
+    return _instantiate(_parser("paradigm", Paradigm), {"paradigm": init_args["paradigm"]}, where)["paradigm"]
+
+
+def _parser(name: str, kind: type) -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--paradigm", type=Paradigm, required=True)
-    paradigm: Paradigm = _instantiate(parser, {"paradigm": init_args["paradigm"]}, where)["paradigm"]
-    return paradigm
+    parser.add_argument(f"--{name}", type=kind, required=True)
+    return parser
 
 
 def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) -> dict[str, Any]:
@@ -88,7 +86,7 @@ def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) 
 
 @contextmanager
 def _one_line(where: str) -> Iterator[None]:
-    """A config is data of somebody: whatever its values make a constructor raise becomes a UserError."""
+    """Whatever the values of a config make a constructor raise becomes a UserError."""
     try:
         yield
     except Exception as error:
@@ -108,11 +106,8 @@ def _require_own(arguments: dict[str, Any], where: str) -> None:
 
 def _import_paths(value: Any) -> Iterator[str]:
     """Every string that a typed parser could take for a class: dotted, its first part a module that can be imported."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _import_paths(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+    if isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _import_paths(item)
     elif isinstance(value, str):
         first, *rest = value.split(".")

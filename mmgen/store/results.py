@@ -12,7 +12,7 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,82 +23,26 @@ from mmgen.core.errors import UserError, nearest
 RESULTS = "results.json"
 
 METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
-    "psnr_db": "higher",
-    "psnr_db_jpeg": "higher",
-    "psnr_db_webp": "higher",
-    "ssim": "higher",
-    "rfid": "lower",
-    "rfd": "lower",
-    "rfvd": "lower",
-    "bits_per_image": "lower",
-    "bits_per_frame": "lower",
-    "bits_per_image_jpeg": "lower",
-    "bits_per_image_webp": "lower",
-    "kbps": "lower",
-    "code_usage": "higher",
-    "code_perplexity": "higher",
-    "fid": "lower",
-    "fd": "lower",
-    "kid": "lower",
-    "precision": "higher",
-    "recall": "higher",
-    "class_accuracy": "higher",
-    "bits_per_dim": "lower",
-    "held_out_loss": "lower",
-    "held_out_loss_beside": "neither",
-    "held_out_loss_change": "lower",
-    "next_frame_gain_db": "higher",
-    "action_gain_db": "higher",
-    "fvd": "lower",
-    "drift": "lower",
-    "stoi": "higher",
-    "pesq": "higher",
-    "mel_distance": "lower",
-    "si_sdr_db": "higher",
-    "wer": "lower",
-    "cer": "lower",
-    "wer_codec": "neither",
-    "wer_edited": "lower",
-    "wer_floor": "neither",
-    "speaker_similarity": "higher",
-    "speaker_similarity_real": "neither",
-    "dnsmos": "higher",
-    "dnsmos_real": "neither",
-    "mpjpe_mm": "lower",
-    "root_mm": "lower",
-    "label_accuracy": "higher",
-    "label_accuracy_real": "neither",
-    "fid_real": "neither",
-    "diversity": "neither",
-    "diversity_real": "neither",
-    "multimodality": "neither",
-    "multimodality_real": "neither",
-    "r_precision_1": "higher",
-    "r_precision_2": "higher",
-    "r_precision_3": "higher",
-    "r_precision_1_real": "neither",
-    "r_precision_2_real": "neither",
-    "r_precision_3_real": "neither",
-    "matching_score": "lower",
-    "matching_score_real": "neither",
-    "foot_skate": "lower",
-    "foot_skate_real": "neither",
-    "jerk": "neither",
-    "jerk_real": "neither",
-    "inbetween_mm": "lower",
-    "inbetween_linear_mm": "neither",
-    "latency_ms": "lower",
-    "streaming_error": "lower",
-    "real_time_factor": "lower",
-    "first_audio_ms": "lower",
-    "edit_outside": "lower",
-    "forward_passes": "lower",
-    "tokens_per_forward": "higher",
-    "seconds_per_sample": "lower",
-    "seconds_per_second": "lower",
-    "tokens_per_second": "higher",
-    "peak_memory_mb": "lower",
-}
+    "psnr_db": "higher", "psnr_db_jpeg": "higher", "psnr_db_webp": "higher", "ssim": "higher", "rfid": "lower",
+    "rfd": "lower", "rfvd": "lower", "bits_per_image": "lower", "bits_per_frame": "lower",
+    "bits_per_image_jpeg": "lower", "bits_per_image_webp": "lower", "kbps": "lower", "code_usage": "higher",
+    "code_perplexity": "higher", "fid": "lower", "fd": "lower", "kid": "lower", "precision": "higher",
+    "recall": "higher", "class_accuracy": "higher", "bits_per_dim": "lower", "held_out_loss": "lower",
+    "held_out_loss_beside": "neither", "held_out_loss_change": "lower", "next_frame_gain_db": "higher",
+    "action_gain_db": "higher", "fvd": "lower", "drift": "lower", "stoi": "higher", "pesq": "higher",
+    "mel_distance": "lower", "si_sdr_db": "higher", "wer": "lower", "cer": "lower", "wer_codec": "neither",
+    "wer_edited": "lower", "wer_floor": "neither", "speaker_similarity": "higher",
+    "speaker_similarity_real": "neither", "dnsmos": "higher", "dnsmos_real": "neither", "mpjpe_mm": "lower",
+    "root_mm": "lower", "label_accuracy": "higher", "label_accuracy_real": "neither", "fid_real": "neither",
+    "diversity": "neither", "diversity_real": "neither", "multimodality": "neither", "multimodality_real": "neither",
+    "r_precision_1": "higher", "r_precision_2": "higher", "r_precision_3": "higher", "r_precision_1_real": "neither",
+    "r_precision_2_real": "neither", "r_precision_3_real": "neither", "matching_score": "lower",
+    "matching_score_real": "neither", "foot_skate": "lower", "foot_skate_real": "neither", "jerk": "neither",
+    "jerk_real": "neither", "inbetween_mm": "lower", "inbetween_linear_mm": "neither", "latency_ms": "lower",
+    "streaming_error": "lower", "real_time_factor": "lower", "first_audio_ms": "lower", "edit_outside": "lower",
+    "forward_passes": "lower", "tokens_per_forward": "higher", "seconds_per_sample": "lower",
+    "seconds_per_second": "lower", "tokens_per_second": "higher", "peak_memory_mb": "lower",
+}  # fmt: skip
 """Every name that a figure may have, in the order of cards, and which way is better."""
 
 ON_FEATURES = (
@@ -121,7 +65,7 @@ class Figure:
     """One row of results.json.
 
     Args:
-        metric: a name of `METRICS`; those `ON_FEATURES` with their extractor behind it, as `metric_name` writes it.
+        metric: a name of `METRICS`; those `ON_FEATURES` end in their extractor, as `metric_name` writes it.
         value: finite.
         command: repeats the measurement.
         data: data set and split, such as `digits val`.
@@ -133,16 +77,13 @@ class Figure:
         machine: processor, cores, torch version.
         date: UTC, ISO.
         mode: the way of sampling.
-        extractor: the network that looked at the samples, or listened to them.
+        extractor: the network whose features were compared.
         budget: what training had cost, such as `3000 steps x 128 samples`.
         settings: of the sampler, as far as they are not the default ones.
-        protocol: how it was measured, by name, so that a figure from elsewhere can be told to be of the same kind: how
-            images were cut (`crop`) and resized for the extractor (`resize`), how many (`n`), `seed`, `dtype`, and the
-            `reference` that they were compared with: data, split, count and a hash of its pixels. Of clips also the
-            lists behind the figure, by `per_frame` or `per_window`, which the card draws. None in rows that were
-            measured before there was one.
-        training_seed: `seed_everything` of the run, where it is another than 0, so that a card may hold several
-            trainings of one recipe.
+        protocol: how it was measured: of images `crop`, `resize`, how many (`n`), `seed`, `dtype`, and the `reference`
+            that they were compared with (data, split, count, a hash of its pixels); of clips also the lists behind the
+            figure, by `per_frame` or `per_window`, which the card draws.
+        training_seed: `seed_everything` of the run, where it is not 0: a card may hold several trainings of a recipe.
         checkpoint: of the run: None for the last, or `best`, that of its lowest held-out loss.
     """
 
@@ -172,7 +113,7 @@ class Figure:
         if (base in ON_FEATURES) != (self.extractor is not None) or self.metric != metric_name(base, self.extractor):
             raise ValueError(f"metric {self.metric!r} and extractor {self.extractor!r} do not fit: see metric_name")
         if not math.isfinite(self.value):
-            raise ValueError(f"{self.metric} is {self.value}: a figure is finite")
+            raise ValueError(f"{self.metric} is {self.value}: a figure must be finite")
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -180,11 +121,9 @@ class Figure:
         return tuple(getattr(self, name) for name in IDENTITY)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON row: the eleven fields that every row has, and the others where they hold something."""
-        return {name: value for name, value in asdict(self).items() if value is not None or name not in _CONTEXT}
-
-
-_CONTEXT = ("mode", "extractor", "budget", "settings", "protocol", "training_seed", "checkpoint")
+        """The JSON row: fields with a default only where they hold something."""
+        optional = {each.name for each in fields(self) if each.default is not MISSING}
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in optional}
 
 
 def metric_name(base: str, extractor: str | None = None) -> str:
@@ -202,49 +141,18 @@ def measured(metric: str, value: float, *, device: str = "cpu", **how: Any) -> F
 
     Args:
         metric: base name; the extractor is appended if `how` names one.
-        value: finite; kept to six significant digits.
+        value: finite; rounded to six significant digits.
         device: that it ran on; a GPU is named in `machine`.
         how: the other fields of `Figure`.
     """
-    here: dict[str, Any] = {
-        "commit": commit(),
-        "machine": machine(device),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    how["seconds"] = round(how["seconds"], 2)
-    return Figure(metric_name(metric, how.get("extractor")), float(f"{value:.6g}"), **how, **here)
-
-
-def append(
-    card_folder: str | Path,
-    metric: str,
-    value: float,
-    *,
-    command: str,
-    data: str,
-    samples: int,
-    seed: int | None,
-    steps: int | None,
-    seconds: float,
-    mode: str | None = None,
-    extractor: str | None = None,
-    budget: str | None = None,
-    settings: str | None = None,
-    protocol: dict[str, Any] | None = None,
-    device: str = "cpu",
-) -> Figure:
-    """Write one figure of here and now into a folder's results.json; `Figure` says what the arguments are."""
-    how = dict(command=command, data=data, samples=samples, seed=seed, steps=steps, seconds=seconds)
-    context = dict(mode=mode, extractor=extractor, budget=budget, settings=settings, protocol=protocol)
-    figure = measured(metric, value, device=device, **context, **how)
-    write(card_folder, [figure])
-    return figure
+    how |= {"seconds": round(how["seconds"], 2), "commit": commit(), "machine": machine(device)}
+    name, date = metric_name(metric, how.get("extractor")), datetime.now(UTC).date().isoformat()
+    return Figure(name, float(f"{value:.6g}"), date=date, **how)
 
 
 def write(card_folder: str | Path, figures: Iterable[Figure]) -> None:
-    """Put figures into a folder's results.json, each in the place of the one that it replaces, else at the end.
-
-    The file is complete at every moment: readers see the old rows or the new ones.
+    """Put figures into a folder's results.json, each in the place of the one that it replaces, else at the end. The
+    file is complete at every moment.
 
     Raises:
         UserError: the folder is missing or may not be written to, or its results.json is damaged.
@@ -271,17 +179,17 @@ def read(card_folder: str | Path) -> list[Figure]:
     names = {field.name for field in fields(Figure)}
     try:
         if not isinstance(rows, list):
-            raise ValueError("it is no list")
+            raise ValueError("it is not a list")
         for row in rows:
             if unknown := set(row) - names:
                 raise ValueError(f"unknown field {min(unknown)}{nearest(min(unknown), names)}")
         return [Figure(**row) for row in rows]
     except (TypeError, ValueError) as error:
-        raise UserError(f"{folder / RESULTS} holds a wrong row: {error}; measure it again") from None
+        raise UserError(f"{folder / RESULTS} has a wrong row: {error}; measure it again") from None
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write JSON at one stroke: the file is never half written. Raises UserError where it cannot be written."""
+    """Replace a JSON file at once, so that it is never half written. Raises UserError where it cannot be written."""
     temporary = None
     try:
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as opened:

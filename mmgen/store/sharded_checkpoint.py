@@ -1,8 +1,8 @@
 """Checkpoints in parts, a file a process: a folder that loads on any number of processes, or as one checkpoint.
 
-Tensors lie in safetensors, as torch's distributed checkpoints write them for Hugging Face; all else in `rest.pt`, which
-is read with `weights_only`, so that nothing in the folder can run code. `parts.json`, written last, holds the size and
-the SHA-256 of every other file.
+Tensors are in safetensors, as torch's distributed checkpoints write them for Hugging Face; all else is in `rest.pt`,
+which is read with `weights_only`, so that nothing in the folder can run code. `parts.json`, written last, holds the
+size and the SHA-256 of every other file.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def seals(folder: Path, names: Iterable[str]) -> Seals:
 
 
 def check_parts(folder: Path) -> list[str]:
-    """The names of a folder's files, after a look at what is quick to look at: that they are there, and their sizes.
+    """The names of a folder's files, after a quick check that they exist and have the right sizes.
 
     Raises:
         Unsound: one is missing or truncated, or the folder is no checkpoint.
@@ -44,9 +44,7 @@ def check_parts(folder: Path) -> list[str]:
         sealed = json.loads((folder / PARTS).read_text())
         sizes = {str(name): int(size) for name, (size, _) in sealed.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Unsound(
-            f"is a folder without a sound {PARTS} ({type(error).__name__}), so it was not written whole"
-        ) from None
+        raise Unsound(f"has no sound {PARTS} ({type(error).__name__}), so it was not written whole") from None
     for name, size in sizes.items():
         if "/" in name or not (folder / name).is_file():
             raise Unsound(f"lacks its part {name}")

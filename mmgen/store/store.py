@@ -1,10 +1,9 @@
 """Trained models on disk: run folders and exports, back to modules.
 
-A run folder holds `config.yaml` and `checkpoints/last.ckpt`, as `mmgen fit` writes them. An export holds `config.yaml`
-and `model.safetensors`, and for a generator its tokenizer in `tokenizer/`. A folder with a tokenizer that another
-package published (`Modality.open_published`) stands for a tokenizer too. All are read the same way, and none can run
-code: checkpoints are read with `weights_only`, safetensors holds numbers alone, and a config may only name classes of
-mmgen.
+A run folder holds `config.yaml` and `checkpoints/last.ckpt`. An export holds `config.yaml`, `model.safetensors`, and
+for a generator its tokenizer in `tokenizer/`. A folder with a tokenizer that another package published
+(`Modality.open_published`) counts as a tokenizer too. None can run code: checkpoints are read with `weights_only`,
+safetensors holds numbers alone, and a config may only name classes of mmgen.
 """
 
 import copy
@@ -52,9 +51,9 @@ class Loaded:
 
     Args:
         generator: the module, in eval mode.
-        paradigm: the tie between its training and its sampling; `paradigm.modes()` are the ways it can sample.
+        paradigm: how it is trained and sampled; `paradigm.modes()` are the ways it can sample.
         tokenizer: the frozen tokenizer whose tokens it was trained on; None where the run had none.
-        facts: what the data said of the tokens: their shape, the names of classes and actions, rates.
+        facts: of the data: shape of its tokens, conditions and their vocabularies, rates.
         config: the whole config of the run.
         step: optimiser steps that were taken.
         path: the folder it came from.
@@ -93,7 +92,7 @@ def load_tokenizer(path: str | Path, checkpoint: CheckpointName = "last") -> Tok
 
 def _tokenizer(saved: "Saved") -> Tokenizer:
     tokenizer = build_tokenizer(saved.init_args, saved.where)
-    fill(tokenizer, saved.state, saved.weights)
+    load_weights(tokenizer, saved.state, saved.weights)
     return tokenizer.eval().requires_grad_(False)
 
 
@@ -112,7 +111,7 @@ def load_generator(path: str | Path, checkpoint: CheckpointName = "last") -> Loa
         if spec is None:
             raise ValueError("its tokens are missing")
     generator, paradigm = build_generator(saved.init_args, facts, saved.where)
-    fill(generator, saved.state, saved.weights)
+    load_weights(generator, saved.state, saved.weights)
     source = saved.tokenizer_path()
     tokenizer = None if source is None else load_tokenizer(source)
     if tokenizer is not None:
@@ -123,32 +122,29 @@ def load_generator(path: str | Path, checkpoint: CheckpointName = "last") -> Loa
             raise UserError(
                 f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {yields}"
             )
-    if tokenizer is not None and facts.tokenizer_hash not in (None, weights_hash(tokenizer)):
-        raise UserError(
-            f"the tokenizer {source} has been trained anew since {saved.path} was trained on its tokens, and would"
-            " decode samples wrongly; restore it, or train the generator again"
-        )
+        if facts.tokenizer_hash not in (None, weights_hash(tokenizer)):
+            raise UserError(
+                f"the tokenizer {source} has been trained anew since {saved.path} was trained on its tokens, and would"
+                " decode samples wrongly; restore it, or train the generator again"
+            )
     return Loaded(generator.eval(), paradigm, tokenizer, facts, saved.config, saved.step, saved.path)
 
 
 @contextmanager
 def _whole_record(saved: "Saved") -> Iterator[None]:
-    """What a file tells of the data is data itself: anything that does not fit becomes a UserError."""
+    """Whatever does not fit in the record of a file becomes a UserError."""
     try:
         yield
     except (UserError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(
-            f"{saved.weights} does not tell what its generator was trained on ({type(error).__name__}: {error}); was it"
+            f"{saved.weights} does not say what its generator was trained on ({type(error).__name__}: {error}); was it"
             " written by `mmgen fit` or `mmgen export`?"
         ) from None
 
 
 def save_export(path: str | Path, out: str | Path, checkpoint: CheckpointName = "last", **published: Any) -> "Saved":
-    """Write a run, or a tokenizer that another package published, as an export.
-
-    It holds the config, the weights as safetensors, and a generator's tokenizer in `tokenizer/`.
-
-    The weights are those that sampling uses: the average (EMA) where the run kept one. Optimiser state stays behind.
+    """Write a run, or a tokenizer that another package published, as an export: the config, the weights that sampling
+    uses (the average where the run kept one) as safetensors, and a generator's tokenizer in `tokenizer/`.
 
     Args:
         path: the run folder, an export, or the folder of a published tokenizer.
@@ -160,13 +156,11 @@ def save_export(path: str | Path, out: str | Path, checkpoint: CheckpointName = 
         UserError: the run cannot be loaded (nothing is written then), or `out` is not empty or cannot be made.
     """
     saved = Saved.read(path, checkpoint=checkpoint, published=published)
-    # An export that does not load is worth nothing: find out before anything is written.
+    # What does not load is refused before anything is written.
     _tokenizer(saved) if saved.kind == "tokenizer" else load_generator(path, checkpoint)
     out = new_folder(out)
     config, source = copy.deepcopy(saved.config), saved.tokenizer_path()
-    config |= {
-        key: None for key in ("run", "ckpt_path") if key in config
-    }  # where that run lay is not where the next one goes
+    config |= {key: None for key in ("run", "ckpt_path") if key in config}  # of that run, not of the next one
     if source is not None:
         save_export(source, out / "tokenizer")
         data = (config.get("data") or {}).get("init_args") or {}
@@ -176,15 +170,13 @@ def save_export(path: str | Path, out: str | Path, checkpoint: CheckpointName = 
     head += f" Trains again with: mmgen fit --config {out / CONFIG}\n" if saved.step else "\n"
     (out / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False))
     record = {"kind": saved.kind, "step": saved.step, "averaged": saved.averaged, "record": saved.record}
-    contiguous = {
-        name: value.contiguous().clone() for name, value in saved.state.items()
-    }  # safetensors refuses shared memory
-    save_file(contiguous, out / WEIGHTS, metadata={"format": "pt", "mmgen": json.dumps(record)})
+    copies = {name: value.contiguous().clone() for name, value in saved.state.items()}  # none share memory
+    save_file(copies, out / WEIGHTS, metadata={"format": "pt", "mmgen": json.dumps(record)})
     return replace(saved, path=out, weights=out / WEIGHTS, config=config)
 
 
 def weights_hash(module: nn.Module) -> str:
-    """A fingerprint of a module's state, 16 hexadecimal digits: the same for a run and its export, on any device."""
+    """16 hexadecimal digits of a module's state: the same for a run and its export, on any device."""
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -237,20 +229,22 @@ class Saved:
         checkpoint: CheckpointName = "last",
         published: dict[str, Any] | None = None,
     ) -> "Saved":
-        """Read a folder, of either kind unless one is wanted. Raises UserError as `load_tokenizer` says.
+        """Read a folder. Raises UserError as `load_tokenizer` does.
 
         Args:
             path: the folder.
-            wanted: of which kind it has to be.
+            wanted: of which kind it has to be; either by default.
             checkpoint: which of a run's.
             published: how to take a published tokenizer, see `Modality.export_options`.
         """
         path, published = Path(path), published or {}
-        if wanted != "generator" and (found := cls._published(path, published)) is not None:
-            return found
+        if wanted != "generator" and (tokenizer := cls._published(path, published)) is not None:
+            return tokenizer
         if published:
             options = ", ".join(f"--{name}" for name in published)
-            raise UserError(f"{options}: for tokenizers that other packages published, and {path} is none; leave out")
+            raise UserError(
+                f"{options}: only for tokenizers that other packages published, and {path} is none; leave {options} out"
+            )
         member = find_member(path)
         config = read_config(path) if member is None else member.config
         kind = kind_of(config, path)
@@ -272,35 +266,32 @@ class Saved:
         run = path if member is None else member.run
         file = run / CHECKPOINT.with_name(FILES[name])
         try:
-            file, told = find_checkpoint(file)
-            if told is not None:
-                logger.warning(told)
+            file, warning = find_checkpoint(file)
+            if warning is not None:
+                logger.warning(warning)
             checkpoint = read_checkpoint(file) if file.exists() else None
         except (Unsound, OSError) as error:
             raise UserError(f"checkpoint {file} {error}; train again, or restore the file") from None
-        if checkpoint is None and name == "best" and (run / CHECKPOINT).exists():
-            raise UserError(
-                f"--checkpoint best: {run} has none, as it was not validated yet or checkpoint.best is off; use last"
-            )
         if checkpoint is None:
+            if name == "best" and (run / CHECKPOINT).exists():
+                reason = "it was not validated yet or checkpoint.best is off"
+                raise UserError(f"--checkpoint best: {run} has none, as {reason}; use last")
             recipe = recipe_for(run) or run / CONFIG
             raise UserError(f"{path} was never trained (no {CHECKPOINT}); run mmgen fit --config {recipe}")
+        foreign = UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?")
         try:
             weights, step = dict(checkpoint["state_dict"]), int(checkpoint["global_step"])
         except (KeyError, TypeError, ValueError):
-            raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?") from None
+            raise foreign from None
+        weights = {name.replace("_orig_mod.", ""): value for name, value in weights.items()}  # of torch.compile
         prefix = f"{kind}." if member is None else member.prefix
-        state = {
-            _plain(name).removeprefix(prefix): value
-            for name, value in weights.items()
-            if _plain(name).startswith(prefix)
-        }
+        state = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         record = checkpoint.get("mmgen") or {}
         if member is not None and isinstance(record, dict):
             members = record.get("members")
             record = members.get(member.name) if isinstance(members, dict) else None
         if not state or not isinstance(record, dict) or (kind == "generator" and "spec" not in record):
-            raise UserError(f"checkpoint {file} holds no {kind} of mmgen; was it written by `mmgen fit`?")
+            raise foreign
         return cls(path, kind, config, file, state, step, "current_model_state" in checkpoint, record, name)
 
     @classmethod
@@ -309,13 +300,13 @@ class Saved:
         try:
             with safe_open(file, framework="pt", device="cpu") as opened:
                 about = json.loads((opened.metadata() or {})["mmgen"])
-                told = int(about["step"]), bool(about["averaged"]), dict(about["record"])
+                record = int(about["step"]), bool(about["averaged"]), dict(about["record"])
                 state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
         except KeyError:
             raise UserError(f"{file} was not written by `mmgen export`") from None
         except (SafetensorError, OSError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise UserError(f"{file} is truncated or corrupt ({first_line(error)}); export again") from None
-        return cls(path, kind, config, file, state, *told)
+        return cls(path, kind, config, file, state, *record)
 
     @classmethod
     def _published(cls, path: Path, published: dict[str, Any]) -> "Saved | None":
@@ -332,25 +323,24 @@ class Saved:
         return cls(file.parent, "tokenizer", config, file, tokenizer.state_dict(), step=0, averaged=False)
 
     def tokenizer_path(self) -> Path | None:
-        """The folder of a generator's tokenizer: inside an export, or where the run was told it is; None without one.
+        """The folder of a generator's tokenizer: inside an export, or as the run's record names it; None without one.
 
-        A relative path is looked up from the working directory, then from each folder above the run, so that a run can
-        be sampled from anywhere.
+        A relative path is looked up from the working directory, then from each folder above the run.
         """
         named = self.record.get("tokenizer_path")
         if named is None:
             return None
         if self.weights.name == WEIGHTS:
             return self.path / "tokenizer"
-        found = [base / named for base in (Path(), *self.path.absolute().parents) if (base / named).is_dir()]
-        if not found:
+        folders = [base / named for base in (Path(), *self.path.absolute().parents) if (base / named).is_dir()]
+        if not folders:
             raise UserError(
                 f"the tokenizer {named}, on which {self.path} was trained, is not there; put it back or train it again"
             )
-        return found[0]
+        return folders[0]
 
 
-def fill(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
+def load_weights(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
     """Load a state dict, whole, of the right shapes, and finite. Raises UserError naming the first that is not."""
     own = module.state_dict()
     for wrong, text in ((own.keys() - state.keys(), "lacks"), (state.keys() - own.keys(), "has an unexpected")):
@@ -364,8 +354,3 @@ def fill(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
         if not state[name].isfinite().all():
             raise UserError(f"{source}: {name} holds NaN or infinity, so the training diverged; train with a lower lr")
     module.load_state_dict(state)
-
-
-def _plain(name: str) -> str:
-    """A state dict name without what torch.compile puts in."""
-    return name.replace("_orig_mod.", "")

@@ -7,7 +7,8 @@ import pytest
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.evaluation.card import BEGIN, END, README, faults, number, rendered, typed_figures, update_card
-from mmgen.store.results import append, read
+from mmgen.store.results import read
+from tests.figures import append
 
 HOW: dict[str, Any] = dict(data="digits val", samples=1000, seed=0, seconds=61.2, extractor="digits_cnn")
 PROSE = "# A recipe\n\nWhat it is.\n"

@@ -18,7 +18,7 @@ from mmgen.evaluation.comparison import loss_metrics
 from mmgen.modalities.image.sources.digits import Digits
 from mmgen.modalities.motion.sources.mocap import Mocap
 from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
-from mmgen.store.members import alone
+from mmgen.store.members import member_config
 from mmgen.store.rebuild import build_tokenizer
 from tests import tiny_runs
 from tests.data_modules import data_section
@@ -127,7 +127,7 @@ def copied(joint: Path, name: str, folder: Path) -> Path:
     state = {
         key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
     }
-    config = alone(yaml.safe_load((joint / "config.yaml").read_text()), name)
+    config = member_config(yaml.safe_load((joint / "config.yaml").read_text()), name)
     return write_run(folder, config, state, mmgen=checkpoint["mmgen"]["members"][name])
 
 

@@ -7,7 +7,8 @@ import pytest
 from mmgen.apps.cli.main import main
 from mmgen.evaluation.card import README, faults, update_card
 from mmgen.evaluation.curves import FILE, drawing
-from mmgen.store.results import append, read
+from mmgen.store.results import read
+from tests.figures import append
 
 HOW: dict[str, Any] = dict(data="clips val", samples=8, seed=0, steps=4, seconds=1.0, command="mmgen evaluate runs/x")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,7 +9,8 @@ import pytest
 
 from mmgen.core.errors import UserError
 from mmgen.store import results
-from mmgen.store.results import IDENTITY, RESULTS, Figure, append, commit, measured, read, write
+from mmgen.store.results import IDENTITY, RESULTS, Figure, commit, measured, read, write
+from tests.figures import append
 
 HOW: dict[str, Any] = dict(
     command="mmgen evaluate runs/x", data="digits val", samples=8, seed=0, steps=4, seconds=1.234

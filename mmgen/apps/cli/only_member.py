@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmgen.apps.cli.run_folder import RunFolder
 from mmgen.core.errors import UserError, nearest
-from mmgen.store.members import alone, members_of
+from mmgen.store.members import member_config, members_of
 
 HELP = "member of a recipe of several modalities to be trained by itself, all else equal"
 
@@ -52,7 +52,7 @@ def only(command: str, args: list[str], recipes: list[Path]) -> list[str]:
         raise UserError(f"{where} has no member {name!r}: name one of {', '.join(names)}{nearest(name, names)}")
     folder = RunFolder.of(None, recipes).path
     moved = _Moved(name, OmegaConf.merge(*files.values()))
-    found = {path: alone(moved.within(content), name) for path, content in files.items()}
+    found = {path: member_config(moved.within(content), name) for path, content in files.items()}
     changed = {path: yaml.safe_dump(content, sort_keys=False) for path, content in found.items()}
     return [f"--run={folder.with_name(f'{folder.name}-{name}')}", *_replaced(rest, lambda path: changed[Path(path)])]
 

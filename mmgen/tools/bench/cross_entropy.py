@@ -1,6 +1,7 @@
 """Cross-entropy over a large vocabulary, its logits made in parts, against whole logits."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ def cross_entropy(conditions: Conditions) -> Iterator[Result]:
     }
     for one, other in zip(contenders["ours"](), contenders["whole logits"](), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
-    settings = {"positions": positions, "values": values, "width": WIDTH, "at_once": at_once}
+    settings: dict[str, Any] = {"positions": positions, "values": values, "width": WIDTH, "at_once": at_once}
     ours, whole = (peak_mebibytes(each, conditions.device) for each in contenders.values())
     yield conditions.memory_result("cross_entropy/memory", ours, whole, "whole logits", 2.0, **settings)
     yield conditions.result("cross_entropy/time", conditions.compare(contenders), "whole logits", **settings)

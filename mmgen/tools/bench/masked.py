@@ -47,7 +47,13 @@ def masked(conditions: Conditions) -> Iterator[Result]:
         assert tokens.shape == (batch, side * side) and int(tokens.min()) >= 0 and int(tokens.max()) < size
     assert torch.equal(contenders["ours"](), samples), "the same seed must give the same tokens"
     measured = conditions.compare(contenders)
-    settings = {"shape": conditions.shape, "batch": batch, "tokens": side * side, "values": size, "steps": steps}
+    settings: dict[str, Any] = {
+        "shape": conditions.shape,
+        "batch": batch,
+        "tokens": side * side,
+        "values": size,
+        "steps": steps,
+    }
     more = {"own_work_share": 1 - measured.ratio("passes alone", "ours"), "parameters": count_parameters(ours)}
     yield conditions.result(
         "masked/own-work", measured, "passes alone", goal=1 - OWN_WORK, limit="passes alone", more=more, **settings

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,5 +54,5 @@ def masks(conditions: Conditions) -> Iterator[Result]:
             }
             measured = conditions.compare(contenders, least=0.05 if conditions.tiny else LEAST)
             more = {"visible_share": float(sees.double().mean()), "dense_mask_ms": 1e3 * measured.median("dense mask")}
-            settings = {"heads": heads, "head_dim": width, "length": length}
+            settings: dict[str, Any] = {"heads": heads, "head_dim": width, "length": length}
             yield conditions.result(f"masks/{name}/{length}", measured, "all to all", more=more, **settings)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -38,5 +39,5 @@ def packing(conditions: Conditions) -> Iterator[Result]:
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-2 * float(other.detach().abs().max()))
     measured = conditions.compare({"ours": lambda: step(False), "padded": lambda: step(True)})
     more = {"real_share": float(real.float().mean())}
-    settings = {"rows": len(lengths), "longest": longest, "windows": packed.layout.batch}
+    settings: dict[str, Any] = {"rows": len(lengths), "longest": longest, "windows": packed.layout.batch}
     yield conditions.result("packing", measured, "padded", goal=1.3, more=more, **settings)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -63,7 +64,7 @@ def skip_causal_step(conditions: Conditions) -> Iterator[Result]:
         contenders = {"ours": partial(run, dense=False), "dense": partial(run, dense=True)}
         for one, other in zip(contenders["ours"](), contenders["dense"](), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-2 * float(other.detach().abs().max()))
-        settings = {"positions": layout.length, "block": block, "depth": 4, "width": HEADS * WIDTH}
+        settings: dict[str, Any] = {"positions": layout.length, "block": block, "depth": 4, "width": HEADS * WIDTH}
         measured = conditions.compare(contenders)
         yield conditions.result(f"skip_causal_step/{block}", measured, "dense", goal=1.6, **settings)
 

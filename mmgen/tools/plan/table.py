@@ -1,5 +1,7 @@
 """A plan as tables."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +26,7 @@ def show(plan: Plan, console: Console) -> None:
     setup, memory = plan.setup, plan.memory
     device = f"{setup.gpus} {get_device(setup.device).name}, {setup.strategy}, {setup.precision}; {plan.split}"
     parts = [(name, f"{count:,}") for name, count in plan.parameters.items()]
-    total = "all", f"{sum(plan.parameters.values()):,}"
+    total: tuple[str, ...] = ("all", f"{sum(plan.parameters.values()):,}")
     _print(console, f"{plan.recipe}: {plan.tokens}", ("part", "parameters"), parts, total)
     flops = [
         ("maps of the blocks", *[_si(plan.linear_flops)] * 2),
@@ -53,7 +55,7 @@ def show(plan: Plan, console: Console) -> None:
 
 
 def _print(
-    console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], total: tuple[str, ...] = ()
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] = ()
 ) -> None:
     table = Table(show_header=any(columns))
     for number, name in enumerate(columns):

@@ -17,7 +17,7 @@ from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.modalities.motion import sample_files as motion_sampling
 from mmgen.modalities.speech import sample_files as speech_sampling
 from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
-from mmgen.store.results import append
+from tests.figures import append
 from tests.motion_runs import Walks, motion_run, motion_tokenizer_run
 from tests.page.browser import MARKS, look
 from tests.page.elements import LAWS, Elements, text
