@@ -1,7 +1,4 @@
-"""Sounds between tensors and files: floats (1, T) in [-1, 1] on one side, audio files on the other.
-
-Reading and writing go through soundfile, resampling through torchaudio; both are imported where they are used.
-"""
+"""Sounds between tensors, floats (1, T) in [-1, 1], and audio files, through soundfile and torchaudio."""
 
 import io
 import math
@@ -23,11 +20,7 @@ _LARGEST_KERNEL = 2**25  # weights of a filter between two rates without a commo
 
 
 def import_soundfile() -> ModuleType:
-    """soundfile, which is imported only where a sound is read or written.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """soundfile, which is optional and slow to import. Raises UserError where it is not installed."""
     try:
         import soundfile
     except ModuleNotFoundError:
@@ -37,13 +30,7 @@ def import_soundfile() -> ModuleType:
 
 @dataclass(frozen=True)
 class AudioHeader:
-    """What a file says of its sound before it is decoded.
-
-    Args:
-        samples: of each channel.
-        sample_rate: samples a second.
-        channels: 1 for mono.
-    """
+    """Samples of each channel, samples a second, and channels (1 for mono) of a sound file."""
 
     samples: int
     sample_rate: int
@@ -51,16 +38,12 @@ class AudioHeader:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Its duration."""
         return self.samples / self.sample_rate
 
 
 def read_header(path: str | Path) -> AudioHeader:
-    """The length, rate and channels of a sound.
-
-    Raises:
-        UserError: no such file, not a sound, or an empty one.
-    """
+    """The length, rate and channels of a sound. Raises UserError where it is missing, empty, or not a sound."""
     with _opened(path) as file:
         return AudioHeader(file.frames, file.samplerate, file.channels)
 
@@ -80,10 +63,10 @@ def read_audio(path: str | Path, sample_rate: int, start: float = 0.0, seconds: 
     with _opened(path) as file:
         rate = file.samplerate
         begin = min(round(start * rate), file.frames - 1)
-        wanted = file.frames - begin if seconds is None else min(math.ceil(seconds * rate), file.frames - begin)
+        count = file.frames - begin if seconds is None else min(math.ceil(seconds * rate), file.frames - begin)
         file.seek(begin)
-        data = torch.from_numpy(file.read(wanted, dtype="float32", always_2d=True))
-    if len(data) < wanted:
+        data = torch.from_numpy(file.read(count, dtype="float32", always_2d=True))
+    if len(data) < count:
         raise UserError(f"{path} is cut off: it has {begin + len(data)} samples, and its header speaks of more")
     if not data.isfinite().all():
         raise UserError(f"{path} holds samples that are not numbers (NaN or infinite)")
@@ -94,10 +77,8 @@ def read_audio(path: str | Path, sample_rate: int, start: float = 0.0, seconds: 
 
 
 def resample(x: Tensor, before: int, after: int) -> Tensor:
-    """Sounds (..., T) at `before` Hz as (..., ceil(T after / before)) at `after` Hz, band-limited by a windowed sinc.
-
-    Raises:
-        UserError: the two rates have too little in common for a filter of bearable size.
+    """Sounds (..., T) at `before` Hz as (..., ceil(T after / before)) at `after` Hz, by a windowed sinc. Raises
+    UserError where the rates' filter would be too large.
     """
     if before == after:
         return x
@@ -111,11 +92,7 @@ def resample(x: Tensor, before: int, after: int) -> Tensor:
 
 
 def write_wav(x: Tensor, path: str | Path, sample_rate: int) -> None:
-    """A sound (1, T) or (T,) as a mono WAV file of 16 bits; what leaves [-1, 1] is cut.
-
-    Raises:
-        UserError: it is empty, or of NaN, or the file cannot be written.
-    """
+    """Write the `wav_bytes` of a sound. Raises UserError as they do, or where the file cannot be written."""
     data = wav_bytes(x, sample_rate)
     try:
         Path(path).write_bytes(data)
@@ -124,10 +101,8 @@ def write_wav(x: Tensor, path: str | Path, sample_rate: int) -> None:
 
 
 def wav_bytes(x: Tensor, sample_rate: int) -> bytes:
-    """A sound (1, T) or (T,) as the bytes of a mono WAV file of 16 bits; what leaves [-1, 1] is cut.
-
-    Raises:
-        UserError: it is empty, or of NaN.
+    """A sound (1, T) or (T,) as the bytes of a mono WAV file of 16 bits, clipped to [-1, 1]. Raises UserError where it
+    is empty, or of NaN.
     """
     if x.ndim > 2 or (x.ndim == 2 and len(x) != 1):
         raise ValueError(f"a sound has shape (1, T) or (T,), got {tuple(x.shape)}")
@@ -139,7 +114,7 @@ def wav_bytes(x: Tensor, sample_rate: int) -> bytes:
 
 
 def to_int16(x: Tensor) -> Tensor:
-    """Floats in [-1, 1] as 16-bit integers, on the processor; divided by 32768 they are what was given, rounded."""
+    """Floats in [-1, 1] times 32768 as 16-bit integers, on the CPU."""
     return (x.detach().float().cpu() * 32768).round().clamp(-32768, 32767).to(torch.int16)
 
 

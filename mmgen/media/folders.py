@@ -9,14 +9,7 @@ from mmgen.core.errors import UserError
 
 
 def new_folder(path: str | Path) -> Path:
-    """Make a folder to write results into.
-
-    Args:
-        path: a folder that does not exist yet, or is empty.
-
-    Raises:
-        UserError: it holds something already, is a file, or cannot be made or written to.
-    """
+    """Make a folder to write results into. Raises UserError where it is a file, not empty, or not writable."""
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)

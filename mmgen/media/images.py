@@ -1,4 +1,4 @@
-"""Images between tensors and files: floats in [-1, 1] on one side, PNG, GIF and WebP through Pillow on the other."""
+"""Images between tensors, floats in [-1, 1], and files, PNG, GIF and WebP through Pillow."""
 
 import io
 import math

@@ -21,8 +21,7 @@ class LogMel:
 
     Args:
         sample_rate: in Hz.
-        n_fft: samples of the window. Longer ones tell more pitches apart than mel bands keep: at 16 kHz, 512 gives
-            clearly better sound than 1024 after `GriffinLim`.
+        n_fft: samples of the window. At 16 kHz, 512 gives clearly better sound than 1024 after `GriffinLim`.
         hop: samples a frame.
         bins: mel bands, from 0 Hz to half the sample rate.
         floor: magnitudes below it count as it; 1 is about as loud as a full-scale tone.
@@ -41,10 +40,10 @@ class LogMel:
 
     def __post_init__(self) -> None:
         if self.sample_rate < 1 or not 1 <= self.hop <= self.n_fft or self.bins < 1 or not 0 < self.floor < 1:
-            found = f"{self.sample_rate}, {self.hop}, {self.n_fft}, {self.bins} and {self.floor:g}"
             raise UserError(
                 "a mel spectrogram needs sample_rate and bins >= 1, 1 <= hop <= n_fft and a floor in (0, 1); got"
-                f" sample_rate, hop, n_fft, bins and floor {found}"
+                f" sample_rate {self.sample_rate}, hop {self.hop}, n_fft {self.n_fft}, bins {self.bins} and floor"
+                f" {self.floor:g}"
             )
         if self.scale not in ("slaney", "htk"):
             raise UserError(f"mel scale must be slaney or htk, got {self.scale}")

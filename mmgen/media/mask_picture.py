@@ -1,12 +1,11 @@
-"""Pictures of masks: a labelled one each, and one sheet of all. Pillow alone, so that they come at once."""
+"""Pictures of masks: a labelled card each, and one sheet of all. Pillow alone, so that they are quick."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from mmgen.core.layout import Layout, Role
@@ -33,7 +32,7 @@ GUIDE = (  # text, size in points, ink, heavy
 
 
 def mask_image(mask: Mask, queries: Layout, keys: Layout | None = None, scale: float = 2) -> Image.Image:
-    """A card: name, sentence, matrix (queries down, keys across) beside the fields that it reads, source and legend.
+    """A card: name, sentence, matrix (queries down, keys across) with the fields that it reads, source and legend.
 
     Args:
         mask: any mask, composed ones too.
@@ -41,42 +40,34 @@ def mask_image(mask: Mask, queries: Layout, keys: Layout | None = None, scale: f
         keys: its keys; the queries by default.
         scale: pixels a point; 2 is sharp on a dense screen.
     """
-    parts = _parts(mask, queries, queries if keys is None else keys, scale)
-    legend = _legend(parts.width, bool(mask.leak), scale)
-    return _card([parts.head, parts.matrix, parts.foot, legend], [0, 0, 0, 0], parts.width, scale)
+    parts, width = _parts(mask, queries, queries if keys is None else keys, scale)
+    return _card([*parts, _legend(width, bool(mask.leak), scale)], [0, 0, 0, 0], width, scale)
 
 
 def catalogue_sheet(columns: int = 4, scale: float = 1.25) -> Image.Image:
-    """Every mask of the catalogue on its example, beside a card that says how to read them."""
+    """Every mask of the catalogue on its example, after a card that says how to read them."""
     cards = [_parts(get_mask(name), *example(name), scale) for name in CATALOGUE]
     gap, width = round(MARGIN * scale), round(WIDTH * scale) + 2 * round(MARGIN * scale)
     # The first card is two columns wide.
     rows = [cards[: columns - 2], *(cards[i : i + columns] for i in range(columns - 2, len(cards), columns))]
     strips = []
     for number, row in enumerate(rows):
-        heights = [max(part.height for part in column) for column in zip(*((c.head, c.matrix, c.foot) for c in row))]
-        drawn = [_card([c.head, c.matrix, c.foot], heights, c.width, scale) for c in row]
+        heights = [max(part.height for part in column) for column in zip(*(parts for parts, _ in row))]
+        drawn = [_card(parts, heights, width, scale) for parts, width in row]
         if number == 0:
             drawn.insert(0, _guide(2 * width + gap, drawn[0].height, scale))
         strips.append(_joined(drawn, gap, DESK, across=True))
-    return _framed(_joined(strips, gap, DESK), gap, DESK)
+    return ImageOps.expand(_joined(strips, gap, DESK), gap, DESK)
 
 
-@dataclass(frozen=True)
-class _Parts:
-    head: Image.Image
-    matrix: Image.Image
-    foot: Image.Image
-    width: int
-
-
-def _parts(mask: Mask, queries: Layout, keys: Layout, scale: float) -> _Parts:
+def _parts(mask: Mask, queries: Layout, keys: Layout, scale: float) -> tuple[list[Image.Image], int]:
+    """Head, matrix and foot of a card, and its width."""
     matrix, share = _matrix(mask, queries, keys, scale), float(mask.dense(queries, keys)[0, 0].double().mean())
     width = max(round(WIDTH * scale), matrix.width)
     title = _paragraph(mask.name, 19, INK, width, scale, heavy=True)
     head = _joined([title, _paragraph(mask.sentence, 12.5, INK, width, scale)], round(5 * scale))
     facts = f"{share:.0%} of pairs visible. {mask.source}" if mask.source else f"{share:.0%} of pairs visible."
-    return _Parts(head, matrix, _paragraph(facts, 10.5, FADED, width, scale), width)
+    return [head, matrix, _paragraph(facts, 10.5, FADED, width, scale)], width
 
 
 # The matrix.
@@ -121,11 +112,7 @@ def _matrix(mask: Mask, queries: Layout, keys: Layout, scale: float) -> Image.Im
         at += thick + gap
     for layout, upright in ((keys, False), (queries, True)):
         roles = np.array([_rgb(ROLES[int(role)][1]) for role in layout.role[0]])
-        bar = (
-            _tiled(roles[None], cell, scale)
-            .crop((0, 0, cell * layout.length, cell))
-            .resize((cell * layout.length, thin))
-        )
+        bar = _tiled(roles[None], cell, scale).resize((cell * layout.length, thin))
         if upright:
             image.paste(bar.transpose(Image.Transpose.TRANSPOSE), (indent + at, corner))
         else:
@@ -170,7 +157,7 @@ def _ends(values: list[int]) -> list[int]:
 
 
 class _Witness:
-    """Hands out a layout's fields and notes which ones a predicate asked for."""
+    """A layout that notes which of its fields a predicate reads."""
 
     def __init__(self, fields: Any, shape: tuple[int, int], seen: dict[str, None]) -> None:
         self._fields, self._shape, self._seen = fields, shape, seen
@@ -247,10 +234,8 @@ def _card(parts: list[Image.Image], heights: list[int], width: int, scale: float
     boxed = []
     for number, (part, height) in enumerate(zip(parts, heights)):
         box = Image.new("RGB", (width, max(part.height, height)), PAPER)
-        box.paste(
-            part,
-            ((width - part.width) // 2 if number == 1 else 0, (box.height - part.height) // 2 if number == 1 else 0),
-        )
+        centred = (width - part.width) // 2, (box.height - part.height) // 2
+        box.paste(part, centred if number == 1 else (0, 0))
         boxed.append(box)
     column = _joined(boxed, round(11 * scale))
     margin = round(MARGIN * scale)
@@ -277,26 +262,19 @@ def _rounded(content: Image.Image, size: tuple[int, int], scale: float) -> Image
 
 
 def _joined(images: list[Image.Image], gap: int, ground: str = PAPER, across: bool = False) -> Image.Image:
-    """Images under each other, or beside each other."""
-    along, aside = (0, 1) if across else (1, 0)
-    size = [0, 0]
-    size[along] = sum(image.size[along] for image in images) + gap * (len(images) - 1)
-    size[aside] = max(image.size[aside] for image in images)
-    sheet, at = Image.new("RGB", (size[0], size[1]), ground), 0
+    """Images in a column, or in a row."""
+    widths, heights = zip(*(image.size for image in images))
+    spaces, at = gap * (len(images) - 1), 0
+    size = (sum(widths) + spaces, max(heights)) if across else (max(widths), sum(heights) + spaces)
+    sheet = Image.new("RGB", size, ground)
     for image in images:
         sheet.paste(image, (at, 0) if across else (0, at))
-        at += image.size[along] + gap
+        at += (image.width if across else image.height) + gap
     return sheet
 
 
-def _framed(image: Image.Image, margin: int, ground: str) -> Image.Image:
-    frame = Image.new("RGB", (image.width + 2 * margin, image.height + 2 * margin), ground)
-    frame.paste(image, (margin, margin))
-    return frame
-
-
 def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], dtype=float)
+    return np.array(ImageColor.getrgb(colour), dtype=float)
 
 
 @lru_cache(maxsize=64)

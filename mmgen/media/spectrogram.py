@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
 
 from mmgen.core.errors import UserError
@@ -21,7 +21,17 @@ FLOOR = 1e-4  # magnitude of the darkest colour, about 80 dB below a full-scale 
 _LOUDEST = 0.3  # magnitude of the brightest one: speech goes no higher but for moments
 _WINDOW = 0.032  # seconds: long enough to tell the pitch of a voice, short enough to tell a plosive
 _BINS = (80, 64, 48, 32, 20, 12, 8, 4, 2, 1)  # mel bands, as many as the sample rate has room for
-_COLOURS = "#05040d #1b1044 #4f127b #812581 #b5367a #e55064 #fb8761 #fec287 #fbfdbf"  # even steps to the eye
+_COLOURS = [
+    "#05040d",
+    "#1b1044",
+    "#4f127b",
+    "#812581",
+    "#b5367a",
+    "#e55064",
+    "#fb8761",
+    "#fec287",
+    "#fbfdbf",
+]  # even steps to the eye
 _INK, _FADED, _PAPER, _MARK = "#1f2328", "#626c77", "#ffffff", "#39c5ff"
 _HEAD, _FOOT, _GAP = 17, 14, 8  # pixels
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # seconds between two of them
@@ -38,8 +48,7 @@ def spectrogram(sound: Tensor, sample_rate: int) -> Tensor:
         sample_rate: in Hz, at least 100.
 
     Returns:
-        (3, bins, ceil(100 T / sample_rate)) in [-1, 1]; 80 bins but for low rates. About so many columns where 100 does
-        not divide the rate.
+        (3, bins, about 100 T / sample_rate) in [-1, 1]; 80 bins but for low rates.
 
     Raises:
         UserError: it has no samples, or a rate too low.
@@ -50,17 +59,15 @@ def spectrogram(sound: Tensor, sample_rate: int) -> Tensor:
 
 
 def mel_distance_db(one: Tensor, other: Tensor, sample_rate: int) -> float:
-    """How far the spectrograms of two sounds (1, T) are apart: the mean of their absolute differences, in dB. Raises
-    UserError as `spectrogram`.
-    """
-    levels = [_levels(sound, sample_rate) for sound in (one, other)]
-    return 20 / np.log(10) * (levels[0] - levels[1]).abs().mean().item()
+    """The mean absolute difference of the spectrograms of two sounds (1, T), in dB. Raises UserError as `spectrogram`."""
+    difference = _levels(one, sample_rate) - _levels(other, sample_rate)
+    return 20 / np.log(10) * difference.abs().mean().item()
 
 
 def spectrogram_sheet(
     sounds: Sequence[Tensor],
     sample_rate: int,
-    told: Sequence[str],
+    titles: Sequence[str],
     columns: int | None = None,
     times: int = 2,
     marks: Sequence[Sequence[float]] | None = None,
@@ -70,7 +77,7 @@ def spectrogram_sheet(
     Args:
         sounds: at least one (1, T) in [-1, 1], of any lengths.
         sample_rate: in Hz.
-        told: what stands above each; cut where it is too long.
+        titles: the text above each; cut where it is too long.
         columns: sounds a row; one for few, otherwise as many as make the sheet about as wide as high.
         times: pixels a point of a spectrogram.
         marks: seconds at which each has a line across, such as the ends of a span.
@@ -90,7 +97,7 @@ def spectrogram_sheet(
     rows = -(-len(drawn) // columns)
     sheet = Image.new("RGB", (columns * tile[0] + _GAP, rows * tile[1] + _GAP), _PAPER)
     second = width / max(each.shape[-1] for each in sounds) * sample_rate  # pixels
-    for number, (picture, text) in enumerate(zip(drawn, told, strict=True)):
+    for number, (picture, text) in enumerate(zip(drawn, titles, strict=True)):
         left, top = _GAP + number % columns * tile[0], _GAP + number // columns * tile[1]
         lines = () if marks is None else marks[number]
         sheet.paste(_labelled(picture, text, width, second, [line * second for line in lines]), (left, top))
@@ -127,22 +134,12 @@ def _labelled(picture: Tensor, text: str, width: int, second: float, lines: Sequ
 
 
 def _cut(text: str, width: int) -> str:
-    """As much of a text as has room in `width` pixels; what the typeface does not know is a question mark."""
-    text = text.encode("latin-1", "replace").decode("latin-1") if not _knows(text) else text
+    """As much of a text as has room in `width` pixels."""
     if _font(12).getlength(text) <= width:
         return text
     while text and _font(12).getlength(f"{text}…") > width:
         text = text[:-1]
     return f"{text}…"
-
-
-def _knows(text: str) -> bool:
-    """Whether the typeface can be asked for the text at all: Pillow's smallest one has Latin-1 alone."""
-    try:
-        _font(12).getlength(text)
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=8)
@@ -160,7 +157,7 @@ def _mel(sample_rate: int) -> LogMel:
 @lru_cache(maxsize=1)
 def _palette() -> Tensor:
     """(256, 3) in [-1, 1], from dark to bright."""
-    stops = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in _COLOURS.split()])
+    stops = np.array([ImageColor.getrgb(colour) for colour in _COLOURS])
     at = np.linspace(0, 1, len(stops))
     shades = np.stack([np.interp(np.linspace(0, 1, 256), at, channel) for channel in stops.T], axis=1)
     return torch.from_numpy(shades).float() / 127.5 - 1

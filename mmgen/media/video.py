@@ -1,6 +1,5 @@
-"""Clips between tensors and files: floats (C, T, H, W) in [-1, 1] on one side, video files on the other.
-
-Reading and MP4 go through PyAV; GIF is written through Pillow, because its palette is exact for grey.
+"""Clips between tensors, floats (C, T, H, W) in [-1, 1], and files: PyAV for reading and MP4, Pillow for GIF, whose
+palette is exact for grey.
 """
 
 import io
@@ -108,12 +107,7 @@ def contact_sheet(clips: Tensor) -> Tensor:
 
 
 def tile_clips(clips: Tensor, columns: int | None = None) -> Tensor:
-    """Clips (B, C, T, H, W) as one clip (C, T, H', W') that shows all at once, laid out as `mmgen.media.images.grid`.
-
-    Args:
-        clips: in [-1, 1].
-        columns: clips a row; by default the square root of B, rounded up.
-    """
+    """Clips (B, C, T, H, W) as one clip (C, T, H', W') that shows all at once, laid out by `mmgen.media.images.grid`."""
     return torch.stack([grid(frames, columns) for frames in clips.unbind(2)], dim=1)
 
 

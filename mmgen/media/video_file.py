@@ -27,11 +27,7 @@ _TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: I
 
 
 def import_av() -> ModuleType:
-    """PyAV, which is imported only where a video is read or written.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """PyAV, which is optional and slow to import. Raises UserError where it is not installed."""
     try:
         import av
     except ModuleNotFoundError:
@@ -41,13 +37,7 @@ def import_av() -> ModuleType:
 
 @dataclass(frozen=True)
 class VideoHeader:
-    """What a file says of its video before it is decoded.
-
-    Args:
-        seconds: from the first frame's beginning to the last one's end.
-        size: (height, width) in pixels, as stored, so perhaps lying on its side.
-        fps: frames a second, on average where they vary; None where it is unknown.
-    """
+    """Duration in seconds, (height, width) as stored, perhaps rotated, and mean frames a second, None if unknown."""
 
     seconds: float
     size: tuple[int, int]
@@ -64,18 +54,16 @@ def read_header(path: str | Path) -> VideoHeader:
     """
     with _opened(path) as (container, stream):
         index = list(stream.index_entries)
-        needed, held = max((entry.pos + entry.size for entry in index), default=0), os.path.getsize(path)
-        if needed > held:
-            raise UserError(f"video {path} is cut off: it has {held} bytes, and its header speaks of {needed} or more")
-        if index and len(index) == stream.frames and stream.duration:
-            ticks = stream.duration
-        else:
-            ticks = _spanned(container.demux(stream))
+        needed, size = max((entry.pos + entry.size for entry in index), default=0), os.path.getsize(path)
+        if needed > size:
+            raise UserError(f"video {path} is cut off: it has {size} bytes, and its header speaks of {needed} or more")
+        complete = index and len(index) == stream.frames and stream.duration
+        ticks = stream.duration if complete else _duration(container.demux(stream))
         if ticks <= 0:
             raise UserError(f"video {path} has no frame")
-        size = stream.codec_context.height, stream.codec_context.width
+        shape = stream.codec_context.height, stream.codec_context.width
         rate = float(stream.average_rate) if stream.average_rate else None
-        return VideoHeader(ticks * float(stream.time_base or 1), size, rate)
+        return VideoHeader(ticks * float(stream.time_base or 1), shape, rate)
 
 
 def check_length(path: str | Path, seconds: float, frames: int, fps: float) -> None:
@@ -85,7 +73,7 @@ def check_length(path: str | Path, seconds: float, frames: int, fps: float) -> N
 
 
 def read_frames(path: str | Path, times: Sequence[float], channels: int) -> Iterator[Image.Image]:
-    """The frames shown at given times, upright, one after another, so that only two are held in memory.
+    """The frames shown at these times, upright, one after another, so that only two are in memory.
 
     Args:
         path: a file of any format that PyAV reads.
@@ -97,21 +85,21 @@ def read_frames(path: str | Path, times: Sequence[float], channels: int) -> Iter
             before the last of the times.
     """
     frames = _from(path, times[0])
-    shown, following = next(frames), next(frames, None)
+    current, following = next(frames), next(frames, None)
     for time in times:
         while following is not None and following.begin <= time + _ROUNDING:
-            shown, following = following, next(frames, None)
-        if following is None and shown.end <= time + _ROUNDING:
+            current, following = following, next(frames, None)
+        if following is None and current.end <= time + _ROUNDING:
             needed = f"but a frame at {time:.4g} s is needed; take a shorter clip"
-            raise UserError(f"video {path} ends after {shown.end:.4g} s, {needed}")
-        if shown.frame.is_corrupt:
-            raise UserError(f"video {path} is damaged at {shown.begin:.4g} s")
-        yield _image(shown.frame, channels)
+            raise UserError(f"video {path} ends after {current.end:.4g} s, {needed}")
+        if current.frame.is_corrupt:
+            raise UserError(f"video {path} is damaged at {current.begin:.4g} s")
+        yield _image(current.frame, channels)
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """A decoded frame, and from when to when it is shown, in seconds from the video's beginning."""
+class _Frame:
+    """A decoded frame, and its time in seconds from the video's beginning."""
 
     frame: "VideoFrame"
     begin: float
@@ -147,15 +135,14 @@ def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]
         raise UserError(f"{path} is a damaged video: {error.strerror}") from None
 
 
-def _spanned(packets: Iterable["Packet[VideoStream]"]) -> int:
-    """From the earliest timestamp to the end of the latest one; 0 where there is none."""
-    stamped = [(packet.dts if packet.pts is None else packet.pts, packet.duration or 0) for packet in packets]
-    begins = [begin for begin, _ in stamped if begin is not None]
-    ends = [begin + duration for begin, duration in stamped if begin is not None]
-    return max(ends, default=0) - min(begins, default=0)
+def _duration(packets: Iterable["Packet[VideoStream]"]) -> int:
+    """Ticks from the earliest timestamp to the end of the latest one; 0 where there is none."""
+    stamps = [(packet.dts if packet.pts is None else packet.pts, packet.duration or 0) for packet in packets]
+    times = [(begin, begin + duration) for begin, duration in stamps if begin is not None]
+    return max((end for _, end in times), default=0) - min((begin for begin, _ in times), default=0)
 
 
-def _from(path: str | Path, first: float) -> Iterator[_Shown]:
+def _from(path: str | Path, first: float) -> Iterator[_Frame]:
     """At least one frame; all in order of time, from one on that is shown at `first` or earlier, or from the first."""
     with _opened(path) as (container, stream):
         frames = _decoded(container, stream)
@@ -169,16 +156,16 @@ def _from(path: str | Path, first: float) -> Iterator[_Shown]:
         origin = beginning.frame.pts
         container.seek(origin + int(first / float(stream.time_base)), stream=stream)  # to the key frame before
         frames = _decoded(container, stream, origin)
-        found = next(frames, None)
-        if found is not None and found.begin <= first + _ROUNDING:
-            yield found
+        start = next(frames, None)
+        if start is not None and start.begin <= first + _ROUNDING:
+            yield start
             yield from frames
             return
-    with _opened(path) as (container, stream):  # its index led elsewhere, so that everything has to be decoded
+    with _opened(path) as (container, stream):  # its index is wrong, so everything has to be decoded
         yield from _decoded(container, stream)
 
 
-def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | None = None) -> Iterator[_Shown]:
+def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | None = None) -> Iterator[_Frame]:
     """The frames from where the container stands.
 
     Args:
@@ -194,7 +181,7 @@ def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | N
             origin = frame.pts
         begin = end if frame.pts is None or origin is None else (frame.pts - origin) * tick
         end = begin + (frame.duration * tick or usual)
-        yield _Shown(frame, begin, end)
+        yield _Frame(frame, begin, end)
 
 
 def _image(frame: "VideoFrame", channels: int) -> Image.Image:
