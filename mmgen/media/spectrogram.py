@@ -21,17 +21,7 @@ FLOOR = 1e-4  # magnitude of the darkest colour, about 80 dB below a full-scale 
 _LOUDEST = 0.3  # magnitude of the brightest one: speech goes no higher but for moments
 _WINDOW = 0.032  # seconds: long enough to tell the pitch of a voice, short enough to tell a plosive
 _BINS = (80, 64, 48, 32, 20, 12, 8, 4, 2, 1)  # mel bands, as many as the sample rate has room for
-_COLOURS = [
-    "#05040d",
-    "#1b1044",
-    "#4f127b",
-    "#812581",
-    "#b5367a",
-    "#e55064",
-    "#fb8761",
-    "#fec287",
-    "#fbfdbf",
-]  # even steps to the eye
+_COLOURS = "#05040d #1b1044 #4f127b #812581 #b5367a #e55064 #fb8761 #fec287 #fbfdbf"  # even steps to the eye
 _INK, _FADED, _PAPER, _MARK = "#1f2328", "#626c77", "#ffffff", "#39c5ff"
 _HEAD, _FOOT, _GAP = 17, 14, 8  # pixels
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # seconds between two of them
@@ -59,7 +49,7 @@ def spectrogram(sound: Tensor, sample_rate: int) -> Tensor:
 
 
 def mel_distance_db(one: Tensor, other: Tensor, sample_rate: int) -> float:
-    """The mean absolute difference of the spectrograms of two sounds (1, T), in dB. Raises UserError as `spectrogram`."""
+    """The mean absolute difference of the spectrograms of two sounds (1, T) in dB; raises as `spectrogram`."""
     difference = _levels(one, sample_rate) - _levels(other, sample_rate)
     return 20 / np.log(10) * difference.abs().mean().item()
 
@@ -157,7 +147,7 @@ def _mel(sample_rate: int) -> LogMel:
 @lru_cache(maxsize=1)
 def _palette() -> Tensor:
     """(256, 3) in [-1, 1], from dark to bright."""
-    stops = np.array([ImageColor.getrgb(colour) for colour in _COLOURS])
+    stops = np.array([ImageColor.getrgb(colour) for colour in _COLOURS.split()])
     at = np.linspace(0, 1, len(stops))
     shades = np.stack([np.interp(np.linspace(0, 1, 256), at, channel) for channel in stops.T], axis=1)
     return torch.from_numpy(shades).float() / 127.5 - 1

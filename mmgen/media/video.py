@@ -107,7 +107,7 @@ def contact_sheet(clips: Tensor) -> Tensor:
 
 
 def tile_clips(clips: Tensor, columns: int | None = None) -> Tensor:
-    """Clips (B, C, T, H, W) as one clip (C, T, H', W') that shows all at once, laid out by `mmgen.media.images.grid`."""
+    """Clips (B, C, T, H, W) as one clip (C, T, H', W') that shows them all, laid out by `mmgen.media.images.grid`."""
     return torch.stack([grid(frames, columns) for frames in clips.unbind(2)], dim=1)
 
 
