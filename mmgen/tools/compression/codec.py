@@ -15,19 +15,17 @@ from mmgen.tools.compression.prior import Prior
 
 Progress = Callable[[float], None]
 
-_NO_TOKENIZER = "0" * 16
-
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compressed file, and the figures of it.
+    """A compressed file, and its figures.
 
     Args:
         data: the file.
         images: how many are in it.
-        code_bytes: what the tokens take; the rest says what they are.
-        model_bits: the cross-entropy of the tokens under the prior, which no code can do better than on average.
-        raw_bits: of the tokens as they are.
+        code_bytes: of the tokens, without the header.
+        model_bits: the cross-entropy of the tokens under the prior, the least that a code takes on average.
+        raw_bits: of the tokens uncompressed.
     """
 
     data: bytes
@@ -48,11 +46,11 @@ def compress(
     """Code tokens under an autoregressive mode of a generator, all images with one coder.
 
     Args:
-        loaded: from `mmgen.store.store.load_generator`; everything runs on the device its generator is on.
+        loaded: a generator; everything runs on its device.
         tokens: (B, N) int64 of the generator's spec.
-        labels: (B,) int64 class of each image, -1 for none; none at all by default. They are stored in the file.
+        labels: (B,) int64 class of each image, -1 for none (the default), stored in the file.
         mode: name of an autoregressive mode; may be None where there is only one.
-        batch: images coded side by side. The file says it, so that decoding runs in the same shapes.
+        batch: images coded side by side, also stored, so that decoding runs in the same shapes.
         progress: called with the number of images that are done.
 
     Raises:
@@ -93,7 +91,7 @@ def decompress(
         progress: called with the number of images that are done.
 
     Raises:
-        UserError: it was compressed with another model; or this machine computes that model's probabilities otherwise.
+        UserError: it is of another model, or this machine computes the model's probabilities otherwise.
     """
     _check_origin(loaded, container, name)
     prior, decoder = Prior(loaded, container.mode), Decoder(container.code)
@@ -122,9 +120,8 @@ def decompress(
 def _check(loaded: Loaded, tokens: Tensor, labels: Tensor, batch: int) -> None:
     spec, classes = loaded.spec, loaded.generator.classes
     if not len(tokens) or len(tokens) * spec.length > LARGEST:
-        raise UserError(
-            f"a file holds 1 to {LARGEST // spec.length:,} images of {spec.length} tokens, not {len(tokens):,}"
-        )
+        most = LARGEST // spec.length
+        raise UserError(f"a file holds 1 to {most:,} images of {spec.length} tokens, not {len(tokens):,}")
     if not 1 <= batch <= LARGEST_BATCH:
         raise UserError(f"--batch {batch} must lie between 1 and {LARGEST_BATCH:,}")
     if tokens.shape[1:] != (spec.length,):
@@ -156,7 +153,7 @@ def _check_origin(loaded: Loaded, container: Container, name: str) -> None:
 
 
 def _tokenizer_hash(loaded: Loaded) -> str:
-    return _NO_TOKENIZER if loaded.tokenizer is None else weights_hash(loaded.tokenizer)
+    return "0" * 16 if loaded.tokenizer is None else weights_hash(loaded.tokenizer)
 
 
 def _checksum(tokens: Tensor) -> int:

@@ -1,9 +1,9 @@
 """Symbols to bytes and back, given the probabilities of each: range coding (Martin 1979) by `constriction` (Bamler
 2022).
 
-A law of n choices is rounded to multiples of 2^-24 with at least one for every choice, so that whatever can occur can
-be coded. That costs at most n * 2^-24 / ln 2 bits a symbol: 0.0004 for 4,096 choices. The library's other rounding
-(`perfect=True`) wins back a part of that and takes many times as long.
+A law of n choices is rounded to multiples of 2^-24, at least one for every choice, so that all can be coded. That costs
+at most n * 2^-24 / ln 2 bits a symbol, 0.0004 for 4,096 choices; the library's other rounding (`perfect=True`) costs
+less and takes many times as long.
 """
 
 import constriction
@@ -40,11 +40,7 @@ class Encoder:
 
 
 class Decoder:
-    """Reads what an `Encoder` wrote, if asked for the same laws in the same order; otherwise, nonsense.
-
-    Args:
-        payload: what `Encoder.finish` returned.
-    """
+    """Reads the payload of `Encoder.finish`, given the same laws in the same order."""
 
     def __init__(self, payload: bytes) -> None:
         words = np.frombuffer(payload, _WORD).astype(np.uint32)

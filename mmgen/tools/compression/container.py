@@ -10,8 +10,8 @@
 | ... | name of the mode; labels, plus 1, unless no image has one; code |
 | 4 | CRC-32 of all that |
 
-Integers are little-endian. Whatever a file claims is checked before memory is taken for it: its lengths against its
-size, its number of tokens against `LARGEST`.
+Integers are little-endian. What a file claims is checked before memory is allocated: its lengths against its size, its
+number of tokens against `LARGEST`.
 """
 
 import os
@@ -37,7 +37,7 @@ _KINDS = get_args(Kind)
 
 @dataclass(frozen=True)
 class Container:
-    """What a file holds.
+    """The content of a file.
 
     Args:
         generator: `mmgen.store.store.weights_hash` of the prior.
@@ -93,14 +93,8 @@ def read_container(path: str | Path) -> Container:
 
 
 def parse(data: bytes, name: str = "the stream") -> Container:
-    """Inverse of `Container.to_bytes`.
-
-    Args:
-        data: all bytes of a file.
-        name: stands in errors.
-
-    Raises:
-        UserError: foreign, of another version, truncated or corrupt.
+    """Inverse of `Container.to_bytes`; `name` is the file in errors. Raises UserError where the bytes are foreign, of
+    another version, truncated or corrupt.
     """
     _check_size(data, len(data), name)
     if _CHECK.unpack(data[-_CHECK.size :])[0] != zlib.crc32(data[: -_CHECK.size]):
@@ -124,9 +118,7 @@ def parse(data: bytes, name: str = "the stream") -> Container:
 
 
 def _check_size(start: bytes, actual: int, name: str) -> None:
-    """Raises UserError where the fixed part of a file of so many bytes is foreign, claims too much, or promises another
-    size.
-    """
+    """Raises UserError where the fixed part of a file is foreign, claims too much, or another size than `actual`."""
     if start[: len(MAGIC)] != MAGIC:
         what = "is empty" if not start else "is no file of mmgen compress"
         raise UserError(f"{name} {what}; name one that mmgen compress wrote")
@@ -140,13 +132,13 @@ def _check_size(start: bytes, actual: int, name: str) -> None:
     _, _, width, mode_bytes, *_, t, h, w, images, code_bytes, _ = _FIXED.unpack_from(start)
     if width not in (0, 1, 2, 4) or not 0 < images * t * h * w <= LARGEST:
         raise _impossible(name)
-    promised = _FIXED.size + mode_bytes + width * images + code_bytes + _CHECK.size
-    if actual != promised:
-        raise UserError(f"{name} is truncated or corrupt: {actual:,} bytes, not {promised:,}; copy it again")
+    size = _FIXED.size + mode_bytes + width * images + code_bytes + _CHECK.size
+    if actual != size:
+        raise UserError(f"{name} is truncated or corrupt: {actual:,} bytes, not {size:,}; copy it again")
 
 
 def _impossible(name: str) -> UserError:
-    return UserError(f"{name} is corrupt: its header says what cannot be; copy it again")
+    return UserError(f"{name} is corrupt: its header says what is impossible; copy it again")
 
 
 def _width(largest: int) -> int:

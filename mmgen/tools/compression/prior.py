@@ -1,10 +1,9 @@
 """An autoregressive generator as the prior of a coder: the law of each token, given those before it.
 
-Encoder and decoder must find the same law to the last bit. So both take the same walk, one token after the other with
-cached keys, in the same shapes; a pass over the whole row (teacher forcing) runs other kernels, which round otherwise.
-What would remain, kernels of another machine or number of threads, is met by two measures: the walk is in float64, and
-logits are rounded to multiples of 1/256, which errors of 1e-13 almost never cross. Rounding costs the code less than
-1e-6 nats a symbol (half the variance of an error that is uniform over 1/256).
+Encoder and decoder need the same law to the last bit. So both take the same walk, one token after the other with cached
+keys, in the same shapes. Against kernels of another machine or number of threads, the walk is in float64, and logits
+are rounded to multiples of 1/256, which errors of 1e-13 almost never cross. Rounding costs less than 1e-6 nats a symbol
+(half the variance of an error that is uniform over 1/256).
 """
 
 import copy
@@ -27,7 +26,7 @@ class Prior:
     """The laws of a loaded generator's tokens, in one of its autoregressive modes.
 
     Args:
-        loaded: from `mmgen.store.store.load_generator`; its generator is copied, not changed.
+        loaded: its generator is copied, not changed.
         mode: name of an autoregressive mode; may be None where there is only one.
 
     Raises:
@@ -57,19 +56,19 @@ class Prior:
         start, grid = self._generator.prefix_length, self._generator.spec.grid
         row = self._paradigm.row(self._generator, grid, labels.device)
         conditions = self._generator.conditions
-        given = conditions.fill({"class": labels} if "class" in conditions else {}, len(labels))
-        model = GuidedGenerator(self._generator, given, len(labels), Guidance(), capacity=row.length)
+        values = conditions.fill({"class": labels} if "class" in conditions else {}, len(labels))
+        model = GuidedGenerator(self._generator, values, len(labels), Guidance(), capacity=row.length)
         tokens = labels.new_zeros(len(labels), self._generator.spec.length)
-        values, done = tokens[:, :0], 0
+        last, done = tokens[:, :0], 0
         unused = torch.zeros(len(labels), device=labels.device)  # guidance would follow the progress
         for position in range(tokens.shape[1]):
             stop = start + position
-            logits = model(values, row.slice(done, stop), self._paradigm.mask, unused, outputs=1)[:, 0]
+            logits = model(last, row.slice(done, stop), self._paradigm.mask, unused, outputs=1)[:, 0]
             if not bool(logits.isfinite().all()):
                 raise UserError(f"the weights of {self._path} yield no probabilities (NaN or infinite); train it again")
             logits = (logits * _LOGIT_STEPS).round() / _LOGIT_STEPS
             tokens[:, position] = decide(position, logits.softmax(-1))
-            values, done = tokens[:, position : position + 1], stop
+            last, done = tokens[:, position : position + 1], stop
         return tokens
 
 
