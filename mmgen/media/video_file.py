@@ -57,8 +57,8 @@ def read_header(path: str | Path) -> VideoHeader:
         needed, size = max((entry.pos + entry.size for entry in index), default=0), os.path.getsize(path)
         if needed > size:
             raise UserError(f"video {path} is cut off: it has {size} bytes, and its header speaks of {needed} or more")
-        complete = index and len(index) == stream.frames and stream.duration
-        ticks = stream.duration if complete else _duration(container.demux(stream))
+        ticks = stream.duration if index and len(index) == stream.frames else None
+        ticks = ticks or _duration(container.demux(stream))
         if ticks <= 0:
             raise UserError(f"video {path} has no frame")
         shape = stream.codec_context.height, stream.codec_context.width
