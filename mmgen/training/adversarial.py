@@ -13,8 +13,7 @@ from mmgen.core.errors import UserError
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.losses import Adversarial, adaptive_weight, discriminator_loss, feature_matching, generator_loss
 from mmgen.tokenizers.quantizers.base import sum_over_ranks, world
-from mmgen.training.optim import FusedAdamW, scheduled
-from mmgen.training.schedules import WarmupCosine
+from mmgen.training.optim import FusedAdamW, WarmupCosine, scheduled
 
 
 class Adversary(Callback):
@@ -56,7 +55,6 @@ class Adversary(Callback):
         return {"adversarial": settings.weight} | matching
 
     def active(self, trainer: L.Trainer) -> bool:
-        """Whether the discriminator is active."""
         return trainer.global_step >= self.settings.start
 
     def losses(self, made: Tensor, x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
@@ -136,7 +134,6 @@ class Adversary(Callback):
         self._optimizer.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that going on exactly needs."""
         return {
             "discriminator": self.net.state_dict(),
             "optimizer": self._optimizer.state_dict(),

@@ -102,7 +102,6 @@ class RandomState(Callback):
         self._restored: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """States by device: of the CPU, and of the current GPU."""
         cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
         return {"cpu": torch.get_rng_state(), **cuda}
 
@@ -113,7 +112,6 @@ class RandomState(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Puts the state back, once."""
         if "cpu" in self._restored:
             torch.set_rng_state(self._restored["cpu"].cpu())
         if "cuda" in self._restored and torch.cuda.is_available():

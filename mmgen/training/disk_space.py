@@ -2,16 +2,15 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.training.averaging import EMA
+from mmgen.training.optim import trained_parameters
 
 _MOMENTS = 2  # of Adam, a parameter
 _BESIDE = 2**20  # bytes of all else in a checkpoint, which are fewer
@@ -30,7 +29,6 @@ class DiskSpaceCheck(Callback):
         self.folder, self.count = run / "checkpoints", 4 if best else 2
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks, on the rank that writes."""
         if rank_zero_only.rank != 0 or trainer.fast_dev_run:
             return
         needed = checkpoint_bytes(pl_module, averaged=any(isinstance(each, EMA) for each in trainer.callbacks))
@@ -39,8 +37,10 @@ class DiskSpaceCheck(Callback):
 
 def checkpoint_bytes(module: L.LightningModule, averaged: bool) -> int:
     """About how many bytes a checkpoint of a module takes, with Adam's moments and, if it has one, its average."""
-    weights, trained = (sum(_bytes(each) for each in tensors) for tensors in (_state(module), _trained(module)))
-    return (1 + averaged) * weights + _MOMENTS * trained + _BESIDE
+    adversary = getattr(module, "adversary", None)
+    networks = [module] if adversary is None else [module, adversary.net]
+    weights = sum(each.nbytes for network in networks for each in network.state_dict().values())
+    return (1 + averaged) * weights + _MOMENTS * sum(each.nbytes for each in trained_parameters(module)) + _BESIDE
 
 
 def require_space(folder: Path, needed: int, count: int) -> None:
@@ -66,22 +66,3 @@ def require_space(folder: Path, needed: int, count: int) -> None:
             f"{folder} has room for {free / 2**20:,.0f} MiB, and {count} checkpoints of this model take about"
             f" {count * needed / 2**20:,.0f} MiB: make room{fewer}, or name another run folder with --run"
         )
-
-
-def _state(module: L.LightningModule) -> Iterator[Tensor]:
-    yield from module.state_dict().values()
-    adversary = getattr(module, "adversary", None)
-    if adversary is not None:
-        yield from adversary.net.state_dict().values()
-
-
-def _trained(module: L.LightningModule) -> Iterator[Tensor]:
-    parameters = [*module.parameters()]
-    adversary = getattr(module, "adversary", None)
-    if adversary is not None:
-        parameters += adversary.net.parameters()
-    yield from (each for each in parameters if each.requires_grad)
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

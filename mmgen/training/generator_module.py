@@ -2,30 +2,27 @@
 
 from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.data.conditions import batch_conditions
 from mmgen.model.backbone import Transformer
+from mmgen.model.backbone.block import Block
 from mmgen.model.conditions import ConditionFactory, build_conditions, unread
 from mmgen.model.embeddings.positions import PositionKind
 from mmgen.model.generator import Generator
 from mmgen.model.heads import HeadFactory
 from mmgen.paradigms import Paradigm
-from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, configure
-from mmgen.training.schedules import WarmupCosine
+from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, TrainedModule, WarmupCosine
 from mmgen.training.sharded import is_sharded, shard
 from mmgen.training.validation import counted_tokens, validation_losses
-from mmgen.training.zero_loss import outside_blocks, zero_loss_over_parameters
 
 
-class GeneratorModule(L.LightningModule):
+class GeneratorModule(TrainedModule):
     """Trains a `Generator`; knows neither its paradigm nor its backbone.
 
     The command line takes `facts` from the data module, and `seed` from `seed_everything`.
@@ -48,8 +45,6 @@ class GeneratorModule(L.LightningModule):
     Raises:
         UserError: the batches hold no tokens.
     """
-
-    work_unit = "tokens"
 
     def __init__(
         self,
@@ -117,15 +112,8 @@ class GeneratorModule(L.LightningModule):
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
 
-    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+    def measure(self, stage: str, batch: dict[str, Any]) -> None:
         """Every mode's loss over the whole validation set, always with the same corruption."""
-        self._measure("val", batch)
-
-    def test_step(self, batch: dict[str, Any], index: int) -> None:
-        """As validation."""
-        self._measure("test", batch)
-
-    def _measure(self, stage: str, batch: dict[str, Any]) -> None:
         means, rows = self.measures(batch), len(batch["sample"])
         self.log_dict({f"{stage}/{mode}": mean for mode, mean in means.items()}, batch_size=rows, sync_dist=True)
         loss = torch.stack(list(means.values())).mean()
@@ -134,10 +122,6 @@ class GeneratorModule(L.LightningModule):
     def configure_model(self) -> None:
         """Spreads the weights over the devices, under `mmgen.training.sharded.FSDP`."""
         shard(self)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """As the recipe names them."""
-        return configure(self, self.optimizer, self.lr_scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the data told the generator, so that it can be rebuilt without the data."""
@@ -154,3 +138,19 @@ def compile_blocks(backbone: Transformer) -> None:
     """
     for block in backbone.blocks:
         block.compile(dynamic=True)
+
+
+def outside_blocks(module: nn.Module) -> list[nn.Module]:
+    """The parts that are in no block of a backbone; blocks are always used whole."""
+    within = {id(part) for each in module.modules() if isinstance(each, Block) for part in each.modules()}
+    return [each for each in module.modules() if id(each) not in within]
+
+
+def zero_loss_over_parameters(parts: list[nn.Module]) -> Tensor:
+    """A scalar 0 on which every trainable parameter of some modules, not of what is in them, has a bearing.
+
+    Which parameters a batch needs may depend on its samples (a mask token, a table of a condition). Processes that sum
+    gradients have to agree on whose, or DDP would wait for ever for one that another process has no use for.
+    """
+    own = [each for part in parts for each in part.parameters(recurse=False) if each.requires_grad]
+    return 0 * torch.stack([each.sum() for each in own]).sum()

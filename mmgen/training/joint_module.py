@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-import lightning as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError, nearest
@@ -17,8 +15,7 @@ from mmgen.model.embeddings.positions import PositionKind
 from mmgen.model.heads import HeadFactory
 from mmgen.paradigms import Paradigm
 from mmgen.training.generator_module import GeneratorModule, compile_blocks
-from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, configure
-from mmgen.training.schedules import WarmupCosine
+from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, TrainedModule, WarmupCosine
 from mmgen.training.sharded import shard
 
 
@@ -42,7 +39,7 @@ class Member:
     head: HeadFactory | None = None
 
 
-class JointModule(L.LightningModule):
+class JointModule(TrainedModule):
     """Trains a `Generator` a modality, all over the same backbone; each is sampled alone, as RUN/MEMBER.
 
     Every step runs the backbone once for each member, over rows of that member alone: members share weights, and see
@@ -64,8 +61,6 @@ class JointModule(L.LightningModule):
         UserError: a member without data, or data without a member; a name that no folder could have; data that holds no
             tokens; a weight that is not positive.
     """
-
-    work_unit = "tokens"
 
     def __init__(
         self,
@@ -112,15 +107,8 @@ class JointModule(L.LightningModule):
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
 
-    def validation_step(self, batch: dict[str, dict[str, Any] | None], index: int) -> None:
+    def measure(self, stage: str, batch: dict[str, dict[str, Any] | None]) -> None:
         """Every mode's loss over the whole validation set of its member, always with the same corruption."""
-        self._measure("val", batch)
-
-    def test_step(self, batch: dict[str, dict[str, Any] | None], index: int) -> None:
-        """As validation."""
-        self._measure("test", batch)
-
-    def _measure(self, stage: str, batch: dict[str, dict[str, Any] | None]) -> None:
         for name, member in self.parts():
             part = batch[name]
             if part is not None:
@@ -144,10 +132,6 @@ class JointModule(L.LightningModule):
     def configure_model(self) -> None:
         """Spreads the weights over the devices, under `mmgen.training.sharded.FSDP`."""
         shard(self)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """As the recipe names them."""
-        return configure(self, self.optimizer, self.lr_scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the data told each member's generator, so that it can be rebuilt without the data."""

@@ -1,19 +1,20 @@
-"""From a recipe's optimizer and learning rate schedule to what Lightning steps: which parameters decay, AdamW."""
+"""A recipe's optimizer and learning rate schedule: which parameters decay, AdamW, a warm-up and then a cosine."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from mmgen.core.errors import UserError
 from mmgen.model.backbone.transformer import Block
-from mmgen.training.schedules import WarmupCosine
 
 OptimizerFactory = Callable[[Iterable], Optimizer]
 """Takes parameter groups, as `parameter_groups` makes them: a class of torch.optim or of mmgen, with its arguments."""
@@ -43,18 +44,82 @@ class FusedAdamW(torch.optim.AdamW):
         betas: tuple[float, float] = (0.9, 0.98),
     ) -> None:
         groups = list(params)
-        super().__init__(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=_can_fuse(_tensors(groups)))
+        tensors = [each for group in groups for each in (group["params"] if isinstance(group, dict) else [group])]
+        fused = all(each.device.type in FUSED and torch.is_floating_point(each) for each in tensors)
+        super().__init__(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
         # A fused step can undo the scaling of float16 losses itself, and Lightning then clips no gradients under
         # autocast, of bfloat16 either. So the scaler undoes it, before gradients are clipped, as for other optimizers.
         self._step_supports_amp_scaling = False
 
 
-def configure(
-    module: L.LightningModule, optimizer: OptimizerFactory, lr_scheduler: SchedulerFactory
-) -> OptimizerLRSchedulerConfig:
-    """What `configure_optimizers` returns: an optimizer, and its schedule over the run, stepped with it."""
-    made, schedule = scheduled(module, module.trainer.max_steps, optimizer, lr_scheduler)
-    return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+class WarmupCosine(LambdaLR):
+    """The learning rate climbs to the optimizer's `lr`, then falls along half a cosine to 0 at trainer.max_steps.
+
+    Args:
+        optimizer: whose learning rate it sets.
+        warmup_steps: optimizer steps on which the learning rate climbs from 0; at most half of the run.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup_steps: int = 100) -> None:
+        if warmup_steps < 0:
+            raise UserError(f"model.lr_scheduler.warmup_steps must be at least 0, got {warmup_steps}")
+        self._warmup_steps = warmup_steps
+        super().__init__(optimizer, lambda step: 0.0)  # until the end is known
+
+    def end_at(self, max_steps: int) -> None:
+        """Stretch the schedule over a run, from its first step.
+
+        Raises:
+            UserError: the run has no end.
+        """
+        if max_steps < 1:
+            raise UserError("trainer.max_steps must say how long the run is: the learning rate is scheduled over it")
+        warmup_steps = min(self._warmup_steps, max_steps // 2)
+        factor = partial(warmup_cosine, max_steps=max_steps, warmup_steps=warmup_steps)
+        self.lr_lambdas = [factor] * len(self.optimizer.param_groups)
+        self._last_lr = [base * factor(0) for base in self.base_lrs]
+        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = lr
+
+
+def warmup_cosine(step: int, max_steps: int, warmup_steps: int) -> float:
+    """Factor in [0, 1] of the learning rate: linear over the warm-up, then half a cosine down to 0 at `max_steps`."""
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    done = min(1.0, (step - warmup_steps) / (max_steps - warmup_steps))
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+class TrainedModule(L.LightningModule):
+    """A module with the optimizer and schedule that its recipe names, and a test that measures what validation does.
+
+    Attributes:
+        optimizer: makes the optimizer from parameter groups.
+        lr_scheduler: makes its schedule.
+        work_unit: what `work` counts.
+    """
+
+    optimizer: OptimizerFactory
+    lr_scheduler: SchedulerFactory
+    work_unit = "tokens"
+
+    def work(self, batch: dict[str, Any]) -> int:
+        """Number of units in a batch."""
+        raise NotImplementedError
+
+    def measure(self, stage: str, batch: dict[str, Any]) -> None:
+        """Log the figures of a held-out batch under `stage`, val or test."""
+        raise NotImplementedError
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+        self.measure("val", batch)
+
+    def test_step(self, batch: dict[str, Any], index: int) -> None:
+        self.measure("test", batch)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer, schedule = scheduled(self, self.trainer.max_steps, self.optimizer, self.lr_scheduler)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def scheduled(
@@ -72,12 +137,12 @@ def scheduled(
         UserError: arguments that the optimizer or the schedule refuses, or a schedule over a run without end.
     """
     with _refusals("optimizer"):
-        made = optimizer(parameter_groups(module))
+        stepped = optimizer(parameter_groups(module))
     with _refusals("lr_scheduler"):
-        schedule = lr_scheduler(made)
+        schedule = lr_scheduler(stepped)
     if isinstance(schedule, WarmupCosine):
         schedule.end_at(max_steps)
-    return made, schedule
+    return stepped, schedule
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
@@ -100,19 +165,17 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
+def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """All that get gradients in a step: those of a module, and of the discriminator beside it."""
+    adversary = getattr(module, "adversary", None)
+    networks = [module] if adversary is None else [module, adversary.net]
+    return [each for network in networks for each in network.parameters() if each.requires_grad]
+
+
 def _weights(module: nn.Module) -> set[int]:
     """Identities of the weights of linear maps and convolutions."""
     maps = (each for each in module.modules() if isinstance(each, nn.Linear | nn.modules.conv._ConvNd))
     return {id(each.weight) for each in maps}
-
-
-def _tensors(groups: list[Any]) -> list[Tensor]:
-    return [each for group in groups for each in (group["params"] if isinstance(group, dict) else [group])]
-
-
-def _can_fuse(tensors: list[Tensor]) -> bool:
-    """Whether AdamW has one kernel for them where they are."""
-    return all(each.device.type in FUSED and torch.is_floating_point(each) for each in tensors)
 
 
 @contextmanager

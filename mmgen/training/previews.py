@@ -1,6 +1,7 @@
 """Previews of how far a run has come: samples of every mode, or reconstructions."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger, Logger
 
 from mmgen.core.modality import Modality, modality_of
 from mmgen.data import DataModule
@@ -18,8 +20,12 @@ from mmgen.paradigms import Guidance, SampleOptions
 from mmgen.sampling.preview import Preview
 from mmgen.training.generator_module import GeneratorModule
 from mmgen.training.joint_module import JointModule
-from mmgen.training.media_log import log_files
 from mmgen.training.tokenizer_module import TokenizerModule
+
+_METHODS = {".png": "log_image", ".gif": "log_video", ".wav": "log_audio"}
+_reported: set[str] = set()
+
+log = logging.getLogger("mmgen.training.previews")
 
 
 class SampleGrids(Callback):
@@ -50,7 +56,7 @@ class SampleGrids(Callback):
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Here the averaged weights are still in place."""
+        # Here the averaged weights are still in place.
         if trainer.sanity_checking or not self.draws_samples or self.folder is None:
             return
         for preview in self._all(trainer, pl_module):
@@ -104,3 +110,39 @@ def _log(writer: Any, preview: Preview, step: int) -> None:
     if hasattr(writer, "add_audio"):
         for number, sound in enumerate(preview.sounds):
             writer.add_audio(f"samples/{preview.caption}/{number}", sound, step, preview.sample_rate)
+
+
+def log_files(logger: Logger, name: str, files: Sequence[Path], step: int) -> None:
+    """Hand files over: PNG, GIF, WAV.
+
+    Weights & Biases has `log_image`, `log_video` and `log_audio` in Lightning's logger, Comet in its experiment; MLflow
+    takes files as artifacts of the run. A logger that has none of these is named once; a CSV log is expected to have
+    none.
+
+    Args:
+        logger: of the trainer; of TensorBoard nothing is left to do here.
+        name: what the files show, such as a mode.
+        files: in the run's `samples/`.
+        step: optimizer steps taken.
+    """
+    experiment: Any = logger.experiment
+    if hasattr(experiment, "add_image") or isinstance(logger, CSVLogger):
+        return
+    for file in files:
+        call = _call(logger, experiment, name, file, step)
+        if call is not None:
+            call()
+        elif (kind := type(logger).__name__) not in _reported:
+            _reported.add(kind)
+            log.warning("%s takes no pictures or sounds: samples of this run are in %s only", kind, file.parent)
+
+
+def _call(logger: Any, experiment: Any, name: str, file: Path, step: int) -> Callable[[], Any] | None:
+    method, key = _METHODS[file.suffix], f"samples/{name}"
+    if hasattr(logger, method):
+        return lambda: getattr(logger, method)(key, [str(file)], step=step)
+    if hasattr(experiment, "log_artifact") and hasattr(logger, "run_id"):
+        return lambda: experiment.log_artifact(logger.run_id, str(file), key)
+    if hasattr(experiment, method):
+        return lambda: getattr(experiment, method)(str(file), step=step)
+    return None

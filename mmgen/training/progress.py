@@ -3,20 +3,12 @@
 import sys
 import time
 from datetime import timedelta
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
 
-
-class Counted(Protocol):
-    """A module that says how much a batch is."""
-
-    work_unit: str
-
-    def work(self, batch: dict[str, Any]) -> int:
-        """Number of units in a batch."""
-        ...
+from mmgen.training.optim import TrainedModule
 
 
 class Throughput(Callback):
@@ -25,16 +17,13 @@ class Throughput(Callback):
     """
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts the clock."""
         self._started, self._work, self._away = time.perf_counter(), 0, 0.0
         self._ended, self._waited = self._started, 0.0
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stops the clock."""
         self._away = time.perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Goes on."""
         if not trainer.sanity_checking:
             self._started += time.perf_counter() - self._away
             self._ended = time.perf_counter()
@@ -42,19 +31,18 @@ class Throughput(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """The batch is there: what has passed since the last one is the time that it took to load, or to encode."""
+        # What has passed since the last batch is the time that this one took to load, or to encode.
         self._waited += time.perf_counter() - self._ended
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Counts, and logs once in a logging interval."""
-        counted, self._ended = cast(Counted, pl_module), time.perf_counter()
-        self._work += counted.work(batch) * trainer.world_size
+        module, self._ended = cast(TrainedModule, pl_module), time.perf_counter()
+        self._work += module.work(batch) * trainer.world_size
         if trainer.fit_loop.epoch_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:
             return
         passed = self._ended - self._started
-        pl_module.log(f"train/{counted.work_unit}_per_second", self._work / passed, prog_bar=True)
+        pl_module.log(f"train/{module.work_unit}_per_second", self._work / passed, prog_bar=True)
         pl_module.log("train/wait_share", self._waited / passed)
         self._started, self._work, self._waited = self._ended, 0, 0.0
 
@@ -76,7 +64,6 @@ class Bar(RichProgressBar):
         return "training"  # there is one epoch, without end
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """What stands behind the bar."""
         return _brief(super().get_metrics(trainer, pl_module))
 
 
@@ -89,27 +76,24 @@ class Lines(ProgressBar):
         self._silent = False
 
     def disable(self) -> None:
-        """Lightning asks for it on ranks other than 0."""
         self._silent = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts the clock."""
-        self._started = self._told = time.perf_counter()
+        self._started = self._printed = time.perf_counter()
         self._first = trainer.fit_loop.epoch_loop.batch_progress.current.processed
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tells where the run stands, if it is time."""
         now, done, total = time.perf_counter(), batch_idx + 1, _total(trainer)
-        if self._silent or (now - self._told < self.seconds and done < total):
+        if self._silent or (now - self._printed < self.seconds and done < total):
             return
         gone, metrics = now - self._started, _brief(self.get_metrics(trainer, pl_module)).items()
         figures = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in metrics]
         left = gone / max(1, done - self._first) * (total - done)
         clock = f"{_clock(gone)} gone, {_clock(left)} left"
         print("  ".join([f"step {trainer.global_step}/{trainer.max_steps}", *figures, clock]), flush=True)
-        self._told = now
+        self._printed = now
 
 
 def _total(trainer: L.Trainer) -> int | float:

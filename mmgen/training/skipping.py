@@ -1,6 +1,6 @@
 """Steps whose loss or gradient is NaN or infinite: not taken, counted, kept to be looked at, and not for ever."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,12 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
+from mmgen.training.optim import trained_parameters
 
 FOLDER = "skipped"
 _FILES = 10  # batches kept a run; more would tell nothing new
@@ -22,12 +23,10 @@ class SkipBadSteps(Callback):
     """Leaves out optimiser steps whose loss or gradient holds NaN or infinity, and ends a run that has only such.
 
     A skipped step counts as one (of max_steps, and of the learning rate's schedule) and changes no weight, no moment
-    and no buffer that the batch wrote to (a codebook that follows the data, an average of gradients' norms). Where
-    batches are accumulated, all of the step go. A discriminator skips with its tokenizer. `train/skipped_steps` counts
-    them once there are any, and `RUN/skipped/` keeps the batch of each, the first ten of the run, as safetensors.
-
-    The loss of every batch is looked at before its gradient is taken, and the gradient once before the step; all ranks
-    decide the same. Where losses are scaled (`16-mixed`), infinite gradients are the scaler's to skip.
+    and no buffer that the batch wrote to (a codebook, an average of gradients' norms). Of accumulated batches, all go;
+    a discriminator skips with its tokenizer. `train/skipped_steps` counts them once there are any, and `RUN/skipped/`
+    keeps the batch of each, the first ten of the run, as safetensors. All ranks decide the same. Where losses are
+    scaled (`16-mixed`), infinite gradients are the scaler's to skip.
 
     Args:
         limit: steps skipped in a row that end the run; 0 looks at nothing.
@@ -50,7 +49,6 @@ class SkipBadSteps(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Remembers what the first batch of a step is about to write to."""
         if not self.limit:
             return
         if not self._bad:
@@ -60,7 +58,6 @@ class SkipBadSteps(Callback):
             self._norms = _balance(pl_module)
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
-        """Looks at the loss of one batch."""
         if self.limit and not self._bad:
             self._bad = not bool(loss.detach().isfinite().all())
             if self._bad:
@@ -70,7 +67,7 @@ class SkipBadSteps(Callback):
         """Decides: without gradients, an optimiser changes nothing."""
         if not self.limit:
             return
-        parameters = list(_trained(pl_module))
+        parameters = trained_parameters(pl_module)
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         bad = self._bad or not (scaled or _finite([each.grad for each in parameters if each.grad is not None]))
         if not trainer.strategy.reduce_boolean_decision(bad, all=False):
@@ -91,20 +88,19 @@ class SkipBadSteps(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tells, and ends the run at the limit; before the callback that writes checkpoints, which comes last."""
+        """Logs, and ends the run at the limit; before the callback that writes checkpoints, which comes last."""
         self._batch = None if not self._bad else self._batch
         if self.skipped:
             pl_module.log("train/skipped_steps", float(self.skipped))
         if self.limit and self.in_a_row >= self.limit:
-            kept = "" if self._folder is None else f"; batches of such steps are in {self._folder}"
+            where = "" if self._folder is None else f"; batches of such steps are in {self._folder}"
             raise UserError(
                 f"training stopped at step {trainer.global_step}: the loss or its gradient was NaN or infinite in each"
-                f" of the last {self.in_a_row} steps, which were skipped{kept}; go on from the last checkpoint with a"
+                f" of the last {self.in_a_row} steps, which were skipped{where}; go on from the last checkpoint with a"
                 " lower model.optimizer.lr or with trainer.gradient_clip_val, or look for the mistake in the data"
             )
 
     def state_dict(self) -> dict[str, int]:
-        """The counts."""
         return {"skipped": self.skipped, "in_a_row": self.in_a_row}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
@@ -122,14 +118,6 @@ class SkipBadSteps(Callback):
             save_file(_tensors(self._batch), file, metadata={"step": str(trainer.global_step)})
         except OSError as error:
             raise UserError(f"the batch of a bad step cannot be kept as {file}: {error.strerror or error}") from None
-
-
-def _trained(module: L.LightningModule) -> Iterator[nn.Parameter]:
-    """All parameters that get gradients in a step: of the module, and of the discriminator beside it."""
-    yield from module.parameters()
-    adversary = getattr(module, "adversary", None)
-    if adversary is not None:
-        yield from adversary.net.parameters()
 
 
 def _balance(module: L.LightningModule) -> dict[str, Tensor]:
@@ -154,7 +142,5 @@ def _tensors(batch: Any, name: str = "") -> dict[str, Tensor]:
     if isinstance(batch, Tokens):
         return _tensors(batch.values, f"{name}.values")
     items = batch.items() if isinstance(batch, Mapping) else ()
-    found: dict[str, Tensor] = {}
-    for key, value in items:
-        found |= _tensors(value, f"{name}.{key}".lstrip("."))
-    return found
+    parts = [_tensors(value, f"{name}.{key}".lstrip(".")) for key, value in items]
+    return {key: value for part in parts for key, value in part.items()}

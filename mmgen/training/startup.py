@@ -1,7 +1,8 @@
-"""What a run is made of, told before it starts."""
+"""What a run is made of, printed before it starts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
@@ -11,9 +12,8 @@ from rich.table import Table
 from torch import nn
 
 from mmgen.data.joint import JointData
-from mmgen.training.averaging import EMA
+from mmgen.training.averaging import EMA, ShardedEMA
 from mmgen.training.joint_module import JointModule
-from mmgen.training.sharded_averaging import ShardedEMA
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,11 @@ class StartUp(Callback):
     """Prints the model's parts, with size, state, source and expected memory, and how the global batch is divided."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Prints the table on rank 0."""
         if rank_zero_only.rank == 0:
             console = Console()
             console = console if console.is_terminal else Console(width=120)
-            console.print(
-                table(list(parts(trainer, pl_module)), f"{trainer.datamodule.split}, on {pl_module.device.type}")
-            )
+            title = f"{trainer.datamodule.split}, on {pl_module.device.type}"
+            console.print(table(list(parts(trainer, pl_module)), title))
 
 
 def parts(trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Part]:
@@ -81,41 +79,27 @@ def _named(pl_module: L.LightningModule) -> Iterator[tuple[str, nn.Module]]:
 
 def _part(name: str, module: nn.Module, source: str, averaged: bool) -> Part:
     parameters = list(module.parameters())
-    weights = sum(each.numel() * each.element_size() for each in (*parameters, *module.buffers()))
+    weights = sum(each.nbytes for each in (*parameters, *module.buffers()))
     trained = [each for each in parameters if each.requires_grad]
-    training = 3 * sum(each.numel() * each.element_size() for each in trained) + averaged * weights
+    training = 3 * sum(each.nbytes for each in trained) + averaged * weights
     return Part(name, sum(p.numel() for p in parameters), sum(p.numel() for p in trained), source, weights, training)
 
 
 def table(rows: list[Part], title: str) -> Table:
     """The rows and their sum. Memory does not count activations, which depend on the batch."""
-    made = Table(title=title, title_justify="left", title_style="")
-    made.add_column("part", no_wrap=True)
-    made.add_column("parameters", justify="right")
-    made.add_column("state", no_wrap=True)
-    made.add_column("source", overflow="fold")
-    made.add_column("weights", justify="right")
-    made.add_column("training", justify="right")
+    grid = Table(title=title, title_justify="left", title_style="")
+    for column in ("part", "parameters", "state", "source", "weights", "training"):
+        style: dict[str, Any] = {"no_wrap": column in ("part", "state"), "overflow": "fold"}
+        grid.add_column(column, justify="left" if column in ("part", "state", "source") else "right", **style)
     for row in rows:
-        state = (
-            "frozen"
-            if not row.trainable
-            else "trainable"
-            if row.trainable == row.parameters
-            else f"{row.trainable:,} trainable"
-        )
-        made.add_row(row.name, f"{row.parameters:,}", state, row.source, _size(row.weights), _size(row.training))
-    made.add_section()
+        some = "trainable" if row.trainable == row.parameters else f"{row.trainable:,} trainable"
+        state = some if row.trainable else "frozen"
+        grid.add_row(row.name, f"{row.parameters:,}", state, row.source, _size(row.weights), _size(row.training))
+    grid.add_section()
     sums = [sum(getattr(row, name) for row in rows) for name in ("parameters", "trainable", "weights", "training")]
-    made.add_row(
-        "all",
-        f"{sums[0]:,}",
-        f"{sums[1]:,} trainable",
-        "memory without activations:",
-        _size(sums[2]),
-        f"+ {_size(sums[3])}",
-    )
-    return made
+    sizes = _size(sums[2]), f"+ {_size(sums[3])}"
+    grid.add_row("all", f"{sums[0]:,}", f"{sums[1]:,} trainable", "memory without activations:", *sizes)
+    return grid
 
 
 def _size(count: float) -> str:

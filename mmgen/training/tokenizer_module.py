@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
@@ -14,11 +12,10 @@ from mmgen.data import DataModule
 from mmgen.tokenizers import Reconstruction, Tokenizer
 from mmgen.tokenizers.losses import Adversarial, Balance, Balancer, Perceptual, Spectral
 from mmgen.training.adversarial import Adversary
-from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, configure
-from mmgen.training.schedules import WarmupCosine
+from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, TrainedModule, WarmupCosine
 
 
-class TokenizerModule(L.LightningModule):
+class TokenizerModule(TrainedModule):
     """Trains a `Tokenizer` on absolute and squared error, and on what its bottleneck asks for; also on how its
     reconstructions look to a frozen network, on how they sound, and on how real they seem to a discriminator, where the
     recipe names them.
@@ -107,14 +104,6 @@ class TokenizerModule(L.LightningModule):
         self.log_dict({f"train/norm_{name}": norm for name, norm in norms.items()})
         return torch.stack([balanced, *made.losses.values()]).sum()
 
-    def validation_step(self, batch: dict[str, Any], index: int) -> None:
-        """The same losses without the adversarial ones, and the modality's metrics of reconstructions."""
-        self._measure("val", batch)
-
-    def test_step(self, batch: dict[str, Any], index: int) -> None:
-        """As validation."""
-        self._measure("test", batch)
-
     def _losses(self, x: Tensor) -> tuple[dict[str, Tensor], Reconstruction, Tensor]:
         """Errors of the reconstruction, the reconstruction, and what it should be: x, or what is made of it."""
         made = self.tokenizer(x)
@@ -126,7 +115,8 @@ class TokenizerModule(L.LightningModule):
             errors |= self.spectral(made.x, target)
         return errors, made, target
 
-    def _measure(self, stage: str, batch: dict[str, Any]) -> None:
+    def measure(self, stage: str, batch: dict[str, Any]) -> None:
+        """The same losses without the adversarial ones, and the modality's metrics of reconstructions."""
         errors, made, target = self._losses(batch["x"])
         parts = errors | made.losses
         figures = parts | {"loss": torch.stack(list(parts.values())).sum()}
@@ -135,10 +125,6 @@ class TokenizerModule(L.LightningModule):
             figures |= modality.reconstruction_metrics(self.tokenizer, made.x, target, batch)
         named = {f"{stage}/{name}": each for name, each in figures.items()}
         self.log_dict(named, batch_size=len(target), sync_dist=True, prog_bar=False)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """As the recipe names them."""
-        return configure(self, self.optimizer, self.lr_scheduler)
 
     def configure_callbacks(self) -> list[Callback]:
         """What trains the discriminator."""

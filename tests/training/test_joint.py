@@ -18,8 +18,7 @@ from mmgen.paradigms import Autoregressive, CodebookAutoregressive, Masked, Mask
 from mmgen.store.store import load_generator
 from mmgen.training import GeneratorModule, JointModule
 from mmgen.training.joint_module import Member
-from mmgen.training.optim import FusedAdamW
-from mmgen.training.schedules import WarmupCosine
+from mmgen.training.optim import FusedAdamW, WarmupCosine
 from mmgen.training.startup import parts
 from tests.data.training import QUIET
 from tests.data_modules import data_module, data_section

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmgen.training import media_log
-from mmgen.training.media_log import log_files
+from mmgen.training import previews
+from mmgen.training.previews import log_files
 
 
 class Calls:
@@ -75,7 +75,7 @@ def test_each_logger_gets_every_file_by_its_own_call(files):
 
 
 def test_a_logger_that_takes_none_is_named_once(files, caplog, monkeypatch):
-    monkeypatch.setattr(media_log, "_reported", set())
+    monkeypatch.setattr(previews, "_reported", set())
     for step in (1, 2):
         log_files(Mute(), "ar", files, step)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["Mute takes no pictures or sounds"]

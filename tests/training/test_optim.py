@@ -13,8 +13,7 @@ from mmgen.model.generator import Generator
 from mmgen.paradigms import Autoregressive
 from mmgen.tokenizers.quantizers import VQ
 from mmgen.training.muon import MuonWithAdamW
-from mmgen.training.optim import FusedAdamW, parameter_groups, scheduled
-from mmgen.training.schedules import WarmupCosine, warmup_cosine
+from mmgen.training.optim import FusedAdamW, WarmupCosine, parameter_groups, scheduled, warmup_cosine
 from tests.worlds import condition_of, conditions
 
 SPEC = TokenSpec("categorical", 16, (1, 2, 2))

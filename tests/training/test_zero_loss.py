@@ -9,7 +9,7 @@ from mmgen.core.vocabulary import Names
 from mmgen.model.backbone import Transformer
 from mmgen.paradigms import Autoregressive, MaskedDiffusion, Mixture
 from mmgen.training import GeneratorModule
-from mmgen.training.zero_loss import outside_blocks, zero_loss_over_parameters
+from mmgen.training.generator_module import outside_blocks, zero_loss_over_parameters
 
 SPEC = TokenSpec("categorical", 16, (1, 2, 4))
 

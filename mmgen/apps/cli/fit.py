@@ -30,12 +30,11 @@ from mmgen.store.allowed_imports import restrict_imports
 from mmgen.store.config_errors import explain
 from mmgen.store.recipes import recipes_root
 from mmgen.store.store import CHECKPOINT
-from mmgen.training.averaging import EMA
+from mmgen.training.averaging import EMA, average_for
 from mmgen.training.checkpoints import Checkpoints, RandomState, SealedFiles
 from mmgen.training.disk_space import DiskSpaceCheck
 from mmgen.training.previews import SampleGrids
 from mmgen.training.progress import Throughput, progress
-from mmgen.training.sharded_averaging import average_for
 from mmgen.training.skipping import SkipBadSteps
 from mmgen.training.startup import StartUp
 

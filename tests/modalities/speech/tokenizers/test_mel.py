@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import Tokens
 from mmgen.media.log_mel import LogMel
 from mmgen.modalities.speech.tokenizers.mel import MelTokenizer
 from mmgen.modalities.speech.tokenizers.vocoder import GriffinLim, Vocoder
@@ -37,25 +36,6 @@ def tokenizer(quantizer: str = "residual", **changes: Any) -> MelTokenizer:
             torch.nn.init.normal_(parameter, std=0.3)
     made.train()(vowels())  # fills codebooks
     return made.eval()
-
-
-@pytest.mark.parametrize("quantizer", QUANTIZERS)
-@pytest.mark.parametrize("pool", [1, 2, 4])
-def test_any_length_becomes_whole_tokens_and_comes_back(quantizer: str, pool: int) -> None:
-    made = tokenizer(quantizer, pool=pool)
-    stride = 64 * pool
-    assert (made.spec.modality, made.spec.stride, made.spec.first) == ("speech", stride, stride)
-    assert made.spec.rate == 8000 / stride
-    assert made.sample_shape == (1, 800) and made.spec.grid == (-(-800 // stride), 1, 1)
-    for samples in (1, stride - 1, stride, 3 * stride + 5):
-        x = vowels()[..., 1000 : 1000 + samples]
-        tokens = made.encode(x)
-        inner = {"residual": (3,), "continuous": (3,)}.get(quantizer, ())
-        assert tuple(tokens.values.shape) == (2, made.spec.latents(samples), *inner)
-        back = made.decode(tokens, samples)
-        assert back.shape == x.shape and back.abs().max() <= 1
-        assert torch.equal(made.decode(tokens)[..., :samples], back)
-        assert torch.equal(made.encode(x).values, tokens.values)
 
 
 def test_training_compares_spectrograms_and_never_hears() -> None:
@@ -111,14 +91,6 @@ def test_decode_hears_what_the_decoder_drew() -> None:
     torch.testing.assert_close(made.decode(made.encode(x), 1000), expected)
 
 
-def test_fewer_levels_are_coarser_and_decode() -> None:
-    made = tokenizer()
-    tokens = made.encode(vowels())
-    sounds = [made.decode(Tokens(tokens.values[..., :q], tokens.grid)) for q in (1, 2, 3)]
-    assert torch.equal(sounds[-1], made.decode(tokens))
-    assert not torch.equal(sounds[0], sounds[-1])
-
-
 @pytest.mark.parametrize("pool", [1, 2])
 def test_causal_or_not(pool: int) -> None:
     """Where a later sample changes, earlier tokens and drawn frames stay only if causal, up to the window's half."""
@@ -160,22 +132,14 @@ def test_it_is_rebuilt_from_a_config_with_its_vocoder() -> None:
     assert torch.equal(rebuilt.eval().decode(rebuilt.encode(x)), made.decode(made.encode(x)))
 
 
-def test_wrong_sizes_sounds_and_tokens_are_named() -> None:
-    for sizes, message in (
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
         ({"pool": 0}, "pool and width must be at least 1"),
         ({"seconds": 0.0}, "seconds in samples"),
         ({"hop": 300}, "1 <= hop <= n_fft"),
-    ):
-        with pytest.raises(UserError, match=message):
-            tokenizer(**sizes)
-    made = tokenizer()
-    with pytest.raises(UserError, match=r"\(batch, 1, samples\)"):
-        made.encode(torch.zeros(1, 2, 100))
-    with pytest.raises(UserError, match="from 0 to 3"):
-        made(torch.full((1, 1, 100), 3.0).cumsum(2).clamp(0, 3) * torch.linspace(0, 1, 100))
-    with pytest.raises(UserError, match="2 latents are 129 to 256 samples"):
-        made.decode(Tokens(torch.zeros(1, 2, 3, dtype=torch.long), (2, 1, 1)), 300)
-    with pytest.raises(UserError, match="has codes 0 to 15"):
-        made.decode(Tokens(torch.full((1, 2, 3), 16), (2, 1, 1)))
-    with pytest.raises(UserError, match="streaming needs"):
-        made.streaming()
+    ],
+)
+def test_wrong_sizes_are_named(sizes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        tokenizer(**sizes)
