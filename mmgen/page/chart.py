@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from mmgen.page.page import fill
+from mmgen.page.page import TEMPLATES, macros, parts
 
 WIDTH, HEIGHT = 560, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 96, 14, HEIGHT - 34
@@ -17,37 +17,39 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Curve:
-    """Figures over the steps of a run, or over the frames of a clip.
+    """Values over the steps of a run, or over the frames of a clip.
 
     Args:
         title: what it shows, with its unit.
         lines: name -> (step, value) pairs, measured while training.
         points: name -> (step, value) pairs, measured on held-out data.
+        colours: name -> class of the page that sets its colour; grey by default.
         axis: what is counted from left to right.
         marks: place on that axis -> what begins there.
     """
 
     title: str
-    lines: dict[str, list[tuple[float, float]]]
+    lines: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    colours: dict[str, str] = field(default_factory=dict)
     axis: str = "steps"
     marks: dict[float, str] = field(default_factory=dict)
 
 
-def chart(curve: Curve, colours: dict[str, str]) -> Markup:
-    """Lines and points over steps or frames, each line named at its end.
+def draw_charts(curves: Sequence[Curve]) -> list[Markup]:
+    """The charts side by side, as one block of a section; no block where there are no values."""
+    drawings = [(curve.title, chart(curve)) for curve in curves if any((*curve.lines.values(), *curve.points.values()))]
+    return [parts.charts(drawings)] if drawings else []
 
-    Args:
-        curve: with at least one value.
-        colours: line -> class of the page that sets its colour.
-    """
+
+def chart(curve: Curve) -> Markup:
+    """Lines and points, each named at its end, of a curve with at least one value."""
     lines = {name: smoothed(points) for name, points in curve.lines.items() if points}
     dots = {name: points for name, points in curve.points.items() if points}
-    names = list(dict.fromkeys([*lines, *dots]))
-    every = [point for points in (*lines.values(), *dots.values()) for point in points]
-    last = max(step for step, _ in every)
+    everything = [point for points in (*lines.values(), *dots.values()) for point in points]
+    last = max(step for step, _ in everything)
     # The first steps of a training lie far from all that follows and would flatten it.
-    later = [value for step, value in every if step >= 0.03 * last]
+    later = [value for step, value in everything if step >= 0.03 * last]
     ticks = round_ticks(min(later), max(later))
     low, high = ticks[0], ticks[-1]
 
@@ -57,51 +59,37 @@ def chart(curve: Curve, colours: dict[str, str]) -> Markup:
     def y(value: float) -> float:
         return round(TOP + (BOTTOM - TOP) * (high - min(max(value, low), high)) / (high - low), 1)
 
-    ends = {name: dots.get(name, lines.get(name, []))[-1][1] for name in names}
-    places = separate_labels({name: y(value) for name, value in ends.items()})
+    ends = {name: dots.get(name, lines.get(name, []))[-1][1] for name in {**lines, **dots}}
+    label_places = separate_labels({name: y(value) for name, value in ends.items()})
     drawn = [
         {
             "name": name,
-            "colour": colours.get(name, "grey"),
+            "colour": curve.colours.get(name, "grey"),
             "path": " ".join(f"{x(step)},{y(value)}" for step, value in lines.get(name, dots.get(name, []))),
             "dotted": name not in lines,
             "points": [(x(step), y(value)) for step, value in dots.get(name, [])],
-            "at": round(places[name], 1),
+            "at": round(label_places[name], 1),
         }
-        for name in names
+        for name in ends
     ]
     summary = "; ".join(f"{name} ends at {value:.3g}" for name, value in ends.items())
-    return fill(
-        "chart.html",
-        label=f"{curve.title}, over {last:,.0f} {curve.axis}: {summary}.",
-        ticks_y=[{"at": y(tick), "text": f"{tick:g}"} for tick in ticks],
-        ticks_x=[
-            {"at": x(tick), "text": f"{tick:,.0f}"} for tick in round_ticks(0, last) if tick <= last and tick % 1 == 0
-        ],
-        axis=curve.axis,
-        marks=[{"at": x(place), "text": text} for place, text in curve.marks.items()],
-        drawn=drawn,
-        width=WIDTH,
-        height=HEIGHT,
-        left=LEFT,
-        right=RIGHT,
-        top=TOP,
-        bottom=BOTTOM,
-    )
+    steps = [tick for tick in round_ticks(0, last) if tick <= last and tick % 1 == 0]
+    drawing: Markup = macros(TEMPLATES / "chart.html").chart(
+        (WIDTH, HEIGHT), (LEFT, RIGHT, TOP, BOTTOM), f"{curve.title}, over {last:,.0f} {curve.axis}: {summary}.",
+        [(y(tick), f"{tick:g}") for tick in ticks], [(x(tick), f"{tick:,.0f}") for tick in steps], curve.axis,
+        [(x(place), text) for place, text in curve.marks.items()], drawn,
+    )  # fmt: skip
+    return drawing
 
 
 def smoothed(points: Points, window: float = 0.02) -> list[tuple[float, float]]:
-    """A running mean that remembers that share of the points, at most 200 of them: the line without its noise.
-
-    A few points are no noise: they stay as they are.
-    """
+    """A running mean over that share of the points, at most 200 of them; fewer than 1 / `window` stay as they are."""
     weight = 1 / max(1, int(window * len(points)))
     means, mean = [], points[0][1]
     for step, value in points:
         mean += weight * (value - mean)
         means.append((step, mean))
-    stride = math.ceil(len(means) / 200)
-    return means[::-1][::stride][::-1]
+    return means[:: -math.ceil(len(means) / 200)][::-1]
 
 
 def round_ticks(low: float, high: float, about: int = 5) -> list[float]:

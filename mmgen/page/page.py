@@ -1,14 +1,16 @@
-"""The page: one file of HTML that needs nothing else, made of sections that know nothing of each other."""
+"""The page: one HTML file that needs nothing else. `parts` holds the macros of `parts.html` as functions."""
 
 import base64
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from mmgen.page.wording import figure
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -20,8 +22,8 @@ class Picture:
     Args:
         uri: a data: address with all of its bytes.
         alt: what it shows, for readers who cannot see it.
-        width: intrinsic width in pixels, so that the page does not jump.
-        height: intrinsic height.
+        width: in pixels, so that the page does not jump.
+        height: likewise.
     """
 
     uri: str
@@ -37,12 +39,12 @@ class Section:
     Args:
         id: for links; unique on a page.
         title: heading and entry.
-        body: from a `Templates.fill`.
+        body: blocks of HTML under each other.
     """
 
     id: str
     title: str
-    body: Markup
+    body: Sequence[Markup]
 
 
 @dataclass(frozen=True)
@@ -80,68 +82,42 @@ def render(pages: dict[str, Page], title: str, lead: str, made_by: str, notes: I
     """
     if len(pages) == 1:
         (page,) = pages.values()
-        pages, title, lead = {}, page.title, page.lead
+        chapters, title, lead = {}, page.title, page.lead
     else:
-        page, pages = None, {name: _as_chapter(name, page) for name, page in pages.items()}
-    values = {"page": page, "pages": pages, "title": title, "lead": lead, "made_by": made_by, "notes": list(notes)}
-    return str(fill("page.html", **values, style=_inline("page.css"), script=_script())) + "\n"
+        page, chapters = None, {name: _with_prefix(page, name) for name, page in pages.items()}
+    style, script = (
+        Markup("".join((TEMPLATES / name).read_text() for name in names))
+        for names in (["page.css"], ["page.js", "people.js"])
+    )
+    template = _environment(TEMPLATES).get_template("page.html")
+    text = template.render(
+        page=page, chapters=chapters, title=title, lead=lead, made_by=made_by, notes=notes, style=style, script=script
+    )
+    return text + "\n"
 
 
-def _as_chapter(name: str, page: Page) -> Page:
-    """With the chapter's name before the ids of its sections, and in links to them."""
-    link = 'href="#'
-    sections = [
-        Section(f"{name}-{each.id}", each.title, Markup(str(each.body).replace(link, f"{link}{name}-")))
-        for each in page.sections
-    ]
-    return replace(page, sections=sections)
+def _with_prefix(page: Page, name: str) -> Page:
+    """A chapter: its name stands before the ids of its sections."""
+    return replace(page, sections=[replace(each, id=f"{name}-{each.id}") for each in page.sections])
 
 
-def fill_from(folder: Path, template: str, **values: Any) -> Markup:
-    """A template with its values; text is escaped, `Markup` is not.
-
-    Args:
-        folder: of templates of one modality, which may use those of this package.
-        template: name of its file.
-        values: that it needs.
-    """
-    return Markup(_environment(folder).get_template(template).render(**values))
+def macros(file: Path) -> Any:
+    """The macros of a template as functions that return HTML; text is escaped, `Markup` is not."""
+    return _environment(file.parent).get_template(file.name).module
 
 
-fill = partial(fill_from, TEMPLATES)
-"""The same with the templates of this package."""
-
-
-@cache
 def _environment(folder: Path) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader([folder, TEMPLATES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
+        loader=FileSystemLoader([folder, TEMPLATES]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
-    )
-    environment.filters.update(duration=duration, figure=figure, words=unbroken_words)
+    )  # fmt: skip
+    environment.filters.update(figure=figure, words=unbroken_words, prose=_prose)
     return environment
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Bytes as an address that holds them.
-
-    Args:
-        content: of a file.
-        kind: its media type, such as `image/png`.
-    """
+    """Bytes of a media type, such as `image/png`, as an address that holds them."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _script() -> Markup:
-    """Everything that moves on a page."""
-    return _inline("page.js") + _inline("people.js")
-
-
-def _inline(name: str) -> Markup:
-    return Markup((TEMPLATES / name).read_text())
 
 
 def unbroken_words(line: str) -> Markup:
@@ -151,25 +127,10 @@ def unbroken_words(line: str) -> Markup:
     )
 
 
-def duration(seconds: float) -> str:
-    """`7 min 12 s`, `48 s`, `3.2 s`, `12 ms`: as precise as a person cares for."""
-    if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+def _prose(text: str) -> Markup:
+    """Text with `**strong**` words and code in backticks."""
+    marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", marked))
 
 
-def figure(value: float, name: str = "") -> str:
-    """A figure in the form that its metric's name calls for: shares in percent unless tiny, others in four digits."""
-    if name.startswith(("class_accuracy", "label_accuracy", "accuracy", "code_usage", "precision", "recall", "wer")):
-        return f"{100 * value:.1f} %" if value == 0 or abs(value) >= 0.0005 else f"{value:.2g}"
-    if name.startswith("seconds"):
-        return duration(value)
-    return f"{value:,.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.4g}"
-
-
-def signed(value: float, digits: int = 1) -> str:
-    """A difference with its sign: `+3.2`, `−0.4`."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+parts: Any = macros(TEMPLATES / "parts.html")

@@ -1,4 +1,4 @@
-"""What a modality adds to a page, and the page without it: a modality that brings nothing still has a decent page."""
+"""What a modality adds to a page, and the page without it: a modality that adds nothing has a table of its files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from mmgen.core.mask import Mask
 from mmgen.data.build import source_section
 from mmgen.page import sections
 from mmgen.page.chapter import Chapter
-from mmgen.page.page import Page, Picture, Section, figure
+from mmgen.page.page import Page, Picture, Section
 from mmgen.page.runs import Run
-from mmgen.page.wording import describe_tokens, in_letters, join_words, mode_title
-from mmgen.store.results import METRICS, Figure, base_metric, commit, machine
+from mmgen.page.wording import describe_tokens, figure, in_letters, join_words, mode_title
+from mmgen.store.results import METRICS, base_metric, commit, machine
 
 MakeSection = Callable[[Chapter], Section | None]
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure that matters so much that it stands at the top.
+    """A figure that stands at the top of the page.
 
     Args:
         metric: base name.
         label: what it says, in words; `{way}` is the column that it is from.
-        worst: tell the worst of several, and not the best.
+        worst: the worst of several, and not the best.
         write: the figure as text; by its metric's name by default.
     """
 
@@ -54,89 +54,65 @@ class PageParts:
 
 
 def build_page(chapter: Chapter, parts: PageParts, title: str | None = None, lead: str | None = None) -> Page:
-    """The page of runs of one modality.
-
-    Args:
-        chapter: the runs.
-        parts: of their modality.
-        title: of the page; what the runs are by default.
-        lead: its first sentences, likewise.
-    """
-    common: list[MakeSection] = [
-        sections.metrics,
-        sections.training,
-        lambda runs: sections.masks(runs, parts.mask_layout),
-        sections.previews,
-    ]
-    made = [section for make in (*parts.sections, *common) if (section := make(chapter)) is not None]
-    headlines = [pair for each in parts.headlines if (pair := _headline(chapter, each)) is not None]
-    commands = list(dict.fromkeys(line for run in _in_order(chapter) for line in run.commands()))
+    """The page of runs of one modality, with the title and lead that describe the runs by default."""
+    made = [make(chapter) for make in (*parts.sections, sections.metrics, sections.training)]
+    made += [sections.masks(chapter, parts.mask_layout), sections.previews(chapter)]
+    headlines = [_headline(chapter, each) for each in parts.headlines]
+    runs = [*chapter.tokenizers, *chapter.generators]
     return Page(
-        title or _title(chapter), lead or _lead(chapter, parts), parts.opening_picture(chapter), headlines,
-        _facts(chapter), commands, made,
+        title or join_words([run.name for run in chapter.runs]), lead or _lead(chapter, parts.plural),
+        parts.opening_picture(chapter), [pair for pair in headlines if pair is not None], _facts(runs),
+        list(dict.fromkeys(line for run in runs for line in run.commands())),
+        [section for section in made if section is not None],
     )  # fmt: skip
 
 
-def _in_order(chapter: Chapter) -> list[Run]:
-    return [*chapter.tokenizers, *chapter.generators]
-
-
-def _title(chapter: Chapter) -> str:
-    return join_words([run.name for run in chapter.runs])
-
-
-def _lead(chapter: Chapter, parts: PageParts) -> str:
+def _lead(chapter: Chapter, plural: str) -> str:
     kinds = {"tokenizer": chapter.tokenizers, "generator": chapter.generators}
     named = [
-        f"{'a' if len(runs) == 1 else in_letters(len(runs))} {kind}{'s' if len(runs) > 1 else ''}"
-        for kind, runs in kinds.items()
-        if runs
+        f"a {kind}" if len(runs) == 1 else f"{in_letters(len(runs))} {kind}s" for kind, runs in kinds.items() if runs
     ]
     modes = list(dict.fromkeys(mode for run in chapter.generators for mode in run.modes))
-    lead = f"{join_words(named).capitalize()} of {parts.plural}"
+    lead = f"{join_words(named).capitalize()} of {plural}"
     return f"{lead}: {join_words([mode_title(mode).lower() for mode in modes])}." if modes else f"{lead}."
 
 
-def _headline(chapter: Chapter, wanted: Headline) -> tuple[str, str] | None:
+def _headline(chapter: Chapter, headline: Headline) -> tuple[str, str] | None:
     """The best figure of all runs, or the worst, with its label; None where it was not measured."""
-    figures = [
-        (each, chapter.column(run, each.mode).title)
-        for run in chapter.runs
-        for each in run.figures
-        if base_metric(each.metric, each.extractor) == wanted.metric
-    ]
+    figures = {
+        each.value: (each, chapter.column(run, each.mode).title.lower())
+        for run in reversed(chapter.runs)
+        for each in reversed(run.figures)
+        if base_metric(each.metric, each.extractor) == headline.metric
+    }
     if not figures:
         return None
-    higher = (METRICS[wanted.metric] != "lower") != wanted.worst
-
-    def value(pair: tuple[Figure, str]) -> float:
-        return pair[0].value
-
-    best, way = max(figures, key=value) if higher else min(figures, key=value)
-    text = figure(best.value, best.metric) if wanted.write is None else wanted.write(best.value)
-    return text, wanted.label.format(way=way.lower())
+    is_higher = (METRICS[headline.metric] != "lower") != headline.worst
+    best, way = figures[max(figures) if is_higher else min(figures)]
+    text = figure(best.value, best.metric) if headline.write is None else headline.write(best.value)
+    return text, headline.label.format(way=way)
 
 
-def _facts(chapter: Chapter) -> dict[str, str]:
+def _facts(runs: Sequence[Run]) -> dict[str, str]:
     """What each run is, its data, and where this was measured."""
-    facts = {run.name: _describe(run) for run in _in_order(chapter)}
-    data = dict.fromkeys(_data(run) for run in chapter.runs)
-    facts["Data"] = join_words([each for each in data if each])
-    machines = dict.fromkeys(each.machine for run in chapter.runs for each in run.figures) or {machine(): None}
-    commits = dict.fromkeys(each.commit for run in chapter.runs for each in run.figures) or {commit(): None}
-    facts |= {"Machine": "; ".join(machines), "Code": f"mmgen at commit {join_words(list(commits))}"}
+    figures = [each for run in runs for each in run.figures]
+    facts = {run.name: _describe(run) for run in runs}
+    facts["Data"] = join_words([each for each in dict.fromkeys(map(_data, runs)) if each])
+    facts["Machine"] = "; ".join(dict.fromkeys(each.machine for each in figures) or [machine()])
+    commits = list(dict.fromkeys(each.commit for each in figures)) or [commit()]
+    facts["Code"] = f"mmgen at commit {join_words(commits)}"
     return {label: text for label, text in facts.items() if text}
 
 
 def _describe(run: Run) -> str:
-    steps = f"{run.parameters:,} parameters, {run.step:,} steps"
+    steps, tokens = f"{run.parameters:,} parameters, {run.step:,} steps", describe_tokens(run.spec)
+    if run.kind == "tokenizer":
+        return f"Tokenizer, {steps}; {tokens}"
     rates = run.logged("train/tokens_per_second")
     speed = f" at {figure(round(rates[-1][1]))} tokens a second" if rates else ""
-    if run.kind == "tokenizer":
-        return f"Tokenizer, {steps}; {describe_tokens(run.spec)}"
     paradigm = str(run.config["model"]["init_args"]["paradigm"]["class_path"]).rpartition(".")[2]
     tokenizer = f" of {run.record['tokenizer_path']}" if run.record.get("tokenizer_path") else ""
-    return f"{paradigm}, {steps}{speed}; {describe_tokens(run.spec)}{tokenizer}"
+    return f"{paradigm}, {steps}{speed}; {tokens}{tokenizer}"
 
 
 def _data(run: Run) -> str:

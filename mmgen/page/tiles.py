@@ -1,7 +1,8 @@
-"""Sheets of small images with transparent gaps, so that they lie well on a light and on a dark page."""
+"""Sheets and films of small images with transparent gaps, so that they lie well on a light and on a dark page."""
 
 import io
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from einops import rearrange, repeat
@@ -20,7 +21,37 @@ LONGEST = 16_383
 
 OPEN = (128, 128, 128, 44)  # places that hold nothing yet, on any ground
 WRONG = (226, 88, 59, 255)
-_FRESH = 0.55  # share of the accent over a place that has just been filled
+_TINT = 0.55  # share of the accent over a place that has just been filled
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The clock of all films of a row: it counts `unit`s from `first` to `last`, one in `tick` seconds, then rests for
+    `rest` seconds and begins again.
+    """
+
+    unit: str
+    first: int
+    last: int
+    tick: float
+    rest: float
+
+
+@dataclass(frozen=True)
+class Film:
+    """Frames that are shown in turn, on the clock of their row.
+
+    Args:
+        strip: the frames under each other.
+        at: the reading of the clock at which each of them appears; ascending.
+        captions: of each of them.
+        total: the caption of the whole.
+    """
+
+    strip: Picture
+    at: list[int]
+    captions: list[str]
+    total: str
 
 
 def pixels(images: Tensor, times: int = 1) -> Pixels:
@@ -42,19 +73,17 @@ def cover(
         fresh: (..., h, w) bool, places to be tinted; None for none.
         accent: red, green, blue of the tint.
     """
-    rows, columns = (np.arange(size) * cells // size for size, cells in zip(image.shape[-3:-1], committed.shape[-2:]))
-
-    def spread(grid: Tensor) -> NDArray[np.bool_]:
-        return grid.numpy()[..., rows[:, None], columns]
-
-    ends = [np.append(np.diff(each) > 0, True) for each in (rows, columns)]
-    wide = [max(1, size // cells // 8) for size, cells in zip(image.shape[-3:-1], committed.shape[-2:])]
-    seams = [np.convolve(each, np.ones(width))[width - 1 :] > 0 for each, width in zip(ends, wide)]
+    sizes = list(zip(image.shape[-3:-1], committed.shape[-2:]))
+    rows, columns = (np.arange(size) * cells // size for size, cells in sizes)
+    seams = [
+        np.convolve(np.append(np.diff(each) > 0, True), np.ones(width := max(1, size // cells // 8)))[width - 1 :] > 0
+        for each, (size, cells) in zip((rows, columns), sizes)
+    ]
     empty = np.array([OPEN, (0, 0, 0, 0)], dtype=np.uint8)[(seams[0][:, None] | seams[1]).astype(int)]
-    covered = np.where(spread(committed)[..., None], image, empty)
+    covered = np.where(committed.numpy()[..., rows[:, None], columns, None], image, empty)
     if fresh is not None:
-        places = spread(fresh)
-        covered[places] = (1 - _FRESH) * covered[places] + _FRESH * np.array([*accent, 255])
+        places = fresh.numpy()[..., rows[:, None], columns]
+        covered[places] = (1 - _TINT) * covered[places] + _TINT * np.array([*accent, 255])
     return covered
 
 
@@ -67,35 +96,27 @@ def sheet(tiles: Pixels, columns: int, gap: int = 4, marked: Tensor | None = Non
         gap: transparent pixels between tiles.
         marked: (B,) bool, tiles that get a frame.
     """
-    rows = math.ceil(len(tiles) / columns)
-    framed = np.zeros((rows * columns, tiles.shape[1] + gap, tiles.shape[2] + gap, 4), dtype=np.uint8)
-    framed[: len(tiles), : tiles.shape[1], : tiles.shape[2]] = tiles
+    rows, (_, height, width, _) = math.ceil(len(tiles) / columns), tiles.shape
+    framed = np.zeros((rows * columns, height + gap, width + gap, 4), dtype=np.uint8)
+    framed[: len(tiles), :height, :width] = tiles
     if marked is not None:
-        for index in marked.nonzero()[:, 0].tolist():
-            inner = framed[index, : tiles.shape[1], : tiles.shape[2]]
-            width = max(1, len(inner) // 24)
-            inner[:width] = inner[-width:] = inner[:, :width] = inner[:, -width:] = WRONG
-    return rearrange(framed, "(r c) h w k -> (r h) (c w) k", c=columns)[
-        : rows * framed.shape[1] - gap, : columns * framed.shape[2] - gap
-    ]
+        line = max(1, height // 24)
+        border = np.ones((height, width), dtype=bool)
+        border[line:-line, line:-line] = False
+        framed[: len(tiles), :height, :width][marked.numpy()[:, None, None] & border] = WRONG
+    whole = rearrange(framed, "(r c) h w k -> (r h) (c w) k", c=columns)
+    return whole[: len(whole) - gap, : whole.shape[1] - gap]
 
 
-def strip(frames: list[Pixels]) -> Pixels:
-    """Frames (H, W, 4) under each other."""
-    return np.concatenate(frames)
-
-
-def picture(image: Pixels, alt: str) -> Picture:
-    """(H, W, 4) as a picture of the page. Neither side may be longer than `LONGEST`."""
-    return Picture(data_uri(webp_bytes(image), "image/webp"), alt, image.shape[1], image.shape[0])
-
-
-def webp_bytes(image: Pixels | Image.Image) -> bytes:
-    """Pixels (H, W, 4), or an image, as a WebP file without loss."""
-    buffer = io.BytesIO()
-    drawn = image if isinstance(image, Image.Image) else Image.fromarray(image)
+def picture(image: Pixels | Image.Image, alt: str, scale: float = 1.0) -> Picture:
+    """Pixels (H, W, 4), or an image, without loss, shown `scale` times smaller. Neither side may be longer than
+    `LONGEST`.
+    """
+    drawn, buffer = image if isinstance(image, Image.Image) else Image.fromarray(image), io.BytesIO()
     drawn.save(buffer, format="WEBP", lossless=True, quality=40)
-    return buffer.getvalue()
+    return Picture(
+        data_uri(buffer.getvalue(), "image/webp"), alt, round(drawn.width / scale), round(drawn.height / scale)
+    )
 
 
 def spread(count: int, most: int) -> list[int]:

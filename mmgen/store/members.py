@@ -62,6 +62,11 @@ def members_of(config: Any) -> list[str]:
         return []
 
 
+def member_paths(run: Path) -> list[Path]:
+    """RUN/MEMBER for each member of a joint run; the path itself for any other."""
+    return [run / name for name in members_of(_parent_config(run / "member"))] or [run]
+
+
 def _parent_config(path: Path) -> Any:
     """The config in a path's folder; None where there is none, or none that can be read."""
     try:

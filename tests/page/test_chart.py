@@ -42,7 +42,7 @@ def test_a_smoothed_line_ends_at_the_last_step_within_the_values(values: list[fl
 def test_a_chart_draws_within_its_axes_and_tells_where_lines_end() -> None:
     steps = torch.arange(10, 1000, 10).tolist()
     falling = [(step, 9 * 0.99**step + 1) for step in steps]
-    drawn = chart(Curve("A <run>: nats", {"ar": falling}, {"held out": [(500, 1.5), (990, 1.25)]}), {"ar": "blue"})
+    drawn = chart(Curve("A <run>: nats", {"ar": falling}, {"held out": [(500, 1.5), (990, 1.25)]}, {"ar": "blue"}))
     assert "A &lt;run&gt;: nats, over 990 steps: ar ends at 1; held out ends at 1.25." in drawn
     path = re.search(r'class="line blue" points="([^"]*)"', drawn)
     assert path is not None
@@ -55,12 +55,12 @@ def test_a_chart_draws_within_its_axes_and_tells_where_lines_end() -> None:
 
 
 def test_a_chart_of_one_value_is_drawn() -> None:
-    assert chart(Curve("Run", {"ar": [(10, 2.0)]}), {}).count("<polyline") == 1
+    assert chart(Curve("Run", {"ar": [(10, 2.0)]})).count("<polyline") == 1
 
 
 def test_frames_are_counted_in_whole_numbers() -> None:
     points = [(float(frame), 1.0 + frame) for frame in range(5, 13)]
-    drawn = chart(Curve("Run", {}, {"copy": points}, "frames", {4.0: "predicted"}), {})
+    drawn = chart(Curve("Run", {}, {"copy": points}, {}, "frames", {4.0: "predicted"}))
     assert re.findall(r'text-anchor="middle">([^<]*)<', drawn) == ["0", "5", "10"]
     assert ">frames<" in drawn
     mark = re.search(r'class="mark" x1="([^"]*)"', drawn)

@@ -1,8 +1,9 @@
 import html
 import re
 
-from mmgen.page.page import duration, figure, signed, unbroken_words
+from mmgen.page.page import parts, unbroken_words
 from mmgen.page.sections import metric_row
+from mmgen.page.wording import duration, figure, signed
 from mmgen.store.results import Figure, metric_name
 
 
@@ -38,3 +39,8 @@ def test_figures_are_as_precise_as_a_person_cares_for() -> None:
 def test_a_command_is_copied_as_it_was() -> None:
     line = "mmgen sample 'a run' --class \"<b>\" --mode ar"
     assert html.unescape(re.sub("<[^>]*>", "", unbroken_words(line))) == line
+
+
+def test_sentences_have_strong_words_and_code_and_nothing_else() -> None:
+    drawn = parts.paragraph("A <b> of **3 dB** by `fid_<i>`.", "note")
+    assert drawn == '<p class="note">A &lt;b&gt; of <strong>3 dB</strong> by <code>fid_&lt;i&gt;</code>.</p>'

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmgen.page.tiles import OPEN, WRONG, cover, picture, pixels, sheet, strip
+from mmgen.page.tiles import OPEN, WRONG, cover, picture, pixels, sheet
 
 
 def test_pixels_are_squares_of_their_grey_or_colour() -> None:
@@ -51,9 +51,9 @@ def test_open_places_show_nothing_of_the_image_and_fresh_ones_are_tinted() -> No
 
 def test_a_picture_holds_every_pixel() -> None:
     source = torch.Generator().manual_seed(0)
-    shown = strip([pixels(torch.rand(3, 5, 7, generator=source) * 2 - 1) for _ in range(3)])
+    shown = pixels(torch.rand(3, 5, 7, generator=source) * 2 - 1)
     made = picture(shown, "noise")
-    assert (made.width, made.height) == (7, 15)
+    assert (made.width, made.height) == (7, 5)
     kind, content = made.uri.split(",")
     assert kind == "data:image/webp;base64"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA")), shown)

@@ -34,20 +34,19 @@ def run(
 
     from rich.console import Console
 
+    from mmgen.apps.demo.budget import set_up_seconds
     from mmgen.apps.demo.demo import demos
-    from mmgen.apps.demo.every import run_all
-    from mmgen.apps.demo.runner import PAGE, run_demo
-    from mmgen.apps.demo.timer import set_up_seconds
+    from mmgen.apps.demo.runner import PAGE, run_all, run_demo
     from mmgen.core.errors import UserError
-    from mmgen.page.page import duration
+    from mmgen.page.wording import duration
 
-    given = (MINUTES_FOR_ALL if what == "all" else MINUTES) if minutes is None else minutes
-    if given <= 0:
-        raise UserError(f"--minutes {given:g} must be more than 0")
+    budget = (MINUTES_FOR_ALL if what == "all" else MINUTES) if minutes is None else minutes
+    if budget <= 0:
+        raise UserError(f"--minutes {budget:g} must be more than 0")
     place = Path(out or ("runs/demo" if what == "image" else f"runs/demo-{what}"))
     console, known = Console(soft_wrap=True), demos()
     before = set_up_seconds(os.environ.get("MMGEN_DEMO_STARTED"), time.time())
-    end = time.time() + 60 * given - before
+    end = time.time() + 60 * budget - before
     if what == "all":
         seconds = run_all(known, place, end, before, console)
     else:

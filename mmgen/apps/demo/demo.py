@@ -1,6 +1,5 @@
-"""A demo as its file tells it: stages of commands, each with the seconds that it takes on the reference machine."""
+"""A demo as its file describes it: stages of commands, each with the seconds that it takes on the reference machine."""
 
-import itertools
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,11 +12,7 @@ from mmgen.page.wording import join_words
 from mmgen.store.recipes import recipes_root
 
 NAMES = ("image", "video", "speech", "motion")
-CALIBRATION = "calibration"
-"""The stage after which the time is planned."""
-
 _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
-_CONFIG = re.compile(r"--config (\S+)")
 
 
 @dataclass(frozen=True)
@@ -25,18 +20,21 @@ class Stage:
     """Commands with one headline.
 
     Args:
-        name: in code, and of the run that it trains, if any.
-        title: what it does, for people.
+        title: what it does.
         seconds: that it takes on the two cores of the reference machine.
         commands: with `{demo}`, `{steps}`, `{validation}` and `{samples}` still to be filled in.
         optional: whether the demo goes on where one of them is refused, such as for want of a package.
     """
 
-    name: str
     title: str
     seconds: float
     commands: list[str]
     optional: bool = False
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether its training is as long as there is time for."""
+        return any("{steps}" in line for line in self.commands)
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,6 @@ class Demo:
         runs: folders of runs that the page is about.
         stages: in order.
         data: content of `{demo}/data.yaml`; None where no command names it.
-        listening_seconds: that measuring a sample takes beside drawing it.
     """
 
     name: str
@@ -63,17 +60,6 @@ class Demo:
     runs: list[str]
     stages: list[Stage]
     data: dict[str, Any] | None = None
-    listening_seconds: float = 0.0
-
-    @classmethod
-    def read(cls, file: Path) -> "Demo":
-        """From a file."""
-        content = yaml.safe_load(file.read_text())
-        stages = [
-            Stage(**each | {"commands": [line for one in each["commands"] for line in expand(one)]})
-            for each in content.pop("stages")
-        ]
-        return cls(name=file.stem, stages=stages, **content)
 
     @property
     def seconds(self) -> float:
@@ -83,31 +69,34 @@ class Demo:
     def missing(self) -> str:
         """Which of its packages are not installed, and how to mend that; empty where all are."""
         absent = {package: extra for package, extra in self.needs.items() if find_spec(package) is None}
-        if not absent:
-            return ""
         extras = ",".join(dict.fromkeys(absent.values()))
-        return f"the demo needs the package {join_words(list(absent))}: pip install 'mmgen[{extras}]'"
+        text = f"the demo needs the package {join_words(list(absent))}: pip install 'mmgen[{extras}]'"
+        return text if absent else ""
 
     def settings(self) -> dict[str, Any]:
         """What an interrupted demo must agree in, to be continued."""
         commands = [line for stage in self.stages for line in stage.commands]
-        files = dict.fromkeys(name for line in commands for name in _CONFIG.findall(line))
-        recipes = {name: (recipes_root() / name).read_text() for name in files}
+        files = dict.fromkeys(file for line in commands for file in re.findall(r"--config (\S+)", line))
+        recipes = {file: (recipes_root() / file).read_text() for file in files}
         return {"commands": commands, "data": self.data, "recipes": recipes}
 
 
 def demos() -> dict[str, Demo]:
     """All of them by name."""
-    return {name: Demo.read(Path(__file__).parent / f"{name}.yaml") for name in NAMES}
+    return {name: _read(Path(__file__).parent / f"{name}.yaml") for name in NAMES}
+
+
+def _read(file: Path) -> Demo:
+    content = yaml.safe_load(file.read_text())
+    stages = [
+        Stage(**each | {"commands": [line for command in each["commands"] for line in expand(command)]})
+        for each in content.pop("stages")
+    ]
+    return Demo(name=file.stem, stages=stages, **content)
 
 
 def expand(command: str) -> list[str]:
     """`sample --mode [ar|masked] --out [ar|masked]` as two commands: the choices of a line go in step."""
-    choices = [found.split("|") for found in _CHOICE.findall(command)]
-    if not choices:
-        return [command]
-    lines = []
-    for each in zip(*choices, strict=True):
-        following = itertools.chain(each)
-        lines.append(_CHOICE.sub(lambda _, following=following: next(following), command))  # type: ignore[misc]
-    return lines
+    texts, choices = _CHOICE.split(command)[::2], [match.split("|") for match in _CHOICE.findall(command)]
+    rows = zip(*choices, strict=True) if choices else [()]
+    return ["".join(part for pair in zip(texts, (*row, "")) for part in pair) for row in rows]

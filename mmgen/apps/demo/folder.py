@@ -1,6 +1,7 @@
 """The folder of a demo and what is done in it: an interrupted demo is continued, a finished one is never lost."""
 
 import json
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,22 @@ from mmgen.media.folders import new_folder
 from mmgen.store.results import write_json
 
 MARKER = "demo.json"
-_NEW: dict[str, Any] = {"commands": [], "plan": None, "seconds": 0.0, "complete": False}
+_NEW = {"lines": {}, "done": [], "worked": [0.0, 0.0], "seconds": 0.0, "complete": False}
 
 
+@dataclass(frozen=True)
 class DemoFolder:
     """A folder that the demo made.
 
     Args:
         path: it exists.
-        record: content of its marker: `settings`, `commands` that are done, the `plan`, `seconds` of earlier sessions,
-            and whether it is `complete`.
+        record: content of its marker: `settings`; the `lines` that commands became; those that are `done`; seconds that
+            stages took here and on the reference machine, `worked`; `seconds` of earlier sessions; whether it is
+            `complete`.
     """
 
-    def __init__(self, path: Path, record: dict[str, Any]) -> None:
-        self.path, self.record = path, record
+    path: Path
+    record: dict[str, Any]
 
     @classmethod
     def claim(cls, path: Path, settings: dict[str, Any]) -> tuple["DemoFolder", Path | None]:
@@ -48,29 +51,19 @@ class DemoFolder:
                 path.rename(moved)
             except OSError as error:
                 raise UserError(f"{path} cannot be moved aside: {error.strerror}; choose another --out") from None
-        folder = cls(new_folder(path), {"settings": settings} | _NEW)
-        folder.write()
+        folder = cls(new_folder(path), {"settings": settings, **_NEW})
+        folder.update()
         return folder, moved
 
     @staticmethod
-    def finished(path: Path, settings: dict[str, Any]) -> bool:
+    def is_finished(path: Path, settings: dict[str, Any]) -> bool:
         """Whether a demo with these settings is finished there."""
         record = _read(path)
         return record is not None and record["complete"] and record["settings"] == settings
 
-    def finish(self, command: str, seconds: float) -> None:
-        """Note that a command is done, after `seconds` of this demo in all."""
-        self.record["commands"] = [*self.record["commands"], command]
-        self.record["seconds"] = round(seconds, 2)
-        self.write()
-
-    def complete(self) -> None:
-        """Note that all is done."""
-        self.record["complete"] = True
-        self.write()
-
-    def write(self) -> None:
-        """Write the marker. Raises UserError where that is not possible."""
+    def update(self, **values: Any) -> None:
+        """Change the record. Raises UserError where it cannot be written."""
+        self.record.update(values)
         write_json(self.path / MARKER, {"made_by": "mmgen demo", **self.record})
 
 

@@ -2,176 +2,166 @@
 
 import contextlib
 import io
-import re
+import json
 import shlex
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
 from rich.console import Console
 
-from mmgen.apps.demo.demo import CALIBRATION, Demo, Stage
+from mmgen.apps.demo.budget import estimate, plan_samples, plan_steps
+from mmgen.apps.demo.demo import Demo, Stage
 from mmgen.apps.demo.folder import DemoFolder
 from mmgen.apps.demo.metrics import demo_metrics
-from mmgen.apps.demo.plan import Costs, Plan, make_plan
-from mmgen.apps.demo.timer import StageTimer
 from mmgen.core.errors import UserError
-from mmgen.page.page import duration
 from mmgen.page.runs import Run
+from mmgen.page.wording import duration
 from mmgen.store.recipes import recipes_root
 from mmgen.store.results import write_json
 from mmgen.store.store import CHECKPOINT
 
 METRICS, PAGE = "metrics.json", "index.html"
-_VALIDATIONS = 3
-"""Of a generator, evenly over its training."""
-_REPORT = Stage("page", "Draw the page", 10, [])
-_OUTPUT = re.compile(r"--(?:out|run) (\S+)")
+_VALIDATIONS = 3  # of a generator, evenly over its training
+_IDLE = 1.0  # seconds: a quicker stage has nothing to do, and says nothing of the machine
+_REPORT = Stage("Draw the page", 10, [])
 
 
 class DemoRunner:
-    """Runs what is still to be done of a demo.
+    """Runs what is still to be done of a demo, and prints the time that is gone and left.
 
     Args:
         demo: its commands.
         folder: where.
-        timer: plans by it, and tells the time.
-        console: where commands are printed.
+        end: clock time at which all of it should be over.
+        before: seconds that it took before this demo, such as for the set-up.
+        console: where to print.
+        clock: seconds, ever rising.
     """
 
-    def __init__(self, demo: Demo, folder: DemoFolder, timer: StageTimer, console: Console) -> None:
-        self.demo, self.folder, self.timer, self.console = demo, folder, timer, console
-        self.plan = Plan(**folder.record["plan"]) if folder.record["plan"] else None
-        self._fit_seconds: dict[str, float] = {}
+    def __init__(
+        self, demo: Demo, folder: DemoFolder, end: float, before: float, console: Console,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.demo, self.folder, self.end, self.console, self.clock = demo, folder, end, console, clock
+        self.stages = [*demo.stages, _REPORT]
+        self._begun = clock() - before - folder.record["seconds"]
+
+    @property
+    def gone(self) -> float:
+        """Seconds of this demo so far, in earlier sessions as well."""
+        return self.clock() - self._begun
 
     def run(self) -> None:
         """All stages. Raises UserError where a command is refused, and KeyboardInterrupt with how to continue."""
         if self.demo.data is not None:
             (self.folder.path / "data.yaml").write_text(yaml.safe_dump({"data": self.demo.data}, sort_keys=False))
         try:
-            for stage in self.demo.stages:
+            for stage in self.stages:
                 self._run_stage(stage)
-                if stage.name == CALIBRATION and self.plan is None:
-                    self._make_plan()
-                if stage.name == CALIBRATION:
-                    self._expect()
-            self._report()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"the same command goes on with {self.folder.path} where it stopped") from None
 
     def _run_stage(self, stage: Stage) -> None:
-        commands = [self.filled_in(line) for line in stage.commands]
-        if all(line in self.folder.record["commands"] for line in commands):
-            return self.timer.skip(stage)
-        with self.timer.stage(stage):
-            for line in commands:
-                if line in self.folder.record["commands"]:
-                    continue
-                try:
-                    self._run_command(line)
-                except UserError as error:
-                    if not stage.optional:
-                        raise
-                    self.timer.remark(f"left out: {error}")
-                self.folder.finish(line, self.timer.gone)
+        commands = [line for line in stage.commands if line not in self.folder.record["done"]]
+        if stage is not _REPORT and not commands:
+            return self._print_headline(stage, "done by the interrupted demo")
+        left = f"about {estimate(self.left(stage))}"
+        text = f"{duration(self.gone)} gone, {left} left" if self.gone >= 1 else f"{left} in all"
+        self._print_headline(stage, text)
+        begun = self.clock()
+        for command in commands:
+            try:
+                self._run_command(self.fill_in(command, stage))
+            except UserError as error:
+                if not stage.optional:
+                    raise
+                self._print(f"left out: {error}")
+            self.folder.update(done=[*self.folder.record["done"], command], seconds=round(self.gone, 2))
+        if stage is _REPORT:
+            self._report()
+        seconds, (here, reference) = self.clock() - begun, self.folder.record["worked"]
+        if seconds > _IDLE and len(commands) == len(stage.commands) and not stage.is_planned:
+            self.folder.update(worked=[here + seconds, reference + stage.seconds])
+        self._print(f"done in {duration(seconds)}")
 
-    def filled_in(self, command: str) -> str:
-        """A command with its folder, steps and samples."""
-        values = {"demo": shlex.quote(str(self.folder.path))}
-        if self.plan is not None:
-            values |= {"samples": str(self.plan.samples)}
+    def expect(self, stages: Sequence[Stage]) -> float:
+        """Seconds that stages take at the pace of this machine in those before."""
+        here, reference = self.folder.record["worked"]
+        return (here / reference if reference else 1.0) * sum(stage.seconds for stage in stages)
+
+    def left(self, stage: Stage) -> float:
+        """Seconds from a stage to the end; those that are planned fit into the time that is left."""
+        seconds = self.expect(self.stages[self.stages.index(stage) :])
+        return min(seconds, self.end - self.clock()) if self.end > self.clock() else seconds
+
+    def fill_in(self, command: str, stage: Stage) -> str:
+        """A command with its folder, and with as many steps and samples as there is time for; always the same."""
+        lines, later = self.folder.record["lines"], self.stages[self.stages.index(stage) + 1 :]
+        if command not in lines:
+            line = command.replace("{demo}", shlex.quote(str(self.folder.path)))
+            left = self.end - self.clock() - self.expect([each for each in later if not each.is_planned])
             if "{steps}" in command:
-                steps = self.plan.steps(wanted_steps(command))
-                values |= {"steps": str(steps), "validation": str(-(-steps // _VALIDATIONS))}
-        for name, value in values.items():
-            command = command.replace(f"{{{name}}}", value)
-        return command
+                planned = [stage, *(each for each in later if each.is_planned)]
+                steps = plan_steps(wanted := recipe_steps(command), left, self.expect(planned))
+                self._print(f"there is time for {steps:,} of {wanted:,} steps")
+                line = line.replace("{steps}", str(steps)).replace("{validation}", str(-(-steps // _VALIDATIONS)))
+            samples = plan_samples(self.demo.samples, left, self.expect([stage]))
+            self.folder.update(lines=lines | {command: line.replace("{samples}", str(samples))})
+        return str(self.folder.record["lines"][command])
 
     def _run_command(self, line: str) -> None:
         """What an interrupted one left is removed, except for the checkpoint of a training, which goes on from it."""
         words = shlex.split(line)[1:]
-        output = next((Path(shlex.split(each)[0]) for each in _OUTPUT.findall(line)), None)
+        output = next((Path(word) for option, word in zip(words, words[1:]) if option in ("--out", "--run")), None)
         if output is not None and output.exists():
             if (output / CHECKPOINT).is_file():
                 words += ["--ckpt_path", "last"]
             else:
                 shutil.rmtree(output)
-        self.console.print(f"     $ {shlex.join(['mmgen', *words])}", highlight=False, markup=False)
-        begun = self.timer.clock()
-        with contextlib.nullcontext() if words[0] == "fit" else silenced():
-            run_command(words)
-        if words[0] == "fit" and output is not None:
-            self._fit_seconds[output.name] = self.timer.clock() - begun
-
-    def _make_plan(self) -> None:
-        costs, rest = self._costs(), self.timer.needed(*self._after("samples"), _REPORT.name)
-        self.plan = make_plan(self.timer.end - self.timer.clock(), costs, rest, self.demo.samples)
-        self.folder.record["plan"] = vars(self.plan)
-        self.folder.write()
-        self.timer.remark(
-            f"all steps of the recipes would take {duration(costs.training)}, a sample in every mode"
-            f" {duration(costs.sample)}: time for {100 * self.plan.share:.0f} % of the steps and"
-            f" {self.plan.samples} samples a mode"
-        )
-
-    def _costs(self) -> Costs:
-        """What calibration took, as its runs and its records tell."""
-        training, sample = 0.0, self.demo.listening_seconds
-        for name in self._calibrations():
-            run = Run.read(self.folder.path / name, name)
-            rate = run.logged("train/tokens_per_second")[-1][1]
-            generator = next(line for line in self._training_commands() if _config(line) == self._config_of(name))
-            step = run.config["data"]["init_args"]["global_batch_size"] * run.spec.length / rate
-            # Start, validation and checkpoint: all that the short training took beside its steps.
-            rest = max(0.0, self._fit_seconds.get(name, 0.0) - run.step * step)
-            training += wanted_steps(generator) * step + _VALIDATIONS * rest
-            for folder in run.samples:
-                sample += folder.record["seconds"] / folder.record["samples"]
-        return Costs(training, sample)
-
-    def _expect(self) -> None:
-        assert self.plan is not None
-        training = self._training_commands()
-        weights = {stage.name: stage.seconds for stage in self.demo.stages if set(stage.commands) & set(training)}
-        for name, seconds in weights.items():
-            self.timer.expect(name, self.plan.training * seconds / sum(weights.values()))
-        self.timer.expect("samples", self.plan.sampling + self.demo.seconds * 0.02)
-
-    def _training_commands(self) -> list[str]:
-        return [line for stage in self.demo.stages for line in stage.commands if "{steps}" in line]
-
-    def _calibrations(self) -> list[str]:
-        lines = next(stage.commands for stage in self.demo.stages if stage.name == CALIBRATION)
-        return [Path(match).name for line in lines if " fit " in line for match in re.findall(r"--run (\S+)", line)]
-
-    def _config_of(self, name: str) -> str:
-        lines = next(stage.commands for stage in self.demo.stages if stage.name == CALIBRATION)
-        return next(_config(line) for line in lines if " fit " in line and line.endswith(f"/{name}"))
-
-    def _after(self, name: str) -> list[str]:
-        names = [stage.name for stage in self.demo.stages]
-        return names[names.index(name) + 1 :]
+        self._print(f"$ {shlex.join(['mmgen', *words])}", style="")
+        run_command(words)
 
     def _report(self) -> None:
-        with self.timer.stage(_REPORT):
-            runs = [str(self.folder.path / name) for name in self.demo.runs]
-            note = f"From nothing to this page in {duration(self.timer.gone)}, the set-up included."
-            words = ["report", *runs, "--out", str(self.folder.path / PAGE), "--title", self.demo.title]
-            words += ["--lead", self.demo.lead, "--note", note]
-            self.console.print(f"     $ {shlex.join(['mmgen', *words])}", highlight=False, markup=False)
-            with silenced():
-                run_command(words)
-        metrics = demo_metrics([Run.read(Path(path), Path(path).name) for path in runs], self.timer.gone)
+        runs = [self.folder.path / name for name in self.demo.runs]
+        note = f"From nothing to this page in {duration(self.gone)}, the set-up included."
+        words = report_command(self.folder.path, runs, [self.demo], [note])
+        self._print(f"$ {shlex.join(['mmgen', *words])}", style="")
+        run_command(words)
+        metrics = demo_metrics([Run.read(path, path.name) for path in runs], self.gone)
         write_json(self.folder.path / METRICS, metrics)
-        self.folder.complete()
+        self.folder.update(complete=True)
+
+    def _print(self, text: str, style: str = "dim") -> None:
+        self.console.print(f"     {text}", style=style, highlight=False, markup=False)
+
+    def _print_headline(self, stage: Stage, text: str) -> None:
+        number = f"{self.stages.index(stage) + 1}/{len(self.stages)}"
+        self.console.print(f"\n[bold]{number}  {stage.title}[/]  [dim]· {text}[/]", highlight=False)
+
+
+def recipe_steps(command: str) -> int:
+    """Optimiser steps that the recipe of a `mmgen fit` wants."""
+    words = shlex.split(command)
+    recipe = yaml.safe_load((recipes_root() / words[words.index("--config") + 1]).read_text())
+    return int(recipe["trainer"]["max_steps"])
+
+
+def report_command(folder: Path, runs: Sequence[Path], demos: Sequence[Demo], notes: Sequence[str]) -> list[str]:
+    """The words of `mmgen report` for the page of demos in a folder."""
+    texts = [word for demo in demos for word in ("--title", demo.title, "--lead", demo.lead)]
+    texts += [word for note in notes for word in ("--note", note)]
+    return ["report", *map(str, runs), "--out", str(folder / PAGE), *texts]
 
 
 def run_command(words: list[str]) -> None:
-    """As if typed. Raises UserError where it is refused."""
+    """As if typed; only trainings print more than errors and progress bars. Raises UserError where it is refused."""
     from mmgen.apps.cli.main import dispatch
 
-    dispatch(words)
+    with contextlib.nullcontext() if words[0] == "fit" else contextlib.redirect_stdout(io.StringIO()):
+        dispatch(words)
 
 
 def run_demo(demo: Demo, place: Path, end: float, before: float, console: Console) -> float:
@@ -182,7 +172,7 @@ def run_demo(demo: Demo, place: Path, end: float, before: float, console: Consol
         place: its folder.
         end: time in seconds since 1970 at which it should be over.
         before: seconds that it took before, such as for the set-up.
-        console: where to tell.
+        console: where to print.
 
     Returns:
         Seconds that it took in all, in earlier sessions as well.
@@ -194,24 +184,39 @@ def run_demo(demo: Demo, place: Path, end: float, before: float, console: Consol
     folder, moved = DemoFolder.claim(place, demo.settings())
     if moved is not None:
         console.print(f"{place} held an earlier demo, which is now in {moved}", highlight=False)
-    timer = StageTimer([*demo.stages, _REPORT], end, before + folder.record["seconds"], console)
-    DemoRunner(demo, folder, timer, console).run()
-    return timer.gone
+    runner = DemoRunner(demo, folder, end, before, console)
+    runner.run()
+    return runner.gone
 
 
-def wanted_steps(command: str) -> int:
-    """Optimiser steps that the recipe of `mmgen fit` wants."""
-    recipe = yaml.safe_load((recipes_root() / _config(command)).read_text())
-    return int(recipe["trainer"]["max_steps"])
+def run_all(demos: dict[str, Demo], place: Path, end: float, before: float, console: Console) -> float:
+    """Each demo in a folder of its own in `place`, and there a page of all of them and their figures.
 
-
-def _config(command: str) -> str:
-    words = shlex.split(command)
-    return words[words.index("--config") + 1]
-
-
-@contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """What a command prints is not shown; its errors and progress bars are."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    Finished ones are left as they are. What is left of the time is shared in proportion to what the demos take on the
+    reference machine, so that time which one leaves is the others'. Arguments, returns and raises as `run_demo`; and a
+    UserError where no demo has the packages that it needs.
+    """
+    missing = {name: reason for name, demo in demos.items() if (reason := demo.missing())}
+    able = {name: demo for name, demo in demos.items() if name not in missing}
+    if not able:
+        raise UserError(f"no demo can run: {'; '.join(f'{name}: {reason}' for name, reason in missing.items())}")
+    folder, _ = DemoFolder.claim(place, {"demos": "all"})
+    for name, reason in missing.items():
+        console.print(f"{name} is left out: {reason}", markup=False, highlight=False)
+    left = {name: demo for name, demo in able.items() if not DemoFolder.is_finished(place / name, demo.settings())}
+    for name in able:
+        if name not in left:
+            console.print(f"\n[bold]{name}[/] is finished in {place / name}, and stays as it is", highlight=False)
+            continue
+        now = time.time()
+        share = max(0.0, end - now) * left[name].seconds / sum(demo.seconds for demo in left.values())
+        console.rule(f"{name}: {duration(share)} of {duration(max(0.0, end - now))}")
+        run_demo(left.pop(name), place / name, now + share, 0.0, console)
+    metrics = {name: json.loads((place / name / METRICS).read_text()) for name in able}
+    seconds: float = before + sum(each["total_seconds"] for each in metrics.values())
+    notes = [f"From nothing to this page in {duration(seconds)}, the set-up included."]
+    notes += [f"{name.capitalize()} is left out: {reason}" for name, reason in missing.items()]
+    runs = [place / name / run for name, demo in able.items() for run in demo.runs]
+    run_command(report_command(folder.path, runs, list(able.values()), notes))
+    write_json(folder.path / METRICS, {"total_seconds": round(seconds, 1), **metrics})
+    return seconds

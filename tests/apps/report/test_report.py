@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from tests.motion_runs import Walks, motion_run, motion_tokenizer_run
 from tests.page.browser import MARKS, look
 from tests.page.elements import LAWS, Elements, text
 from tests.spoken_runs import RATE, codec_run, speech_run
+from tests.store.test_members import joint_run
 from tests.tiny_runs import generator_run, tokenizer_run, video_run, video_tokenizer_run
 
 
@@ -173,6 +175,36 @@ def test_runs_stand_side_by_side_and_modalities_in_chapters(
     ):
         assert main(["report", *map(str, words)]) == 2
         assert error in capsys.readouterr().err
+
+
+def test_a_joint_run_has_a_chapter_for_each_member_with_its_own_curves(tmp_path: Path) -> None:
+    joint = joint_run(tmp_path / "joint")
+    run("sample", joint / "image", "--mode", "masked", "--steps", 2, "--num", 4)
+    figure(joint / "image", "fid", 3.0, "masked", "digits_cnn")
+    (joint / "logs" / "csv" / "version_0").mkdir(parents=True)
+    rows = "step,train/image/masked,val/image/masked,train/speech/ar,train/tokens_per_second\n9,3.0,2.5,5.5,800\n"
+    (joint / "logs" / "csv" / "version_0" / "metrics.csv").write_text(rows)
+    (joint / "samples").mkdir()
+    for member in ("image", "speech"):
+        PIL.Image.new("L", (8, 8)).save(joint / "samples" / f"{member}-cfg2-0000010.png")
+    run("report", joint, "--out", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    sections = [each["id"] for each in Elements(page).named("section")]
+    assert sections == [
+        "image-samples", "image-metrics", "image-training", "image-masks", "image-previews", "speech-training",
+        "speech-masks", "speech-previews",
+    ]  # fmt: skip
+    for words in (
+        "Two modalities",
+        "image: loss a token",
+        "speech: loss a token",
+        "at 800 tokens a second",
+        "image: cfg2",
+    ):
+        assert words in text(page)
+    assert "masked ends at 2.5" in page and "ar ends at 5.5" in page and "image: speech" not in text(page)
+    for law in LAWS:
+        law(page)
 
 
 def test_a_modality_without_a_page_of_its_own_has_a_table_of_files(

@@ -38,28 +38,23 @@ class SamplerFilm:
 
     def write(self, folder: Path) -> None:
         """Into a folder."""
-        passes = torch.tensor(self.passes)
-        save_file(
-            {"images": self.images, "committed": self.committed, "order": self.order, "passes": passes}, folder / FILE
-        )
+        save_file(vars(self) | {"passes": torch.tensor(self.passes)}, folder / FILE)
 
     @classmethod
     def read(cls, folder: Path) -> "SamplerFilm":
         """From a folder that holds one."""
-        parts = load_file(folder / FILE)
-        return cls(parts["images"], parts["committed"], parts["order"], parts["passes"].tolist())
+        tensors = load_file(folder / FILE)
+        return cls(tensors["images"], tensors["committed"], tensors["order"], tensors["passes"].tolist())
 
     def select(self, frames: Sequence[int]) -> "SamplerFilm":
         """Some of the frames."""
-        chosen = list(frames)
-        return SamplerFilm(
-            self.images[chosen], self.committed[chosen], self.order, [self.passes[frame] for frame in chosen]
-        )
+        passes = [self.passes[frame] for frame in frames]
+        return SamplerFilm(self.images[list(frames)], self.committed[list(frames)], self.order, passes)
 
 
 @torch.no_grad()
 def film_of(tokenizer: Tokenizer, states: Sequence[State]) -> SamplerFilm:
-    """States of a sampler, decoded. Open places take the token of a black image, which lends its neighbours nothing.
+    """States of a sampler, decoded. Open places take the token of a black image, which affects its neighbours least.
 
     Args:
         tokenizer: of still images.
@@ -67,24 +62,24 @@ def film_of(tokenizer: Tokenizer, states: Sequence[State]) -> SamplerFilm:
     """
     device = next(tokenizer.parameters()).device
     black = tokenizer.encode(torch.full((1, *tokenizer.sample_shape), -1.0, device=device)).values
-    frames = min(len(states), _FRAMES)
-    samples = max(1, min(_SAMPLES, _BYTES // (frames * black.new_zeros(tokenizer.sample_shape).numel())))
-    every = torch.stack([state.committed[:samples] for state in states])
+    chosen = spread(len(states), _FRAMES)
+    frame_bytes = black.new_zeros(tokenizer.sample_shape).numel() * len(chosen)
+    samples = max(1, min(_SAMPLES, _BYTES // frame_bytes))
+    committed = torch.stack([state.committed[:samples] for state in states]).cpu()
     passes = torch.tensor([state.forward_passes for state in states])
-    order = passes[every.int().argmax(0).cpu()]
-    chosen = spread(len(states), frames)
-    committed = every[chosen].to(device)
+    order = passes[committed.int().argmax(0)]
+    committed = committed[chosen]
     tokens = torch.where(
-        committed.reshape(*committed.shape, *[1] * (black.ndim - 2)),
+        committed.to(device).reshape(*committed.shape, *[1] * (black.ndim - 2)),
         torch.stack([states[place].tokens[:samples] for place in chosen]).to(device),
         black,
     )
     rows = rearrange(tokens, "f b ... -> (f b) ...")
     images = torch.cat([to_uint8(tokenizer.decode(Tokens(part, tokenizer.spec.grid))) for part in rows.split(100)])
-    t, h, _ = tokenizer.spec.grid
+    width = tokenizer.spec.grid[2]
     return SamplerFilm(
         rearrange(images, "(f b) c h w -> f b c h w", f=len(chosen)),
-        rearrange(committed.cpu(), "f b (t h w) -> f b (t h) w", t=t, h=h),
-        rearrange(order, "b (t h w) -> b (t h) w", t=t, h=h),
+        rearrange(committed, "f b (h w) -> f b h w", w=width),
+        rearrange(order, "b (h w) -> b h w", w=width),
         passes[chosen].tolist(),
     )

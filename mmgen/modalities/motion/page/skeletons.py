@@ -2,63 +2,47 @@
 
 import base64
 import json
-from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from mmgen.modalities.motion.drawing import motion_strip
 from mmgen.modalities.motion.features import canonical
 from mmgen.modalities.motion.skeleton import Skeleton, skeleton_of
 from mmgen.modalities.motion.smoothing import smoothed
-from mmgen.page.page import Picture
+from mmgen.page.page import macros
 from mmgen.page.tiles import picture, pixels
 
 POSES, SIZE = 3, (150, 100)
 """Of the picture, and (H, W) of each pose."""
 
 _LAG = 5.0  # frames: how softly the view follows the root
-_MILLIMETRES = 1000
 _FARTHEST = 32_767  # millimetres that two bytes hold
+templates = macros(Path(__file__).parent / "templates" / "motion.html")
 
 
-@dataclass(frozen=True)
-class AnimatedSkeleton:
-    """A motion that the script of the page draws.
+def animate_skeleton(joints: Tensor, fps: float, alt: str, made: tuple[int, int] | None = None) -> Markup:
+    """A motion that the script of the page draws, turned so that it begins with its face to the front.
 
-    Args:
-        places: base64 of its points, (T, J + 1, 3) little-endian int16 in millimetres; the last point of a frame is
-            what the view has in its middle.
-        points: J + 1.
-        frames: T.
-        made: (start, stop) frames that a generator made; the others were given, and are drawn pale.
-        still: a few poses.
-    """
-
-    places: str
-    points: int
-    frames: int
-    made: tuple[int, int]
-    still: Picture
-
-
-def animate_skeleton(joints: Tensor, fps: float, alt: str, made: tuple[int, int] | None = None) -> AnimatedSkeleton:
-    """One motion, turned so that it begins with its face to the front.
+    The script gets its points, (T, J + 1, 3) little-endian int16 in millimetres, as base64; the last point of a frame
+    is the middle of the view.
 
     Args:
         joints: (T, J, 3) in metres.
         fps: frames a second.
-        alt: what it is, for whom cannot see it.
-        made: frames from a generator; all by default.
+        alt: what it is, for readers who cannot see it.
+        made: (start, stop) frames from a generator, the others are drawn pale; all by default.
     """
     posed = canonical(joints.detach().cpu().double())
     middle = smoothed(posed[:, :1].flatten(1), _LAG)[:, None]
     middle[..., 1] = posed[..., 1].max() / 2
-    points = torch.cat([posed, middle], 1)
-    whole = (points * _MILLIMETRES).round().clamp(-_FARTHEST, _FARTHEST).numpy().astype("<i2")
+    points = (torch.cat([posed, middle], 1) * 1000).round().clamp(-_FARTHEST, _FARTHEST).numpy().astype("<i2")
     still = picture(pixels(motion_strip(joints, POSES, SIZE, fps)), alt)
-    places = base64.b64encode(whole.tobytes()).decode("ascii")
-    return AnimatedSkeleton(places, points.shape[1], len(points), made or (0, len(points)), still)
+    places = base64.b64encode(points.tobytes()).decode("ascii")
+    person: Markup = templates.person(still, places, points.shape[1], made or (0, len(points)))
+    return person
 
 
 def bones(joints: int) -> str:
@@ -66,9 +50,7 @@ def bones(joints: int) -> str:
     `middle`; and the head, [neck, head], last.
     """
     skeleton = skeleton_of(joints)
-    sides: list[list[object]] = [
-        [parent, joint, _side(skeleton, joint)] for joint, parent in enumerate(skeleton.parents[1:], 1)
-    ]
+    sides = [[parent, joint, _side(skeleton, joint)] for joint, parent in enumerate(skeleton.parents[1:], 1)]
     return json.dumps([*sides, list(skeleton.chains[2][-2:])])
 
 

@@ -1,153 +1,172 @@
 """The sections of a page on speech, a function each: a new section is one function more, in `PARTS`."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
-from mmgen.media.audio import read_audio, read_header
+from mmgen.media.audio import read_audio, read_header, wav_bytes
 from mmgen.media.spectrogram import spectrogram
-from mmgen.modalities.speech.page.sounds import columns_of, player
-from mmgen.page.chapter import Chapter, Column
-from mmgen.page.page import Picture, Section, fill_from
+from mmgen.page.chapter import Card, Chapter, Column, Sample, Way, side_by_side
+from mmgen.page.page import Picture, Section, data_uri, macros, parts
 from mmgen.page.parts import Headline, PageParts
 from mmgen.page.runs import SampleFolder
-from mmgen.page.tiles import picture, pixels
+from mmgen.page.tiles import Pixels, picture, pixels
 from mmgen.page.wording import describe_tokens, join_words
 from mmgen.store.results import base_metric
 
-fill = partial(fill_from, Path(__file__).parent / "templates")
 RECORDED = Column("The recording")
 _SENTENCES = 8
-"""That are entries, at most."""
+"""On the page, at most."""
 _GAP = 6  # transparent rows between spectrograms
-
-Sound = tuple[Column, Path, str | None]
-"""What is transcript: its column, its file, and what a recogniser wrote down."""
+_MARK, _MARK_WIDTH = (57, 197, 255, 255), 2  # colour and columns of a line through a spectrogram
+templates = macros(Path(__file__).parent / "templates" / "sound.html")
 
 
 def listen(chapter: Chapter) -> Section | None:
-    """Every sentence: recorded, coded, and errors in every mode; a row for each text and voice."""
-    sentences = _sentences(chapter)
+    """Every sentence: recorded, coded, and generated in every mode; a row for each text and voice."""
+    sentences = list(_sentences(chapter).items())[:_SENTENCES]
     if not sentences:
         return None
-    entries = dict(list(sentences.items())[:_SENTENCES])
-    rate = _rate(next(iter(entries.values()))[0][1])
-    sounds = {file: _read(file, rate) for rows in entries.values() for _, file, _ in rows}
-    columns = columns_of(list(sounds.values()), rate)
-    rows = [
-        {
-            "text": text,
-            "voice": voice,
-            "rows": [_row(each, text, sounds[each[1]], rate, columns) for each in sentence],
-        }
-        for (text, voice), sentence in entries.items()
-    ]
-    folders = [*chapter.reconstruction_columns(), *_said(chapter)]
-    recogniser = next((folder.record["judge"] for _, folder, _ in folders if folder.record.get("judge")), None)
-    tokens = {run.name: describe_tokens(run.spec) for run in chapter.tokenizers}
-    body = fill(
-        "listen.html", sentences=rows, lines=[folder.command for _, folder, _ in folders], recogniser=recogniser,
-        tokens=tokens,
-    )  # fmt: skip
-    return Section("listen", "Sentences", body)
+    rate = read_header(sentences[0][1][0].file).sample_rate
+    waves = {sound.file: _read(sound.file, rate) for _, sounds in sentences for sound in sounds}
+    longest = max(map(len, waves.values()))
+    lead = (
+        "First the recording, where there is one, then what is left of it after a codec, then the sentence said anew by"
+        " each mode. Nothing was picked."
+    )
+    lead += "".join(f" {run.name.capitalize()}: {describe_tokens(run.spec)}." for run in chapter.tokenizers)
+    body = [parts.paragraph(lead)]
+    for (text, voice), sounds in sentences:
+        cards = [
+            Card(column, _player(waves[file], rate, f"{column.title}: {text}", longest), _transcript(folder, number))
+            for column, file, folder, number in sounds
+        ]
+        body += [parts.heading(f"“{text}”", "sentence", voice), parts.gallery(cards, "sounds")]
+    folders = [way.folder for way in (*chapter.reconstructions(), *_generated(chapter))]
+    if recogniser := next((folder.record["judge"] for folder in folders if folder.record.get("judge")), None):
+        body.append(parts.paragraph(f"What was heard is what {recogniser} wrote down.", "note"))
+    return Section("listen", "Sentences", [*body, parts.commands([folder.command for folder in folders])])
 
 
-def _row(sound: Sound, text: str, samples: Tensor, rate: int, columns: int) -> dict[str, Any]:
-    column, _, transcript = sound
-    return {
-        "column": column,
-        "transcript": transcript,
-        "player": player(samples, rate, f"{column.title}: {text}", columns),
-    }
+def _sentences(chapter: Chapter) -> dict[tuple[str, str], list[Sample]]:
+    """(text, voice) -> its sounds, the recording first."""
+
+    def names(folder: SampleFolder) -> Iterator[tuple[str, str]]:
+        voices = folder.record.get("voices") or repeat(None)
+        return ((text, str(voice or "")) for text, voice in zip(folder.names("texts"), voices))
+
+    return side_by_side([*chapter.reconstructions(), *_generated(chapter)], ".wav", names, RECORDED)
 
 
-def _sentences(chapter: Chapter) -> dict[tuple[str, str], list[Sound]]:
-    """(text, voice) -> what there is to be transcript of it, its recording first."""
-    matches: dict[tuple[str, str], list[Sound]] = {}
-    for _, folder, column in (*chapter.reconstruction_columns(), *_said(chapter)):
-        texts, voices = folder.names("texts"), folder.record.get("voices") or []
-        transcript, recordings = folder.record.get("transcripts") or [], folder.recordings(".wav")
-        for place, file in enumerate(folder.files(".wav")[: len(texts)]):
-            voice = str(voices[place] or "") if place < len(voices) else ""
-            rows = matches.setdefault((texts[place], voice), [])
-            real = recordings[place]
-            if real is not None and not any(each is RECORDED for each, *_ in rows):
-                rows.insert(0, (RECORDED, real, None))
-            if not any(each == column for each, *_ in rows):  # the same sentence may be drawn twice
-                rows.append((column, file, transcript[place] if place < len(transcript) else None))
-    return matches
+def _generated(chapter: Chapter) -> list[Way]:
+    return chapter.samples(lambda record: "to" not in record)
 
 
-def _said(chapter: Chapter) -> list[tuple[Any, SampleFolder, Column]]:
-    return list(chapter.sample_columns(lambda folder: "to" not in folder.record))
+def _transcript(folder: SampleFolder, number: int | None) -> str:
+    """What a recogniser heard, if it listened to that sample."""
+    transcripts = folder.record.get("transcripts")
+    return _quoted(transcripts[number]) if transcripts and number is not None else ""
+
+
+def _quoted(transcript: str | None) -> str:
+    return "" if transcript is None else f"heard: “{transcript}”"
 
 
 def edits(chapter: Chapter) -> Section | None:
     """Recordings before and after words in them were replaced; None where there are none."""
-    matches = [
-        (folder, column)
-        for _, folder, column in chapter.sample_columns(lambda folder: "to" in folder.record)
-        if (folder.path / "original.wav").exists()
-    ]
-    if not matches:
-        return None
-    entries = []
-    for folder, column in matches:
+    lead = (
+        "A part of a recording says something else. What lies between the lines is made anew by a generator that hears"
+        " both sides of the gap; everything outside is the recording, sample for sample."
+    )
+    body = [parts.paragraph(lead)]
+    for _, folder, column in chapter.samples(lambda record: "to" in record):
+        if not (folder.path / "original.wav").exists():
+            continue
         record, rate = folder.record, int(folder.record["sample_rate"])
         before, after = (_read(folder.path / name, rate) for name in ("original.wav", "edited.wav"))
-        columns, span = columns_of([before, after], rate), record["replaced_seconds"]
-        kept = 100 * (1 - (span[1] - span[0]) / (len(before) / rate))
-        entries.append({
-            "old": record["text"], "new": record["to"], "transcript": record.get("transcript"), "column": column,
-            "before": player(before, rate, f"{RECORDED.title}: {record['text']}", columns, span),
-            "after": player(after, rate, f"Edited: {record['to']}", columns, record["made_seconds"]),
-            "kept": f"{kept:.0f}", "command": folder.command,
-        })  # fmt: skip
-    return Section("edits", "Other words in a recording", fill("edits.html", edits=entries))
+        longest, span = max(len(before), len(after)), record["replaced_seconds"]
+        share = 100 * (1 - (span[1] - span[0]) / (len(before) / rate))
+        title = f"{column.title}: {share:.0f} % of the recording is preserved"
+        original = _player(before, rate, f"{RECORDED.title}: {record['text']}", longest, span)
+        edited = _player(after, rate, f"Edited: {record['to']}", longest, record["made_seconds"])
+        result = Column(title, colour=column.colour)
+        cards = [Card(RECORDED, original), Card(result, edited, _quoted(record.get("transcript")))]
+        body += [
+            parts.heading(f"“{record['text']}” → “{record['to']}”", "sentence"), parts.gallery(cards, "sounds"),
+            parts.command(folder.command),
+        ]  # fmt: skip
+    return Section("edits", "Other words in a recording", body) if len(body) > 1 else None
 
 
 def opening_picture(chapter: Chapter) -> Picture | None:
     """The sentence that most ways say: its recording and the first modes, a spectrogram each."""
-    sentences = _sentences(chapter)
-    if not sentences:
+    longest = max(_sentences(chapter).values(), key=len, default=[])
+    if not longest:
         return None
-    longest = max(sentences.values(), key=len)
-    rows = [longest[0], *(sound for sound in longest[1:] if sound[0].how or len(longest) < 4)][:3]
-    rate = _rate(rows[0][1])
-    drawn = [pixels(spectrogram(_read(file, rate), rate), 2) for _, file, _ in rows]
+    rows = [longest[0], *(sound for sound in longest[1:] if sound.column.how or len(longest) < 4)][:3]
+    rate = read_header(rows[0].file).sample_rate
+    drawn = [pixels(spectrogram(_read(sound.file, rate), rate), 2) for sound in rows]
     width = max(each.shape[1] for each in drawn)
-    padded = [np.pad(each, ((0, _GAP), (0, width - each.shape[1]), (0, 0))) for each in drawn]
-    names = join_words([column.title.lower() for column, *_ in rows])
+    padded = [_pad(each, width, _GAP) for each in drawn]
+    names = join_words([sound.column.title.lower() for sound in rows])
     return picture(np.concatenate(padded)[:-_GAP], f"Spectrograms of one sentence, from above: {names}.")
 
 
 def word_errors(chapter: Chapter) -> Section | None:
-    """How many words are wrong, a sentence for each mode; None where nobody listened."""
-    errors: Sequence[dict[str, Any]] = [
-        {"column": chapter.column(run, each.mode), "figure": each}
+    """How many words are wrong, a sentence for each mode; None where it was not measured."""
+    errors: list[tuple[Column, str]] = [
+        (chapter.column(run, each.mode), f"of the words of {each.samples:,} sentences {_percent(each.value)} are wrong"
+         f" (`{each.metric}`).")
         for run in chapter.generators
         for each in run.figures
         if base_metric(each.metric, each.extractor) == "wer"
-    ]
-    return Section("words", "Words that are understood", fill("words.html", errors=errors)) if errors else None
+    ]  # fmt: skip
+    lead = (
+        "A recogniser wrote down what it heard of held-out sentences, and the words were compared with those that were"
+        " to be said."
+    )
+    body = [parts.paragraph(lead), parts.remarks(errors)]
+    return Section("words", "Words that are understood", body) if errors else None
 
 
-def _rate(file: Path) -> int:
-    return read_header(file).sample_rate
+def _player(sound: Tensor, rate: int, label: str, longest: int, marks: Sequence[float] = ()) -> Markup:
+    """A sound with its spectrogram, whose scale of time is that of the longest sound.
+
+    Args:
+        sound: (T,) in [-1, 1].
+        rate: in Hz.
+        label: what it is.
+        longest: samples of the longest sound.
+        marks: seconds at which lines cross the spectrogram.
+    """
+    drawn = pixels(spectrogram(sound, rate))
+    second = drawn.shape[1] / len(sound) * rate
+    for mark in marks:
+        at = min(max(0, round(mark * second) - _MARK_WIDTH // 2), drawn.shape[1] - _MARK_WIDTH)
+        drawn[:, at : at + _MARK_WIDTH] = _MARK
+    width = spectrogram(torch.zeros(longest), rate).shape[2]
+    shown = picture(_pad(drawn, width), f"Spectrogram of {len(sound) / rate:.1f} s: {label}")
+    player: Markup = templates.sound(shown, data_uri(wav_bytes(sound, rate), "audio/wav"), label)
+    return player
+
+
+def _pad(drawn: Pixels, width: int, below: int = 0) -> Pixels:
+    """With transparent pixels to the right, up to a width, and below."""
+    return np.pad(drawn, ((0, below), (0, width - drawn.shape[1]), (0, 0)))
 
 
 def _read(file: Path, rate: int) -> Tensor:
     """(T,) in [-1, 1]."""
-    sound: Tensor = read_audio(file, rate)
-    return torch.as_tensor(sound).flatten()
+    return torch.as_tensor(read_audio(file, rate)).flatten()
 
 
-def _percent(share: float) -> str:
+def _percent(share: Any) -> str:
     return f"{100 * share:.1f} %"
 
 

@@ -4,18 +4,18 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from mmgen.media.video import read_clip
 from mmgen.media.video_file import read_header
-from mmgen.page.film import Film
 from mmgen.page.page import Picture
-from mmgen.page.tiles import LONGEST, picture, pixels, sheet, spread, strip
+from mmgen.page.tiles import LONGEST, Film, picture, pixels, sheet, spread
 
-TIMES = 2  # small frames are enlarged so much in the file, where there is room
-GAP = 4  # pixels between clips
+_TIMES = 2  # small frames are enlarged so much in the file, where there is room
+_GAP = 4  # pixels between clips
 _SHEET = 16  # frames a row of a contact sheet
 _LARGE = 128  # pixels of the longer side, to which large frames are shrunk
 
@@ -29,30 +29,30 @@ def read_clips(files: Sequence[Path], fps: float) -> Tensor:
     return torch.stack([read_clip(file, (3, frames, *size), fps) for file in files])
 
 
-def film(clips: Tensor, captions: list[str], total: str, alt: str, columns: int | None = None) -> Film:
+def film(clips: Tensor, captions: list[str], title: str, columns: int | None = None) -> Film:
     """Clips side by side as one film. Frames are counted from 1; what would make the picture too high is left out.
 
     Args:
         clips: of equal length.
         captions: of each frame.
-        total: caption of the whole.
-        alt: what is to be seen.
+        title: what they are.
         columns: clips a row; all in one, or in two rows where there are more than four.
     """
     count, _, frames, height, _ = clips.shape
     columns = columns or (count if count <= 4 else math.ceil(count / 2))
     rows = math.ceil(count / columns)
-    times = next((times for times in range(TIMES, 1, -1) if frames * rows * (times * height + GAP) <= LONGEST), 1)
-    chosen = spread(frames, LONGEST // (rows * (times * height + GAP)))
-    drawn = [sheet(pixels(clips[:, :, frame], times), columns, GAP) for frame in chosen]
-    return Film(picture(strip(drawn), alt), [frame + 1 for frame in chosen], [captions[each] for each in chosen], total)
+    times = _TIMES if frames * rows * (_TIMES * height + _GAP) <= LONGEST else 1
+    chosen = spread(frames, LONGEST // (rows * (times * height + _GAP)))
+    strip = np.concatenate([sheet(pixels(clips[:, :, frame], times), columns, _GAP) for frame in chosen])
+    drawn = picture(strip, f"{title}: {count} clips of {frames} frames.")
+    return Film(drawn, [frame + 1 for frame in chosen], [captions[each] for each in chosen], f"{frames} frames")
 
 
 def contact_sheet(rows: list[Tensor], alt: str) -> Picture:
     """Single clips (C, T, H, W) under each other, their frames from left to right."""
     chosen = spread(rows[0].shape[1], _SHEET)
     tiles = torch.stack([clip[:, chosen] for clip in rows])
-    return picture(sheet(pixels(rearrange(tiles, "b c t h w -> (b t) c h w"), TIMES), len(chosen), GAP), alt)
+    return picture(sheet(pixels(rearrange(tiles, "b c t h w -> (b t) c h w"), _TIMES), len(chosen), _GAP), alt)
 
 
 def copied(clips: Tensor, context: int) -> Tensor:
