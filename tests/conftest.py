@@ -41,5 +41,13 @@ class Means(Tokenizer):
 
 
 @pytest.fixture
+def card(tmp_path):
+    """The folder of a recipe that has no figures yet."""
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def means():
     return Means().eval()

@@ -14,7 +14,6 @@ from mmgen.apps.cli.main import main
 from mmgen.apps.serve.sampling import stream_previews
 from mmgen.core.modality import Modality, register
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.data.build import build_source
 from mmgen.data.sources import Batch, Samples, Source
 from mmgen.evaluation.command import EvaluationCommand, Metric, metric_rows
 from mmgen.evaluation.reference import Reference
@@ -94,17 +93,19 @@ class RhythmSampling:
 
 class RhythmEvaluation(EvaluationCommand):
     def tokenizer(self, saved: Any, tokenizer: Any) -> Any:
-        return self._rows(saved, Metric("psnr_db", -20 * (1 - tokenizer.loudness).abs().log10().item()))
+        return self._rows(saved, tokenizer, Metric("psnr_db", -20 * (1 - tokenizer.loudness).abs().log10().item()))
 
     def generator(self, saved: Any, loaded: Any, options: Any) -> Any:
         (sampling := RhythmSampling(loaded, self.arguments | {"num": 20})).draw()
         truth = RhythmTokenizer().encode(Rhythms(range(2)).take(sampling.labels)["x"]).values
         right = (sampling.state.tokens == truth).all(1).double().mean().item()
-        return self._rows(saved, Metric("class_accuracy", right, "rule"))
+        return self._rows(saved, loaded.generator, Metric("class_accuracy", right, "rule"))
 
-    def _rows(self, saved: Any, metric: Metric) -> Any:
-        reference, common = Reference.held_out(build_source(saved.config)), {"samples": 20, "seed": 0, "steps": None}
-        return metric_rows([metric], reference, common, "float32", "rhythms"), reference
+    def _rows(self, saved: Any, network: Any, metric: Metric) -> Any:
+        reference = Reference.held_out(self.source(saved))
+        return metric_rows(
+            [metric, Metric("swing", 0.5, better="higher")], reference, network, "rhythms", samples=20
+        ), reference
 
 
 class RhythmModality(Modality):

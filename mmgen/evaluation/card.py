@@ -1,6 +1,4 @@
-"""The table of figures in a recipe's README.md, and the curves beside it, rendered from its results.json: generated,
-never typed.
-"""
+"""The table of figures in a recipe's README.md, and its curves, rendered from results.json: generated, never typed."""
 
 import re
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any
 from mmgen.core.errors import UserError
 from mmgen.evaluation.curves import FILE, LISTS, drawing
 from mmgen.store.recipes import recipes_root
-from mmgen.store.results import METRICS, RESULTS, Figure, base_metric, read
+from mmgen.store.results import RESULTS, Figure, read
 
 KINDS = ("tokenizers", "experiments")
 README = "README.md"
@@ -17,10 +15,9 @@ BEGIN = "<!-- figures: written by `mmgen card` from results.json; what is typed 
 END = "<!-- /figures -->"
 
 UNMEASURED = "Not measured yet:"
-"""How the README.md of a recipe that nobody has run to its end begins the sentence that says so."""
+"""Begins a line in the README.md of a recipe without figures."""
 
 ERROR = "standard_error"
-"""What a protocol may say of the figure itself."""
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 _BETWEEN = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
@@ -40,56 +37,42 @@ def card_folders() -> list[Path]:
 
 
 def update_card(folder: Path) -> bool:
-    """Render the table into the folder's README.md, made where there is none, and the curves, where figures have some,
-    into a file beside it. Returns whether anything changed.
+    """Render the table into the folder's README.md, and the curves, where figures have some, into a file. Returns
+    whether anything changed.
 
     Raises:
-        UserError: no figures yet, damaged ones, a broken pair of markers, or a file that cannot be read or written.
+        UserError: no figures, damaged ones, a broken pair of markers, or a file that cannot be read or written.
     """
-    wanted = {folder / README: rendered(folder), folder / FILE: drawing(read(folder))}
     changed = False
-    for file, text in wanted.items():
-        if text is None:
-            continue
+    for file, text in ((folder / README, rendered(folder)), (folder / FILE, drawing(read(folder)))):
         try:
-            if file.exists() and file.read_text(encoding="utf-8") == text:
-                continue
-            file.write_text(text, encoding="utf-8")
+            if text is not None and not (file.exists() and file.read_text(encoding="utf-8") == text):
+                file.write_text(text, encoding="utf-8")
+                changed = True
         except OSError as error:
             raise UserError(f"{file} cannot be written: {error.strerror}") from None
-        changed = True
     return changed
 
 
 def faults(folder: Path) -> list[str]:
-    """What is wrong with a folder's card, a line each: no README, no figures and nothing that says so, another table,
-    figures typed around it.
-
-    Raises:
-        UserError: damaged results or a broken pair of markers.
+    """What is wrong with a folder's card, a line each: no README, no figures, another table, or typed figures. Raises
+    UserError for damaged results or a broken pair of markers.
     """
-    readme, found = folder / README, []
-    if unmeasured(folder):
-        return _typed(readme)
-    if not (folder / RESULTS).exists():
-        found.append(f"{folder} has no {RESULTS}: run mmgen evaluate RUN --card {folder}")
-    if not readme.exists():
-        found.append(f"{folder} has no {README}: run mmgen card {folder}")
-    if found:
-        return found
-    text = readme.read_text(encoding="utf-8")
-    if text != rendered(folder):
-        found.append(f"{readme} differs from its {RESULTS}: run mmgen card {folder}")
-    curves, wanted = folder / FILE, drawing(read(folder))
-    drawn = curves.read_text(encoding="utf-8") if curves.exists() else None
-    if drawn != wanted:
-        mend = f"delete {curves}" if wanted is None else f"run mmgen card {folder}"
-        found.append(f"{curves} differs from its {RESULTS}: {mend}")
-    return found + _typed(readme)
-
-
-def _typed(readme: Path) -> list[str]:
-    return [
+    readme, curves, lines = folder / README, folder / FILE, []
+    if not unmeasured(folder):
+        if not (folder / RESULTS).exists():
+            lines.append(f"{folder} has no {RESULTS}: run mmgen evaluate RUN --card {folder}")
+        if not readme.exists():
+            lines.append(f"{folder} has no {README}: run mmgen card {folder}")
+        if lines:
+            return lines
+        if readme.read_text(encoding="utf-8") != rendered(folder):
+            lines.append(f"{readme} differs from its {RESULTS}: run mmgen card {folder}")
+        svg = drawing(read(folder))
+        if svg != (curves.read_text(encoding="utf-8") if curves.exists() else None):
+            mend = f"delete {curves}" if svg is None else f"run mmgen card {folder}"
+            lines.append(f"{curves} differs from its {RESULTS}: {mend}")
+    return lines + [
         f"{readme} holds a typed figure, {line!r}: measure it, or give its source as a link"
         for line in typed_figures(readme.read_text(encoding="utf-8"))
     ]
@@ -104,7 +87,7 @@ def unmeasured(folder: Path) -> bool:
 
 
 def rendered(folder: Path) -> str:
-    """What the folder's README.md should be: its own words, and the figures between the markers, or at the end."""
+    """The folder's README.md: its own words, and the figures between the markers, or at the end."""
     figures = read(folder)
     if not figures:
         raise UserError(f"{folder} has no figures in {RESULTS}; run mmgen evaluate RUN --card {folder}")
@@ -114,10 +97,8 @@ def rendered(folder: Path) -> str:
 
 
 def words(folder: Path) -> tuple[str, str]:
-    """What a README.md says before and after its table; a title for one that is not there yet.
-
-    Raises:
-        UserError: it cannot be read, or one of the two markers is missing or stands there twice.
+    """The text of a README.md before and after its table; a title for a missing one. Raises UserError where it cannot
+    be read, or one of the two markers is missing or stands there twice.
     """
     readme = folder / README
     try:
@@ -137,24 +118,22 @@ def words(folder: Path) -> tuple[str, str]:
 
 def table(figures: list[Figure]) -> str:
     """A Markdown table, a row for each way of measuring and a column for each metric, then the commands behind it."""
-    bases = {figure.metric: base_metric(figure.metric, figure.extractor) for figure in figures}
-    metrics = sorted(bases, key=lambda metric: (list(METRICS).index(bases[metric]), metric))
+    by_order = {figure.metric: figure for figure in sorted(figures, key=lambda figure: figure.order)}
     origins = list(dict.fromkeys(map(_origin, figures)))
     rows: dict[tuple[str, ...], dict[str, Figure]] = {}
     for figure in figures:
         command = origins.index(_origin(figure)) + 1
         rows.setdefault((*_way(figure).values(), str(command)), {})[figure.metric] = figure
     names = list(_way(figures[0]))
-    shown = [column for column in range(len(names)) if any(row[column] for row in rows)]
+    columns = [column for column in range(len(names)) if any(row[column] for row in rows)]
+    metrics = [f"`{metric}`{_ARROWS[figure.direction]}" for metric, figure in by_order.items()]
     lines = [
-        [names[column] for column in shown]
-        + [f"`{metric}`{_ARROWS[METRICS[bases[metric]]]}" for metric in metrics]
-        + ["command"],
-        ["---"] * len(shown) + ["---:"] * len(metrics) + ["---"],
+        [*(names[column] for column in columns), *metrics, "command"],
+        ["---"] * len(columns) + ["---:"] * len(metrics) + ["---"],
     ]
     for row, measured in rows.items():
-        values = [_cell(measured[metric]) if metric in measured else "" for metric in metrics]
-        lines.append([row[column] for column in shown] + values + [row[-1]])
+        values = [_cell(measured[metric]) if metric in measured else "" for metric in by_order]
+        lines.append([row[column] for column in columns] + values + [row[-1]])
     text = "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
     text += "\n"
     for place, origin in enumerate(origins, 1):
@@ -165,16 +144,13 @@ def table(figures: list[Figure]) -> str:
 
 
 def protocol(figures: list[Figure]) -> str:
-    """How figures of one command were measured, on one line; empty where that was not kept."""
-    said: dict[str, list[str]] = {}
+    """How figures of one command were measured, on one line; empty where that is unknown."""
+    texts: dict[str, dict[str, None]] = {}
     for figure in figures:
         for name, value in (figure.protocol or {}).items():
-            if name == ERROR or name in LISTS:  # stands in the table, or in the curves
-                continue
-            text = _plain(name, value)
-            if text not in said.setdefault(name, []):
-                said[name].append(text)
-    return "; ".join(f"{name} {', or '.join(texts)}" for name, texts in said.items())
+            if name != ERROR and name not in LISTS:  # those stand in the table, or in the curves
+                texts.setdefault(name, {})[_plain(name, value)] = None
+    return "; ".join(f"{name} {', or '.join(each)}" for name, each in texts.items())
 
 
 def number(value: float) -> str:
@@ -183,7 +159,7 @@ def number(value: float) -> str:
 
 
 def typed_figures(text: str) -> list[str]:
-    """Lines of a README, outside table and code, that state a measurement. A quoted one may stand, with its link."""
+    """Lines of a README, outside table and code, that state a measurement without a link to its source."""
     prose = _CODE.sub("", _BETWEEN.sub("", text))
     return [
         line.strip()
@@ -193,7 +169,7 @@ def typed_figures(text: str) -> list[str]:
 
 
 def _way(figure: Figure) -> dict[str, str]:
-    """What a row of the table is about, by column."""
+    """The columns of a row that say what was measured."""
     steps = "" if figure.steps is None else str(figure.steps)
     way = {"data": figure.data, "mode": figure.mode or "", "steps": steps, "settings": figure.settings or ""}
     training = "" if figure.training_seed is None else str(figure.training_seed)
@@ -201,7 +177,7 @@ def _way(figure: Figure) -> dict[str, str]:
 
 
 def _cell(figure: Figure) -> str:
-    """The value, and how sure it is where that is known."""
+    """The value, with its standard error if that is known."""
     error = (figure.protocol or {}).get(ERROR)
     return number(figure.value) + ("" if error is None else f" ± {error:.2g}")
 

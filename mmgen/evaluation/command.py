@@ -1,21 +1,93 @@
-"""One call of `mmgen evaluate`, and how figures of all kinds become rows."""
+"""One call of `mmgen evaluate`: its options, the metrics that it yields, and their rows in results.json."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
-from mmgen.evaluation.extractors import Extractor, Judge
+from mmgen.core.progress import Progress, progress_bar
+from mmgen.data.build import build_source, open_source
+from mmgen.data.sources import Source
 from mmgen.evaluation.reference import Reference
 from mmgen.paradigms import SampleOptions
-from mmgen.store.results import base_metric, metric_name
+from mmgen.sampling.options import settings
+from mmgen.sampling.samples import pick_mode, tokens_per_forward
+from mmgen.store.results import Better, metric_name
 from mmgen.store.store import Loaded, Saved
 
-ResultRows = list[tuple[dict[str, Any], dict[str, float]]]
-"""Pairs of what some figures have in common (fields of `mmgen.store.results.Figure`) and their values by base name."""
+Rows = list[dict[str, Any]]
+"""Fields of `mmgen.store.results.Figure`, one dictionary for each metric."""
+
+SamplesT = TypeVar("SamplesT")
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A measured value.
+
+    Args:
+        metric: base name.
+        value: finite.
+        network: name of the network that looked at the samples; None for none.
+        protocol: how this metric was measured.
+        better: which way is better, for a name that `mmgen.store.results.METRICS` does not list.
+    """
+
+    metric: str
+    value: float
+    network: str | None = None
+    protocol: dict[str, Any] = field(default_factory=dict)
+    better: Better | None = None
+
+    @property
+    def name(self) -> str:
+        """Full metric name."""
+        return metric_name(self.metric, self.network)
+
+
+@dataclass(frozen=True, eq=False)
+class Report(Generic[SamplesT]):
+    """What was measured of a tokenizer or of one mode of a generator.
+
+    Args:
+        metrics: in the order of results.json.
+        samples: the reconstructions or samples.
+        steps: that the sampler took; None where nothing was sampled.
+    """
+
+    metrics: list[Metric]
+    samples: SamplesT
+    steps: int | None = None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Full metric name -> value."""
+        return {each.name: each.value for each in self.metrics}
+
+
+@dataclass(frozen=True)
+class ModeSampling:
+    """One mode of a generator, and how its samples are drawn.
+
+    Args:
+        loaded: the generator, on the device where it runs.
+        mode: one of `loaded.paradigm.modes()`.
+        options: steps, guidance and decoding.
+        seed: with a sample's number, the key of its randomness.
+        batch: samples at a time; changes no sample, only the time.
+        progress: called with the number of samples that are done.
+    """
+
+    loaded: Loaded
+    mode: str
+    options: SampleOptions = field(default_factory=SampleOptions)
+    seed: int = 0
+    batch: int = 16
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -23,7 +95,7 @@ class EvaluationOptions:
     """The options of the command.
 
     Args:
-        arguments: by name, those of sampling and of the modality among them.
+        arguments: by name, with those of sampling and of the modality.
         defaults: their defaults.
         device: that networks run on.
     """
@@ -32,127 +104,142 @@ class EvaluationOptions:
     defaults: dict[str, Any]
     device: str
 
-    def given(self, name: str, default: Any) -> Any:
-        """An option, or that default where nobody chose."""
+    def option(self, name: str, default: Any) -> Any:
+        """An option, or the default where it is None."""
         value = self.arguments[name]
         return default if value is None else value
 
     def reject_options(self, why: str, *names: str) -> None:
-        """Raises UserError for the first of these options that was given."""
+        """Raises UserError for the first of these options that differs from its default."""
         for name in names:
             if name in self.defaults and self.arguments[name] != self.defaults[name]:
                 raise UserError(f"--{name} is {why}; leave it out")
 
 
 class EvaluationCommand(EvaluationOptions, ABC):
-    """One call of the command, on samples of one modality."""
+    """One call of the command, on samples of one modality. Errors are raised before anything is measured.
 
-    @abstractmethod
-    def tokenizer(self, saved: Saved, tokenizer: Any) -> tuple[ResultRows, Reference]:
-        """What a tokenizer keeps of held-out samples, and these. Raises UserError before anything is measured."""
-
-    @abstractmethod
-    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[ResultRows, Reference]:
-        """How good a generator's samples are in each of its modes, or in the chosen one, and the held-out samples.
-        Raises UserError before anything is sampled.
-        """
-
-    def samples(self, file: str) -> tuple[ResultRows, Reference]:
-        """How good samples in a file are, whatever made them. Raises UserError as `generator`."""
-        raise UserError(f"{file} holds samples, and only runs can be measured here")
-
-
-@dataclass(frozen=True, eq=False)
-class Metric:
-    """A figure, and what is to be said of it alone.
-
-    Args:
-        metric: base name.
-        value: of it.
-        network: name of the network that judged; None where none did.
-        protocol: what is to be said of this one beside what all have.
+    Attributes:
+        measured: what the metrics are computed on.
+        default_num: samples of a mode.
+        default_batch: samples in memory at once.
     """
 
-    metric: str
-    value: float
-    network: str | None = None
-    protocol: dict[str, Any] = field(default_factory=dict)
+    measured: ClassVar[str] = "uint8 images"
+    default_num: ClassVar[int] = 100
+    default_batch: ClassVar[int] = 16
+
+    @abstractmethod
+    def tokenizer(self, saved: Saved, tokenizer: Any) -> tuple[Rows, Reference]:
+        """Metrics of a tokenizer's reconstructions, and the held-out samples."""
+
+    @abstractmethod
+    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[Rows, Reference]:
+        """Metrics of a generator in each mode, or in the chosen one, and the held-out samples."""
+
+    def samples(self, file: str) -> tuple[Rows, Reference]:
+        """Metrics of a file of samples, and the real ones."""
+        raise UserError(f"{file} holds samples, and only runs can be measured here")
 
     @property
-    def name(self) -> str:
-        """Full metric name."""
-        return metric_name(self.metric, self.network)
+    def seed(self) -> int:
+        """Of sampling."""
+        return self.arguments["seed"]
+
+    @property
+    def batch(self) -> int:
+        """Samples at a time."""
+        return self.option("batch", self.default_batch)
+
+    def num(self, least: int) -> int | None:
+        """`--num`. Raises UserError where it is below `least`."""
+        count = self.arguments["num"]
+        if count is not None and count < least:
+            raise UserError(f"--num must be at least {least}, got {count}")
+        return count
+
+    def modes(self, loaded: Loaded) -> list[str]:
+        """The chosen mode, or all. Raises UserError for an unknown one."""
+        mode = self.arguments["mode"]
+        if mode is not None:
+            pick_mode(loaded, mode)
+        return list(loaded.paradigm.modes()) if mode is None else [mode]
+
+    def source(self, saved: Saved) -> Source:
+        """The data of `--data`, or those that the run was trained on."""
+        data = self.arguments["data"]
+        return build_source(saved.config) if data is None else open_source(data)
+
+    def settings(self) -> str | None:
+        """The options of sampling that are not the default ones."""
+        return settings(self.arguments)
+
+    def rows(self, metrics: Sequence[Metric], reference: Reference, network: nn.Module | None, samples: int) -> Rows:
+        """Rows of metrics of reconstructions, of real samples, or of samples in a file."""
+        return metric_rows(metrics, reference, network, self.measured, samples=samples)
+
+    @contextmanager
+    def sampling(
+        self, what: str, count: int, loaded: Loaded, mode: str, options: SampleOptions
+    ) -> Iterator[ModeSampling]:
+        """One mode with the seed and batch of the command, and a progress bar up to `count`."""
+        with progress_bar(f"{what}: {mode}", count) as progress:
+            yield ModeSampling(loaded, mode, options, self.seed, self.batch, progress)
+
+    def mode_rows(
+        self, sampling: ModeSampling, report: Report[Any], reference: Reference, samples: int, **protocol: Any
+    ) -> Rows:
+        """Rows of what was measured of one mode. A sampler that decides by itself how long it goes on has no steps."""
+        decoding, network = sampling.options.decoding, sampling.loaded.generator
+        adaptive = decoding.select != "count" or decoding.stop_entropy is not None
+        return metric_rows(
+            report.metrics, reference, network, self.measured, protocol, samples=samples, seed=sampling.seed,
+            steps=None if adaptive else report.steps, mode=sampling.mode, settings=self.settings(),
+        )  # fmt: skip
 
 
 def metric_rows(
-    figures: Sequence[Metric], reference: Reference, common: dict[str, Any], precision: str, of: str, **protocol: Any
-) -> ResultRows:
-    """A row a figure, each with its own protocol.
-
-    Args:
-        figures: each with its own protocol.
-        reference: the real ones.
-        common: fields of a figure.
-        precision: of the network that made the samples.
-        of: what was measured, such as `float32 features`.
-        protocol: what else is to be said of how all were measured.
-    """
-    how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
-    how |= {"dtype": f"{precision} network, {of}"} | protocol
-    about = {"reference": reference.about()}
-    rows: ResultRows = []
-    for each in figures:
-        network = {} if each.network is None else {"extractor": each.network}
-        rows.append((common | network | {"protocol": how | each.protocol | about}, {each.metric: each.value}))
-    return rows
-
-
-def figure_rows(
-    figures: dict[str, float],
-    extractor: Extractor | None,
+    metrics: Sequence[Metric],
     reference: Reference,
-    common: dict[str, Any],
-    precision: str,
-    of: str = "uint8 images",
-    **protocol: Any,
-) -> ResultRows:
-    """Figures by base name, apart by whether the extractor made them, with their protocol.
+    network: nn.Module | None,
+    measured: str,
+    protocol: dict[str, Any] | None = None,
+    *,
+    samples: int,
+    seed: int | None = None,
+    steps: int | None = None,
+    **fields: Any,
+) -> Rows:
+    """A row for each metric; `samples` and what follows are fields of `mmgen.store.results.Figure`.
 
     Args:
-        figures: full metric name -> value.
-        extractor: which looked at the samples; None where none did.
-        reference: the real ones.
-        common: fields of a figure.
-        precision: of the network that made the samples; empty where mmgen ran none.
-        of: what was measured.
-        protocol: what else is to be said of how they were measured.
+        metrics: with their own protocols.
+        reference: the real samples.
+        network: that made the samples, for its precision; None where mmgen ran none.
+        measured: such as `float32 features`.
+        protocol: how all were measured.
     """
-    how = {"crop": reference.crop, "n": common["samples"], "seed": common["seed"]}
-    how |= {"dtype": f"{precision} network, {of}" if precision else of} | protocol
-    about = {"reference": reference.about()}
-    looked = (
-        {} if extractor is None else {name: figures[name] for name in figures if name.endswith(f"_{extractor.name}")}
-    )
-    rows: ResultRows = []
-    if extractor is not None and looked:
-        based = {base_metric(name, extractor.name): value for name, value in looked.items()}
-        judged = {"extractor_accuracy": extractor.accuracy} if isinstance(extractor, Judge) else {}
-        rows += [(common | {"extractor": extractor.name, "protocol": how | extractor.protocol | judged | about}, based)]
-    plain = {name: value for name, value in figures.items() if name not in looked}
-    return [*rows, (common | {"protocol": how | about}, plain)] if plain else rows
+    precision = "" if network is None else str(next(network.parameters()).dtype).removeprefix("torch.") + " network, "
+    how = {"crop": reference.crop, "n": samples, "seed": seed, "dtype": precision + measured} | (protocol or {})
+    fields |= {"samples": samples, "seed": seed, "steps": steps}
+    return [
+        {"metric": each.metric, "value": each.value, "extractor": each.network, "better": each.better}
+        | fields
+        | {"protocol": how | each.protocol | {"reference": reference.about()}}
+        for each in metrics
+    ]
+
+
+def cost_metrics(passes: int, tokens: float | Tensor, seconds: Metric) -> list[Metric]:
+    """`forward_passes` and `tokens_per_forward` of a sampler, with `tokens` of a row or of each, and its time."""
+    return [
+        Metric("forward_passes", float(passes)),
+        Metric("tokens_per_forward", tokens_per_forward(tokens, passes)),
+        seconds,
+    ]
 
 
 def budget(saved: Saved) -> str:
     """What the training of a run has cost, as far as its config says it."""
     size = ((saved.config.get("data") or {}).get("init_args") or {}).get("global_batch_size")
     return f"{saved.step:,} steps" + (f" x {size} samples" if isinstance(size, int) else "")
-
-
-def precision_of(module: nn.Module) -> str:
-    """`float32`."""
-    return str(next(module.parameters()).dtype).removeprefix("torch.")
-
-
-def adaptive(options: SampleOptions) -> bool:
-    """Whether the sampler itself decides how many steps it takes."""
-    return options.decoding.select != "count" or options.decoding.stop_entropy is not None

@@ -1,6 +1,5 @@
-"""Figures that change along a clip, drawn: a small SVG beside a recipe's README.md, made of its results.json alone.
-
-It is text, and the same figures give the same bytes, so that `mmgen card --check` can tell whether it is up to date.
+"""Figures that change along a clip as a small SVG, drawn from results.json: the same figures give the same bytes, so
+that `mmgen card --check` can tell whether it is up to date.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ FILE = "curves.svg"
 
 BY_FRAME, BY_WINDOW, REAL = "per_frame", "per_window", "per_window_real"
 LISTS = (BY_FRAME, BY_WINDOW, REAL, "first_frame", "window")
-"""What protocols say for the curves only."""
+"""Parts of a protocol for the curves only."""
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito 2008
 _WIDTH, _COLUMNS = 360, 2  # of a panel in pixels; panels a row
@@ -21,13 +20,13 @@ _LEFT, _TOP, _PLOT, _LINE = 52, 30, 150, 15  # margins, height of the plot, heig
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a panel.
+    """One line of a panel: the figure `y` at frames `x`, from 0.
 
     Args:
-        label: what it is of.
-        x: frames, from 0.
-        y: the figure there.
-        trained: frames of a training clip, where that is known.
+        label: in the legend.
+        x: frames.
+        y: values.
+        trained: frames of a training clip, if known.
         real: it is of real clips, for comparison.
     """
 
@@ -57,16 +56,16 @@ def drawing(figures: list[Figure]) -> str | None:
 
 def _panels(figures: list[Figure]) -> dict[str, list[Curve]]:
     """Metric -> its curves, in the order of the figures."""
-    drawn: dict[str, list[Figure]] = {}
+    by_metric: dict[str, list[Figure]] = {}
     for figure in figures:
         if {BY_FRAME, BY_WINDOW} & set(figure.protocol or {}):
-            drawn.setdefault(figure.metric, []).append(figure)
+            by_metric.setdefault(figure.metric, []).append(figure)
     panels: dict[str, list[Curve]] = {}
-    for metric, each in drawn.items():
+    for metric, each in by_metric.items():
         curves = [curve for figure, label in zip(each, _labels(each), strict=True) for curve in _curves(figure, label)]
-        # The same real clips stand beside every mode; once is enough. Values are compared, labels are not.
-        seen = [(curve.real, curve.x, curve.y) for curve in curves]
-        panels[metric] = [c for place, c in enumerate(curves) if not c.real or seen.index(seen[place]) == place]
+        # The same real clips belong to every mode; they are drawn once.
+        lines = [(curve.real, curve.x, curve.y) for curve in curves]
+        panels[metric] = [c for place, c in enumerate(curves) if not c.real or lines.index(lines[place]) == place]
     return panels
 
 
@@ -74,7 +73,7 @@ def _labels(figures: list[Figure]) -> list[str]:
     """A name for each, no longer than it takes to tell them apart."""
     parts = [[figure.mode or "reconstruction", figure.settings] for figure in figures]
     others = (
-        [_steps(figure) for figure in figures],
+        [None if figure.steps is None else f"{figure.steps} steps" for figure in figures],
         [figure.data for figure in figures],
         [None if figure.training_seed is None else f"training seed {figure.training_seed}" for figure in figures],
     )
@@ -90,12 +89,8 @@ def _curves(figure: Figure, label: str) -> list[Curve]:
     if BY_FRAME in how:
         return [Curve(label, [float(first + place) for place in range(len(how[BY_FRAME]))], how[BY_FRAME], trained)]
     middle = [first + how["window"] * (place + 0.5) - 0.5 for place in range(len(how[BY_WINDOW]))]
-    found = [Curve(label, middle, how[BY_WINDOW], trained)]
-    return found + ([Curve(f"{label}: real clips", middle, how[REAL], trained, real=True)] if REAL in how else [])
-
-
-def _steps(figure: Figure) -> str | None:
-    return None if figure.steps is None else f"{figure.steps} steps"
+    curves = [Curve(label, middle, how[BY_WINDOW], trained)]
+    return curves + ([Curve(f"{label}: real clips", middle, how[REAL], trained, real=True)] if REAL in how else [])
 
 
 def _panel(metric: str, curves: list[Curve]) -> str:

@@ -17,10 +17,10 @@ class Inception:
     """The 2048 features of the InceptionV3 of 2015 that FID was defined on, as torch-fidelity ported it.
 
     Images are bytes, and are resized to 299 x 299 as TensorFlow 1 did it, without antialiasing: the way of ADM's
-    evaluator and of the papers that quote it. Grey images are shown as colour with three equal channels.
+    evaluator and of the papers that quote it. Grey images become colour with three equal channels.
 
     Args:
-        weights: torch-fidelity's file, to be had at `WEIGHTS`.
+        weights: torch-fidelity's file, of `WEIGHTS`.
         device: where it runs.
 
     Raises:
@@ -42,12 +42,10 @@ class Inception:
                 warnings.simplefilter("ignore", FutureWarning)  # its torch.load of the file, which we have just checked
                 network = FeatureExtractorInceptionV3("inception-v3-compat", [str(self.num_features)], str(weights))
         except RuntimeError:
-            raise UserError(_fault(weights, "holds weights of another network")) from None
-        self.network = network.to(device)
-        self.device = device
+            raise _error(weights, "holds weights of another network") from None
+        self.network, self.device, size = network.to(device), device, network.INPUT_IMAGE_SIZE
         self.protocol = {
-            "resize": f"bilinear as TensorFlow 1, without antialiasing, to {network.INPUT_IMAGE_SIZE} x"
-            f" {network.INPUT_IMAGE_SIZE}",
+            "resize": f"bilinear as TensorFlow 1, without antialiasing, to {size} x {size}",
             "weights": hashlib.sha256(weights.read_bytes()).hexdigest()[:8],
         }
 
@@ -63,10 +61,10 @@ def _check(weights: Path) -> None:
         content = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch raises on another file is open-ended
         missing = isinstance(error, FileNotFoundError)
-        raise UserError(_fault(weights, "does not exist" if missing else "is no readable file of weights")) from None
+        raise _error(weights, "does not exist" if missing else "is no readable file of weights") from None
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(_fault(weights, "holds something else than weights"))
+        raise _error(weights, "holds something else than weights")
 
 
-def _fault(weights: Path, what: str) -> str:
-    return f"--weights {weights} {what}; get Inception's from {WEIGHTS} and name the file: --weights FILE"
+def _error(weights: Path, what: str) -> UserError:
+    return UserError(f"--weights {weights} {what}; get Inception's from {WEIGHTS} and name the file: --weights FILE")

@@ -1,8 +1,4 @@
-"""Metrics, each a function of two sets (or of one) that takes no account of order.
-
-Images are (N, C, H, W) in [-1, 1]; features are (N, F), whatever they come from (`mmgen.evaluation.extractors`).
-torchmetrics does the arithmetic where it has the metric.
-"""
+"""Metrics of images (N, C, H, W) in [-1, 1], and of sets of features (N, F), whose order does not matter."""
 
 import math
 import warnings
@@ -10,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
-from mmgen.evaluation.torch_state import seeded
+from mmgen.evaluation.judges import seeded
 
 NEIGHBOURS = 3
 """k of precision and recall, as published."""
@@ -26,33 +22,25 @@ SSIM_WINDOW = 11
 """Pixels; torchmetrics leaves out the places where it would reach beyond the image."""
 
 
-class Reconstruction:
-    """PSNR and SSIM, collected batch by batch.
+def squared_errors(made: Tensor, truth: Tensor) -> Tensor:
+    """(N,) float64 mean squared error of each image, the range of a pixel being 1."""
+    return ((made - truth).double() / 2).square().flatten(1).mean(1)
 
-    PSNR is that of the mean squared error over all images, never more than the mean of the images' own PSNRs, which
-    papers also give. SSIM (Wang et al. 2004) is the mean over images, with a Gaussian window of 11 pixels.
+
+def decibel(error: Tensor) -> Tensor:
+    """PSNR of mean squared errors; infinite for 0."""
+    return -10 * error.log10()
+
+
+def ssim(made: Tensor, truth: Tensor) -> Tensor:
+    """(N,) float64 SSIM of each image (Wang et al. 2004), with a Gaussian window of 11 pixels. Raises UserError for
+    smaller images.
     """
-
-    def __init__(self) -> None:
-        self._psnr = PeakSignalNoiseRatio(data_range=1.0)
-        self._ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
-
-    def update(self, decoded: Tensor, originals: Tensor) -> None:
-        """Add a batch of pairs, (B, C, H, W) in [-1, 1]. Raises UserError if SSIM's window is larger."""
-        size = tuple(originals.shape[-2:])
-        if min(size) < SSIM_WINDOW:
-            raise UserError(f"ssim needs images of at least {SSIM_WINDOW} pixels a side, and these are {size}")
-        pair = [(x.float().cpu() + 1) / 2 for x in (decoded, originals)]  # SSIM compares means: 0 is black
-        self._psnr.update(*pair)
-        self._ssim.update(*pair)
-
-    def psnr_db(self) -> float:
-        """Decibel; infinite where nothing was lost."""
-        return self._psnr.compute().item()
-
-    def ssim(self) -> float:
-        """1 where nothing was lost."""
-        return torch.as_tensor(self._ssim.compute()).item()
+    size = tuple(truth.shape[-2:])
+    if min(size) < SSIM_WINDOW:
+        raise UserError(f"ssim needs images of at least {SSIM_WINDOW} pixels a side, and these are {size}")
+    one, two = ((x.float().cpu() + 1) / 2 for x in (made, truth))  # SSIM compares means: 0 is black
+    return torch.as_tensor(structural_similarity_index_measure(one, two, data_range=1.0, reduction="none")).double()
 
 
 def code_figures(values: Tensor, spec: TokenSpec) -> dict[str, float]:
@@ -63,8 +51,7 @@ def code_figures(values: Tensor, spec: TokenSpec) -> dict[str, float]:
         spec: categorical, bits or residual.
 
     Returns:
-        code_usage: share of all codes that occur; code_perplexity: e to the entropy of their frequencies, the number of
-        codes that would carry as much if all were as frequent.
+        code_usage: share of all codes that occur; code_perplexity: e to the entropy of their frequencies.
     """
     levels = values.unbind(-1) if spec.kind == "residual" else [values]
     usage, perplexity = 0.0, 0.0
@@ -116,18 +103,16 @@ def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
     """Squared maximum mean discrepancy with the cubic kernel (Binkowski et al. 2018).
 
     0 in expectation for two draws from one distribution, and slightly below for a set against itself. Of sets of more
-    than `KID_SUBSET`, or of unequal ones, it is the mean over `KID_SUBSETS` random subsets, as published.
-
-    Args:
-        real: features.
-        fake: features.
-        seed: of the subsets; the global generator stays as it was.
+    than `KID_SUBSET`, or of unequal ones, it is the mean over `KID_SUBSETS` random subsets, as published, which `seed`
+    chooses.
     """
     size = min(len(real), len(fake), KID_SUBSET)
     subsets = 1 if size == len(real) == len(fake) else KID_SUBSETS  # there is one subset that is the whole
+    identity = nn.Identity()  # features are computed once and serve every metric
+    identity.num_features = real.shape[1]  # type: ignore[assignment]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*will save all extracted features")
-        metric = KernelInceptionDistance(feature=_AsGiven(real.shape[1]), subsets=subsets, subset_size=size)
+        metric = KernelInceptionDistance(feature=identity, subsets=subsets, subset_size=size)
     metric.update(real.double(), real=True)
     metric.update(fake.double(), real=False)
     with seeded(seed):
@@ -135,21 +120,16 @@ def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
 
 
 def precision_recall(real: Tensor, fake: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
-    """Improved precision and recall (Kynkäänniemi et al. 2019, algorithm 1).
+    """Improved precision and recall (Kynkäänniemi et al. 2019, algorithm 1), of `neighbours` + 1 features at least.
 
     A sample is inside a set when it lies no further from one of its members than that member's k-th neighbour.
     Precision is the share of fake samples inside the real set, recall the share of real ones inside the fake set.
-
-    Args:
-        real: features, at least k + 1.
-        fake: features, at least k + 1.
-        neighbours: k.
     """
     real, fake = real.double(), fake.double()
 
     def share_inside(points: Tensor, members: Tensor) -> float:
-        radius = _distances(members, members).kthvalue(neighbours + 1, dim=1).values  # the nearest is itself
-        inside = [(_distances(some, members) <= radius).any(1) for some in points.split(1024)]
+        radius = exact_distances(members, members).kthvalue(neighbours + 1, dim=1).values  # the nearest is itself
+        inside = [(exact_distances(some, members) <= radius).any(1) for some in points.split(1024)]
         return torch.cat(inside).double().mean().item()
 
     return share_inside(fake, real), share_inside(real, fake)
@@ -160,17 +140,6 @@ def class_accuracy(logits: Tensor, labels: Tensor) -> float:
     return (logits.argmax(1) == labels).double().mean().item()
 
 
-class _AsGiven(nn.Module):
-    """An extractor for torchmetrics that takes features for images: they are computed once and serve every metric."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
-
-
-def _distances(a: Tensor, b: Tensor) -> Tensor:
+def exact_distances(a: Tensor, b: Tensor) -> Tensor:
     """(len(a), len(b)). The quick way, by a matrix product, leaves a point at a distance from itself."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,4 +1,4 @@
-"""What each recipe is made of, read from its YAML and its card: nothing heavy is imported."""
+"""The parts of each recipe, read from its YAML and its card: nothing heavy is imported."""
 
 import re
 from collections.abc import Iterator
@@ -23,13 +23,10 @@ def summarise_recipes() -> list[dict[str, Any]]:
 
 
 def summarise_recipe(config: Path) -> dict[str, Any]:
-    """The factors of one recipe.
-
-    Returns:
-        `name` and `kind` (tokenizer, experiment); `modality`, `paradigm`, `mask`, `tokenizer` and `head`, each a list,
-        since a recipe may have several modes or members: class names, names of masks, and the tokenizers' run folders.
-        A mask that the recipe leaves out is its paradigm's default; without a `head`, tokens have that of their kind.
-        `system`, the published one that it follows, or None; and `card`, as `card_state` says.
+    """`name` and `kind` (tokenizer, experiment) of one recipe; `modality`, `paradigm`, `mask`, `tokenizer` and `head`,
+    each a list of class names, names of masks, or run folders, since a recipe may have several modes or members;
+    `system`, the published one that it follows, or None; and `card`, of `card_state`. A mask that the recipe leaves out
+    is its paradigm's default; without a `head`, tokens have that of their kind.
     """
     text = config.read_text(encoding="utf-8")
     recipe, system = yaml.safe_load(text), SYSTEM.search(text)
@@ -102,8 +99,8 @@ def _declared_masks() -> dict[str, str]:
     """Class -> default of its argument `mask`, as it is written."""
     sources = (file.read_text(encoding="utf-8") for file in (Path(__file__).parents[1] / "paradigms").rglob("*.py"))
     classes = (part for source in sources for part in re.split(r"^class ", source, flags=re.MULTILINE)[1:])
-    found = ((re.match(r"\w+", each), re.search(r"\bmask: MaskName[^=\n]* = (\"\w+\"|None)", each)) for each in classes)
-    return {name[0]: default[1] for name, default in found if name and default}
+    pairs = ((re.match(r"\w+", each), re.search(r"\bmask: MaskName[^=\n]* = (\"\w+\"|None)", each)) for each in classes)
+    return {name[0]: default[1] for name, default in pairs if name and default}
 
 
 def _unique(names: Any) -> list[str]:

@@ -1,8 +1,8 @@
-"""The real samples that others are compared with, and the words by which anybody can tell whether they are the same."""
+"""The real samples that others are compared with, and the hash by which anybody can tell whether they are the same."""
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,8 +15,32 @@ from mmgen.media.audio import to_int16
 from mmgen.media.images import to_uint8
 
 
-class Reference(Samples):
-    """Samples with their name and the hash of their content, which is taken while they are first read through.
+class Chosen(Samples):
+    """The samples of `index` (n,) int64; all for None."""
+
+    def __init__(self, samples: Samples, index: Tensor | None = None) -> None:
+        self.samples, self.index = samples, index
+
+    def __len__(self) -> int:
+        return len(self.samples if self.index is None else self.index)
+
+    def take(self, index: Tensor) -> Batch:
+        return self.samples.take(self._numbers(index))
+
+    @property
+    def captions(self) -> Captions | None:
+        captions = self.samples.captions
+        return captions if captions is None or self.index is None else captions.choose(self.index)
+
+    def texts(self, index: Tensor) -> list[str]:
+        return self.samples.texts(self._numbers(index))
+
+    def _numbers(self, index: Tensor) -> Tensor:
+        return index if self.index is None else self.index[index]
+
+
+class Reference(Chosen):
+    """Real samples with their name and the hash of their content, which is taken while they are first read through.
 
     Args:
         samples: real ones.
@@ -40,46 +64,34 @@ class Reference(Samples):
         sample_rate: int | None = None,
         feature_fps: float | None = None,
     ) -> None:
-        self.samples, self.data, self.split, self.crop = samples, data, split, crop
+        super().__init__(samples)
+        self.data, self.split, self.crop = data, split, crop
         self.sample_shape, self.classes = tuple(shape), classes
         self.sample_rate, self.feature_fps = sample_rate, feature_fps
         self._hash: str | None = None
 
     @classmethod
-    def held_out(cls, source: Source, count: int | None = None) -> "Reference":
-        """The held-out samples of a source; the first `count` of them, or all if there are fewer."""
-        name, samples = data_name(source), source.samples("val")
-        samples = samples if count is None or count >= len(samples) else Chosen(samples, torch.arange(count))
-        feature_fps = None if source.bounded else source.fps
-        return cls(
-            samples, name, "val", source.crop, source.sample_shape, source.classes, source.sample_rate, feature_fps
-        )
+    def held_out(cls, source: Source, samples: Samples | int | None = None) -> "Reference":
+        """Held-out samples of a source: all, the first so many, or the given ones."""
+        if not isinstance(samples, Samples):
+            count, samples = samples, source.samples("val")
+            samples = samples if count is None or count >= len(samples) else Chosen(samples, torch.arange(count))
+        fps = None if source.bounded else source.fps
+        about = (source.crop, source.sample_shape, source.classes, source.sample_rate, fps)
+        return cls(samples, data_name(source), "val", *about)
 
     @property
     def name(self) -> str:
         """Data and split."""
         return f"{self.data} {self.split}".strip()
 
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def take(self, index: Tensor) -> Batch:
-        return self.samples.take(index)
-
-    @property
-    def captions(self) -> Captions | None:
-        return self.samples.captions
-
-    def texts(self, index: Tensor) -> list[str]:
-        return self.samples.texts(index)
-
     def batches(self, size: int) -> Iterator[Batch]:
         if self._hash is not None:
             yield from self.samples.batches(size)
             return
-        content, stored = hashlib.sha256(), self._stored
+        content = hashlib.sha256()
         for batch in self.samples.batches(size):
-            content.update(rearrange(stored(batch["x"]), "n c ... -> n ... c").contiguous().numpy().tobytes())
+            content.update(rearrange(self._stored(batch["x"]), "n c ... -> n ... c").contiguous().numpy().tobytes())
             yield batch
         self._hash = content.hexdigest()[:16]
 
@@ -95,12 +107,11 @@ class Reference(Samples):
         assert self._hash is not None
         return self._hash
 
-    @property
-    def _stored(self) -> Callable[[Tensor], Tensor]:
-        """What makes of samples the numbers that a file would keep."""
+    def _stored(self, x: Tensor) -> Tensor:
+        """The numbers that a file would keep."""
         if self.feature_fps is not None:
-            return lambda features: (1000 * features).round().to(torch.int32)
-        return to_uint8 if self.sample_rate is None else to_int16
+            return (1000 * x).round().to(torch.int32)
+        return to_uint8(x) if self.sample_rate is None else to_int16(x)
 
     def about(self) -> dict[str, Any]:
         """What a protocol says of it."""
@@ -111,32 +122,6 @@ class Reference(Samples):
         if self.feature_fps is not None:
             more = {"frames": self.sample_shape[1], "fps": self.feature_fps}
         return {"data": self.data, **split, "count": len(self), **more, "sha256": self.hash}
-
-
-class Chosen(Samples):
-    """Some samples of others.
-
-    Args:
-        samples: the others.
-        index: (n,) int64, which ones.
-    """
-
-    def __init__(self, samples: Samples, index: Tensor) -> None:
-        self.samples, self.index = samples, index
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def take(self, index: Tensor) -> Batch:
-        return self.samples.take(self.index[index])
-
-    @property
-    def captions(self) -> Captions | None:
-        captions = self.samples.captions
-        return None if captions is None else captions.choose(self.index)
-
-    def texts(self, index: Tensor) -> list[str]:
-        return self.samples.texts(self.index[index])
 
 
 def data_name(source: Source) -> str:

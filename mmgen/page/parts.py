@@ -12,7 +12,7 @@ from mmgen.page.chapter import Chapter
 from mmgen.page.page import Page, Picture, Section
 from mmgen.page.runs import Run
 from mmgen.page.wording import describe_tokens, figure, in_letters, join_words, mode_title
-from mmgen.store.results import METRICS, base_metric, commit, machine
+from mmgen.store.results import commit, machine
 
 MakeSection = Callable[[Chapter], Section | None]
 
@@ -83,11 +83,11 @@ def _headline(chapter: Chapter, headline: Headline) -> tuple[str, str] | None:
         each.value: (each, chapter.column(run, each.mode).title.lower())
         for run in reversed(chapter.runs)
         for each in reversed(run.figures)
-        if base_metric(each.metric, each.extractor) == headline.metric
+        if each.base == headline.metric
     }
     if not figures:
         return None
-    is_higher = (METRICS[headline.metric] != "lower") != headline.worst
+    is_higher = (next(iter(figures.values()))[0].direction != "lower") != headline.worst
     best, way = figures[max(figures) if is_higher else min(figures)]
     text = figure(best.value, best.metric) if headline.write is None else headline.write(best.value)
     return text, headline.label.format(way=way)

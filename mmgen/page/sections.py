@@ -18,7 +18,7 @@ from mmgen.page.page import Picture, Section, parts
 from mmgen.page.runs import Run
 from mmgen.page.tiles import picture
 from mmgen.page.wording import figure, join_words
-from mmgen.store.results import METRICS, Figure, base_metric
+from mmgen.store.results import Figure
 
 _MASK_SCALE = 1.5  # pixels a point of a mask's card
 _PREVIEW = 900  # pixels that a side of a preview has at most
@@ -155,8 +155,7 @@ def _column_titles(chapter: Chapter, ways: dict[MeasuredWay, dict[str, Figure]])
 def _metric_names(ways: dict[MeasuredWay, dict[str, Figure]]) -> list[str]:
     """Full names in the order of cards."""
     figures = {name: each for way in ways.values() for name, each in way.items()}
-    order = list(METRICS)
-    return sorted(figures, key=lambda name: (order.index(base_metric(name, figures[name].extractor)), name))
+    return sorted(figures, key=lambda name: figures[name].order)
 
 
 def metric_row(name: str, figures: Sequence[Figure | None]) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def metric_row(name: str, figures: Sequence[Figure | None]) -> dict[str, Any]:
     measured; the best of several is marked.
     """
     known = [each for each in figures if each is not None]
-    better = METRICS[base_metric(name, known[0].extractor)]
+    better = known[0].direction
     values = {each.value for each in known}
     best = {"higher": max, "lower": min}[better](values) if better != "neither" and len(values) > 1 else None
     cells = [

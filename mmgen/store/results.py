@@ -22,7 +22,10 @@ from mmgen.core.errors import UserError, nearest
 
 RESULTS = "results.json"
 
-METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
+Better = Literal["higher", "lower", "neither"]
+"""Which way a metric is better."""
+
+METRICS: dict[str, Better] = {
     "psnr_db": "higher", "psnr_db_jpeg": "higher", "psnr_db_webp": "higher", "ssim": "higher", "rfid": "lower",
     "rfd": "lower", "rfvd": "lower", "bits_per_image": "lower", "bits_per_frame": "lower",
     "bits_per_image_jpeg": "lower", "bits_per_image_webp": "lower", "kbps": "lower", "code_usage": "higher",
@@ -43,7 +46,7 @@ METRICS: dict[str, Literal["higher", "lower", "neither"]] = {
     "forward_passes": "lower", "tokens_per_forward": "higher", "seconds_per_sample": "lower",
     "seconds_per_second": "lower", "tokens_per_second": "higher", "peak_memory_mb": "lower",
 }  # fmt: skip
-"""Every name that a figure may have, in the order of cards, and which way is better."""
+"""Metrics in the order of cards, and which way is better. A figure of another name says so itself (`better`)."""
 
 ON_FEATURES = (
     "rfid", "rfd", "rfvd", "fid_real", "fid", "fd", "kid", "precision", "recall", "class_accuracy", "fvd", "drift",
@@ -85,6 +88,7 @@ class Figure:
             figure, by `per_frame` or `per_window`, which the card draws.
         training_seed: `seed_everything` of the run, where it is not 0: a card may hold several trainings of a recipe.
         checkpoint: of the run: None for the last, or `best`, that of its lowest held-out loss.
+        better: which way is better; None for a metric of `METRICS`.
     """
 
     metric: str
@@ -105,12 +109,14 @@ class Figure:
     protocol: dict[str, Any] | None = None
     training_seed: int | None = None
     checkpoint: str | None = None
+    better: Better | None = None
 
     def __post_init__(self) -> None:
-        base = base_metric(self.metric, self.extractor)
-        if base not in METRICS:
-            raise ValueError(f"{base!r} is not a fixed metric name{nearest(base, METRICS)}")
-        if (base in ON_FEATURES) != (self.extractor is not None) or self.metric != metric_name(base, self.extractor):
+        base = self.base
+        if base not in METRICS and self.better is None:
+            raise ValueError(f"{base!r} is no known metric name{nearest(base, METRICS)}, and has no `better`")
+        fits = base not in METRICS or (base in ON_FEATURES) == (self.extractor is not None)
+        if not fits or self.metric != metric_name(base, self.extractor):
             raise ValueError(f"metric {self.metric!r} and extractor {self.extractor!r} do not fit: see metric_name")
         if not math.isfinite(self.value):
             raise ValueError(f"{self.metric} is {self.value}: a figure must be finite")
@@ -119,6 +125,22 @@ class Figure:
     def identity(self) -> tuple[Any, ...]:
         """What was measured."""
         return tuple(getattr(self, name) for name in IDENTITY)
+
+    @property
+    def base(self) -> str:
+        """The metric without its extractor."""
+        return base_metric(self.metric, self.extractor)
+
+    @property
+    def direction(self) -> Better:
+        """Which way is better."""
+        return self.better or METRICS[self.base]
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Key by which cards and pages sort metrics."""
+        names = list(METRICS)
+        return names.index(self.base) if self.base in METRICS else len(names), self.metric
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON row: fields with a default only where they hold something."""

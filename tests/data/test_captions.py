@@ -19,7 +19,7 @@ from mmgen.data.sources import CachedTokens, Samples, Source, to_device
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.images import MirroredSamples
 from mmgen.data.tokenize import write_shards
-from mmgen.evaluation.comparison import _same
+from mmgen.evaluation.comparison import same_samples
 from mmgen.evaluation.reference import Chosen, Reference
 from mmgen.modalities.image.sources.image_folder import ImageFolder
 from mmgen.modalities.image.sources.tar_write import write_shards as write_tar
@@ -103,7 +103,7 @@ def test_every_kind_of_source_keeps_captions_with_its_samples(sources: dict[str,
             assert_together(first)
             assert view.captions is not None and view.captions.pick(torch.arange(len(view))) == first["caption"]
             assert not any("again" in caption for caption in first["caption"])
-        assert _same(samples, samples) and not _same(samples, Chosen(samples, order))
+        assert same_samples(samples, samples) and not same_samples(samples, Chosen(samples, order))
         assert samples[1]["caption"] == samples.take(torch.tensor([1]))["caption"][0]
         assert to_device(samples.take(index), "cpu")["caption"] == samples.take(index)["caption"]
         drawn = [samples.augmented(index, torch.full_like(index, epoch), seed=0) for epoch in (0, 1, 0)]

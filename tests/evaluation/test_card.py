@@ -11,6 +11,7 @@ from mmgen.store.results import read
 from tests.figures import append
 
 HOW: dict[str, Any] = dict(data="digits val", samples=1000, seed=0, seconds=61.2, extractor="digits_cnn")
+PLAIN = HOW | {"extractor": None}
 PROSE = "# A recipe\n\nWhat it is.\n"
 
 
@@ -23,9 +24,8 @@ def folder(tmp_path: Path) -> Path:
     for mode, steps, value in (("ar", 49, 0.5), ("masked", 12, 0.25)):
         for metric in ("class_accuracy", "fid"):
             append(recipe, metric, value, mode=mode, steps=steps, command="mmgen evaluate runs/x", **HOW)
-    append(
-        recipe, "fid", 0.125, mode="ar", steps=49, settings="cfg 3.0", command="mmgen evaluate runs/x --cfg 3.0", **HOW
-    )
+    guided = {"settings": "cfg 3.0", "command": "mmgen evaluate runs/x --cfg 3.0"}
+    append(recipe, "fid", 0.125, mode="ar", steps=49, **guided, **HOW)
     return recipe
 
 
@@ -38,15 +38,8 @@ def test_the_table_says_what_the_results_say(folder: Path) -> None:
     text = (folder / README).read_text()
     assert text.startswith(PROSE)
     head, _, *rows = rows_of(text)
-    assert head == [
-        "data",
-        "mode",
-        "steps",
-        "settings",
-        "`fid_digits_cnn` ↓",
-        "`class_accuracy_digits_cnn` ↑",
-        "command",
-    ]
+    metrics = ["`fid_digits_cnn` ↓", "`class_accuracy_digits_cnn` ↑"]
+    assert head == ["data", "mode", "steps", "settings", *metrics, "command"]
     assert rows == [
         ["digits val", "ar", "49", "", "0.5", "0.5", "1"],
         ["digits val", "masked", "12", "", "0.25", "0.25", "1"],
@@ -60,28 +53,18 @@ def test_every_figure_leads_to_its_command_machine_and_commit(folder: Path) -> N
     for figure in read(folder):
         row = next(row for row in rows_of(text) if number(figure.value) in row and (figure.mode or "") in row)
         origin = origins[row[-1]]
-        for part in (
-            f"`{figure.command}`",
-            figure.machine,
-            figure.commit,
-            figure.date,
-            "1,000 samples, seed 0",
-            "61 s",
-        ):
-            assert part in origin
+        where = (f"`{figure.command}`", figure.machine, figure.commit, figure.date)
+        assert all(part in origin for part in (*where, "1,000 samples, seed 0", "61 s"))
 
 
 def test_the_protocol_of_a_command_stands_below_it_once(tmp_path: Path) -> None:
     reference = {"data": "photos", "split": "val", "count": 1200, "sha256": "0123456789abcdef"}
     protocol = {"crop": "none", "n": 1000, "seed": 0, "reference": reference}
     command = dict(steps=None, command="mmgen evaluate runs/x")
-    plain = HOW | dict(extractor=None)
     append(tmp_path, "fid", 0.5, protocol=protocol | {"resize": "to 299 x 299"}, **command, **HOW)
-    append(tmp_path, "psnr_db", 21.5, protocol=protocol, **command, **plain)
-    append(tmp_path, "bits_per_dim", 1.23456, protocol=protocol | {"standard_error": 0.0123}, **command, **plain)
-    append(
-        tmp_path, "ssim", 0.5, steps=None, command="mmgen evaluate runs/old", **plain
-    )  # measured before there was one
+    append(tmp_path, "psnr_db", 21.5, protocol=protocol, **command, **PLAIN)
+    append(tmp_path, "bits_per_dim", 1.23456, protocol=protocol | {"standard_error": 0.0123}, **command, **PLAIN)
+    append(tmp_path, "ssim", 0.5, steps=None, command="mmgen evaluate runs/old", **PLAIN)  # of before
     lines = rendered(tmp_path).splitlines()
     number = next(place for place, line in enumerate(lines) if line.startswith("1. "))
     assert lines[number + 1] == (
@@ -134,14 +117,7 @@ def test_check_names_each_fault_in_one_line_and_exits_2(
         (tmp_path / "experiments" / name).mkdir(parents=True)
         (tmp_path / "experiments" / name / "config.yaml").touch()
     for name in ("good", "typed"):
-        append(
-            tmp_path / "experiments" / name,
-            "ssim",
-            0.5,
-            steps=None,
-            command="mmgen evaluate x",
-            **(HOW | dict(extractor=None)),
-        )
+        append(tmp_path / "experiments" / name, "ssim", 0.5, steps=None, command="mmgen evaluate x", **PLAIN)
     monkeypatch.setattr("mmgen.evaluation.card.recipes_root", lambda: tmp_path)
     assert main(["card"]) == 2  # the bare one has nothing to render
     assert "bare has no figures" in capsys.readouterr().err
@@ -151,28 +127,15 @@ def test_check_names_each_fault_in_one_line_and_exits_2(
     typed.write_text(typed.read_text().replace("0.5", "0.9"))
     assert main(["card", "--check"]) == 2
     printed = capsys.readouterr().err
-    assert printed.count("\n") == 1
-    assert "typed/README.md differs" in printed
-    assert "bare has no results.json" in printed
-    assert "bare has no README.md" in printed
-    assert "good" not in printed
+    assert printed.count("\n") == 1 and "good" not in printed
+    for fault in ("typed/README.md differs", "bare has no results.json", "bare has no README.md"):
+        assert fault in printed
 
 
 def test_the_command_takes_folders(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["card", str(folder), "--check"]) == 2
-    assert main(["card", str(folder)]) == 0
-    assert capsys.readouterr().out == f"{folder / README}: rendered\n"
-    assert main(["card", "--check", str(folder)]) == 0
-    assert main(["card", str(folder)]) == 0
-    assert capsys.readouterr().out == f"{folder / README}: up to date\n"
-
-
-def test_figures_typed_into_the_prose_are_found(folder: Path) -> None:
-    update_card(folder)
-    readme = folder / README
-    readme.write_text(readme.read_text().replace("What it is.", "It reaches an FID of 2.5 and keeps 21 dB of PSNR."))
-    (fault,) = faults(folder)
-    assert "typed figure" in fault
+    for state in ("rendered", "up to date"):
+        assert main(["card", str(folder)]) == 0
+        assert capsys.readouterr().out == f"{folder / README}: {state}\n"
 
 
 @pytest.mark.parametrize(
@@ -207,15 +170,7 @@ def test_a_folder_without_figures_is_told_how_to_get_some(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [
-        (490, "490"),
-        (0.98765, "0.9877"),
-        (0.00012345, "0.0001234"),
-        (1, "1"),
-        (0, "0"),
-        (-0.5, "-0.5"),
-        (12345.6, "12346"),
-    ],
+    [(490, "490"), (0.98765, "0.9877"), (0.00012345, "0.0001234"), (0, "0"), (-0.5, "-0.5"), (12345.6, "12346")],
 )
 def test_numbers_keep_four_digits(value: float, text: str) -> None:
     assert number(value) == text
@@ -229,6 +184,6 @@ def test_a_recipe_that_nobody_has_run_says_so_until_it_has_figures(tmp_path: Pat
     (fault,) = faults(tmp_path)
     assert "typed figure" in fault
     readme.write_text("# big\n\nWhat it is.\n\nNot measured yet: nobody has run it.\n")
-    append(tmp_path, "ssim", 0.5, steps=None, command="mmgen evaluate x", **(HOW | dict(extractor=None)))
+    append(tmp_path, "ssim", 0.5, steps=None, command="mmgen evaluate x", **PLAIN)
     update_card(tmp_path)
     assert "Not measured yet" not in readme.read_text() and faults(tmp_path) == []

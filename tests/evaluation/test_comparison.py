@@ -1,7 +1,6 @@
 """`mmgen evaluate RUN --compare_to OTHER`: the very losses of validation, of both generators, on the same tokens."""
 
 import csv
-import json
 import math
 import shlex
 import shutil
@@ -22,6 +21,7 @@ from mmgen.store.members import member_config
 from mmgen.store.rebuild import build_tokenizer
 from tests import tiny_runs
 from tests.data_modules import data_section
+from tests.evaluation.commands import evaluate, refuse, rows_of, timeless
 from tests.motion_runs import motion_tokenizer_run
 from tests.spoken_runs import RATE, codec_run
 from tests.tiny_runs import prefixed, scramble, video_tokenizer_run, write_run
@@ -98,18 +98,11 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fit(folder / "run", f"--config={folder / 'recipe.yaml'}", "--trainer.logger=true")
 
 
-@pytest.fixture
-def card(tmp_path: Path) -> Path:
-    folder = tmp_path / "recipe"
-    folder.mkdir()
-    return folder
-
-
-def evaluate(run: Path, other: Path, card: Path, *options: str) -> dict[tuple[str, str], float]:
-    """(Figure, mode) -> value."""
-    assert main(["evaluate", str(run), f"--compare_to={other}", f"--card={card}", "--device=cpu", *options]) == 0
-    rows = json.loads((card / "results.json").read_text())
-    return {(row["metric"], row["mode"]): row["value"] for row in rows if row["settings"] == f"compared to {other}"}
+def compare(run: Path, other: Path, card: Path, *options: str) -> dict[tuple[str, str], float]:
+    """(Metric, mode) -> value."""
+    evaluate(run, "--compare_to", other, "--card", card, "--device=cpu", *options)
+    rows = [row for row in rows_of(card) if row["settings"] == f"compared to {other}"]
+    return {(row["metric"], row["mode"]): row["value"] for row in rows}
 
 
 def logged(run: Path) -> dict[str, float]:
@@ -134,7 +127,7 @@ def copied(joint: Path, name: str, folder: Path) -> Path:
 @pytest.mark.parametrize("name", MEMBERS)
 def test_a_run_beside_itself_has_the_losses_that_training_logged(joint: Path, name: str, card: Path) -> None:
     """Of every modality, whatever the batch."""
-    found = evaluate(joint / name, joint / name, card, "--batch=5")
+    found = compare(joint / name, joint / name, card, "--batch=5")
     assert list(found) == [(figure, mode) for mode in MODES for figure in FIGURES]
     for mode in MODES:
         loss, beside, change = (found[figure, mode] for figure in FIGURES)
@@ -145,7 +138,7 @@ def test_a_run_beside_itself_has_the_losses_that_training_logged(joint: Path, na
 
 def test_a_member_and_the_same_weights_alone_have_the_same_losses(joint: Path, tmp_path: Path, card: Path) -> None:
     other = copied(joint, "speech", tmp_path / "speech")
-    found = evaluate(joint / "speech", other, card, "--mode=masked")
+    found = compare(joint / "speech", other, card, "--mode=masked")
     assert list(found) == [(figure, "masked") for figure in FIGURES]
     assert found["held_out_loss_change", "masked"] == 0.0
 
@@ -166,7 +159,7 @@ def test_a_change_is_that_of_the_means_and_is_told_with_its_error(
 ) -> None:
     """And the command in the row repeats it."""
     other = worse(copied(joint, "motion", tmp_path / "motion"))
-    one, two = evaluate(joint / "motion", other, card), evaluate(other, joint / "motion", card)
+    one, two = compare(joint / "motion", other, card), compare(other, joint / "motion", card)
     for mode in MODES:
         loss, beside, change = (one[figure, mode] for figure in FIGURES)
         assert abs(change) > 1e-3
@@ -174,21 +167,17 @@ def test_a_change_is_that_of_the_means_and_is_told_with_its_error(
         assert two["held_out_loss", mode] == beside
         assert two["held_out_loss_beside", mode] == loss
     assert f"{joint / 'motion'} took 2 steps, {other} 12" in capsys.readouterr().out
-    before = (card / "results.json").read_text()
-    rows = {(row["metric"], row["mode"], row["settings"]): row for row in json.loads(before)}
+    before = rows_of(card)
+    rows = {(row["metric"], row["mode"], row["settings"]): row for row in before}
     row = rows["held_out_loss_change", "ar", f"compared to {other}"]
     assert row["protocol"]["standard_error"] > 0
     assert row["protocol"]["compared_to"] == "trained for 12 steps x 3 samples"
     assert row["budget"] == "2 steps x 3 samples"
     assert main(shlex.split(row["command"].removeprefix("mmgen "))) == 0
-    again = json.loads((card / "results.json").read_text())
-    assert [each["value"] for each in again] == [each["value"] for each in json.loads(before)]
+    assert timeless(rows_of(card)) == timeless(before)
     text = (card / "README.md").read_text()
-    for words in (
-        "| `held_out_loss` ↓ | `held_out_loss_beside` | `held_out_loss_change` ↓ |",
-        f"| compared to {other} |",
-    ):
-        assert words in text
+    assert "| `held_out_loss` ↓ | `held_out_loss_beside` | `held_out_loss_change` ↓ |" in text
+    assert f"| compared to {other} |" in text
     assert faults(card) == []
 
 
@@ -217,14 +206,6 @@ def digits(folder: Path, count: int) -> dict[str, Any]:
     return {"source": Digits(**Digits.make_fake(folder, count)).describe()}
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
-    capsys.readouterr()
-    assert main(["evaluate", *map(str, words), "--device=cpu"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    return told
-
-
 def test_losses_that_do_not_compare_are_refused(
     joint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,35 +213,33 @@ def test_losses_that_do_not_compare_are_refused(
         shutil.rmtree(tmp_path / "other", ignore_errors=True)
         return copied(joint, name, tmp_path / "other")
 
-    image = joint / "image"
-    assert "are not of the same tokens" in refused(capsys, image, "--compare_to", joint / "clip")
+    def refuses(message: str, run: Path) -> None:
+        refuse(capsys, message, joint / "image", "--compare_to", run, "--device=cpu")
+
+    refuses("are not of the same tokens", joint / "clip")
     retrained = other()
     checkpoint = torch.load(retrained / "checkpoints" / "last.ckpt", weights_only=True)
     checkpoint["mmgen"] |= {"tokenizer_path": str(bits_run(tmp_path / "bits", seed=1)), "tokenizer_hash": None}
     torch.save(checkpoint, retrained / "checkpoints" / "last.ckpt")
-    assert "different tokenizers" in refused(capsys, image, "--compare_to", retrained)
-    few = changed(other(), data=digits(tmp_path / "few", 30))
-    assert "different held-out samples" in refused(capsys, image, "--compare_to", few)
+    refuses("different tokenizers", retrained)
+    refuses("different held-out samples", changed(other(), data=digits(tmp_path / "few", 30)))
     linear = {"class_path": "mmgen.paradigms.Masked", "init_args": {"schedule": "linear"}}
     rule = changed(other(), model={"paradigm": mixture(ar={"class_path": "Autoregressive"}, masked=linear)})
-    assert "mode 'masked'" in refused(capsys, image, "--compare_to", rule)
-    assert main(["evaluate", str(image), f"--compare_to={rule}", "--mode=ar", "--device=cpu"]) == 0
-    only = changed(other(), model={"paradigm": mixture(guess=linear)})
-    assert "no mode in common: ar, masked and guess" in refused(capsys, image, "--compare_to", only)
+    refuses("mode 'masked'", rule)
+    evaluate(joint / "image", "--compare_to", rule, "--mode=ar", "--device=cpu")
+    refuses("no mode in common: ar, masked and guess", changed(other(), model={"paradigm": mixture(guess=linear)}))
 
 
 def test_the_same_samples_by_another_name_are_accepted(joint: Path, tmp_path: Path, card: Path) -> None:
     other = changed(copied(joint, "image", tmp_path / "o"), data=digits(tmp_path / "digits", 40))
-    assert evaluate(joint / "image", other, card)["held_out_loss_change", "ar"] == 0.0
+    assert compare(joint / "image", other, card)["held_out_loss_change", "ar"] == 0.0
 
 
-def test_options_of_other_kinds_are_refused(joint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image = joint / "image"
+def test_options_of_other_kinds_are_refused(joint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, tokenizer = joint / "image", joint.parent / "bits"
     for option in ("--cfg=2", "--num=3", "--seed=1", "--npz=x.npz", "--likelihood", "--context=2", "--wer", "--data=x"):
-        name = option.partition("=")[0]
-        assert f"{name} is for what is sampled" in refused(capsys, image, "--compare_to", image, option)
-    tokenizer = joint.parent / "bits"
-    assert "is a tokenizer, but a generator is needed" in refused(capsys, image, "--compare_to", tokenizer)
-    assert "--compare_to is for generators" in refused(capsys, tokenizer, "--compare_to", image)
-    assert "--compare_to is for runs" in refused(capsys, "x.npz", "--compare_to", image)
-    assert "name one of" in refused(capsys, joint, "--compare_to", image)
+        refuse(capsys, f"{option.partition('=')[0]} is for what is sampled", image, "--compare_to", image, option)
+    refuse(capsys, "is a tokenizer, but a generator is needed", image, "--compare_to", tokenizer)
+    refuse(capsys, "--compare_to is for generators", tokenizer, "--compare_to", image)
+    refuse(capsys, "--compare_to is for runs", "x.npz", "--compare_to", image)
+    refuse(capsys, "name one of", joint, "--compare_to", image)

@@ -63,7 +63,7 @@ def test_the_card_embeds_the_curves_and_keeps_lists_out_of_its_words(folder: Pat
     assert faults(folder) == [] and not update_card(folder)
 
 
-@pytest.mark.parametrize("change", ["typed", "missing", "damaged"])
+@pytest.mark.parametrize("change", ["typed", "missing"])
 def test_check_catches_curves_that_are_not_of_the_results(
     folder: Path, change: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,24 +71,12 @@ def test_check_catches_curves_that_are_not_of_the_results(
     file = folder / FILE
     if change == "typed":
         file.write_text(file.read_text().replace("block", "best"))
-    elif change == "missing":
-        file.unlink()
     else:
-        file.write_text("")
+        file.unlink()
     assert main(["card", "--check", str(folder)]) == 2
     assert f"{file} differs from its results.json: run mmgen card {folder}" in capsys.readouterr().err
     assert main(["card", str(folder)]) == 0
     assert main(["card", "--check", str(folder)]) == 0
-
-
-def test_the_same_figures_give_the_same_bytes_in_any_place(folder: Path, tmp_path: Path) -> None:
-    assert drawing(read(folder)) == drawing(list(read(folder)))
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "results.json").write_bytes((folder / "results.json").read_bytes())
-    update_card(folder)
-    update_card(other)
-    assert (other / FILE).read_bytes() == (folder / FILE).read_bytes()
 
 
 def test_without_lists_there_is_no_file_and_one_that_is_left_is_told(tmp_path: Path) -> None:

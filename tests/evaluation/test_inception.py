@@ -44,29 +44,18 @@ def test_without_weights_it_says_where_to_get_them() -> None:
         get_extractor("inception", (3, 32, 32))
 
 
-class Payload:
-    """Would run code where a file is unpickled."""
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (pytest.fail, ("the file's code ran",))
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "does not exist"),
-        (b"text", "is no readable file of weights"),
         ({"weight": torch.zeros(2)}, "holds weights of another network"),
         ([1, 2], "holds something else than weights"),
-        ({"weight": Payload()}, "is no readable file of weights"),
     ],
-    ids=["missing", "text", "another network", "a list", "code"],
+    ids=["missing", "another network", "a list"],
 )
 def test_wrong_weights_end_in_one_line(content: object, message: str, tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    elif content is not None:
+    if content is not None:
         torch.save(content, file)
     with pytest.raises(UserError, match=message) as caught:
         Inception(file)

@@ -85,7 +85,7 @@ def run(
     else:
         assert saved is not None
         rows, real = evaluate_run(saved, chosen)
-    if infinite := [name for _, values in rows for name, value in values.items() if not math.isfinite(value)]:
+    if infinite := [row["metric"] for row in rows if not math.isfinite(row["value"])]:
         raise UserError(f"{path}: {infinite[0]} has no finite value on this data, so there is no figure to record")
     how: dict[str, Any] = {
         "command": command_line("evaluate", run, arguments),
@@ -96,7 +96,7 @@ def run(
         "checkpoint": None if checkpoint == "last" else checkpoint,
         "training_seed": None if saved is None else saved.config.get("seed_everything") or None,
     }
-    figures = [measured(metric, value, **row, **how) for row, values in rows for metric, value in values.items()]
+    figures = [measured(**row, **how) for row in rows]
     _print(figures)
     if out is not None:
         write_json(Path(out), [figure.to_dict() for figure in figures])

@@ -52,7 +52,7 @@ class MotionSampling:
         self.count = len(self.texts)
         self.batch = 16 if arguments["batch"] is None else arguments["batch"]
         check_count(self.count, self.batch)
-        self.labels = class_labels(classes, self.count, loaded) if self.gaps is None else self.gaps.held.labels
+        self.labels = class_labels(classes, self.count, loaded) if self.gaps is None else self.gaps.real.labels
         check_request(loaded, self.labels, self.options, self.batch)
         text_values(loaded, self.texts)
         frames = arguments["frames"]
@@ -60,7 +60,7 @@ class MotionSampling:
             raise UserError("--inpaint takes the lengths, classes and texts of its motions: leave out those options")
         self.lengths = None if frames is None else torch.full((self.count,), frames)
         if self.gaps is not None:
-            self.lengths = self.gaps.held.lengths
+            self.lengths = self.gaps.real.lengths
         longest = loaded.spec.frames(loaded.spec.grid[0])
         if frames is not None and not 1 <= frames <= longest:
             raise UserError(f"--frames {frames}: {loaded.path} makes motions of 1 to {longest} frames")
@@ -81,7 +81,7 @@ class MotionSampling:
 
     def _gap_texts(self) -> list[str]:
         assert self.gaps is not None
-        return self.gaps.held.texts or [""] * len(self.gaps)
+        return self.gaps.real.texts or [""] * len(self.gaps)
 
     def _known(self) -> dict[str, Any]:
         """What a gap leaves of each motion, for the sampler."""
@@ -89,7 +89,7 @@ class MotionSampling:
             return {}
         device = self.loaded.generator.device
         known = torch.cat(
-            [self.tokenizer.encode(x.to(device)).values.cpu() for x in self.gaps.held.x.split(self.batch)]
+            [self.tokenizer.encode(x.to(device)).values.cpu() for x in self.gaps.real.x.split(self.batch)]
         )
         return {"known": known, "keep": self.gaps.keep(known.shape[1])}
 
@@ -98,7 +98,7 @@ class MotionSampling:
         gaps, stride = self.gaps, self.loaded.spec.stride
         if gaps is None:
             return {}
-        real = [features_to_joints(motion.mT) for motion in gaps.held.motions]
+        real = [features_to_joints(motion.mT) for motion in gaps.real.motions]
         spans = [(stride * start, stride * stop) for start, stop in zip(gaps.start.tolist(), gaps.stop.tolist())]
         for number, joints in enumerate(real):
             write_npy(joints, folder / f"{number:0{max(3, len(str(self.count - 1)))}d}.real.npy")

@@ -119,14 +119,14 @@ def word_times(sound: Tensor, sample_rate: int) -> list[tuple[str, float, float]
     Raises:
         UserError: it is not installed.
     """
-    from mmgen.modalities.speech.evaluation.recogniser import SURROUND, FasterWhisper, get_recogniser, heard
+    from mmgen.modalities.speech.evaluation.recogniser import SURROUND, FasterWhisper, get_recogniser, padded_sound
 
     try:
         recogniser = get_recogniser()
     except UserError as error:
         raise UserError(f"{error}; or say between which seconds the words stand, as --span 0.52:0.93") from None
     assert isinstance(recogniser, FasterWhisper)
-    (segments,) = recogniser.segments([heard(sound[0], sample_rate)], word_timestamps=True)
+    (segments,) = recogniser.segments([padded_sound(sound[0], sample_rate)], word_timestamps=True)
     end = sound.shape[1] / sample_rate
     return [
         (word.word.strip(), *(min(max(at - SURROUND, 0.0), end) for at in (word.start, word.end)))

@@ -44,7 +44,7 @@ class SpeechSampling:
         voices = [name.strip() for name in named.split(",")] if named else []
         self.sentences = self._held_out() if arguments["text"] == [HELD_OUT] else None
         self.recogniser = get_recogniser(device=str(loaded.generator.device)) if arguments["judge"] else None
-        self.texts = self._texts(len(voices)) if self.sentences is None else self.sentences.read
+        self.texts = self._texts(len(voices)) if self.sentences is None else self.sentences.texts
         self.count = len(self.texts)
         self.batch = 16 if arguments["batch"] is None else arguments["batch"]
         check_count(self.count, self.batch)

@@ -1,40 +1,31 @@
-"""What looks at images: what looks at any pictures, and the digits' own classifier."""
+"""Extractors of images: those of any images, and the digits' own classifier."""
 
 from pathlib import Path
 
 from mmgen.core.errors import UserError
-from mmgen.evaluation.extractors import EXTRACTORS, Extractor, Wanted, get_extractor
-from mmgen.modalities.image.evaluation.classifier import FOLDER, SHAPE, digits_classifier
+from mmgen.evaluation.extractors import EXTRACTORS, Extractor, Shape, get_extractor
+from mmgen.modalities.image.evaluation.classifier import SHAPE, digits_classifier
 
 
-def _digits_cnn(wanted: Wanted) -> Extractor:
-    if wanted.shape != SHAPE:
+def _digits_cnn(shape: Shape, weights: Path | None, device: str) -> Extractor:
+    if shape != SHAPE:
         raise UserError(
-            f"extractor digits_cnn looks at samples of shape {SHAPE}, and these are {wanted.shape}; choose --extractor"
+            f"extractor digits_cnn looks at samples of shape {SHAPE}, and these are {shape}; choose --extractor"
             " efflite0 or pixels"
         )
-    return digits_classifier(FOLDER if wanted.cache is None else wanted.cache)
+    return digits_classifier()
 
 
 IMAGE_EXTRACTORS = {"digits_cnn": _digits_cnn} | EXTRACTORS
-"""Name -> what makes it."""
 
 
-def default_extractor(shape: tuple[int, ...]) -> str:
-    """The extractor of images of that shape where nobody chose one: the digits' own, or that of natural images."""
+def default_extractor(shape: Shape) -> str:
+    """The extractor where none is chosen: the digits' own, or that of natural images."""
     return "digits_cnn" if tuple(shape) == SHAPE else "efflite0"
 
 
 def get_image_extractor(
-    name: str | None,
-    shape: tuple[int, ...],
-    cache: Path | None = None,
-    weights: str | Path | None = None,
-    device: str = "cpu",
+    name: str | None, shape: Shape, weights: str | Path | None = None, device: str = "cpu"
 ) -> Extractor:
-    """As `mmgen.evaluation.extractors.get_extractor`, of `IMAGE_EXTRACTORS`; the `default_extractor` if `name` is
-    None.
-    """
-    return get_extractor(
-        default_extractor(shape) if name is None else name, shape, cache, weights, device, IMAGE_EXTRACTORS
-    )
+    """As `mmgen.evaluation.extractors.get_extractor`; the `default_extractor` if `name` is None."""
+    return get_extractor(name or default_extractor(shape), shape, weights, device, IMAGE_EXTRACTORS)

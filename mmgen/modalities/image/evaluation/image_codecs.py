@@ -1,14 +1,13 @@
 """JPEG and WebP on the images that a tokenizer is measured on, at the bits that its tokens take.
 
-A small image's JPEG is mostly header: more bits than a tokenizer spends on the whole image. So the images are coded as
-mosaics, many to a picture, where a header counts for next to nothing; a codec's tables, which a tokenizer has for
-nothing in its weights, are then shared as well. Each image is first continued to a multiple of 16 pixels by repeating
-its edge, as JPEG itself does at a picture's border, so that no block of pixels holds two images.
+A small image's JPEG is mostly header, more bits than a tokenizer spends on the whole image. So images are coded as
+mosaics, which share the header and the codec's tables. Each image is first continued to a multiple of 16 pixels by
+repeating its edge, as JPEG itself does, so that no block of pixels holds two images.
 """
 
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.progress import Progress
+from mmgen.evaluation.command import Metric
 
 Codec = Literal["jpeg", "webp"]
 
@@ -35,7 +36,7 @@ PROTOCOL = (
     " optimised tables and the better of 4:2:0 and 4:4:4, webp lossy with method 6"
 )
 
-# What is tried beside the quality.
+# Settings besides the quality.
 _VARIANTS: dict[Codec, list[dict[str, Any]]] = {
     "jpeg": [
         {"format": "JPEG", "optimize": True, "progressive": True, "subsampling": subsampling}
@@ -47,58 +48,40 @@ _VARIANTS: dict[Codec, list[dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Coded:
-    """What a codec made of the images.
+    """What a codec made of the images."""
 
-    Args:
-        psnr_db: of the mean squared error over all pixels; infinite where nothing was lost.
-        bits_per_image: files' sizes, headers and all, shared out.
-        quality: the codec's setting, 0 to 100.
-    """
-
-    psnr_db: float
-    bits_per_image: float
-    quality: int
+    psnr_db: float  # of the mean squared error over all pixels; infinite where nothing was lost
+    bits_per_image: float  # of the files, with their headers
+    quality: int  # the codec's setting, 0 to 100
 
 
 def code_at(codec: Codec, pixels: Tensor, bits_per_image: float) -> Coded:
-    """The images at the highest quality that takes no more bits; at the lowest one where that takes more already.
-
-    Args:
-        codec: which.
-        pixels: (N, 1 or 3, H, W) uint8.
-        bits_per_image: what may be spent.
+    """Images (N, 1 or 3, H, W) uint8 at the highest quality that takes no more bits; at the lowest one where that takes
+    more already.
     """
-    tried = [_best(variant, pixels, bits_per_image) for variant in _VARIANTS[codec]]
-    fitting = [each for each in tried if each.bits_per_image <= bits_per_image]
+    results = [_best(variant, pixels, bits_per_image) for variant in _VARIANTS[codec]]
+    fitting = [each for each in results if each.bits_per_image <= bits_per_image]
     if fitting:
         return max(fitting, key=lambda each: each.psnr_db)
-    return min(tried, key=lambda each: each.bits_per_image)
+    return min(results, key=lambda each: each.bits_per_image)
 
 
-def codec_figures(
-    pixels: Tensor, bits_per_image: float, progress: Callable[[float], None] | None = None
-) -> dict[str, float]:
-    """Figures of both codecs beside a tokenizer's: `psnr_db` and `bits_per_image`, with the codec's name behind.
-
-    Args:
-        pixels: (N, 1 or 3, H, W) uint8.
-        bits_per_image: of the tokenizer.
-        progress: called with the number of codecs that are done.
-
-    Raises:
-        UserError: a tokenizer of no bits, such as a continuous one, or images that are no images.
+def codec_metrics(pixels: Tensor, bits_per_image: float, progress: Progress | None = None) -> list[Metric]:
+    """`psnr_db` and `bits_per_image` of both codecs, on images (N, 1 or 3, H, W) uint8 at the tokenizer's bits. Raises
+    UserError for a continuous tokenizer, which has none, or samples that are no images.
     """
     if not math.isfinite(bits_per_image):
         raise UserError("--codecs compares at equal bits, and a continuous tokenizer's tokens have none; leave it out")
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         raise UserError(f"--codecs is for images (1 or 3, H, W), and these samples are {tuple(pixels.shape[1:])}")
-    figures: dict[str, float] = {}
+    metrics = []
     for done, codec in enumerate(_VARIANTS, 1):
         coded = code_at(codec, pixels, bits_per_image)
-        figures |= {f"psnr_db_{codec}": coded.psnr_db, f"bits_per_image_{codec}": coded.bits_per_image}
+        metrics.append(Metric(f"psnr_db_{codec}", coded.psnr_db))
+        metrics.append(Metric(f"bits_per_image_{codec}", coded.bits_per_image))
         if progress is not None:
             progress(done)
-    return figures
+    return metrics
 
 
 def _best(variant: dict[str, Any], pixels: Tensor, bits_per_image: float) -> Coded:
@@ -106,16 +89,12 @@ def _best(variant: dict[str, Any], pixels: Tensor, bits_per_image: float) -> Cod
     below, above = 0, 101
     while above - below > 1:
         middle = (below + above) // 2
-        if _size(variant, pixels, middle) <= bits_per_image * len(pixels):
+        size = sum(8 * len(_encoded(variant, mosaic, middle)) for _, mosaic in _mosaics(pixels))
+        if size <= bits_per_image * len(pixels):
             below = middle
         else:
             above = middle
     return _coded(variant, pixels, below)
-
-
-def _size(variant: dict[str, Any], pixels: Tensor, quality: int) -> int:
-    """Bits of all mosaics' files."""
-    return sum(8 * len(_encoded(variant, mosaic, quality)) for _, mosaic in _mosaics(pixels))
 
 
 def _coded(variant: dict[str, Any], pixels: Tensor, quality: int) -> Coded:

@@ -1,7 +1,4 @@
-"""Figures of a tokenizer and of a generator's modes, as plain numbers: what `mmgen evaluate` and the demo share."""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
+"""Metrics of tokenizers and generators of images."""
 
 import torch
 from torch import Tensor
@@ -9,189 +6,96 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples
-from mmgen.evaluation.extractors import Extractor, Judge, as_floats, extract
+from mmgen.evaluation.coding import code_metrics, reconstruct
+from mmgen.evaluation.command import Metric, ModeSampling, Report, cost_metrics
+from mmgen.evaluation.extractors import Extractor, Judge, as_floats, extract, extractor_metric, real_features
 from mmgen.evaluation.metrics import (
     NEIGHBOURS,
-    Reconstruction,
     class_accuracy,
-    code_figures,
+    decibel,
     fid,
     kid,
     precision_recall,
+    squared_errors,
+    ssim,
 )
 from mmgen.media.images import to_uint8
 from mmgen.modalities.image.sampling import ImageSamples, sample_images
 from mmgen.paradigms import SampleOptions
-from mmgen.sampling.samples import check_request, class_labels, pick_mode, tokens_per_forward
-from mmgen.store.results import metric_name
+from mmgen.sampling.samples import check_request, class_labels, pick_mode
 from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
 
 
-@dataclass(frozen=True, eq=False)
-class TokenizerReport:
-    """What a tokenizer keeps of held-out images.
-
-    Args:
-        figures: full metric name -> value.
-        pixels: (N, C, H, W) uint8, every image encoded and decoded again, in order.
-    """
-
-    figures: dict[str, float]
-    pixels: Tensor
-
-    @property
-    def decoded(self) -> Tensor:
-        """The same in [-1, 1]."""
-        return as_floats(self.pixels)
-
-
-@dataclass(frozen=True, eq=False)
-class ModeReport:
-    """What one way of sampling yields.
-
-    Args:
-        mode: its name.
-        figures: full metric name -> value.
-        sampled: the samples, and the steps, passes and seconds that they took.
-        labels: (N,) int64, the classes that were asked for; -1 for none.
-        judged: (N,) bool, whether the judge sees that class; None where there is no judge of these classes.
-    """
-
-    mode: str
-    figures: dict[str, float]
-    sampled: ImageSamples
-    labels: Tensor
-    judged: Tensor | None
-
-
-@torch.no_grad()
 def measure_tokenizer(
     tokenizer: Tokenizer,
     samples: Samples,
     extractor: Extractor | None = None,
     batch: int = 100,
     progress: Progress | None = None,
-) -> TokenizerReport:
-    """Encode and decode all samples; what comes out is rounded to bytes, as it would be saved.
+) -> Report[Tensor]:
+    """Metrics of reconstructions, rounded to bytes as they would be saved: (N, C, H, W) uint8 in the report.
 
-    `bits_per_image` and how much of the codebook is used are left out for continuous tokens, which have neither.
-
-    Args:
-        tokenizer: in evaluation mode; it runs on the device it is on.
-        samples: held out, images in [-1, 1].
-        extractor: adds `rfid` (`rfd`), the distance between the images and their reconstructions.
-        batch: samples at a time; changes nothing.
-        progress: called with the number of samples that are done.
+    `psnr_db` is that of the mean squared error over all images, never more than the mean of the images' own PSNRs,
+    which papers also give; `ssim` is the mean over images. An extractor adds `rfid` (`rfd`), the distance between the
+    images and their reconstructions. Continuous tokens have no bits and no codes.
 
     Raises:
         UserError: too few or too small images.
     """
-    device = next(tokenizer.parameters()).device
     require_samples(len(samples))
-    discrete = tokenizer.spec.kind != "continuous"
-    pairs, pixels, codes, done = Reconstruction(), [], [], 0
-    for originals in _images(samples, batch):
-        tokens = tokenizer.encode(originals.to(device))
-        pixels.append(to_uint8(tokenizer.decode(tokens)))
-        pairs.update(as_floats(pixels[-1]), originals)
-        if discrete:
-            codes.append(tokens.values.cpu())
-        if progress is not None:
-            progress(done := done + len(originals))
-    figures = {"psnr_db": pairs.psnr_db(), "ssim": pairs.ssim()}
-    if discrete:
-        figures["bits_per_image"] = tokenizer.spec.bits_per_sample
-        figures |= code_figures(torch.cat(codes), tokenizer.spec)
-    report = TokenizerReport(figures, torch.cat(pixels))
+    pixels, codes, errors, similarity = [], [], [], []
+    for each, decoded, values in reconstruct(tokenizer, samples, batch, progress):
+        pixels.append(to_uint8(decoded))
+        codes.append(values)
+        errors.append(squared_errors(as_floats(pixels[-1]), each["x"]))
+        similarity.append(ssim(as_floats(pixels[-1]), each["x"]))
+    metrics = [
+        Metric("psnr_db", decibel(torch.cat(errors).mean()).item()),
+        Metric("ssim", torch.cat(similarity).mean().item()),
+        *code_metrics(tokenizer, codes, Metric("bits_per_image", tokenizer.spec.bits_per_sample)),
+    ]
     if extractor is not None:
-        real = extract(extractor, _images(samples, batch))
-        distance = fid(real, extract(extractor, map(as_floats, report.pixels.split(batch))))
-        figures[metric_name(f"r{extractor.distance}", extractor.name)] = distance
-    return report
+        distance = fid(real_features(extractor, samples, batch), extract(extractor, map(as_floats, pixels)))
+        metrics.insert(0, extractor_metric(f"r{extractor.distance}", distance, extractor))
+    return Report(metrics, torch.cat(pixels))
 
 
-def measure_mode(
-    loaded: Loaded,
-    mode: str,
-    real: Tensor,
-    extractor: Extractor,
-    num: int = 1000,
-    options: SampleOptions | None = None,
-    seed: int = 0,
-    batch: int = 100,
-    progress: Progress | None = None,
-) -> ModeReport:
-    """Draw samples of all classes in turn and compare them with real ones.
-
-    Args:
-        loaded: from `mmgen.store.store.load_generator`; it runs on the device it is on.
-        mode: one of `loaded.paradigm.modes()`.
-        real: (M, F) features of held-out images, from `real_features`.
-        extractor: which made them. A `Judge` of as many classes as the generator's tells whether samples show theirs.
-        num: samples; sample i is of class i modulo the classes.
-        options: steps, guidance and decoding; the default ones if None.
-        seed: with a sample's number, the key of its randomness.
-        batch: samples at a time; changes no sample, but `seconds_per_sample`: wall clock a sample, with decoding.
-        progress: called with the number of samples that are done.
+def measure_mode(sampling: ModeSampling, real: Tensor, extractor: Extractor, num: int = 1000) -> Report[ImageSamples]:
+    """Draw `num` samples, of all classes in turn, and compare them with the features (M, F) of real ones, from
+    `real_features`. A `Judge` of as many classes as the generator's adds `class_accuracy`.
 
     Raises:
         UserError: as `mmgen.modalities.image.sampling.sample_images`, and for too few samples to compare.
     """
-    options = options or SampleOptions()
-    labels = check_mode(loaded, mode, num, options, batch)
-    require_samples(len(real))
-    sampled = sample_images(loaded, mode, labels, options, seed, batch=batch, progress=progress)
-    pixels = to_uint8(sampled.images)
-    figures, judged = compare(real, pixels, labels, extractor, loaded.generator.classes, seed, batch)
-    figures |= {
-        "forward_passes": float(sampled.forward_passes),
-        "tokens_per_forward": tokens_per_forward(sampled.tokens.shape[1], sampled.forward_passes),
-        "seconds_per_sample": sampled.seconds / num,
-    }
-    return ModeReport(mode, figures, sampled, labels, judged)
+    loaded, options, seed, batch = sampling.loaded, sampling.options, sampling.seed, sampling.batch
+    labels = check_mode(loaded, sampling.mode, num, options, batch)
+    made = sample_images(loaded, sampling.mode, labels, options, seed, batch=batch, progress=sampling.progress)
+    metrics = compare(real, to_uint8(made.images), labels, extractor, loaded.generator.classes, seed, batch)
+    metrics += cost_metrics(made.forward_passes, made.tokens.shape[1], Metric("seconds_per_sample", made.seconds / num))
+    return Report(metrics, made, made.steps)
 
 
 @torch.no_grad()
 def compare(
     real: Tensor, pixels: Tensor, labels: Tensor, extractor: Extractor, classes: int, seed: int = 0, batch: int = 100
-) -> tuple[dict[str, float], Tensor | None]:
-    """The figures of images beside real ones.
-
-    Args:
-        real: (M, F) features, from `real_features`.
-        pixels: (N, C, H, W) uint8.
-        labels: (N,) int64 classes that they should show.
-        extractor: which made the features. A `Judge` of as many classes tells whether images show theirs.
-        classes: how many the images may be of; 0 for none.
-        seed: of KID's subsets.
-        batch: images at a time; changes nothing.
-
-    Returns:
-        Full metric name -> value, and (N,) bool, whether the judge sees the class; None where there is no such judge.
-
-    Raises:
-        UserError: too few images to compare.
+) -> list[Metric]:
+    """Metrics of images (N, C, H, W) uint8 against the features (M, F) of real ones. A `Judge` of as many `classes`
+    tells whether images show those of `labels` (N,). Raises UserError for too few images to compare.
     """
     require_samples(min(len(real), len(pixels)))
     fake = extract(extractor, map(as_floats, pixels.split(batch)))
     precision, recall = precision_recall(real, fake)
-    on_features = {
-        extractor.distance: fid(real, fake),
-        "kid": kid(real, fake, seed),
-        "precision": precision,
-        "recall": recall,
-    }
-    judged = None
+    values = {extractor.distance: fid(real, fake), "kid": kid(real, fake, seed), "precision": precision}
+    values["recall"] = recall
     if classes and isinstance(extractor, Judge) and extractor.classes == classes:
         logits = torch.cat([extractor.logits(as_floats(x)) for x in pixels.split(batch)])
-        judged = logits.argmax(1) == labels
-        on_features = {"class_accuracy": class_accuracy(logits, labels)} | on_features
-    return {metric_name(name, extractor.name): value for name, value in on_features.items()}, judged
+        values = {"class_accuracy": class_accuracy(logits, labels)} | values
+    return [extractor_metric(name, value, extractor) for name, value in values.items()]
 
 
 def check_mode(loaded: Loaded, mode: str, num: int, options: SampleOptions, batch: int) -> Tensor:
-    """(num,) int64 labels of the samples that `measure_mode` draws; all its errors, before anything is run."""
+    """(num,) int64 labels of the samples that `measure_mode` draws; raises its errors before anything is run."""
     pick_mode(loaded, mode)
     labels = class_labels([], num, loaded)
     check_request(loaded, labels, options, batch)
@@ -212,12 +116,3 @@ def require_samples(count: int) -> None:
         raise UserError(
             f"sets of at least {NEIGHBOURS + 1} samples are compared (k-th neighbours), and here are {count}"
         )
-
-
-def real_features(extractor: Extractor, samples: Samples, batch: int = 100) -> Tensor:
-    """(N, F) float64 features of all samples: the set that every mode is compared with."""
-    return extract(extractor, _images(samples, batch))
-
-
-def _images(samples: Samples, batch: int) -> Iterator[Tensor]:
-    return (each["x"] for each in samples.batches(batch))

@@ -15,18 +15,8 @@ from mmgen.evaluation.reference import Reference
 
 
 def write_npz(file: str | Path, pixels: Tensor, labels: Tensor | None = None) -> Path:
-    """Write images, of three channels: grey ones have three equal ones.
-
-    Args:
-        file: made, and never written over.
-        pixels: (N, 1 or 3, H, W) uint8.
-        labels: (N,) int64 classes; left out where there are none.
-
-    Returns:
-        The file.
-
-    Raises:
-        UserError: it exists, or cannot be written.
+    """Write images (N, 1 or 3, H, W) uint8 as colour, and their classes (N,) int64 if all have one. Raises UserError
+    where the file exists or cannot be written.
     """
     arrays = [rearrange(pixels.expand(-1, 3, -1, -1), "n c h w -> n h w c").numpy()]
     if labels is not None and bool((labels != NO_CLASS).all()):
@@ -42,15 +32,8 @@ def write_npz(file: str | Path, pixels: Tensor, labels: Tensor | None = None) ->
 
 
 def read_npz(file: str | Path, shape: tuple[int, ...] | None = None) -> StoredImages:
-    """The images of such a file, with their classes, -1 for none; ADM's reference batches have this form too.
-
-    Args:
-        file: the file.
-        shape: (C, H, W) that the images must have; of one channel, they must be grey. By default any, of one channel
-            where all are grey.
-
-    Raises:
-        UserError: no such file, a damaged one, or one without such images.
+    """The images of such a file or of ADM's reference batches, with their classes, -1 for none. They have one channel
+    where all are grey and `shape` (C, H, W) allows it. Raises UserError for a missing or damaged file, or other shapes.
     """
     file = Path(file)
     try:
@@ -79,5 +62,5 @@ def read_npz(file: str | Path, shape: tuple[int, ...] | None = None) -> StoredIm
 def read_reference(file: str | Path, shape: tuple[int, ...] | None = None) -> Reference:
     """A file such as ADM's reference batches, as the real images. Raises UserError as `read_npz` does."""
     samples = read_npz(file, shape)
-    found = tuple(samples.pixels.shape[1:])
-    return Reference(samples, Path(file).name, "", "as the file has them", found, int(samples.labels.max()) + 1)
+    size, classes = tuple(samples.pixels.shape[1:]), int(samples.labels.max()) + 1
+    return Reference(samples, Path(file).name, "", "as the file has them", size, classes)

@@ -1,4 +1,4 @@
-"""What `mmgen evaluate` measures of images: of a tokenizer what it keeps, of a generator how real its samples look."""
+"""What `mmgen evaluate` measures of images: a tokenizer's reconstructions, and how real a generator's samples look."""
 
 from dataclasses import dataclass
 
@@ -7,93 +7,75 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
-from mmgen.data.build import build_source, open_source
-from mmgen.evaluation.command import (
-    EvaluationCommand,
-    ResultRows,
-    adaptive,
-    figure_rows,
-    precision_of,
-)
-from mmgen.evaluation.extractors import Extractor, Judge
-from mmgen.evaluation.likelihood_rows import likelihood_rows, modes_with_likelihood
+from mmgen.data.build import open_source
+from mmgen.evaluation.command import EvaluationCommand, Rows, metric_rows
+from mmgen.evaluation.extractors import Extractor, Judge, real_features
+from mmgen.evaluation.likelihood import likelihood_rows, modes_with_likelihood
 from mmgen.evaluation.reference import Reference
 from mmgen.media.folders import require_new_file
 from mmgen.media.images import to_uint8
 from mmgen.modalities.image.evaluation.extractors import get_image_extractor
-from mmgen.modalities.image.evaluation.image_codecs import PROTOCOL, codec_figures
+from mmgen.modalities.image.evaluation.image_codecs import PROTOCOL, codec_metrics
 from mmgen.modalities.image.evaluation.measure import (
     check_mode,
     check_shapes,
     compare,
     measure_mode,
     measure_tokenizer,
-    real_features,
 )
 from mmgen.modalities.image.evaluation.npz import read_npz, read_reference, write_npz
 from mmgen.paradigms import SampleOptions
-from mmgen.sampling.options import settings
-from mmgen.sampling.samples import require_tokenizer
+from mmgen.sampling.samples import class_labels, require_tokenizer
 from mmgen.store.store import Loaded, Saved
 from mmgen.tokenizers import Tokenizer
-
-IMAGES = 1000
-"""How many samples a mode draws by default: `--num`."""
-
-IMAGES_AT_ONCE = 100
-"""How many are in memory together by default: `--batch`."""
 
 
 @dataclass(frozen=True)
 class ImageEvaluation(EvaluationCommand):
     """One call of the command, on images."""
 
-    def tokenizer(self, saved: Saved, tokenizer: Tokenizer) -> tuple[ResultRows, Reference]:
+    default_num, default_batch = 1000, 100
+
+    def tokenizer(self, saved: Saved, tokenizer: Tokenizer) -> tuple[Rows, Reference]:
         self.reject_options(f"for generators and for tokenizers of other samples, and {saved.path} is neither", "num")
         self.reject_options(f"for generators, and {saved.path} is a tokenizer", "likelihood")
         self._require_new_npz()
         reference = self._reference(saved, tokenizer)
-        extractor, batch = self._extractor(reference), self.given("batch", IMAGES_AT_ONCE)
+        extractor = self._extractor(reference)
         with progress_bar("reconstructing", len(reference)) as progress:
-            report = measure_tokenizer(tokenizer, reference, extractor, batch, progress)
-        self._write_npz(report.pixels)
-        common = {"samples": len(reference), "seed": None, "steps": None}
-        rows = figure_rows(report.figures, extractor, reference, common, precision_of(tokenizer))
+            report = measure_tokenizer(tokenizer, reference, extractor, self.batch, progress)
+        self._write_npz(report.samples)
+        rows = self.rows(report.metrics, reference, tokenizer, len(reference))
         if self.arguments["codecs"]:
-            originals = torch.cat([to_uint8(each["x"]) for each in reference.batches(batch)])
+            originals = torch.cat([to_uint8(each["x"]) for each in reference.batches(self.batch)])
             with progress_bar("JPEG and WebP", 2) as progress:
-                figures = codec_figures(originals, tokenizer.spec.bits_per_sample, progress)
-            rows += figure_rows(figures, None, reference, common, "", codecs=PROTOCOL)
+                metrics = codec_metrics(originals, tokenizer.spec.bits_per_sample, progress)
+            how = {"codecs": PROTOCOL}
+            rows += metric_rows(metrics, reference, None, self.measured, how, samples=len(reference))
         return rows, reference
 
-    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[ResultRows, Reference]:
+    def generator(self, saved: Saved, loaded: Loaded, options: SampleOptions) -> tuple[Rows, Reference]:
         self.reject_options(f"for tokenizers, and {saved.path} is a generator", "codecs")
-        mode, seed, npz = (self.arguments[name] for name in ("mode", "seed", "npz"))
-        num, batch = self.given("num", IMAGES), self.given("batch", IMAGES_AT_ONCE)
-        modes = list(loaded.paradigm.modes()) if mode is None else [mode]
-        for each in modes:
-            check_mode(loaded, each, num, options, batch)
+        num, modes = self.option("num", self.default_num), self.modes(loaded)
+        for mode in modes:
+            check_mode(loaded, mode, num, options, self.batch)
         self._require_new_npz()
-        if npz is not None and len(modes) > 1:
+        if self.arguments["npz"] is not None and len(modes) > 1:
             raise UserError(f"--npz holds the samples of one mode: choose --mode {' or '.join(modes)}")
         likely = modes_with_likelihood(loaded, modes, self.arguments["likelihood"])
         reference = self._reference(saved, require_tokenizer(loaded))
-        extractor, precision = self._extractor(reference), precision_of(loaded.generator)
-        real = real_features(extractor, reference, batch)
-        rows: ResultRows = []
-        for each in modes:
-            with progress_bar(f"sampling: {each}", num) as progress:
-                report = measure_mode(loaded, each, real, extractor, num, options, seed, batch, progress)
-            self._write_npz(to_uint8(report.sampled.images), report.labels)
-            steps = None if adaptive(options) else report.sampled.steps
-            common = {"samples": num, "seed": seed, "steps": steps, "mode": each}
-            common["settings"] = settings(self.arguments)
-            rows += figure_rows(report.figures, extractor, reference, common, precision)
-        rows += [row for each in likely for row in likelihood_rows(loaded, each, reference, batch)]
-        return rows, reference
+        extractor = self._extractor(reference)
+        real = real_features(extractor, reference, self.batch)
+        rows: Rows = []
+        for mode in modes:
+            with self.sampling("sampling", num, loaded, mode, options) as sampling:
+                report = measure_mode(sampling, real, extractor, num)
+            self._write_npz(to_uint8(report.samples.images), class_labels([], num, loaded))
+            rows += self.mode_rows(sampling, report, reference, num)
+        return rows + likelihood_rows(loaded, likely, reference, self.batch), reference
 
-    def samples(self, file: str) -> tuple[ResultRows, Reference]:
-        """Images that anything has drawn, in ADM's form, against held-out ones."""
+    def samples(self, file: str) -> tuple[Rows, Reference]:
+        """Metrics of images in ADM's form, against held-out ones."""
         self.reject_options(f"for runs, and {file} is a file of samples", "npz", "likelihood", "codecs")
         reference = self._reference(None, None)
         if len(reference.sample_shape) != 3:
@@ -101,12 +83,11 @@ class ImageEvaluation(EvaluationCommand):
                 f"{file} holds images, and --data {self.arguments['data']} is of clips; choose other --data"
             )
         images = read_npz(file, reference.sample_shape)
-        extractor, batch, seed = self._extractor(reference), self.given("batch", IMAGES_AT_ONCE), self.arguments["seed"]
-        real = real_features(extractor, reference, batch)
+        extractor = self._extractor(reference)
+        real = real_features(extractor, reference, self.batch)
         classes = reference.classes if bool((images.labels >= 0).all()) else 0
-        figures, _ = compare(real, images.pixels, images.labels, extractor, classes, seed, batch)
-        common = {"samples": len(images), "seed": seed, "steps": None}
-        return figure_rows(figures, extractor, reference, common, ""), reference
+        metrics = compare(real, images.pixels, images.labels, extractor, classes, self.seed, self.batch)
+        return metric_rows(metrics, reference, None, self.measured, samples=len(images), seed=self.seed), reference
 
     def _require_new_npz(self) -> None:
         if self.arguments["npz"] is not None:
@@ -117,12 +98,12 @@ class ImageEvaluation(EvaluationCommand):
             print(f"samples written to {write_npz(self.arguments['npz'], pixels, labels)}")
 
     def _extractor(self, reference: Reference) -> Extractor:
-        """The chosen network, or the usual one, and a word on how far it can be trusted."""
+        """The chosen extractor, or the default one; the accuracy of a judge is printed."""
         name, weights = self.arguments["extractor"], self.arguments["weights"]
-        found = get_image_extractor(name, reference.sample_shape, weights=weights, device=self.device)
-        if isinstance(found, Judge):
-            print(f"judge: {found.name}, right about {found.accuracy:.1%} of held-out real samples")
-        return found
+        extractor = get_image_extractor(name, reference.sample_shape, weights, self.device)
+        if isinstance(extractor, Judge):
+            print(f"judge: {extractor.name}, right about {extractor.accuracy:.1%} of held-out real samples")
+        return extractor
 
     def _reference(self, saved: Saved | None, tokenizer: Tokenizer | None) -> Reference:
         """The real images; of the size that the tokenizer takes, if there is one."""
@@ -133,7 +114,7 @@ class ImageEvaluation(EvaluationCommand):
             return read_reference(file, None if tokenizer is None else tokenizer.sample_shape)
         if data is None and saved is None:
             raise UserError("samples are compared with real images: name these by --data or --reference")
-        source = build_source(saved.config) if data is None and saved is not None else open_source(data)
+        source = open_source(data) if saved is None else self.source(saved)
         if tokenizer is not None:
             check_shapes(tokenizer, source.sample_shape)
         return Reference.held_out(source)

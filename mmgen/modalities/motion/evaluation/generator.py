@@ -1,4 +1,4 @@
-"""Figures of a generator of motions: what is done in real ones, done anew."""
+"""Metrics of a generator of motions that is asked for the classes, texts and lengths of real ones."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,19 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples, Source
-from mmgen.evaluation.command import Metric
+from mmgen.evaluation.command import Metric, ModeSampling, Report, cost_metrics
 from mmgen.evaluation.likelihood import known_labels
-from mmgen.modalities.motion.evaluation.judges import Judges, Wanted, judged
+from mmgen.modalities.motion.evaluation.metrics import Judges
 from mmgen.modalities.motion.evaluation.network import frames_of, motions_of
 from mmgen.modalities.motion.evaluation.text import captions_of
 from mmgen.modalities.motion.sampling import MotionSamples, sample_motion
-from mmgen.paradigms import SampleOptions
-from mmgen.sampling.samples import tokens_per_forward
 from mmgen.store.store import Loaded
 
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """Real motions, and what is asked for to have others like them.
+    """Real motions, and how a generator is asked for others like them.
 
     Args:
         x: (n, D, T) raw features, filled up at their ends.
@@ -29,7 +26,7 @@ class Real:
         actions: (n,) int64 classes of the data; -1 for none.
         labels: (n,) int64 the same as the generator knows them; -1 for a generator without classes.
         captions: texts; None where the data have none.
-        reads: whether the generator is told the texts.
+        reads: whether the generator reads texts.
         ends: whether its motions end by themselves.
         fps: frames a second.
     """
@@ -50,10 +47,10 @@ class Real:
         """
         generator, frames = loaded.generator, source.sample_shape[1]
         if loaded.spec.latents(frames) != loaded.spec.grid[0]:
-            made = f"{loaded.spec.frames(loaded.spec.grid[0])} frames, and the data has {frames}"
-            raise UserError(f"{loaded.path} makes motions of up to {made}; choose other --data")
+            longest = f"{loaded.spec.frames(loaded.spec.grid[0])} frames, and the data has {frames}"
+            raise UserError(f"{loaded.path} makes motions of up to {longest}; choose other --data")
         if generator.text is not None and source.text is None:
-            raise UserError(f"{loaded.path} is told what to do by texts, and the data has none; choose other --data")
+            raise UserError(f"{loaded.path} reads texts, and the data has none; choose other --data")
         batch = samples.take(torch.arange(len(samples)))
         captions = None if source.text is None else captions_of(batch, source.text)
         labels = known_labels(batch["label"], loaded)
@@ -72,7 +69,7 @@ class Real:
 
     @property
     def texts(self) -> list[str] | None:
-        """What the generator is told in words."""
+        """The texts that the generator reads."""
         return self.captions if self.reads else None
 
     def rows(self, index: Tensor) -> "Real":
@@ -82,73 +79,32 @@ class Real:
         return Real(*parts, captions, self.reads, self.ends, self.fps)
 
 
-@dataclass(frozen=True, eq=False)
-class MotionReport:
-    """What one way of sampling yields.
-
-    Args:
-        figures: one a metric.
-        moved: the motions.
-    """
-
-    figures: list[Metric]
-    moved: MotionSamples
-
-    @property
-    def values(self) -> dict[str, float]:
-        """Full metric name -> value."""
-        return {each.name: each.value for each in self.figures}
-
-
 def measure_real(held_out: Real, training: Real, judges: Judges) -> list[Metric]:
-    """What judges make of held-out motions themselves, beside which others are judged: names end in `_real`. Their
-    distance is that to motions of the training split, as a generator that repeats these would have.
+    """The judges' metrics of held-out motions, for comparison: names end in `_real`. Their distance is that to motions
+    of the training split, as a generator that repeats these would have.
     """
-    wanted = Wanted(held_out.actions, held_out.captions)
-    return judged(held_out.motions, wanted, judges.features(training.motions), judges, held_out.fps, "_real")
+    others = judges.features(training.motions)
+    return judges.measure(held_out.motions, held_out.actions, held_out.captions, others, held_out.fps, "_real")
 
 
-def measure_motions(
-    loaded: Loaded,
-    mode: str,
-    asked: Real,
-    judges: Judges,
-    others: Tensor | None,
-    options: SampleOptions | None = None,
-    seed: int = 0,
-    batch: int = 16,
-    progress: Progress | None = None,
-) -> MotionReport:
-    """Motions of the same classes, texts and, unless they end by themselves, lengths as real ones, and what judges make
-    of them.
-
-    Args:
-        loaded: from `mmgen.store.store.load_generator`; it runs on the device it is on.
-        mode: one of `loaded.paradigm.modes()`.
-        asked: motions that others are to be like.
-        judges: who look.
-        others: (n, F) features of the motions that those are compared with, from `judges.features`.
-        options: steps, guidance and decoding; the default ones if None.
-        seed: with a motion's number, the key of its randomness.
-        batch: motions at a time; changes nothing that is made, but `seconds_per_second`.
-        progress: called with the number of motions that are done.
+def measure_motions(sampling: ModeSampling, real: Real, judges: Judges, others: Tensor | None) -> Report[MotionSamples]:
+    """Motions of the same classes, texts and, unless they end by themselves, lengths as real ones, and the judges'
+    metrics of them, compared with the features (n, F) of others, from `judges.features`.
 
     Raises:
         UserError: as `mmgen.modalities.motion.sampling.sample_motion`.
     """
-    lengths = None if asked.ends else asked.lengths
-    moved = sample_motion(
-        loaded, mode, asked.labels, asked.texts, options, seed, batch=batch, lengths=lengths, progress=progress
-    )
-    motions = [motion.float().cpu() for motion in moved.features]
-    told = bool(loaded.generator.classes) or asked.reads
-    wanted = Wanted(asked.actions if told else None, asked.texts)
-    figures = judged(motions, wanted, others, judges, asked.fps)
-    seconds = sum(motion.shape[1] for motion in motions) / asked.fps
-    how = {"seconds_per_second": f"wall clock a second of motion, {min(batch, len(asked))} at a time"}
-    figures += [
-        Metric("forward_passes", float(moved.forward_passes)),
-        Metric("tokens_per_forward", tokens_per_forward(moved.lengths / loaded.spec.stride, moved.forward_passes)),
-        Metric("seconds_per_second", moved.seconds / seconds, protocol=how),
-    ]
-    return MotionReport(figures, moved)
+    loaded, lengths = sampling.loaded, None if real.ends else real.lengths
+    made = sample_motion(
+        loaded, sampling.mode, real.labels, real.texts, sampling.options, sampling.seed, batch=sampling.batch,
+        lengths=lengths, progress=sampling.progress,
+    )  # fmt: skip
+    motions = [motion.float().cpu() for motion in made.features]
+    conditional = bool(loaded.generator.classes) or real.reads
+    actions = real.actions if conditional else torch.full_like(real.actions, -1)
+    metrics = judges.measure(motions, actions, real.texts, others, real.fps)
+    seconds = sum(motion.shape[1] for motion in motions) / real.fps
+    how = {"seconds_per_second": f"wall clock a second of motion, {min(sampling.batch, len(real))} at a time"}
+    pace = Metric("seconds_per_second", made.seconds / seconds, protocol=how)
+    metrics += cost_metrics(made.forward_passes, made.lengths / loaded.spec.stride, pace)
+    return Report(metrics, made, made.steps)

@@ -1,20 +1,18 @@
-"""Figures of motions, each a function of joints (T, J, 3) in metres, or of features (N, F) that a network makes of sets
-of motions.
-"""
+"""Metrics of motions: of joints (T, J, 3) in metres, and of the features (N, F) of networks that judge motions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.modalities.motion.skeleton import Skeleton
-
-POOL = 32
-"""Motions among which a text looks for its own, as published."""
-
-TOPS = (1, 2, 3)
-"""How many guesses it has."""
+from mmgen.data.sources import Source
+from mmgen.evaluation.command import Metric
+from mmgen.evaluation.metrics import class_accuracy, fid
+from mmgen.modalities.motion.evaluation.classifier import MotionClassifier, motion_classifier
+from mmgen.modalities.motion.evaluation.text import TextMotion, pool_words, text_motion
+from mmgen.modalities.motion.features import features_to_joints
+from mmgen.modalities.motion.skeleton import Skeleton, skeleton_of_features
 
 _LOW, _SLIDES, _WINDOW = 0.05, 0.5, 5  # metres; metres a second; frames
 
@@ -23,7 +21,88 @@ FOOT_SKATE = (
     f" along the floor, then and on average over {_WINDOW} frames (Karunratanakul et al. 2023)"
 )
 JERK = "mean norm of the third derivative of joints, m/s^3"
-"""What protocols say."""
+_PAIRS = "mean distance of all pairs of features"
+
+
+@dataclass(frozen=True, eq=False)
+class Judges:
+    """Networks that look at motions.
+
+    Args:
+        classifier: names actions; None where the data have no classes.
+        texts: tells whether motions fit texts; None where the data have none.
+    """
+
+    classifier: MotionClassifier | None
+    texts: TextMotion | None
+
+    @classmethod
+    def of(cls, source: Source) -> "Judges":
+        """Those of a source, trained where they have to be; their scores on held-out motions are printed."""
+        classifier = motion_classifier(source) if source.classes else None
+        texts = text_motion(source) if source.text is not None else None
+        if classifier is not None:
+            print(
+                f"judge: {classifier.name}, right about {classifier.accuracy:.1%} of held-out motions and"
+                f" {classifier.accuracy_training:.1%} of those it learnt from"
+            )
+        if texts is not None:
+            print(f"judge: {texts.name}, R-precision@3 {texts.scores['r_precision_3']:.1%} of held-out motions")
+        return cls(classifier, texts)
+
+    def features(self, motions: Sequence[Tensor]) -> Tensor | None:
+        """(N, F) features of motions (D, T), by the classifier if there is one; None without a network."""
+        network = self.classifier or self.texts
+        return None if network is None else network.features(motions)
+
+    def measure(
+        self,
+        motions: Sequence[Tensor],
+        actions: Tensor,
+        captions: list[str] | None,
+        others: Tensor | None,
+        fps: float,
+        suffix: str = "",
+    ) -> list[Metric]:
+        """Metrics of motions, real or not: `label_accuracy`, `fid`, `diversity` and `multimodality`, `r_precision_1` to
+        `_3` and `matching_score`, as far as there are judges and actions or captions; `foot_skate` and `jerk`.
+
+        Args:
+            motions: (D, T) raw features, on the CPU.
+            actions: (n,) int64 classes of the data that they should show; -1 for none.
+            captions: texts that they should fit; None for none.
+            others: (M, F) features of the motions that they are compared with.
+            fps: frames a second.
+            suffix: of the names, `_real` for real motions.
+        """
+        metrics: list[Metric] = []
+        network, features, known = self.classifier or self.texts, self.features(motions), actions >= 0
+        if self.classifier is not None and bool(known.any()):
+            right = class_accuracy(self.classifier.logits(motions)[known], actions[known])
+            metrics.append(Metric("label_accuracy", right, self.classifier.name, self.classifier.protocol))
+        if network is not None and features is not None and others is not None:
+            protocols = {
+                "fid": f"{len(features)} motions against {len(others)}",
+                "diversity": _PAIRS,
+                "multimodality": f"{_PAIRS} of one class, mean over classes",
+            }
+            values = (fid(others, features), diversity(features), multimodality(features, actions))
+            for (name, words), value in zip(protocols.items(), values):
+                if value is not None:
+                    metrics.append(Metric(name, value, network.name, network.protocol | {name: words}))
+        if self.texts is not None and captions is not None:
+            how = self.texts.protocol | {"r_precision": pool_words(len(motions))}
+            scores = self.texts.measure(motions, captions)
+            metrics += [Metric(name, value, self.texts.name, how) for name, value in scores.items()]
+        skeleton = skeleton_of_features(len(motions[0]))
+        joints = [features_to_joints(motion.mT) for motion in motions]
+        for name, value, words in (
+            ("foot_skate", mean_of([foot_skate(each, skeleton, fps) for each in joints]), FOOT_SKATE),
+            ("jerk", mean_of([jerk(each, fps) for each in joints]), JERK),
+        ):
+            if value is not None:
+                metrics.append(Metric(name, value, protocol={name: words}))
+        return [replace(each, metric=f"{each.metric}{suffix}") for each in metrics]
 
 
 def foot_skate(joints: Tensor, skeleton: Skeleton, fps: float) -> float | None:
@@ -49,8 +128,8 @@ def jerk(joints: Tensor, fps: float) -> float | None:
 
 def mean_of(values: Sequence[float | None]) -> float | None:
     """The mean of those that there are; None where there are none."""
-    found = [value for value in values if value is not None]
-    return sum(found) / len(found) if found else None
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def diversity(features: Tensor) -> float | None:
@@ -69,35 +148,3 @@ def multimodality(features: Tensor, labels: Tensor) -> float | None:
         None where no class has two motions.
     """
     return mean_of([diversity(features[labels == label]) for label in labels[labels >= 0].unique()])
-
-
-def retrieval(texts: Tensor, motions: Tensor, captions: Sequence[str], pool: int = POOL) -> dict[str, float]:
-    """How well texts and motions find each other in the space that they share.
-
-    Every text looks for its own motion by Euclidean distance among `pool` of them, in order; motions of the same text
-    do not count against one another, and those at the same distance do. Those that fill no pool are left out, unless
-    there is none that is full.
-
-    Args:
-        texts: (N, F) features.
-        motions: (N, F) features, row by row of the same samples.
-        captions: the texts, which tell the same ones.
-        pool: motions that a text looks among.
-
-    Returns:
-        `r_precision_1`, `_2` and `_3`: share of texts whose own motion is among the nearest 1, 2 and 3; by chance these
-        are k / pool. `matching_score`: mean distance of a text and its motion.
-    """
-    pool = min(pool, len(texts))
-    ranks = []
-    for start in range(0, len(texts) - pool + 1, pool):
-        rows = slice(start, start + pool)
-        distances = torch.cdist(
-            texts[rows].double(), motions[rows].double(), compute_mode="donot_use_mm_for_euclid_dist"
-        )
-        same = torch.tensor([[one == other for other in captions[rows]] for one in captions[rows]])
-        before = (distances <= distances.diagonal()[:, None]) & ~same
-        ranks.append(before.sum(1))
-    rank = torch.cat(ranks)
-    found = {f"r_precision_{top}": (rank < top).double().mean().item() for top in TOPS}
-    return found | {"matching_score": (texts - motions).double().norm(dim=1).mean().item()}

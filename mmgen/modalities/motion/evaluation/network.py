@@ -1,4 +1,4 @@
-"""What the networks that judge motions share: how they look at one, what they learn from, and where they are kept."""
+"""What the networks that judge motions share: convolutions over time, training on parts of motions, and a folder."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -13,47 +13,34 @@ from torch import Tensor, nn
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.data.sources import Batch, Samples, Source
-from mmgen.evaluation.kept_networks import Kept
+from mmgen.evaluation.judges import JudgeFolder, TrainingRecipe, seeded, train_judge
 from mmgen.evaluation.reference import data_name
-from mmgen.evaluation.torch_state import seeded, threads
 from mmgen.modalities.motion.features import feature_slices
 
 AT_ONCE = 100
-"""Motions that a network looks at together, where nobody trains it."""
+"""Motions in a batch, outside training."""
 
 _CONSTANT = 1e-6  # standard deviation under which a feature is taken never to change
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How such a network is trained. Anything else here is another network, which is trained anew.
+class MotionRecipe(TrainingRecipe):
+    """How such a network is trained.
 
     Args:
         width: channels of the convolutions.
-        features: what they make of a motion.
         dilations: of the convolutions, in order; each looks at five frames.
         steps: of training.
-        batch: motions a step.
-        lr: peak of the one-cycle schedule.
-        weight_decay: of AdamW.
-        shortest: share of a motion that may be seen of it in training, from anywhere in it, since held-out motions may
-            be short.
+        shortest: least share of a motion that is seen in training, from anywhere in it, since held-out motions may be
+            short.
         noise: standard deviation of what is added to normalised features in training.
-        seed: keys the weights at the start, the order, augmentation and noise.
-        threads: of torch while it trains: the last bits depend on them, and so in the end all weights.
     """
 
     width: int = 64
-    features: int = 64
     dilations: tuple[int, ...] = (1, 2, 4)
     steps: int = 250
-    batch: int = 32
-    lr: float = 3e-3
-    weight_decay: float = 0.05
     shortest: float = 0.15
     noise: float = 0.1
-    seed: int = 0
-    threads: int = 1
 
 
 class MotionNetwork(nn.Module):
@@ -71,13 +58,13 @@ class MotionNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, recipe: Recipe, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, recipe: MotionRecipe, mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        self.recipe, self.seen = recipe, feature_slices(len(mean))["positions"].stop
+        self.recipe, self.inputs = recipe, feature_slices(len(mean))["positions"].stop
         std = std.where(std > _CONSTANT, torch.ones_like(std))
-        self.register_buffer("mean", mean[: self.seen, None].float())
-        self.register_buffer("std", std[: self.seen, None].float())
-        sizes = [self.seen, *[recipe.width] * (len(recipe.dilations) - 1), recipe.features]
+        self.register_buffer("mean", mean[: self.inputs, None].float())
+        self.register_buffer("std", std[: self.inputs, None].float())
+        sizes = [self.inputs, *[recipe.width] * (len(recipe.dilations) - 1), recipe.features]
         with seeded(recipe.seed):
             self.convolutions = nn.ModuleList(
                 nn.Conv1d(before, after, 5, padding=2 * dilation, dilation=dilation)
@@ -89,7 +76,7 @@ class MotionNetwork(nn.Module):
         """Raw features (B, D, T), of which the first `lengths` (B,) frames are the motion, to (B, recipe.features),
         none negative. `draws` are of noise, in training.
         """
-        x = (x[:, : self.seen].float() - self.mean) / self.std
+        x = (x[:, : self.inputs].float() - self.mean) / self.std
         if draws is not None:
             x = x + self.recipe.noise * draws.normal("noise", *x.shape[1:]).to(x)
         inside = (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None].to(x)
@@ -100,58 +87,41 @@ class MotionNetwork(nn.Module):
     @torch.no_grad()
     def features(self, motions: Sequence[Tensor]) -> Tensor:
         """Motions (D, T) of raw features, each on its own -> (N, recipe.features), none negative."""
-        parts = [padded(motions[start : start + AT_ONCE]) for start in range(0, len(motions), AT_ONCE)]
-        return torch.cat([self(x, lengths) for x, lengths in parts])
+        parts = []
+        for start in range(0, len(motions), AT_ONCE):
+            some = motions[start : start + AT_ONCE]
+            x = nn.utils.rnn.pad_sequence([motion.T for motion in some], batch_first=True).mT
+            parts.append(self(x, torch.tensor([motion.shape[1] for motion in some])))
+        return torch.cat(parts)
 
 
-def fit(
-    module: nn.Module,
-    loss: Callable[[Batch, Draws], Tensor],
-    training: Samples,
-    recipe: Recipe,
-    progress: Callable[[float], None] | None = None,
+def train_on_motions(
+    module: nn.Module, loss: Callable[[Batch, Draws], Tensor], training: Samples, recipe: MotionRecipe
 ) -> None:
-    """Train a module that holds a network, which then is in evaluation mode and frozen: a pure function of recipe and
-    motions, on any number of cores.
+    """`train_judge` on motions as training sees them, each once in every pass; `loss` is of a batch with its draws."""
+    numbers = torch.arange(len(training))
+    passes = -(-recipe.steps * recipe.batch // len(training))
+    order = torch.cat([Draws(recipe.seed, numbers, epoch).uniform("order").argsort() for epoch in range(passes)])
+    epochs = torch.arange(passes).repeat_interleave(len(training))
 
-    Args:
-        module: as it is made.
-        loss: of a batch with its draws.
-        training: motions.
-        recipe: of the network.
-        progress: called after each step with the number of steps that are done.
-    """
-    optimizer = torch.optim.AdamW(module.train().parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.steps, pct_start=0.2)
-    with threads(recipe.threads):
-        for step, (batch, draws) in enumerate(_batches(training, recipe), 1):
-            optimizer.zero_grad()
-            loss(batch, draws).backward()
-            optimizer.step()
-            schedule.step()
-            if progress is not None:
-                progress(step)
-    module.eval().requires_grad_(False)
+    def losses() -> Iterator[Tensor]:
+        for _, index, epoch in zip(range(recipe.steps), order.split(recipe.batch), epochs.split(recipe.batch)):
+            batch = training.augmented(index, epoch, recipe.seed)
+            yield loss(batch, Draws(recipe.seed, batch["sample"], epoch))
+
+    train_judge(module, losses(), recipe.steps, recipe)
 
 
 def statistics(source: Source) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of a source's features. Raises UserError where it is of no motions."""
-    found = source.statistics()
-    if found is None:
+    if (moments := source.statistics()) is None:
         raise UserError(f"the data has samples of shape {tuple(source.sample_shape)}, which are no motions")
-    return found
+    return moments
 
 
-def kept_network(source: Source, recipe: Any, folder: Path, about: str, **more: Any) -> Kept:
-    """The place of a network of such a recipe, trained on the training split of a source: a folder of its own, so that
-    those of several data sets stand side by side.
-
-    Args:
-        source: motions.
-        recipe: a dataclass.
-        folder: of all of them.
-        about: name of the JSON file in it.
-        more: what else the network depends on.
+def judge_folder(source: Source, recipe: MotionRecipe, folder: str | Path, file: str, **more: Any) -> JudgeFolder:
+    """The place in `folder` of a network that is trained on the training split of a source; those of several data sets
+    stand side by side. `more` is what else the network depends on.
     """
     content = b"".join((1e4 * each.double()).round().numpy().tobytes() for each in statistics(source))
     key = {
@@ -161,19 +131,7 @@ def kept_network(source: Source, recipe: Any, folder: Path, about: str, **more: 
         "sha256_statistics": hashlib.sha256(content).hexdigest()[:16],
         **more,
     }
-    return Kept(folder / hashlib.sha256(repr(key).encode()).hexdigest()[:12], about, key)
-
-
-def _batches(training: Samples, recipe: Recipe) -> Iterator[tuple[Batch, Draws]]:
-    """`recipe.steps` batches of motions as training sees them, each once in every pass, and their draws."""
-    numbers = torch.arange(len(training))
-    passes = -(-recipe.steps * recipe.batch // len(training))
-    order = torch.cat([Draws(recipe.seed, numbers, epoch).uniform("order").argsort() for epoch in range(passes)])
-    epochs = torch.arange(passes).repeat_interleave(len(training))
-    chunks = zip(order.split(recipe.batch), epochs.split(recipe.batch))
-    for _, (index, epoch) in zip(range(recipe.steps), chunks):
-        batch = training.augmented(index, epoch, recipe.seed)
-        yield batch, Draws(recipe.seed, batch["sample"], epoch)
+    return JudgeFolder(Path(folder) / hashlib.sha256(repr(key).encode()).hexdigest()[:12], file, key)
 
 
 def frames_of(batch: Batch) -> Tensor:
@@ -187,7 +145,7 @@ def motions_of(batch: Batch) -> list[Tensor]:
 
 
 def cropped(batch: Batch, draws: Draws, shortest: float) -> tuple[Tensor, Tensor]:
-    """A part of each motion of a batch, of any length down to that share of the whole and from anywhere in it: x
+    """A part of each motion of a batch, of any length down to the share `shortest` and from anywhere in it: x
     (b, D, T), of which the first frames are the part, and lengths (b,).
     """
     whole, (size, place) = frames_of(batch), draws.uniform("crop", 2).unbind(1)
@@ -195,10 +153,3 @@ def cropped(batch: Batch, draws: Draws, shortest: float) -> tuple[Tensor, Tensor
     start = ((whole - lengths + 1) * place).long()
     frames = (start[:, None] + torch.arange(batch["x"].shape[2])).clamp(max=batch["x"].shape[2] - 1)
     return batch["x"].gather(2, frames[:, None].expand_as(batch["x"])), lengths
-
-
-def padded(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Motions (D, T) as one batch (B, D, T), filled up at their ends, and their lengths (B,)."""
-    lengths = torch.tensor([motion.shape[1] for motion in motions])
-    x = nn.utils.rnn.pad_sequence([motion.T for motion in motions], batch_first=True)
-    return x.mT, lengths

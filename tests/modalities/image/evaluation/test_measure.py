@@ -3,18 +3,18 @@ from typing import Any
 
 import pytest
 import torch
-from einops import rearrange
+from einops import repeat
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.sources.images import StoredImages
-from mmgen.evaluation.extractors import Pixels
+from mmgen.evaluation.command import ModeSampling
+from mmgen.evaluation.extractors import Pixels, as_floats, real_features
 from mmgen.media.images import to_uint8
-from mmgen.modalities.image.evaluation.measure import check_mode, measure_mode, measure_tokenizer, real_features
+from mmgen.modalities.image.evaluation.measure import measure_mode, measure_tokenizer
 from mmgen.modalities.image.sampling import sample_images
-from mmgen.paradigms import Decoding, Guidance, SampleOptions
+from mmgen.paradigms import Guidance, SampleOptions
 from mmgen.store.store import Loaded, load_generator
 from mmgen.tokenizers import Tokenizer
 from tests.tiny_runs import generator_run, tokenizer_run
@@ -23,22 +23,28 @@ MODES = ["ar", "masked", "block"]
 
 
 class Cells(Tokenizer):
-    """16 x 16 images to 8 x 8 tokens: the mean of each cell, in so many grey levels."""
+    """16 x 16 images to a token a cell of pixels: their mean, in so many grey levels, or as it is where there are none.
+    What is decoded is dimmed.
+    """
 
-    def __init__(self, levels: int) -> None:
+    def __init__(self, levels: int | None, cell: int = 2, dimmed: float = 1.0) -> None:
         super().__init__()
-        self.levels = levels
-        self.spec = TokenSpec("categorical", levels, (1, 8, 8))
+        self.levels, self.cell, self.dimmed = levels, cell, dimmed
+        kind = ("continuous", 1) if levels is None else ("categorical", levels)
+        self.spec = TokenSpec(kind[0], kind[1], (1, 16 // cell, 16 // cell))  # type: ignore[arg-type]
         self.sample_shape = (1, 16, 16)
         self.register_parameter("anchor", nn.Parameter(torch.zeros(1)))
 
     def encode(self, x: Tensor) -> Tokens:
-        cells = nn.functional.avg_pool2d(x, 2).flatten(1)
+        cells = nn.functional.avg_pool2d(x, self.cell).flatten(1)
+        if self.levels is None:
+            return Tokens(cells[..., None], self.spec.grid)
         return Tokens(((cells + 1) / 2 * (self.levels - 1)).round().long(), self.spec.grid)
 
     def decode(self, tokens: Tokens) -> Tensor:
-        cells = rearrange(tokens.values, "b (h w) -> b 1 h w", h=8) / (self.levels - 1) * 2 - 1
-        return cells.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        values = tokens.values[..., 0] if self.levels is None else tokens.values / (self.levels - 1) * 2 - 1
+        pixels = repeat(values, "b (h w) -> b 1 (h r) (w c)", h=self.spec.grid[1], r=self.cell, c=self.cell)
+        return self.dimmed * pixels
 
     def forward(self, x: Tensor) -> Any:
         raise NotImplementedError
@@ -74,7 +80,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 def test_a_tokenizer_s_figures_get_better_with_its_codebook() -> None:
     samples = images(40, 16)
     reports = [measure_tokenizer(Cells(levels), samples, Pixels(1)) for levels in (2, 4, 32)]
-    figures = [report.figures for report in reports]
+    figures = [report.values for report in reports]
     assert set(figures[0]) == {"psnr_db", "ssim", "bits_per_image", "code_usage", "code_perplexity", "rfid_pixels"}
     for name, sign in (("psnr_db", 1), ("ssim", 1), ("bits_per_image", 1), ("code_perplexity", 1), ("rfid_pixels", -1)):
         values = [sign * each[name] for each in figures]
@@ -83,48 +89,19 @@ def test_a_tokenizer_s_figures_get_better_with_its_codebook() -> None:
     assert figures[0]["code_usage"] == 1
 
 
-class Vectors(Cells):
-    """The same cells as they are, without a codebook."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-        self.spec = TokenSpec("continuous", 1, (1, 8, 8))
-
-    def encode(self, x: Tensor) -> Tokens:
-        return Tokens(nn.functional.avg_pool2d(x, 2).flatten(1)[..., None], self.spec.grid)
-
-    def decode(self, tokens: Tokens) -> Tensor:
-        cells = rearrange(tokens.values, "b (h w) 1 -> b 1 h w", h=8)
-        return cells.repeat_interleave(2, -1).repeat_interleave(2, -2)
-
-
 def test_a_continuous_tokenizer_has_neither_bits_nor_codes() -> None:
-    report = measure_tokenizer(Vectors(), images(40, 16), Pixels(1))
-    assert set(report.figures) == {"psnr_db", "ssim", "rfid_pixels"}
-    assert report.figures["psnr_db"] > measure_tokenizer(Cells(32), images(40, 16)).figures["psnr_db"]
+    report = measure_tokenizer(Cells(None), images(40, 16), Pixels(1))
+    assert set(report.values) == {"psnr_db", "ssim", "rfid_pixels"}
+    assert report.values["psnr_db"] > measure_tokenizer(Cells(32), images(40, 16)).values["psnr_db"]
 
 
-class Same(Vectors):
-    """Loses nothing."""
-
-    def encode(self, x: Tensor) -> Tokens:
-        return Tokens(rearrange(x, "b 1 (h r) (w c) -> b (h w) (r c)", r=2, c=2), self.spec.grid)
-
-    def decode(self, tokens: Tokens) -> Tensor:
-        return rearrange(tokens.values, "b (h w) (r c) -> b 1 (h r) (w c)", h=8, r=2)
-
-
-def test_reconstructions_are_measured_as_the_bytes_that_would_be_saved() -> None:
-    class Nearly(Same):
-        def decode(self, tokens: Tokens) -> Tensor:
-            return super().decode(tokens) * 0.999  # less than half a grey level away
-
-    for tokenizer in (Same(), Nearly()):
-        report = measure_tokenizer(tokenizer, images(10, 16), Pixels(1))
-        assert math.isinf(report.figures["psnr_db"])
-        assert report.figures["ssim"] == pytest.approx(1)
-        assert report.figures["rfid_pixels"] == pytest.approx(0, abs=1e-9)
-        assert torch.equal(report.pixels, images(10, 16).pixels)
+@pytest.mark.parametrize("dimmed", [1, 0.999])  # by less than half a grey level
+def test_reconstructions_are_measured_as_the_bytes_that_would_be_saved(dimmed: float) -> None:
+    report = measure_tokenizer(Cells(None, cell=1, dimmed=dimmed), images(10, 16), Pixels(1))
+    assert math.isinf(report.values["psnr_db"])
+    assert report.values["ssim"] == pytest.approx(1)
+    assert report.values["rfid_pixels"] == pytest.approx(0, abs=1e-9)
+    assert torch.equal(report.samples, images(10, 16).pixels)
 
 
 def test_a_tokenizer_s_figures_do_not_depend_on_the_batch() -> None:
@@ -132,28 +109,27 @@ def test_a_tokenizer_s_figures_do_not_depend_on_the_batch() -> None:
     done: list[float] = []
     whole = measure_tokenizer(tokenizer, samples, Pixels(1), batch=17)
     parts = measure_tokenizer(tokenizer, samples, Pixels(1), batch=5, progress=done.append)
-    assert parts.figures == pytest.approx(whole.figures, rel=1e-5)
-    assert torch.equal(parts.decoded, whole.decoded)
+    assert parts.values == pytest.approx(whole.values, rel=1e-9)
+    assert torch.equal(parts.samples, whole.samples)
     assert done == [5, 10, 15, 17]
-    expected = 10 * math.log10(4 / (whole.decoded - samples.take(torch.arange(17))["x"]).square().mean().item())
-    assert whole.figures["psnr_db"] == pytest.approx(expected, rel=1e-5)
+    gaps = as_floats(whole.samples) - samples.take(torch.arange(17))["x"]
+    assert whole.values["psnr_db"] == pytest.approx(10 * math.log10(4 / gaps.square().mean().item()), rel=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mode_s_figures_are_those_of_its_samples(loaded: Loaded, mode: str) -> None:
     judge, options = Mean(), SampleOptions(steps=2, guidance=Guidance(2.0))
     real = real_features(judge, images(12, 8), batch=5)
-    report = measure_mode(loaded, mode, real, judge, num=10, options=options, seed=3, batch=4)
+    report = measure_mode(ModeSampling(loaded, mode, options, seed=3, batch=4), real, judge, num=10)
     names = {f"{name}_mean" for name in ("class_accuracy", "fd", "kid", "precision", "recall")}
-    assert set(report.figures) == names | {"forward_passes", "tokens_per_forward", "seconds_per_sample"}
-    assert report.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
-    again = sample_images(loaded, mode, report.labels, options, seed=3)  # by seed and number, whatever the batch
-    assert torch.equal(report.sampled.images, again.images)
-    assert report.judged is not None
-    assert report.judged.tolist() == (judge.logits(again.images).argmax(1) == report.labels).tolist()
-    assert report.figures["class_accuracy_mean"] == report.judged.double().mean().item()
-    assert report.figures["forward_passes"] == again.forward_passes
-    assert report.figures["seconds_per_sample"] == report.sampled.seconds / 10
+    assert set(report.values) == names | {"forward_passes", "tokens_per_forward", "seconds_per_sample"}
+    labels = torch.arange(10) % 3
+    again = sample_images(loaded, mode, labels, options, seed=3)  # by seed and number, whatever the batch
+    assert torch.equal(report.samples.images, again.images) and report.steps == again.steps
+    right = (judge.logits(again.images).argmax(1) == labels).double().mean().item()
+    assert report.values["class_accuracy_mean"] == right
+    assert report.values["forward_passes"] == again.forward_passes
+    assert report.values["seconds_per_sample"] == report.samples.seconds / 10
 
 
 def test_real_samples_score_perfectly_and_unlike_ones_badly(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +143,7 @@ def test_real_samples_score_perfectly_and_unlike_ones_badly(loaded: Loaded, monk
             "mmgen.modalities.image.evaluation.measure.sample_images",
             lambda *_, **__: type(sampled)(sampled.tokens, fakes, 1, 1, 1.0),
         )
-        return measure_mode(loaded, "ar", real, judge, num=30).figures
+        return measure_mode(ModeSampling(loaded, "ar"), real, judge, num=30).values
 
     same = figures(x)
     assert same["fd_mean"] == pytest.approx(0, abs=1e-6)
@@ -185,21 +161,6 @@ def test_nobody_judges_classes_it_does_not_know(loaded: Loaded) -> None:
         classes = 2
 
     for extractor in (Mean2(), Pixels(1)):
-        report = measure_mode(loaded, "masked", real_features(extractor, images(8, 8)), extractor, num=8)
-        assert report.judged is None
-        assert not any(name.startswith("class_accuracy") for name in report.figures)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"mode": "maskd"}, "did you mean 'masked'"),
-        ({"num": 3}, "at least 4 samples"),
-        ({"num": 0}, "at least one sample"),
-        ({"batch": 0}, "batch"),
-    ],
-)
-def test_mistakes_are_told_before_anything_is_sampled(loaded: Loaded, changes: dict[str, Any], message: str) -> None:
-    arguments: dict[str, Any] = {"mode": "masked", "num": 8, "options": SampleOptions(decoding=Decoding()), "batch": 4}
-    with pytest.raises(UserError, match=message):
-        check_mode(loaded, **(arguments | changes))
+        real = real_features(extractor, images(8, 8))
+        report = measure_mode(ModeSampling(loaded, "masked"), real, extractor, num=8)
+        assert not any(name.startswith("class_accuracy") for name in report.values)

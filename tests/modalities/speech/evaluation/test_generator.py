@@ -10,13 +10,9 @@ from torch import Tensor
 from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.data.sources import Source
-from mmgen.modalities.speech.evaluation.generator import (
-    Listeners,
-    Sentences,
-    first_audio,
-    measure_recordings,
-    measure_speech,
-)
+from mmgen.evaluation.command import ModeSampling
+from mmgen.modalities.speech.evaluation.generator import Sentences, first_audio, measure_recordings, measure_speech
+from mmgen.modalities.speech.evaluation.listeners import Listeners
 from mmgen.modalities.speech.sampling import SpeechSamples
 from mmgen.store.store import Loaded, load_generator
 from tests.evaluation.sounds import Parrot, Recordings
@@ -49,7 +45,7 @@ def sentences(voices: Sequence[int] = (0, 1, 0, 1)) -> Sentences:
     """Sentence i has i + 2 words, as the parrot hears them."""
     said = ["word " * (number + 2) for number in range(len(voices))]
     sounds = [tone((number + 2) / 10, voice) for number, voice in enumerate(voices)]
-    return Sentences(said, ["a"] * len(said), sounds, torch.tensor(voices), len(set(voices)))
+    return Sentences(said, ["a"] * len(said), sounds, torch.tensor(voices))
 
 
 LISTENERS = Listeners(Parrot(), Ears(), naturalness=False)
@@ -59,7 +55,7 @@ def measured(
     monkeypatch: pytest.MonkeyPatch, loaded: Loaded, wanted: Sentences, speaker: Callable[[list[Tensor]], list[Tensor]]
 ) -> dict[str, float]:
     def speak(_: Any, mode: str, texts: list[str], labels: Tensor, *args: Any, **how: Any) -> SpeechSamples:
-        assert texts == wanted.read and labels is wanted.labels
+        assert texts == wanted.texts and labels is wanted.labels
         sounds = speaker(wanted.sounds)
         return SpeechSamples(
             sounds, RATE, torch.zeros(1), torch.tensor([40, 44]), steps=7, forward_passes=21, seconds=4.0
@@ -67,7 +63,7 @@ def measured(
 
     monkeypatch.setattr("mmgen.modalities.speech.evaluation.generator.sample_speech", speak)
     monkeypatch.setattr("mmgen.modalities.speech.evaluation.generator.first_audio", lambda *_: None)
-    return measure_speech(loaded, "ar", wanted, LISTENERS).values
+    return measure_speech(ModeSampling(loaded, "ar"), wanted, LISTENERS).values
 
 
 def test_the_recordings_themselves_score_perfectly(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
@@ -106,9 +102,9 @@ def test_recordings_are_heard_as_they_are_and_through_the_tokenizer(loaded: Load
 
 def test_the_first_sound_is_timed_where_it_comes_before_the_last(loaded: Loaded) -> None:
     wanted = sentences()
-    first = first_audio(loaded, "ar", wanted)
+    first = first_audio(ModeSampling(loaded, "ar"), wanted)
     assert first is not None and first.value > 0
-    assert first_audio(loaded, "masked", wanted) is None
+    assert first_audio(ModeSampling(loaded, "masked"), wanted) is None
 
 
 class Spelt(Recordings):
@@ -134,7 +130,7 @@ class Data(Source):
 def test_what_is_read_and_what_is_heard_are_two_things(loaded: Loaded) -> None:
     samples = Spelt([tone(0.1, 0)[:30], tone(0.2, 0)[:40]], ["aba cad", "big fig"])
     found = Sentences.of(loaded, Data(), samples, batch=1)
-    assert (found.said, found.read) == (["aba cad", "big fig"], ["aba", "big"])
+    assert (found.transcripts, found.texts) == (["aba cad", "big fig"], ["aba", "big"])
     assert [len(sound) for sound in found.sounds] == [30, 40]
     assert (found.labels.tolist(), found.voices) == ([0, 1], 2)
 

@@ -8,9 +8,8 @@ import torch
 
 from mmgen.core.errors import UserError
 from mmgen.modalities.speech.evaluation import recogniser as module
-from mmgen.modalities.speech.evaluation.dnsmos import dnsmos
-from mmgen.modalities.speech.evaluation.recogniser import PACKAGE, RATE, SHA256, get_recogniser, heard
-from mmgen.modalities.speech.evaluation.similarity import Resemblyzer, next_of_same, similarities
+from mmgen.modalities.speech.evaluation.listeners import Resemblyzer, dnsmos, next_of_same
+from mmgen.modalities.speech.evaluation.recogniser import PACKAGE, RATE, SHA256, get_recogniser, padded_sound
 from mmgen.modalities.speech.evaluation.transcripts import word_errors
 from mmgen.modalities.speech.sources.espeak import SAMPLE_RATE, espeak
 from tests.evaluation.sounds import noisy
@@ -41,7 +40,7 @@ def test_voices_are_told_apart() -> None:
     judge, said = Resemblyzer(), ["the teacher opens the yellow letter", "the little window is near the river"]
     women, men = (judge(spoken(said, voice), SAMPLE_RATE) for voice in ("en-us+f1", "en-us+m1"))
     assert torch.allclose(women.norm(dim=1), torch.ones(2), atol=1e-5)
-    assert similarities(women[:1], women[1:]) > similarities(women[:1], men[1:]) + 0.05
+    assert women[0] @ women[1] > women[0] @ men[1] + 0.05
     assert not bool(judge([torch.zeros(4000)], 16000).any())
     assert judge([torch.full((200,), 0.1)], 16000).shape == (1, 256)  # too short to hear a voice in
 
@@ -55,7 +54,7 @@ def test_noise_is_no_natural_speech() -> None:
 
 
 def test_it_hears_silence_around() -> None:
-    sound = heard(torch.ones(800), 8000)
+    sound = padded_sound(torch.ones(800), 8000)
     assert len(sound) == 2 * RATE // 2 + 1600 and sound.dtype == "float32"
     assert not sound[: RATE // 2].any() and not sound[-RATE // 2 :].any() and sound.any()
 

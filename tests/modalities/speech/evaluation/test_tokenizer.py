@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.modalities.speech.evaluation.signal_metrics import SpeechFigure
-from mmgen.modalities.speech.evaluation.tokenizer import measure_speech_tokenizer, timing
+from mmgen.evaluation.coding import coding_times
+from mmgen.evaluation.command import Metric
+from mmgen.modalities.speech.evaluation.tokenizer import measure_speech_tokenizer
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.tokenizers import TokenizerStream
 from tests.evaluation.sounds import RATE, Parrot, Recordings, babble
@@ -63,8 +64,13 @@ class Slipping(TokenizerStream):
         return self._tokenizer.decode(tokens, frames) + self._tokenizer.slip  # type: ignore[operator, call-arg]
 
 
-def by_name(figures: list[SpeechFigure]) -> dict[str, SpeechFigure]:
-    return {each.name: each for each in figures}
+def by_name(metrics: list[Metric]) -> dict[str, Metric]:
+    return {each.name: each for each in metrics}
+
+
+def timing(tokenizer: AudioTokenizer, sounds: list[Tensor]) -> dict[str, Metric]:
+    clips = [sound[None] for sound in sounds]
+    return by_name(coding_times(tokenizer, clips, RATE, tokenizer.latency, "sound", "largest difference"))
 
 
 def test_figures_get_better_with_the_codebook() -> None:
@@ -85,20 +91,20 @@ def test_the_silence_that_fills_clips_up_counts_for_nothing() -> None:
     short, long = (measure_speech_tokenizer(Coarse(17), Recordings(sounds, room=room), batch=2) for room in (0, 16000))
     for name in ("stoi", "pesq", "mel_distance", "si_sdr_db", "code_usage", "code_perplexity"):
         assert short.values[name] == long.values[name]
-    assert [len(sound) for sound in long.sounds] == [9000, 8997, 8994]
+    assert [len(sound) for sound in long.samples] == [9000, 8997, 8994]
 
 
 def test_continuous_tokens_have_neither_bits_nor_codes() -> None:
     report = measure_speech_tokenizer(Coarse(None), Recordings(babble(1)))
     assert set(report.values) & {"kbps", "code_usage", "code_perplexity"} == set()
     assert report.values["stoi"] == pytest.approx(1) and report.values["mel_distance"] == 0
-    assert "tokens_encoded_otherwise" not in by_name(report.figures)["streaming_error"].protocol
+    assert "tokens_encoded_otherwise" not in by_name(report.metrics)["streaming_error"].protocol
 
 
 def test_a_recogniser_hears_what_was_decoded_and_the_recordings() -> None:
     sounds = [0.8 * sound / sound.abs().max() for sound in babble(2)]
     samples = Recordings(sounds, ["word " * 8, "word " * 10])
-    found = by_name(measure_speech_tokenizer(Coarse(257), samples, Parrot()).figures)
+    found = by_name(measure_speech_tokenizer(Coarse(257), samples, Parrot()).metrics)
     assert found["wer_floor_parrot"].value == found["wer_parrot"].value == pytest.approx(2 / 18)
     assert found["cer_parrot"].value > 0
     assert found["wer_parrot"].protocol["recogniser"] == "a parrot" and "texts" in found["wer_parrot"].protocol
@@ -108,7 +114,7 @@ def test_a_recogniser_hears_what_was_decoded_and_the_recordings() -> None:
 
 @pytest.mark.parametrize("levels", [None, 17])
 def test_a_stream_that_slips_is_found_out(levels: int | None) -> None:
-    found = by_name(timing(Coarse(levels, slip=0.25), [sound[:1003] for sound in babble(2)]))
+    found = timing(Coarse(levels, slip=0.25), [sound[:1003] for sound in babble(2)])
     assert found["streaming_error"].value == pytest.approx(0.25)
     if levels is not None:
         assert found["streaming_error"].protocol["tokens_encoded_otherwise"] == "0"
@@ -123,15 +129,15 @@ def test_tokens_that_a_stream_encodes_otherwise_are_counted_apart(monkeypatch: p
 
     tokenizer = Coarse(3)
     monkeypatch.setattr(tokenizer, "streaming", lambda: Unsteady(tokenizer))
-    found = by_name(timing(tokenizer, babble(1)))
+    found = timing(tokenizer, babble(1))
     assert found["streaming_error"].value == 0
     assert found["streaming_error"].protocol["tokens_encoded_otherwise"] == f"{1 / STRIDE:.2g}"
 
 
 def test_a_tokenizer_that_needs_the_whole_has_no_latency() -> None:
-    assert set(by_name(timing(Coarse(5, streams=False), babble(2)))) == {"real_time_factor"}
+    assert set(timing(Coarse(5, streams=False), babble(2))) == {"real_time_factor"}
 
 
 def test_no_clips_are_told() -> None:
-    with pytest.raises(UserError, match="no held-out clips"):
+    with pytest.raises(UserError, match="no held-out samples"):
         measure_speech_tokenizer(Coarse(4), Recordings([]))

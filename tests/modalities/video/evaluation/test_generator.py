@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmgen.evaluation.command import ModeSampling, Report
 from mmgen.evaluation.extractors import as_floats, get_extractor
 from mmgen.media.images import to_uint8
-from mmgen.modalities.video.evaluation.frame_metrics import CAP, ClipReport
+from mmgen.modalities.video.evaluation.frame_metrics import CAP
 from mmgen.modalities.video.evaluation.frechet_video import FrameFeatures
-from mmgen.modalities.video.evaluation.generator import Look, Task, measure_predictions
+from mmgen.modalities.video.evaluation.generator import PredictionTask, clip_features, measure_predictions
 from mmgen.modalities.video.sampling import VideoSamples
 from tests.evaluation.clips import moving, noisy
 
@@ -24,15 +25,15 @@ def extractor() -> FrameFeatures:
     return FrameFeatures(get_extractor("pixels", (1, 16, 16)))
 
 
-def task(actions: bool = False, have: int = FRAMES, context: int = CONTEXT, clips: int = 30) -> Task:
+def task(actions: bool = False, have: int = FRAMES, context: int = CONTEXT, clips: int = 30) -> PredictionTask:
     real = to_uint8(moving(clips, FRAMES))[:, :, :have]
     given = torch.arange(clips)[:, None].expand(-1, FRAMES) if actions else None
-    return Task(real, torch.full((clips,), -1), given, context, FRAMES)
+    return PredictionTask(real, torch.full((clips,), -1), given, context, FRAMES)
 
 
 def measured(
-    monkeypatch: pytest.MonkeyPatch, extractor: FrameFeatures, wanted: Task, sampler: Sampler, **options: Any
-) -> ClipReport:
+    monkeypatch: pytest.MonkeyPatch, extractor: FrameFeatures, wanted: PredictionTask, sampler: Sampler, **options: Any
+) -> Report[Tensor]:
     """With clips from `sampler(the real clips, actions)`; its context frames are spoilt, and must not be looked at."""
     real, calls = moving(len(wanted.labels), FRAMES), []
 
@@ -45,7 +46,8 @@ def measured(
         return VideoSamples(clips, torch.zeros(1, 42), None, wanted.context, 7, 21, 3.0, 0.1)  # type: ignore[arg-type]
 
     monkeypatch.setattr("mmgen.modalities.video.evaluation.generator.sample_clips", sample_clips)
-    return measure_predictions(None, "ar", wanted, extractor, **options)  # type: ignore[arg-type]
+    sampling = ModeSampling(None, "ar")  # type: ignore[arg-type]
+    return measure_predictions(sampling, wanted, extractor, **options)
 
 
 def test_the_truth_itself_scores_perfectly(monkeypatch: pytest.MonkeyPatch, extractor: FrameFeatures) -> None:
@@ -55,11 +57,11 @@ def test_the_truth_itself_scores_perfectly(monkeypatch: pytest.MonkeyPatch, extr
     assert values["ssim"] == pytest.approx(1)
     assert values["fvd_frames_pixels"] == pytest.approx(0, abs=1e-6)
     assert values["next_frame_gain_db"] > 30
-    drift = next(each for each in report.figures if each.metric == "drift")
+    drift = next(each for each in report.metrics if each.metric == "drift")
     assert drift.name == "drift_pixels"
     assert drift.protocol["per_window"] == drift.protocol["per_window_real"]
     assert (values["forward_passes"], values["seconds_per_sample"], report.steps) == (21, 0.1, 7)
-    assert torch.equal(report.clips, task().real)
+    assert torch.equal(report.samples, task().real)
 
 
 def test_copying_gains_nothing(monkeypatch: pytest.MonkeyPatch, extractor: FrameFeatures) -> None:
@@ -67,7 +69,7 @@ def test_copying_gains_nothing(monkeypatch: pytest.MonkeyPatch, extractor: Frame
         return real[:, :, CONTEXT - 1 : CONTEXT].expand(-1, -1, FRAMES, -1, -1)
 
     report = measured(monkeypatch, extractor, task(), copy)
-    gain = next(each for each in report.figures if each.metric == "next_frame_gain_db")
+    gain = next(each for each in report.metrics if each.metric == "next_frame_gain_db")
     assert gain.value == 0
     assert gain.protocol["per_frame"] == [0.0] * (FRAMES - CONTEXT)
     assert gain.protocol["first_frame"] == CONTEXT
@@ -91,7 +93,7 @@ def test_lists_tell_where_predictions_get_worse(monkeypatch: pytest.MonkeyPatch,
         return torch.lerp(real, noisy(real, 2.0), growth)
 
     report = measured(monkeypatch, extractor, task(), later, drift=True)
-    for each in report.figures:
+    for each in report.metrics:
         if "per_frame" in each.protocol:
             curve = each.protocol["per_frame"]
             assert len(curve) == FRAMES - CONTEXT
@@ -124,7 +126,7 @@ def test_action_gain_is_what_wrong_actions_cost(monkeypatch: pytest.MonkeyPatch,
 def test_without_the_truth_only_drift_is_known(monkeypatch: pytest.MonkeyPatch, extractor: FrameFeatures) -> None:
     report = measured(monkeypatch, extractor, task(have=6), lambda real, _: real, drift=True)
     assert set(report.values) == {"drift_pixels", "forward_passes", "tokens_per_forward", "seconds_per_sample"}
-    drift = next(each for each in report.figures if each.metric == "drift")
+    drift = next(each for each in report.metrics if each.metric == "drift")
     assert "per_window_real" not in drift.protocol
 
 
@@ -136,7 +138,6 @@ def test_without_a_context_only_sets_are_compared(monkeypatch: pytest.MonkeyPatc
 
 def test_a_look_does_not_depend_on_the_batch(extractor: FrameFeatures) -> None:
     pixels = task(clips=7).real
-    whole, parts = Look.at(extractor, pixels, 7), Look.at(extractor, pixels, 3)
-    assert whole.frames is not None and parts.frames is not None
-    torch.testing.assert_close(parts.frames, whole.frames)
-    torch.testing.assert_close(whole.clips, extractor(as_floats(pixels)).double())
+    whole, parts = clip_features(extractor, pixels, 7), clip_features(extractor, pixels, 3)
+    torch.testing.assert_close(parts, whole)
+    torch.testing.assert_close(whole[0], extractor(as_floats(pixels)).double())

@@ -8,14 +8,14 @@ import torch
 from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
-from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.sources import Batch, Samples
+from mmgen.evaluation.coding import stream_times
+from mmgen.evaluation.command import Metric
 from mmgen.evaluation.extractors import as_floats
 from mmgen.media.images import to_uint8
-from mmgen.modalities.video.evaluation.frame_metrics import ClipFigure
 from mmgen.modalities.video.evaluation.frechet_video import get_video_extractor
-from mmgen.modalities.video.evaluation.tokenizer import measure_stream, measure_video_tokenizer
+from mmgen.modalities.video.evaluation.tokenizer import measure_video_tokenizer
 from mmgen.tokenizers import TimedTokenizer, TokenizerStream
 from tests.evaluation.clips import moving
 
@@ -77,16 +77,7 @@ class Slipping(TokenizerStream):
         return self._tokenizer.decode(tokens, frames) + slip  # type: ignore[operator]
 
 
-class Unsteady(Slipping):
-    """Encodes another token once in every chunk but the first."""
-
-    def encode_chunk(self, x: Tensor) -> Tokens:
-        tokens = super().encode_chunk(x)
-        tokens.values[0, 0] = (tokens.values[0, 0] + (self.encoded > 0)) % 2
-        return tokens
-
-
-def by_name(figures: list[ClipFigure]) -> dict[str, ClipFigure]:
+def by_name(figures: list[Metric]) -> dict[str, Metric]:
     return {each.name: each for each in figures}
 
 
@@ -105,10 +96,10 @@ def test_figures_get_better_with_the_codebook() -> None:
 def test_psnr_is_that_of_all_pixels_and_its_list_that_of_each_frame() -> None:
     samples = Clips(moving(6, frames=5))
     report = measure_video_tokenizer(Groups(4), samples, batch=4)
-    gap = (as_floats(report.clips) - samples.take(torch.arange(6))["x"]).square() / 4
+    gap = (as_floats(report.samples) - samples.take(torch.arange(6))["x"]).square() / 4
     assert report.values["psnr_db"] == pytest.approx(-10 * gap.mean().log10().item(), rel=1e-5)
     expected = [-10 * math.log10(gap[:, :, frame].mean().item()) for frame in range(5)]
-    assert by_name(report.figures)["psnr_db"].protocol["per_frame"] == pytest.approx(expected, rel=1e-3)
+    assert by_name(report.metrics)["psnr_db"].protocol["per_frame"] == pytest.approx(expected, rel=1e-3)
     # The first frame stands alone in its group, and loses nothing to its neighbour.
     assert expected[0] > max(expected[1:])
 
@@ -118,7 +109,7 @@ def test_what_is_lost_nowhere_has_no_list_of_infinities() -> None:
     still[..., ::2] = 1
     report = measure_video_tokenizer(Groups(None), Clips(still.repeat_interleave(2, -1)[..., :16]))
     assert math.isinf(report.values["psnr_db"])
-    assert by_name(report.figures)["psnr_db"].protocol == {}
+    assert by_name(report.metrics)["psnr_db"].protocol == {}
     assert report.values["ssim"] == pytest.approx(1)
 
 
@@ -126,39 +117,14 @@ def test_continuous_tokens_have_neither_bits_nor_codes_and_clips_of_any_length_a
     report = measure_video_tokenizer(Groups(None), Clips(moving(4, frames=8)))
     assert set(report.values) == {"psnr_db", "ssim", "latency_ms", "streaming_error"}
     assert report.values["streaming_error"] == 0
-    assert "tokens_encoded_otherwise" not in by_name(report.figures)["streaming_error"].protocol
-    assert len(by_name(report.figures)["ssim"].protocol["per_frame"]) == 8
+    assert "tokens_encoded_otherwise" not in by_name(report.metrics)["streaming_error"].protocol
+    assert len(by_name(report.metrics)["ssim"].protocol["per_frame"]) == 8
 
 
 @pytest.mark.parametrize("levels", [None, 8])
 def test_a_stream_that_slips_is_found_out(levels: int | None) -> None:
-    stream = measure_stream(Groups(levels, slip=0.25), Clips(moving(2, frames=5)))
-    assert stream is not None
-    assert stream.error == pytest.approx(0.25)
-    assert (stream.chunk, stream.differing) == (2, None if levels is None else 0)
-    assert stream.latency_ms > 0 and stream.first_ms > 0
-
-
-def test_tokens_that_a_stream_encodes_otherwise_are_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = Groups(2)
-    monkeypatch.setattr(tokenizer, "streaming", lambda: Unsteady(tokenizer))
-    stream = measure_stream(tokenizer, Clips(torch.full((2, 1, 5, 16, 16), -1.0)))
-    assert stream is not None
-    assert stream.error == 0  # the same tokens are decoded both ways
-    assert stream.differing == pytest.approx(2 / (3 * 64))
-
-
-def test_a_tokenizer_that_looks_ahead_has_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = Groups(4)
-
-    def refuse() -> TokenizerStream:
-        raise UserError("not causal")
-
-    monkeypatch.setattr(tokenizer, "streaming", refuse)
-    values = measure_video_tokenizer(tokenizer, Clips(moving(3, frames=5))).values
-    assert "latency_ms" not in values and "streaming_error" not in values
-
-
-def test_no_clips_are_told() -> None:
-    with pytest.raises(UserError, match="no held-out clips"):
-        measure_video_tokenizer(Groups(4), Clips(moving(2, frames=5)[:0]))
+    latency, error = stream_times(Groups(levels, slip=0.25), list(moving(2, frames=5)))
+    assert error.value == pytest.approx(0.25)
+    assert error.protocol["streaming"].startswith("2 frames at a time")
+    assert error.protocol.get("tokens_encoded_otherwise") == (None if levels is None else "0")
+    assert latency.value > 0 and latency.protocol["first_frame_ms"] > 0
