@@ -17,11 +17,11 @@ from mmgen.tokenizers import Tokenizer
 from tests.worlds import GRID, PARADIGMS, SPECS, condition_of, generator
 
 UNIFORM = MaskedDiffusion(corruption="uniform")
-# Levels within a position are of residual tokens alone; the tests of the paradigm hold their chain rule.
+# Levels within a position and rows that end are of residual tokens alone; tests of the paradigms hold their chain rule.
 LIKELY: dict[str, Paradigm] = {
     name: each
     for name, each in PARADIGMS.items()
-    if each.likelihood is not None and not isinstance(each, Hierarchical | MaskedCodebooks)
+    if each.likelihood is not None and not each.ends and not isinstance(each, Hierarchical | MaskedCodebooks)
 }
 LIKELY |= {"md4": MaskedDiffusion(), "md4-cosine": MaskedDiffusion("cosine"), "udlm": UNIFORM}
 
