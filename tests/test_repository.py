@@ -116,11 +116,6 @@ def test_recipe_folders_hold_no_python() -> None:
     ] == []
 
 
-def test_files_stay_small_enough_to_read() -> None:
-    lines = {name(path): len(path.read_text().splitlines()) for path in ROOT.glob("mmgen/**/*.py")}
-    assert {path: count for path, count in lines.items() if count > 400} == {}
-
-
 def test_every_library_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
@@ -150,17 +145,9 @@ def imported(path: Path) -> set[str]:
 
 
 GLOBAL_DRAWS = {
-    "rand",
-    "randn",
-    "randint",
-    "randperm",
-    "rand_like",
-    "randn_like",
-    "randint_like",
-    "multinomial",
-    "bernoulli",
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "multinomial", "bernoulli",
     "normal",
-}
+}  # fmt: skip
 
 
 def test_paradigms_draw_only_from_keyed_streams() -> None:
@@ -175,13 +162,13 @@ def test_paradigms_draw_only_from_keyed_streams() -> None:
     assert draws == set()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=" ".join)
-def test_light_commands_import_no_heavy_library(arguments: list[str]) -> None:
+def test_light_commands_import_no_heavy_library() -> None:
     program = (
         "import sys\nfrom mmgen.apps.cli.main import main\n"
-        f"try: code = main({arguments!r})\nexcept SystemExit as stop: code = stop.code\n"
+        "for words in (['--help'], ['list']):\n"
+        "    try: assert not main(words)\n    except SystemExit as stop: assert not stop.code\n"
         "heavy = {'lightning', 'pytorch_lightning', 'diffusers', 'torchmetrics'} & set(sys.modules)\n"
-        "sys.exit(f'imported {sorted(heavy)}' if heavy else code)"
+        "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ from mmgen.data.joint import JointData
 from mmgen.data.sources import Source
 from mmgen.modalities.speech.tokenizers.vocoder import Vocoder
 from mmgen.model.backbone import Transformer
+from mmgen.model.conditions import Condition
 from mmgen.model.heads import Head
 from mmgen.paradigms import NoiseProcess, Paradigm, Split
 from mmgen.tokenizers import Tokenizer
@@ -26,14 +27,18 @@ from mmgen.tokenizers.losses import Adversarial, Balancer, Discriminator, Percep
 from mmgen.tokenizers.quantizers import Quantizer
 from mmgen.training.joint_module import Member
 
-FROM_DATA = ("facts", "seed")
-"""What the command line fills in (mmgen/apps/cli/fit.py)."""
+FILLED_IN: dict[type, tuple[str, ...]] = {
+    LightningModule: ("facts", "seed"),  # by the command line (mmgen/apps/cli/fit.py)
+    Condition: ("vocabulary", "spec", "dim"),  # by the generator
+}
+"""Base -> the arguments that no recipe gives."""
 
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "training": ("What is trained", (LightningModule, Member)),
     "paradigms": ("Paradigms, splits and noise processes", (Paradigm, Split, NoiseProcess)),
     "backbone": ("The network", (Transformer,)),
     "heads": ("Heads", (Head,)),
+    "conditions": ("Conditions", (Condition,)),
     "tokenizers": ("Tokenizers", (Tokenizer, Vocoder)),
     "quantizers": ("Quantizers", (Quantizer,)),
     "losses": ("Losses of tokenizers", (Perceptual, Spectral, Adversarial, Discriminator, Balancer)),
@@ -124,9 +129,9 @@ def plain(text: str) -> str:
 
 
 def _table(found: type) -> str:
-    given = FROM_DATA if issubclass(found, LightningModule) else ("seed",)
-    kept = [row for row in rows(found.__init__, described(found)) if row[0] not in given]
-    return table("argument", kept) or "It takes no arguments.\n"
+    hidden = next((names for base, names in FILLED_IN.items() if issubclass(found, base)), ("seed",))
+    arguments = [row for row in rows(found.__init__, described(found)) if row[0] not in hidden]
+    return table("argument", arguments) or "It takes no arguments.\n"
 
 
 def _class(name: str) -> type:

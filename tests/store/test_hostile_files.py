@@ -1,7 +1,9 @@
 """Files and configs of somebody else cannot run code: not by a pickle, not by the class that a config names."""
 
 import ast
+import hashlib
 import io
+import json
 import os
 import pickle
 import sys
@@ -20,8 +22,12 @@ from mmgen.data.sources import CachedTokens
 from mmgen.evaluation.inception import Inception
 from mmgen.modalities.image.evaluation.npz import read_npz
 from mmgen.modalities.image.tokenizers.pretrained import open_pretrained
+from mmgen.modalities.motion.files import read_motion
+from mmgen.modalities.motion.skeleton import HUMANML3D
+from mmgen.modalities.motion.sources.motion_folder import read_features
 from mmgen.store.allowed_imports import VARIABLE, allowed_in_models, allowed_in_recipes
 from mmgen.store.store import load_generator, load_tokenizer, save_export
+from mmgen.tokenizers.losses import LPIPS
 from tests.tiny_runs import generator_run, tokenizer_run
 
 PACKAGE = Path(__file__).parents[2] / "mmgen"
@@ -95,9 +101,6 @@ def weights_of_export(data: bytes, folder: Path) -> Callable[[], object]:
 
 def shard_of_tokens(data: bytes, folder: Path) -> Callable[[], object]:
     """With a checksum that fits."""
-    import hashlib
-    import json
-
     CachedTokens.make_fake(folder / "tokens")
     meta = json.loads((folder / "tokens" / "meta.json").read_text())
     for shard in meta["shards"]:
@@ -107,45 +110,21 @@ def shard_of_tokens(data: bytes, folder: Path) -> Callable[[], object]:
     return lambda: CachedTokens(folder / "tokens").samples("train")
 
 
-def motion(data: bytes, folder: Path) -> Callable[[], object]:
-    from mmgen.modalities.motion.files import read_motion
+def in_files(read: Callable[[Path], object], *names: str) -> Callable[[bytes, Path], Callable[[], object]]:
+    """A place: these files of a folder, of which the first is read."""
 
-    (folder / "walk.npy").write_bytes(data)
-    return lambda: read_motion(folder / "walk.npy")
+    def place(data: bytes, folder: Path) -> Callable[[], object]:
+        for name in names:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
+        return lambda: read(folder / names[0])
 
-
-def features(data: bytes, folder: Path) -> Callable[[], object]:
-    from mmgen.modalities.motion.skeleton import HUMANML3D
-    from mmgen.modalities.motion.sources.motion_folder import read_features
-
-    (folder / "new_joint_vecs").mkdir()
-    (folder / "new_joint_vecs" / "walk.npy").write_bytes(data)
-    return lambda: read_features(folder / "new_joint_vecs" / "walk.npy", HUMANML3D)
+    return place
 
 
-def samples_of_others(data: bytes, folder: Path) -> Callable[[], object]:
-    (folder / "samples.npz").write_bytes(data)
-    return lambda: read_npz(folder / "samples.npz")
-
-
-def inception(data: bytes, folder: Path) -> Callable[[], object]:
-    (folder / "inception.pth").write_bytes(data)
-    return lambda: Inception(folder / "inception.pth")
-
-
-def diffusers(data: bytes, folder: Path) -> Callable[[], object]:
-    (folder / "vae").mkdir()
-    (folder / "vae" / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
-    (folder / "vae" / "diffusion_pytorch_model.bin").write_bytes(data)
-    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(data)
-    return lambda: open_pretrained(folder / "vae")
-
-
-def perceptual(data: bytes, folder: Path) -> Callable[[], object]:
-    from mmgen.tokenizers.losses import LPIPS
-
-    (folder / "vgg.pth").write_bytes(data)
-    return lambda: LPIPS(str(folder / "vgg.pth"))
+def autoencoder(file: Path) -> object:
+    (file.parent / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    return open_pretrained(file.parent)
 
 
 def fails(args: list[str]) -> None:
@@ -153,14 +132,22 @@ def fails(args: list[str]) -> None:
     raise UserError("in a line")
 
 
-PLACES = [
-    checkpoint_of_run, checkpoint_to_resume, weights_of_export, shard_of_tokens, motion, features, samples_of_others,
-    inception, diffusers, perceptual,
-]  # fmt: skip
+PLACES: dict[str, Callable[[bytes, Path], Callable[[], object]]] = {
+    "checkpoint of a run": checkpoint_of_run,
+    "checkpoint to resume": checkpoint_to_resume,
+    "weights of an export": weights_of_export,
+    "shard of tokens": shard_of_tokens,
+    "motion": in_files(read_motion, "walk.npy"),
+    "features": in_files(lambda file: read_features(file, HUMANML3D), "new_joint_vecs/walk.npy"),
+    "samples of others": in_files(read_npz, "samples.npz"),
+    "inception": in_files(Inception, "inception.pth"),
+    "diffusers": in_files(autoencoder, "vae/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.safetensors"),
+    "perceptual": in_files(lambda file: LPIPS(str(file)), "vgg.pth"),
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("place", PLACES, ids=[place.__name__ for place in PLACES])
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_no_pickle_is_run(place: Callable[..., Any], form: str, trap: Path, tmp_path: Path) -> None:
     load = place(FORMS[form](Payload(trap)), tmp_path)
     with pytest.raises(UserError) as told:

@@ -73,18 +73,6 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
             read_container(path)
 
 
-@settings(max_examples=400, deadline=None)
-@given(data=st.binary(max_size=300), cut=st.integers(0, 70), whole=st.booleans())
-def test_parsing_what_somebody_made_up(data: bytes, cut: int, whole: bool) -> None:
-    """Behind a beginning of a real file or not, with a right checksum or not: refused in a line, or a container."""
-    made = CONTAINER.to_bytes()[:cut] + data
-    made = signed(made) if whole else made
-    refusal = refused(made)
-    assert "\n" not in refusal
-    if not refusal:
-        assert parse(parse(made).to_bytes()) == parse(made)
-
-
 @settings(max_examples=300, deadline=None)
 @given(at=st.integers(4, FIXED - 1), value=st.integers(0, 255), seed=st.integers(0, 9))
 def test_a_forged_header_with_a_right_checksum(at: int, value: int, seed: int) -> None:
