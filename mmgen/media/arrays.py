@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 
 # The header is a Python literal, which numpy parses: what it raises on a damaged one is that wide.
 _DAMAGED = (
@@ -25,8 +25,7 @@ def open_array(path: str | Path) -> np.ndarray:
     except _DAMAGED as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise UserError(f"{path} is no array, or a damaged one ({lines[0].rstrip('.')})") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise UserError(f"{path} holds no array of numbers")
+    require(isinstance(array, np.ndarray) and array.dtype.kind in "fiu", f"{path} holds no array of numbers")
     return array
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 
 _LOUDEST = 2.0  # decoders overshoot 1 a little, which is cut; a file that goes further is of another scale
 _LARGEST_KERNEL = 2**25  # weights of a filter between two rates without a common divisor
@@ -66,10 +66,8 @@ def read_audio(path: str | Path, sample_rate: int, start: float = 0.0, seconds: 
         count = file.frames - begin if seconds is None else min(math.ceil(seconds * rate), file.frames - begin)
         file.seek(begin)
         data = torch.from_numpy(file.read(count, dtype="float32", always_2d=True))
-    if len(data) < count:
-        raise UserError(f"{path} is cut off: it has {begin + len(data)} samples, and its header speaks of more")
-    if not data.isfinite().all():
-        raise UserError(f"{path} holds samples that are not numbers (NaN or infinite)")
+    require(len(data) >= count, f"{path} is cut off: it has {begin + len(data)} samples, and its header speaks of more")
+    require(bool(data.isfinite().all()), f"{path} holds samples that are not numbers (NaN or infinite)")
     loudest = data.abs().max().item()
     if loudest > _LOUDEST:
         raise UserError(f"{path} holds samples up to {loudest:g}: a sound of floats must lie in [-1, 1]; scale it")
@@ -122,14 +120,11 @@ def to_int16(x: Tensor) -> Tensor:
 def _opened(path: str | Path) -> Iterator[Any]:
     """A sound file; whatever soundfile raises within becomes a UserError of one line."""
     soundfile = import_soundfile()
-    if not os.path.exists(path):
-        raise UserError(f"{path} does not exist")
-    if os.path.isdir(path):
-        raise UserError(f"{path} is a folder, not a sound")
+    require(os.path.exists(path), f"{path} does not exist")
+    require(not os.path.isdir(path), f"{path} is a folder, not a sound")
     try:
         with soundfile.SoundFile(os.fspath(path)) as file:
-            if not file.frames:
-                raise UserError(f"{path} has no samples")
+            require(file.frames > 0, f"{path} has no samples")
             yield file
     except soundfile.SoundFileRuntimeError as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 
 
 def new_folder(path: str | Path) -> Path:
@@ -18,10 +18,8 @@ def new_folder(path: str | Path) -> Path:
         raise UserError(f"{path} is a file, and a folder is needed here; choose another --out") from None
     except OSError as error:
         raise UserError(f"folder {path} cannot be made: {error.strerror}; choose another --out") from None
-    if filled:
-        raise UserError(f"folder {path} is not empty, and nothing is overwritten; choose another --out")
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise UserError(f"folder {path} may not be written to; choose another --out")
+    require(not filled, f"folder {path} is not empty, and nothing is overwritten; choose another --out")
+    require(os.access(path, os.W_OK | os.X_OK), f"folder {path} may not be written to; choose another --out")
     return path
 
 
@@ -41,8 +39,7 @@ def unique_names(files: Sequence[str], suffix: str) -> list[str]:
 
 def require_new_file(file: str | Path, option: str) -> None:
     """Raises UserError unless the file of that option can be made and does not exist yet."""
-    if Path(file).exists():
-        raise UserError(f"{option} {file} exists, and nothing is overwritten; choose another")
+    require(not Path(file).exists(), f"{option} {file} exists, and nothing is overwritten; choose another")
     require_writable(Path(file).absolute().parent, f"the folder of {option} {file}")
 
 

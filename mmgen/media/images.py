@@ -4,16 +4,17 @@ import io
 import math
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFont, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 
 _MODES = {1: "L", 3: "RGB"}
 
@@ -97,8 +98,7 @@ def save_animation(frames: Sequence[Tensor], path: str | Path, milliseconds: int
     """Frames (C, H, W) in [-1, 1] to an animated `.gif` or `.webp`, by the suffix of the path."""
     formats: dict[str, Literal["GIF", "WEBP"]] = {".gif": "GIF", ".webp": "WEBP"}
     suffix = Path(path).suffix.lower()
-    if suffix not in formats:
-        raise UserError(f"an animation is written as .gif or .webp, not {suffix or 'without a suffix'} ({path})")
+    require(suffix in formats, f"an animation is written as .gif or .webp, not {suffix or 'without a suffix'} ({path})")
     Path(path).write_bytes(animation_bytes(frames, formats[suffix], milliseconds))
 
 
@@ -158,8 +158,7 @@ def open_image(path: str | Path, channels: int) -> Image.Image:
         if wide.min() < 0 or wide.max() > 65535:
             raise UserError(f"{path} has 32 bits a pixel, whose range is unknown; convert it to 8 or 16 bits")
         image = Image.fromarray((wide >> 8).astype(np.uint8))
-    if image.mode == "F":
-        raise UserError(f"{path} holds floats, whose range is unknown; convert it to 8 or 16 bits")
+    require(image.mode != "F", f"{path} holds floats, whose range is unknown; convert it to 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -202,3 +201,21 @@ def crop(
     whole = F.resize(image, scaled, InterpolationMode.BICUBIC, antialias=True)
     cut = F.crop(whole, round(top * (scaled[0] - height)), round(left * (scaled[1] - width)), height, width)
     return from_pil(F.horizontal_flip(cut) if mirrored else cut)
+
+
+@lru_cache(maxsize=64)
+def load_font(size: float) -> Any:
+    """Pillow's own typeface in so many pixels."""
+    return ImageFont.load_default(size)
+
+
+def wrap_text(text: str, font: Any, width: float) -> list[str]:
+    """Lines of at most `width` pixels, broken between words."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.shape_cache import remember
 
 
@@ -45,8 +45,7 @@ class LogMel:
                 f" sample_rate {self.sample_rate}, hop {self.hop}, n_fft {self.n_fft}, bins {self.bins} and floor"
                 f" {self.floor:g}"
             )
-        if self.scale not in ("slaney", "htk"):
-            raise UserError(f"mel scale must be slaney or htk, got {self.scale}")
+        require(self.scale in ("slaney", "htk"), f"mel scale must be slaney or htk, got {self.scale}")
         if not filters(self, torch.device("cpu")).any(1).all():
             raise UserError(
                 f"n_fft {self.n_fft} cannot tell {self.bins} mel bands apart at {self.sample_rate} Hz: set fewer bins"

@@ -1,16 +1,16 @@
 """Pictures of masks: a labelled card each, and one sheet of all. Pillow alone, so that they are quick."""
 
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageColor, ImageDraw, ImageOps
 from torch import Tensor
 
 from mmgen.core.layout import Layout, Role
 from mmgen.core.mask import Mask
 from mmgen.core.masks import CATALOGUE, example, get_mask
+from mmgen.media.images import load_font, wrap_text
 
 INK, FADED, PAPER, DESK, LINE, HIDDEN = "#1f2328", "#626c77", "#ffffff", "#f4f5f6", "#dde1e5", "#edeff1"
 ROLES = {Role.PREFIX: ("PREFIX", "#eeb02c"), Role.CLEAN: ("CLEAN", "#2a78c2"), Role.NOISY: ("NOISY", "#e2583b")}
@@ -92,14 +92,14 @@ def _matrix(mask: Mask, queries: Layout, keys: Layout, scale: float) -> Image.Im
     thick, thin, gap = round(15 * scale), round(6 * scale), round(2 * scale)
     label = round(14 * scale)  # the words "queries" and "keys"
     corner = label + len(strips) * (thick + gap) + thin + 2 * gap
-    small = _font(9 * scale)
+    small = load_font(9 * scale)
     indent = max([0, *(round(small.getlength(name)) + thin + 2 * gap - corner for name, *_ in strips)])
     left = corner + indent  # names of fields may be longer than the corner is wide
     image = Image.new("RGB", (left + across * cell, corner + down * cell), PAPER)
     image.paste(_tiled(cells, cell, scale), (left, corner))
 
     draw = ImageDraw.Draw(image)
-    words = _font(10 * scale)
+    words = load_font(10 * scale)
     draw.text((left + across * cell / 2, label / 2), "keys", FADED, words, anchor="mm")
     sideways = Image.new("RGB", (down * cell, label), PAPER)
     ImageDraw.Draw(sideways).text((down * cell / 2, label / 2), "queries", FADED, words, anchor="mm")
@@ -137,7 +137,7 @@ def _strip(values: list[int], cell: int, thick: int, scale: float, upright: bool
     """One field along an axis: a bar for each run of equal values, with the value in it where it fits. -1 is none."""
     size = (thick, len(values) * cell) if upright else (len(values) * cell, thick)
     image = Image.new("RGB", size, PAPER)
-    draw, font, seam = ImageDraw.Draw(image), _font(9 * scale), max(1, round(scale * 0.75))
+    draw, font, seam = ImageDraw.Draw(image), load_font(9 * scale), max(1, round(scale * 0.75))
     start = 0
     for number, end in enumerate(_ends(values)):
         low, high = start * cell, end * cell - 1 - seam
@@ -202,7 +202,7 @@ def _legend(width: int, leak: bool, scale: float) -> Image.Image:
         blue = _rgb(HIDDEN) + PALE * (_rgb(ROLES[Role.CLEAN][1]) - _rgb(HIDDEN))
         entries.append(("leaks", "#{:02x}{:02x}{:02x}".format(*(round(part) for part in blue))))
     image = Image.new("RGB", (width, round(14 * scale)), PAPER)
-    draw, font, side, x = ImageDraw.Draw(image), _font(10.5 * scale), round(10 * scale), 0.0
+    draw, font, side, x = ImageDraw.Draw(image), load_font(10.5 * scale), round(10 * scale), 0.0
     for word, colour in entries:
         swatch = _tiled(_rgb(colour)[None, None], side, scale)
         image.paste(swatch, (round(x), (image.height - side) // 2))
@@ -213,14 +213,8 @@ def _legend(width: int, leak: bool, scale: float) -> Image.Image:
 
 def _paragraph(text: str, size: float, ink: str, width: int, scale: float, heavy: bool = False) -> Image.Image:
     """Text in lines no wider than `width` pixels."""
-    font, leading = _font(size * scale), round(size * 1.3 * scale)
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
+    font, leading = load_font(size * scale), round(size * 1.3 * scale)
+    lines = wrap_text(text, font, width)
     image = Image.new("RGB", (width, leading * len(lines)), PAPER)
     draw = ImageDraw.Draw(image)
     for number, line in enumerate(lines):
@@ -275,8 +269,3 @@ def _joined(images: list[Image.Image], gap: int, ground: str = PAPER, across: bo
 
 def _rgb(colour: str) -> np.ndarray:
     return np.array(ImageColor.getrgb(colour), dtype=float)
-
-
-@lru_cache(maxsize=64)
-def _font(size: float) -> Any:
-    return ImageFont.load_default(size)

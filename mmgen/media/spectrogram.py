@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.media.images import enlarge, from_pil, to_pil
+from mmgen.media.images import enlarge, from_pil, load_font, to_pil
 from mmgen.media.log_mel import LogMel
 
 FRAMES = 100
@@ -109,15 +108,15 @@ def _labelled(picture: Tensor, text: str, width: int, second: float, lines: Sequ
     image = Image.new("RGB", (width, _HEAD + height + _FOOT), _PAPER)
     image.paste(to_pil(picture), (0, _HEAD))
     draw = ImageDraw.Draw(image)
-    draw.text((0, 1), _cut(text, width), _INK, _font(12))
+    draw.text((0, 1), _cut(text, width), _INK, load_font(12))
     below = _HEAD + height
     step = next((step for step in _TICKS if step * second >= _ROOM), _TICKS[-1])
     for number in range(int(picture.shape[2] / second / step + 1e-6) + 1):
         at = number * step * second
         draw.line((at, below, at, below + 3), _FADED)
         words = f"{number * step:g}" + (" s" if number == 0 else "")
-        if at + _font(9).getlength(words) + 2 <= width:
-            draw.text((at + 2, below + 2), words, _FADED, _font(9))
+        if at + load_font(9).getlength(words) + 2 <= width:
+            draw.text((at + 2, below + 2), words, _FADED, load_font(9))
     for at in lines:
         draw.line((min(at, width - 1), _HEAD, min(at, width - 1), below - 1), _MARK)
     return image
@@ -125,9 +124,9 @@ def _labelled(picture: Tensor, text: str, width: int, second: float, lines: Sequ
 
 def _cut(text: str, width: int) -> str:
     """As much of a text as has room in `width` pixels."""
-    if _font(12).getlength(text) <= width:
+    if load_font(12).getlength(text) <= width:
         return text
-    while text and _font(12).getlength(f"{text}…") > width:
+    while text and load_font(12).getlength(f"{text}…") > width:
         text = text[:-1]
     return f"{text}…"
 
@@ -151,8 +150,3 @@ def _palette() -> Tensor:
     at = np.linspace(0, 1, len(stops))
     shades = np.stack([np.interp(np.linspace(0, 1, 256), at, channel) for channel in stops.T], axis=1)
     return torch.from_numpy(shades).float() / 127.5 - 1
-
-
-@lru_cache(maxsize=4)
-def _font(size: float) -> Any:
-    return ImageFont.load_default(size)

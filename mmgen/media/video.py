@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.media.images import animation_bytes, crop, grid, to_uint8
 from mmgen.media.video_file import import_av, read_frames
 
@@ -36,8 +36,7 @@ def read_clip(path: str | Path, shape: tuple[int, ...], fps: float, start: float
     if len(shape) != 4 or shape[0] not in (1, 3) or min(shape) < 1:
         raise UserError(f"{path} cannot be used: a clip has shape (1 or 3, T, H, W), but {tuple(shape)} is needed here")
     _check_rate(fps)
-    if start < 0:
-        raise UserError(f"a clip of {path} cannot begin {-start:g} s before the video does")
+    require(start >= 0, f"a clip of {path} cannot begin {-start:g} s before the video does")
     channels, count, height, width = shape
     times = [start + index / fps for index in range(count)]
     return torch.stack([crop(image, (height, width)) for image in read_frames(path, times, channels)], dim=1)
@@ -117,5 +116,4 @@ def _check_clip(clip: Tensor) -> None:
 
 
 def _check_rate(fps: float) -> None:
-    if not 0.01 <= fps <= 1000:  # also refuses NaN
-        raise UserError(f"a clip cannot have {fps:g} frames a second; give a number between 0.01 and 1000")
+    require(0.01 <= fps <= 1000, f"a clip cannot have {fps:g} frames a second; give a number between 0.01 and 1000")

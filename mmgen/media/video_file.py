@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -59,8 +59,7 @@ def read_header(path: str | Path) -> VideoHeader:
             raise UserError(f"video {path} is cut off: it has {size} bytes, and its header speaks of {needed} or more")
         ticks = stream.duration if index and len(index) == stream.frames else None
         ticks = ticks or _duration(container.demux(stream))
-        if ticks <= 0:
-            raise UserError(f"video {path} has no frame")
+        require(ticks > 0, f"video {path} has no frame")
         shape = stream.codec_context.height, stream.codec_context.width
         rate = float(stream.average_rate) if stream.average_rate else None
         return VideoHeader(ticks * float(stream.time_base or 1), shape, rate)
@@ -92,8 +91,7 @@ def read_frames(path: str | Path, times: Sequence[float], channels: int) -> Iter
         if following is None and current.end <= time + _ROUNDING:
             needed = f"but a frame at {time:.4g} s is needed; take a shorter clip"
             raise UserError(f"video {path} ends after {current.end:.4g} s, {needed}")
-        if current.frame.is_corrupt:
-            raise UserError(f"video {path} is damaged at {current.begin:.4g} s")
+        require(not current.frame.is_corrupt, f"video {path} is damaged at {current.begin:.4g} s")
         yield _image(current.frame, channels)
 
 
@@ -110,10 +108,8 @@ class _Frame:
 def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]]:
     """A video file and its video stream; whatever PyAV raises within becomes a UserError of one line."""
     av = import_av()
-    if not os.path.exists(path):
-        raise UserError(f"video {path} does not exist")
-    if os.path.isdir(path):
-        raise UserError(f"{path} is a folder, not a video")
+    require(os.path.exists(path), f"video {path} does not exist")
+    require(not os.path.isdir(path), f"{path} is a folder, not a video")
     try:
         # A playlist that calls itself a video must not open addresses; the prefix keeps a colon in a name a name.
         # Titles and the like, of which nothing is read here, may be written in any alphabet.
@@ -121,8 +117,7 @@ def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]
         with av.open(name, options=options, metadata_errors="replace") as container:
             cover = av.stream.Disposition.attached_pic  # of a sound file
             streams = [stream for stream in container.streams.video if not stream.disposition & cover]
-            if not streams:
-                raise UserError(f"{path} has no video stream")
+            require(bool(streams), f"{path} has no video stream")
             if streams[0].codec_context is None:  # whatever the stubs of PyAV say
                 raise UserError(f"{path} is of a codec for which there is no decoder here, or damaged")
             streams[0].codec_context.thread_count = 1  # loading has processes for that

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import yaml
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.store.members import require_known, require_no_members
 from mmgen.store.recipes import recipes_root
 
@@ -20,16 +20,14 @@ def read_config(path: Path) -> dict[str, Any]:
         require_known(path)
         recipe = recipe_for(path)
         raise UserError(f"{path} does not exist{f'; run mmgen fit --config {recipe}' if recipe else ''}")
-    if not path.is_dir():
-        raise UserError(f"{path} is a file; name the run or export folder that holds {CONFIG}")
+    require(path.is_dir(), f"{path} is a file; name the run or export folder that holds {CONFIG}")
     try:
         config = yaml.safe_load((path / CONFIG).read_text())
     except FileNotFoundError:
         raise UserError(f"{path} holds no {CONFIG}: it is neither a run folder nor an export") from None
     except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path / CONFIG} cannot be read: {first_line(error)}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path / CONFIG} is not a config of `mmgen fit`")
+    require(isinstance(config, dict), f"{path / CONFIG} is not a config of `mmgen fit`")
     return config
 
 

@@ -130,8 +130,7 @@ def test_frames_are_scaled_until_they_cover_and_their_centre_is_cut(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("matrix", "corner"),
-    [((0, 1, 0, -1, 0, 0), (0, 1)), ((-1, 0, 0, 0, -1, 0), (1, 1)), ((0, -1, 0, 1, 0, 0), (1, 0))],
+    ("matrix", "corner"), [((0, 1, 0, -1, 0, 0), (0, 1)), ((-1, 0, 0, 0, -1, 0), (1, 1)), ((0, -1, 0, 1, 0, 0), (1, 0))]
 )
 def test_a_phone_on_its_side_gives_upright_frames(
     matrix: tuple[int, ...], corner: tuple[int, int], tmp_path: Path

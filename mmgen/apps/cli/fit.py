@@ -24,11 +24,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmgen.apps.cli.only_member import HELP, only, require_on_command_line
 from mmgen.apps.cli.run_folder import RunFolder
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import UserError
 from mmgen.core.modality import import_all, import_parts
 from mmgen.store.allowed_imports import restrict_imports
 from mmgen.store.config_errors import explain
-from mmgen.store.recipes import recipes_root
+from mmgen.store.recipes import find_recipe
 from mmgen.store.store import CHECKPOINT
 from mmgen.training.averaging import EMA, average_for
 from mmgen.training.checkpoints import Checkpoints, RandomState, SealedFiles
@@ -255,11 +255,7 @@ def _found(arg: str, before: str) -> str:
     option, equals, text = arg.partition("=") if arg.startswith(("--config=", "-c=")) else ("", "", arg)
     if not equals and before not in ("--config", "-c"):
         return arg
-    places = [base / text / name for base in (Path(), recipes_root()) for name in ("", "config.yaml")]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        known = [str(each.relative_to(recipes_root())) for each in recipes_root().glob("*/*/config.yaml")]
-        raise UserError(f"recipe {text} does not exist{nearest(text, known)}")
+    path = find_recipe(text)
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:

@@ -6,14 +6,12 @@ left, whichever way it was recorded; the lines on the floor are half a metre apa
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from mmgen.media.images import from_pil
+from mmgen.media.images import from_pil, load_font, wrap_text
 from mmgen.modalities.motion.camera import Camera
 from mmgen.modalities.motion.features import canonical
 from mmgen.modalities.motion.skeleton import Skeleton, skeleton_of
@@ -80,11 +78,11 @@ def motion_sheet(
     """
     if len(motions) != len(titles) or not motions:
         raise ValueError(f"a sheet has a title for each motion, and one at least, got {len(titles)} for {len(motions)}")
-    margin, font = 12, _font(15)
+    margin, font = 12, load_font(15)
     rows: list[tuple[str, Image.Image]] = []
     for motion, title in zip(motions, titles):
         strip = _strip(motion, poses, size, fps)
-        rows.append(("\n".join(_wrapped(title, font, poses * size[1] - 2 * margin)), strip))
+        rows.append(("\n".join(wrap_text(title, font, poses * size[1] - 2 * margin)), strip))
     heights = [20 * (1 + title.count("\n")) + margin for title, _ in rows]
     sheet = Image.new("RGB", (poses * size[1], sum(heights) + len(rows) * size[0]), PAPER)
     draw, top = ImageDraw.Draw(sheet), 0
@@ -141,7 +139,9 @@ def _strip(joints: Tensor, poses: int, size: tuple[int, int], fps: float) -> Ima
         _draw_shadow(draw, shade[place] + across, skeleton)
         _draw_body(draw, body[place] + across, head[place] + across, skeleton)
         middle = (place + 0.5) * size[1] * _FINER, (size[0] - _CAPTION / 2 - 2) * _FINER
-        draw.text(middle, f"{time / fps:.{1 if len(whole) > fps else 2}f} s", FADED, _font(11 * _FINER), anchor="mm")
+        draw.text(
+            middle, f"{time / fps:.{1 if len(whole) > fps else 2}f} s", FADED, load_font(11 * _FINER), anchor="mm"
+        )
     return image.reduce(_FINER)
 
 
@@ -219,20 +219,3 @@ def _mixed(first: Colour, second: Colour, part: float) -> Colour:
     """`part` of the second colour in the first."""
     red, green, blue = (round(a + (b - a) * part) for a, b in zip(first, second))
     return red, green, blue
-
-
-@lru_cache(maxsize=8)
-def _font(size: float) -> Any:
-    return ImageFont.load_default(size)
-
-
-def _wrapped(text: str, font: Any, width: float) -> list[str]:
-    """Lines of at most `width` pixels, broken between words."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import nearest, require
 from mmgen.tools.bench.timing import LEAST, Comparison, compare
 
 
@@ -193,8 +193,7 @@ def catalogue() -> dict[str, Benchmark]:
 def get_benchmark(name: str) -> Benchmark:
     """One of the catalogue. Raises UserError naming the nearest."""
     known = catalogue()
-    if name not in known:
-        raise UserError(f"there is no benchmark {name!r}{nearest(name, known)} (mmgen bench --list names them)")
+    require(name in known, f"there is no benchmark {name!r}{nearest(name, known)} (mmgen bench --list names them)")
     return known[name]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.store.store import Loaded, weights_hash
 from mmgen.tools.compression.coder import Decoder, Encoder
 from mmgen.tools.compression.container import LARGEST, LARGEST_BATCH, Container
@@ -122,8 +122,7 @@ def _check(loaded: Loaded, tokens: Tensor, labels: Tensor, batch: int) -> None:
     if not len(tokens) or len(tokens) * spec.length > LARGEST:
         most = LARGEST // spec.length
         raise UserError(f"a file holds 1 to {most:,} images of {spec.length} tokens, not {len(tokens):,}")
-    if not 1 <= batch <= LARGEST_BATCH:
-        raise UserError(f"--batch {batch} must lie between 1 and {LARGEST_BATCH:,}")
+    require(1 <= batch <= LARGEST_BATCH, f"--batch {batch} must lie between 1 and {LARGEST_BATCH:,}")
     if tokens.shape[1:] != (spec.length,):
         raise UserError(f"tokens of shape {tuple(tokens.shape)} are not what {loaded.path} codes: (B, {spec.length})")
     if labels.shape != (len(tokens),) or labels.min() < -1 or labels.max() >= classes:

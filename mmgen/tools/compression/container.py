@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.tokens import Grid, Kind
 
 MAGIC = b"mmgz"
@@ -127,14 +127,12 @@ def _check_size(start: bytes, actual: int, name: str) -> None:
             f"{name} is of version {start[len(MAGIC)]} of the format, and this mmgen reads version {VERSION};"
             " take the mmgen that wrote it"
         )
-    if len(start) < _FIXED.size:
-        raise UserError(f"{name} is truncated: it ends within the header; copy it again")
+    require(len(start) >= _FIXED.size, f"{name} is truncated: it ends within the header; copy it again")
     _, _, width, mode_bytes, *_, t, h, w, images, code_bytes, _ = _FIXED.unpack_from(start)
     if width not in (0, 1, 2, 4) or not 0 < images * t * h * w <= LARGEST:
         raise _impossible(name)
     size = _FIXED.size + mode_bytes + width * images + code_bytes + _CHECK.size
-    if actual != size:
-        raise UserError(f"{name} is truncated or corrupt: {actual:,} bytes, not {size:,}; copy it again")
+    require(actual == size, f"{name} is truncated or corrupt: {actual:,} bytes, not {size:,}; copy it again")
 
 
 def _impossible(name: str) -> UserError:

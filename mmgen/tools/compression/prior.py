@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ChoiceHead, require_choices
 from mmgen.paradigms import Autoregressive, Guidance
@@ -76,8 +76,7 @@ def autoregressive_mode(loaded: Loaded, mode: str | None) -> str:
     """The name of the mode whose law codes tokens. Raises UserError naming the modes where it is none that can."""
     modes = loaded.paradigm.modes()
     fit = [name for name, paradigm in modes.items() if isinstance(paradigm, Autoregressive)]
-    if not fit:
-        raise UserError(f"{loaded.path} cannot compress: it has no autoregressive mode, only {', '.join(modes)}")
+    require(bool(fit), f"{loaded.path} cannot compress: it has no autoregressive mode, only {', '.join(modes)}")
     if mode is None and len(fit) > 1:
         raise UserError(f"{loaded.path} can compress in several ways: choose --mode {' or '.join(fit)}")
     if mode is not None and mode not in fit:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import nearest, require
 
 Precision = Literal["bf16-mixed", "bf16-true", "32-true"]
 
@@ -41,6 +41,5 @@ DEVICES = {
 
 def get_device(name: str) -> Device:
     """The device of that name; UserError naming the nearest one otherwise."""
-    if name not in DEVICES:
-        raise UserError(f"--device {name!r} is none of {', '.join(DEVICES)}{nearest(name, DEVICES)}")
+    require(name in DEVICES, f"--device {name!r} is none of {', '.join(DEVICES)}{nearest(name, DEVICES)}")
     return DEVICES[name]

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import mmgen.model.backbone
 import mmgen.paradigms  # noqa: F401  (a short class name is found among the classes that were imported)
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.facts import Facts
 from mmgen.core.modality import import_parts
 from mmgen.core.tokens import Kind, TokenSpec
@@ -56,8 +56,7 @@ class Recipe:
         path = find_recipe(name)
         config = _resolved(path, changes)
         data = (config.get("data") or {}).get("init_args") or {}
-        if members_of(config):
-            raise UserError(f"{path} trains several modalities: plan the recipe of one of them")
+        require(not members_of(config), f"{path} trains several modalities: plan the recipe of one of them")
         if "paradigm" not in (config.get("model") or {}).get("init_args", {}):
             raise UserError(f"{path} trains no generator (its model has no paradigm): a plan is of a generator")
         notes: list[str] = []
@@ -140,13 +139,11 @@ def _set(config: dict[Any, Any], change: str) -> None:
     """`model.backbone.size=xl`, where `init_args` need not be said, as in `mmgen fit`."""
     key, equals, value = change.partition("=")
     *parts, last = [part for part in key.split(".") if part != "init_args"]
-    if not equals or not parts:
-        raise UserError(f"--set {change!r} must be KEY=VALUE, such as model.backbone.size=xl")
+    require(bool(equals and parts), f"--set {change!r} must be KEY=VALUE, such as model.backbone.size=xl")
     here = config
     for part in parts:
         here = here.setdefault(part, {})
-        if not isinstance(here, dict):
-            raise UserError(f"--set {change!r}: {part} holds no keys in this recipe")
+        require(isinstance(here, dict), f"--set {change!r}: {part} holds no keys in this recipe")
         if "class_path" in here:
             here = here.setdefault("init_args", {})
     here[last] = yaml.safe_load(value)
@@ -174,8 +171,7 @@ def _parsed_spec(text: str) -> TokenSpec:
     axes = grid.split("x")
     if kind not in get_args(Kind) or not size.isdigit() or not levels.isdigit() or not all(map(str.isdigit, axes)):
         raise UserError(f"--spec {text!r} must be KIND:SIZE:TxHxW, such as categorical:16384:1x16x16")
-    if len(axes) != 3:
-        raise UserError(f"--spec {text!r}: the grid {grid} must have three axes, time, height and width")
+    require(len(axes) == 3, f"--spec {text!r}: the grid {grid} must have three axes, time, height and width")
     return TokenSpec(kind, int(size), (int(axes[0]), int(axes[1]), int(axes[2])), int(levels))  # type: ignore[arg-type]
 
 
