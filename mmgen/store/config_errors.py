@@ -50,14 +50,6 @@ def _refused_class(spot: Spot, name: str) -> str:
     return f"class {name!r} is not allowed{spot.at}: a recipe may only name classes of {packages}"
 
 
-def _unfit_class(spot: Spot, name: str, base: str) -> str:
-    return f"class {name!r} does not fit{spot.at}: it is no {base}"
-
-
-def _abstract_class(spot: Spot, name: str) -> str:
-    return f"class {name!r} is abstract{spot.at}: name one that derives from it"
-
-
 def _unknown_key(spot: Spot, key: str) -> str:
     if spot.inside is not None:
         return f"{_name(spot.inside)} has no option {key!r}{spot.at}{nearest(key, _parameters(spot.inside))}"
@@ -76,14 +68,6 @@ def _unrecognized(spot: Spot, word: str) -> str:
     return f"there is no option {option!r}{nearest(option, spot.parser._option_string_actions)}"
 
 
-def _missing(spot: Spot, names: str) -> str:
-    return f"{f'{_name(spot.inside)} needs' if spot.inside else 'missing:'} {names}{spot.at}"
-
-
-def _no_file(spot: Spot, what: str, path: str) -> str:
-    return f"{path} {'does not exist' if what == 'File does not exist' else 'is not a file'}{spot.at}"
-
-
 def _wrong_type(spot: Spot, wanted: str, value: str) -> str:
     wanted = re.sub(r"typing\.Literal\[(.*?)\]", r"\1", re.sub(r"<class '([^']+)'>", r"\1", wanted))
     wanted = re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", wanted).replace(", ", " or ").replace("NoneType", "null")
@@ -95,13 +79,21 @@ _RULES: dict[str, Callable[..., str]] = {
     r"Importing '([^']+)' is not allowed": _refused_class,
     r"Expected a dot import path string: (\S+)": _unknown_class,
     r"(No module named|module) '[^']+'": lambda spot, _: _unknown_class(spot, spot.inside or ""),
-    r"Import path (\S+) does not correspond to a subclass of (\w+)": _unfit_class,
-    r"Expected an instantiatable class, but (\S+) is abstract": _abstract_class,
+    r"Import path (\S+) does not correspond to a subclass of (\w+)": lambda spot, name, base: (
+        f"class {name!r} does not fit{spot.at}: it is no {base}"
+    ),
+    r"Expected an instantiatable class, but (\S+) is abstract": lambda spot, name: (
+        f"class {name!r} is abstract{spot.at}: name one that derives from it"
+    ),
     r"Group '([^']+)' does not accept option '([^']+)'": _unknown_key_of_group,
     r"Option '([^']+)' is not accepted": _unknown_key,
     r"unrecognized arguments: (\S+)": _unrecognized,
-    r"the following arguments are required: ([^\n]+)": _missing,
-    r"(File does not exist|Path is not a file): '([^']+)'": _no_file,
+    r"the following arguments are required: ([^\n]+)": lambda spot, names: (
+        f"{f'{_name(spot.inside)} needs' if spot.inside else 'missing:'} {names}{spot.at}"
+    ),
+    r"(File does not exist|Path is not a file): '([^']+)'": lambda spot, what, path: (
+        f"{path} {'does not exist' if what == 'File does not exist' else 'is not a file'}{spot.at}"
+    ),
     r"Expected an? ([^\n]+)\. Got value: ([^\n]+)": _wrong_type,
     r"compute_fn of link [^\n]* failed: ([^\n]+)": lambda _, text: text,
     r".*Subtypes: \[([^\n]+)\]\n.*Given value: ([^\n]+)": _wrong_type,
