@@ -73,13 +73,13 @@ def animation_bytes(
     milliseconds: int | Sequence[int] = 120,
     hold: int = 1500,
 ) -> bytes:
-    """Frames (C, H, W) in [-1, 1] as the bytes of an endless animation.
+    """Frames (C, H, W) in [-1, 1] of one shape as the bytes of an endless animation.
 
     Args:
-        frames: at least one image; all of one shape.
+        frames: at least one.
         format: `GIF` (all viewers) or `WEBP` (lossless here, all colours, smaller).
-        milliseconds: how long a frame stays, or how long each of them does.
-        hold: how long the last one stays, where all others stay equally long.
+        milliseconds: duration of every frame but the last, or of each frame.
+        hold: duration of the last one, for one number of `milliseconds`.
     """
     first, *rest = [to_pil(frame) for frame in frames]
     durations = [milliseconds] * len(rest) + [hold] if isinstance(milliseconds, int) else list(milliseconds)
@@ -111,8 +111,7 @@ def read_image(path: str | Path, shape: tuple[int, ...], resize: bool = False) -
         resize: scale another size to H x W and cut what protrudes, evenly on both sides, instead of refusing it.
 
     Raises:
-        UserError: no such file, not an image, a damaged or truncated one, or another size and not `resize`; or `shape`
-            is no image's.
+        UserError: as `open_image`; another size and not `resize`; or `shape` is no image's.
     """
     if len(shape) != 3 or shape[0] not in _MODES:
         raise UserError(f"{path} cannot be used: an image has shape (1 or 3, H, W), but {tuple(shape)} is needed here")
@@ -128,13 +127,9 @@ def read_image(path: str | Path, shape: tuple[int, ...], resize: bool = False) -
 
 
 def open_image(path: str | Path, channels: int) -> Image.Image:
-    """An image file decoded to 8 bits: upright as its EXIF says, the first frame where it has several.
+    """The first frame of an image file, in 8 bits, upright as its EXIF says, of mode L (1 channel) or RGB (3).
 
     16 bits are scaled, not clipped; transparency lies on white; CMYK, palettes, grey and colour are converted.
-
-    Args:
-        path: a file of any format that Pillow reads.
-        channels: 1 for grey (mode L), 3 for colour (mode RGB).
 
     Raises:
         UserError: no such file, not an image, a damaged or truncated one, or one without a range (32 bits, floats).
@@ -179,15 +174,15 @@ def crop(
     left: float = 0.5,
     mirrored: bool = False,
 ) -> Tensor:
-    """An image as (C, H, W) floats in [-1, 1]: scaled with antialiasing until it covers `size`, and cut to it.
+    """An image of mode L or RGB as (C, H, W) floats in [-1, 1]: scaled until it covers `size` (H, W), and cut to it.
 
     Args:
-        image: of mode L or RGB.
+        image: the image.
         size: (H, W) of the result.
         zoom: how much larger than needed it is scaled, at least 1.
         top: where the cut lies, 0 at the upper edge and 1 at the lower one.
         left: the same across.
-        mirrored: left and right change places.
+        mirrored: flip it.
     """
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as F

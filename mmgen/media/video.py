@@ -20,14 +20,13 @@ _CRF = "16"  # constant quality of H.264; the eye sees no difference
 
 
 def read_clip(path: str | Path, shape: tuple[int, ...], fps: float, start: float = 0.0) -> Tensor:
-    """A video file as (C, T, H, W) floats in [-1, 1]: frame i is the one shown at `start + i / fps` seconds.
-
-    Each is scaled with antialiasing until it covers H x W, and its centre is cut out.
+    """A video file as (C, T, H, W) floats in [-1, 1]: frame i is the one shown at `start + i / fps` seconds,
+    scaled until it covers H x W, and its centre cut out.
 
     Args:
         path: a file of any format that PyAV reads.
         shape: (C, T, H, W) of the clip, with C 1 or 3.
-        fps: frames a second of the clip, whatever the file's own rate.
+        fps: of the clip, whatever the file's own rate.
         start: seconds from the video's beginning.
 
     Raises:
@@ -43,14 +42,8 @@ def read_clip(path: str | Path, shape: tuple[int, ...], fps: float, start: float
 
 
 def mp4_bytes(clip: Tensor, fps: float) -> bytes:
-    """A clip as the bytes of an MP4 file: H.264 where PyAV has the encoder, MPEG-4 otherwise, both with 4:2:0 colour.
-
-    Args:
-        clip: (1 or 3, T, H, W) in [-1, 1]. Odd sides get one more row or column, a copy of the last.
-        fps: frames a second.
-
-    Raises:
-        UserError: PyAV is missing, or `fps` is out of range.
+    """A clip (1 or 3, T, H, W) in [-1, 1] as the bytes of an MP4 file: H.264, or MPEG-4 where PyAV lacks that encoder,
+    with 4:2:0 colour. Odd sides get one more row or column, a copy of the last. Raises UserError without PyAV.
     """
     av = import_av()
     _check_clip(clip)

@@ -45,9 +45,7 @@ class VideoHeader:
 
 
 def read_header(path: str | Path) -> VideoHeader:
-    """The length and size of a video, without decoding it.
-
-    MP4 and AVI hold an index, which is enough. Files of other formats are read through.
+    """The length and size of a video, from its index (MP4, AVI) or by reading it through, without decoding.
 
     Raises:
         UserError: no such file, not a video, without a video stream or a frame, or shorter than its index says.
@@ -161,12 +159,8 @@ def _from(path: str | Path, first: float) -> Iterator[_Frame]:
 
 
 def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | None = None) -> Iterator[_Frame]:
-    """The frames from where the container stands.
-
-    Args:
-        container: just opened, or after a seek.
-        stream: of it.
-        origin: timestamp of the video's first frame; None where the next frame is the first.
+    """The frames from the container's position on; `origin` is the timestamp of the video's first frame, None where the
+    next frame is the first.
     """
     tick = float(stream.time_base or 1)
     usual = 1 / float(stream.average_rate or 25)  # how long a frame is shown that does not say it

@@ -229,13 +229,8 @@ class Saved:
         checkpoint: CheckpointName = "last",
         published: dict[str, Any] | None = None,
     ) -> "Saved":
-        """Read a folder. Raises UserError as `load_tokenizer` does.
-
-        Args:
-            path: the folder.
-            wanted: of which kind it has to be; either by default.
-            checkpoint: which of a run's.
-            published: how to take a published tokenizer, see `Modality.export_options`.
+        """Read a folder of the `wanted` kind, or of either; `published` as in `save_export`. Raises UserError as
+        `load_tokenizer` does.
         """
         path, published = Path(path), published or {}
         if wanted != "generator" and (tokenizer := cls._published(path, published)) is not None:

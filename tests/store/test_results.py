@@ -9,7 +9,7 @@ import pytest
 
 from mmgen.core.errors import UserError
 from mmgen.store import results
-from mmgen.store.results import IDENTITY, RESULTS, Figure, commit, measured, read, write
+from mmgen.store.results import IDENTITY, RESULTS, commit, measured, read, write
 from tests.figures import append
 
 HOW: dict[str, Any] = dict(
@@ -29,12 +29,6 @@ def test_a_row_holds_what_the_design_asks_for_and_context_only_where_there_is_so
     assert (plain["value"], plain["seconds"]) == (21.2346, 1.23)
     assert full["metric"] == "fid_digits_cnn"
     assert read(tmp_path)[1].to_dict() == full
-
-
-def test_a_frechet_distance_that_is_no_fid_has_a_name_of_its_own(tmp_path: Path) -> None:
-    append(tmp_path, "fd", 3.5, extractor="efflite0", **HOW)
-    append(tmp_path, "rfd", 2.5, extractor="efflite0", **HOW)
-    assert [figure.metric for figure in read(tmp_path)] == ["fd_efflite0", "rfd_efflite0"]
 
 
 def test_measuring_the_same_thing_again_replaces_its_row_where_it_stands(tmp_path: Path) -> None:
@@ -130,8 +124,3 @@ def test_commit_is_the_checkout_s_own(tmp_path: Path, monkeypatch: pytest.Monkey
     git("add", "results.py")
     git("commit", "-m", "second")
     assert commit() == git("rev-parse", "--short", "HEAD")
-
-
-def test_figures_know_their_identity() -> None:
-    figure = Figure(metric="ssim", value=0.5, commit="abc", machine="m", date="2025-01-01", **HOW)
-    assert figure.identity == ("ssim", "digits val", None, None, 4, None, None, None)

@@ -109,10 +109,6 @@ def test_a_run_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Monk
     assert load_generator(Path("..") / run).tokenizer is not None
 
 
-def test_without_a_tokenizer_there_is_none(tmp_path: Path) -> None:
-    assert load_generator(generator_run(tmp_path / "gen", None)).tokenizer is None
-
-
 def test_export_samples_and_reconstructs_as_the_run_did_and_stands_alone(tmp_path: Path, generator: Path) -> None:
     run = load_generator(generator)
     save_export(generator, tmp_path / "out")
@@ -183,14 +179,6 @@ def test_names_that_compilation_adds_are_gone(tmp_path: Path, generator: Path) -
     assert not any("_orig_mod" in name for name in Saved.read(tmp_path / "out").state)
 
 
-def test_export_writes_over_nothing(tmp_path: Path, tokenizer: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.txt").write_text("three years of work")
-    with pytest.raises(UserError, match="is not empty"):
-        save_export(tokenizer, tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
-
-
 def test_nothing_is_written_for_a_run_that_does_not_load(tmp_path: Path, generator: Path) -> None:
     shutil.rmtree(tmp_path / "runs" / "tok")
     with pytest.raises(UserError, match="the tokenizer"):
@@ -226,15 +214,6 @@ def test_a_folder_of_something_else(tmp_path: Path, tokenizer: Path) -> None:
     assert "names neither a tokenizer nor a generator" in refused(load_generator, tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["tokenizer", "generator"])
-def test_never_trained_says_how_to_train(kind: str, tokenizer: Path, generator: Path) -> None:
-    path, load = {"tokenizer": (tokenizer, load_tokenizer), "generator": (generator, load_generator)}[kind]
-    shutil.rmtree(path / "checkpoints")
-    told = refused(load, path)
-    assert f"{path} was never trained" in told
-    assert f"mmgen fit --config {path}/config.yaml" in told
-
-
 def test_a_run_of_a_recipe_names_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """runs/NAME comes from tokenizers/NAME: whoever lacks it is told the command that makes it."""
     recipe = tmp_path / "tokenizers" / "fine" / "config.yaml"
@@ -258,11 +237,6 @@ def test_truncated_weights(tmp_path: Path, tokenizer: Path) -> None:
         for share in (0.0, 0.02, 0.5, 0.99):
             file.write_bytes(whole[: int(share * len(whole))])
             assert f"{file} is truncated or corrupt" in refused(load_tokenizer, run)
-
-
-def test_one_kind_in_place_of_the_other(tokenizer: Path, generator: Path) -> None:
-    assert f"{tokenizer} is a tokenizer, but a generator is needed" in refused(load_generator, tokenizer)
-    assert f"{generator} is a generator, but a tokenizer is needed" in refused(load_tokenizer, generator)
 
 
 def test_weights_of_another_model_name_the_first_that_does_not_fit(tokenizer: Path) -> None:

@@ -114,20 +114,15 @@ class Conditions:
         more: dict[str, float] | None = None,
         **settings: Any,
     ) -> Result:
-        """The result of a comparison of times.
+        """The result of a comparison of times; arguments as in `Result`, and:
 
         Args:
-            name: of the result.
             measured: the times.
             peer: the contender that ours is compared with.
             ours: our contender.
             work: units of work in a run, for a rate such as tokens/s; None for a time in ms.
-            unit: of the figures.
-            goal: the least ratio.
             limit: the contender that does only what no code could leave out: its time over ours is our share of it.
             package: of the peer, whose version is noted.
-            more: further figures.
-            settings: shapes and sizes.
         """
         seconds = measured.median(ours), measured.median(peer)
         figures = [1e3 * each if work is None else work / each for each in seconds]

@@ -22,15 +22,8 @@ def generator(
     backbone: dict[str, Any] | None = None,
     positions: PositionKind = "none",
 ) -> Generator:
-    """In evaluation mode, from seed 0, without conditions.
-
-    Args:
-        paradigm: whose parts it holds.
-        spec: of its tokens.
-        shape: width, blocks and heads.
-        device: where it lies.
-        backbone: further options of it.
-        positions: as for `Generator`.
+    """A generator with a paradigm's parts, from seed 0, without conditions, in evaluation mode; `shape` is the width,
+    blocks and heads of its backbone, `backbone` further options.
     """
     dim, depth, heads = shape
     with torch.random.fork_rng():

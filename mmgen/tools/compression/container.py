@@ -40,12 +40,10 @@ class Container:
     """The content of a file.
 
     Args:
-        generator: `mmgen.store.store.weights_hash` of the prior.
+        generator: `weights_hash` of the prior.
         tokenizer: the same of its tokenizer; zeros where it has none.
         mode: of the prior.
-        kind: of the tokens.
-        size: as in `TokenSpec`.
-        grid: (T, H, W) tokens an image.
+        kind: of the tokens; `size` and `grid` as in `TokenSpec`.
         batch: rows coded side by side, 1 to 1,024; the last ones may be fewer.
         labels: one an image, -1 for none.
         checksum: CRC-32 of the tokens.

@@ -42,16 +42,10 @@ class Recipe:
 
     @classmethod
     def read(cls, name: str, changes: list[str], spec: str | None, classes: int | None) -> "Recipe":
-        """Read a recipe and find its tokens.
-
-        Args:
-            name: a recipe, its folder, or a run folder.
-            changes: `model.backbone.size=xl` and the like, over what the recipe says.
-            spec: `KIND:SIZE:TxHxW`, in place of the tokenizer's.
-            classes: in place of the data's.
+        """Read a recipe and find its tokens; arguments as in `mmgen plan`.
 
         Raises:
-            UserError: no such recipe, one that trains no generator, or tokens that nothing says.
+            UserError: no such recipe, one that trains no generator, or unknown tokens.
         """
         path = find_recipe(name)
         config = _resolved(path, changes)
