@@ -159,24 +159,26 @@ def _ends(values: list[int]) -> list[int]:
 class _Witness:
     """A layout that notes which of its fields a predicate reads."""
 
-    def __init__(self, fields: Any, shape: tuple[int, int], seen: dict[str, None]) -> None:
-        self._fields, self._shape, self._seen = fields, shape, seen
+    def __init__(self, fields: Any, shape: tuple[int, int], names: dict[str, None]) -> None:
+        self._fields, self._shape, self._names = fields, shape, names
 
     def __getattr__(self, name: str) -> Any:
         field = getattr(self._fields, name)
         if name == "position":
-            return _Witness(SimpleNamespace(**dict(zip("thw", field.unbind(-1), strict=True))), self._shape, self._seen)
-        self._seen[name] = None
+            return _Witness(
+                SimpleNamespace(**dict(zip("thw", field.unbind(-1), strict=True))), self._shape, self._names
+            )
+        self._names[name] = None
         return field[0].view(self._shape)
 
 
 def _fields_read(mask: Mask, queries: Layout, keys: Layout) -> list[str]:
     """Names of the fields that the predicate reads, and of `document` where there are several."""
-    seen: dict[str, None] = {}
-    mask.sees(_Witness(queries, (-1, 1), seen), _Witness(keys, (1, -1), seen))
+    names: dict[str, None] = {}
+    mask.sees(_Witness(queries, (-1, 1), names), _Witness(keys, (1, -1), names))
     if len(keys.document[0].unique()) > 1:
-        seen["document"] = None
-    return list(seen)
+        names["document"] = None
+    return list(names)
 
 
 def _field(layout: Layout, name: str) -> list[int]:

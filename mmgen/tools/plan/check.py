@@ -16,7 +16,7 @@ ROWS = 4
 
 Figures = dict[str, float]
 """`flops`, forward and backward, and bytes of `weights` (with buffers), `gradients`, `optimizer` (AdamW's state) and
-`kept` (by autograd)."""
+`saved` (by autograd for the backward pass)."""
 
 
 def measure(generator: Generator, paradigm: Paradigm, precision: Precision = "32-true") -> Figures:
@@ -29,8 +29,8 @@ def measure(generator: Generator, paradigm: Paradigm, precision: Precision = "32
         with saved_bytes(generator) as saved:
             losses = paradigm.losses(generator, tokens, random_condition(generator, ROWS), draws)
             loss = torch.cat(list(losses.values())).mean()
-            kept = saved.total
-            saved.kept.clear()
+            saved_total = saved.total
+            saved.tensors.clear()
         loss.backward()
     optimizer.step()
     return {
@@ -38,7 +38,7 @@ def measure(generator: Generator, paradigm: Paradigm, precision: Precision = "32
         "weights": _bytes([*generator.parameters(), *generator.buffers()]),
         "gradients": _bytes([each.grad for each in generator.parameters() if each.grad is not None]),
         "optimizer": _bytes([each for one in optimizer.state.values() for each in one.values()]),
-        "kept": kept,
+        "saved": saved_total,
     }
 
 
@@ -54,7 +54,7 @@ def planned_and_measured(recipe: Recipe, precision: Precision) -> list[tuple[str
             "weights": memory.weights,
             "gradients": memory.gradients,
             "optimizer": memory.optimizer,
-            "kept": memory.activations + memory.casts,
+            "saved": memory.activations + memory.casts,
         }
         results.append((mode, planned, measure(*member.whole(), precision)))
     return results

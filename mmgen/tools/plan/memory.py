@@ -15,7 +15,7 @@ from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.transformer import Transformer
 from mmgen.model.heads.chunked import AT_ONCE
 from mmgen.tools.plan.devices import Precision
-from mmgen.tools.plan.rehearsal import Pass, Rehearsal, kept_logits, saved_bytes
+from mmgen.tools.plan.rehearsal import Pass, Rehearsal, logits_bytes, saved_bytes
 
 Strategy = Literal["ddp", "fsdp"]
 
@@ -63,13 +63,13 @@ def tensors(module: nn.Module, depths: dict[Transformer, int]) -> list[Tensors]:
     ]
 
 
-def kept_by_position(one: Pass, precision: Precision) -> float:
+def saved_by_position(one: Pass, precision: Precision) -> float:
     """Bytes a position that a block keeps for the backward pass, measured on few positions in training's precision."""
-    short, long = (_kept_by_block(one, positions, precision) for positions in (_POSITIONS, 2 * _POSITIONS))
+    short, long = (_saved_by_block(one, positions, precision) for positions in (_POSITIONS, 2 * _POSITIONS))
     return (long - short) / _POSITIONS
 
 
-def _kept_by_block(one: Pass, positions: int, precision: Precision) -> int:
+def _saved_by_block(one: Pass, positions: int, precision: Precision) -> int:
     block = one.transformer.blocks[0]
     assert isinstance(block, Block)
     dim, dtype = one.transformer.dim, torch.bfloat16 if precision == "bf16-true" else one.dtype
@@ -171,11 +171,11 @@ def activation_bytes(
     scale = rows / rest.rows
     blocks = 0.0
     for one in (each for each in rest.passes if each.graded):
-        position, depth = kept_by_position(one, precision), depths[one.transformer]
+        position, depth = saved_by_position(one, precision), depths[one.transformer]
         stream = one.transformer.dim * (2 if precision == "bf16-true" else one.dtype.itemsize)
         each = depth * stream + position if recompute else depth * position
         blocks += one.rows * one.positions * scale * each
-    ends, logits = (more.kept - rest.kept) / (more.rows - rest.rows) * rows, rest.logits * scale
+    ends, logits = (more.besides_logits - rest.besides_logits) / (more.rows - rest.rows) * rows, rest.logits * scale
     # Besides log-probabilities in float32, a copy of them or their gradient comes and goes.
-    moment = logits * (6 if precision == "bf16-mixed" else 4) if kept_logits(logits) else 8 * min(logits, AT_ONCE)
-    return {"activations": blocks + max(0.0, ends) + kept_logits(logits), "logits": moment}
+    moment = logits * (6 if precision == "bf16-mixed" else 4) if logits_bytes(logits) else 8 * min(logits, AT_ONCE)
+    return {"activations": blocks + max(0.0, ends) + logits_bytes(logits), "logits": moment}

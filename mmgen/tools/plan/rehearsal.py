@@ -67,12 +67,12 @@ class Rehearsal:
     logits: int = 0
 
     @property
-    def kept(self) -> float:
+    def besides_logits(self) -> float:
         """Of `saved`, without log-probabilities."""
-        return self.saved - kept_logits(self.logits)
+        return self.saved - logits_bytes(self.logits)
 
 
-def kept_logits(count: float) -> float:
+def logits_bytes(count: float) -> float:
     """Bytes of the log-probabilities that are kept for a backward pass: of many, none, as they are made again."""
     return 0.0 if count >= MANY else 4 * count
 
@@ -130,18 +130,18 @@ class Saved:
     """Tensors that autograd keeps, by the address of their storage, without those in `known`."""
 
     known: set[int]
-    kept: dict[int, Tensor] = field(default_factory=dict)
+    tensors: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
         """Bytes."""
-        return sum(each.untyped_storage().nbytes() for each in self.kept.values())
+        return sum(each.untyped_storage().nbytes() for each in self.tensors.values())
 
     def keep(self, tensor: Tensor) -> Tensor:
         """A hook of `saved_tensors_hooks`. Holding the tensor keeps its address from being used again."""
         address = tensor.untyped_storage().data_ptr()
         if address not in self.known:
-            self.kept.setdefault(address, tensor)
+            self.tensors.setdefault(address, tensor)
         return tensor
 
 
