@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -42,6 +43,22 @@ def told_in_a_line(read: Callable[[], object]) -> bool:
     return refused(read, UserError, Unsound)
 
 
+def read_all(source: Any) -> None:
+    """Every sample of a source is finite."""
+    for split in ("train", "val"):
+        samples = source.samples(split)
+        index = torch.arange(len(samples))
+        assert samples.augmented(index, index * 0, 0)["x"].isfinite().all()
+
+
+def original(file: Path) -> bytes:
+    """A file as it was when this was first called with it."""
+    copy = file.with_name(f"{file.name}.whole")
+    if not copy.exists():
+        copy.write_bytes(file.read_bytes())
+    return copy.read_bytes()
+
+
 def image_bytes(form: str) -> bytes:
     file = io.BytesIO()
     Image.effect_noise((24, 16), 80).convert("RGB").save(file, format=form)
@@ -64,11 +81,10 @@ def test_images(data: tuple[str, bytes], place: Path) -> None:
         old.unlink()
     (folder / f"bad.{form.lower()}").write_bytes(bad)
     source = ImageFolder(folder, image_size=8, held_out=3)
+    read_all(source)
     for split in ("train", "val"):
         samples = source.samples(split)
-        index = torch.arange(len(samples))
-        assert samples.augmented(index, index * 0, 0)["x"].isfinite().all()
-        told_in_a_line(lambda samples=samples, index=index: samples.take(index))
+        told_in_a_line(lambda samples=samples: samples.take(torch.arange(len(samples))))
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +103,7 @@ def test_videos(draw: st.DataObject, place: Path, clip: bytes) -> None:
             (folder / f"good{number}.mp4").write_bytes(clip)
     (folder / "bad.mp4").write_bytes(draw.draw(mutated(clip, head=len(clip))))
 
-    def read() -> None:
-        source = VideoFolder(folder, size=8, frames=2, fps=5.0, held_out=2)
-        for split in ("train", "val"):
-            samples = source.samples(split)
-            index = torch.arange(len(samples))
-            assert samples.augmented(index, index * 0, 0)["x"].isfinite().all()
-
-    told_in_a_line(read)
+    told_in_a_line(lambda: read_all(VideoFolder(folder, size=8, frames=2, fps=5.0, held_out=2)))
 
 
 SOUND = wav_bytes(torch.linspace(-0.5, 0.5, 1600)[None], 16000)
@@ -114,14 +123,7 @@ def test_sounds(data: bytes, place: Path) -> None:
     told_in_a_line(lambda: read_sound_header(folder / "bad.wav"))
     told_in_a_line(lambda: read_audio(folder / "bad.wav", 16000))
 
-    def read() -> None:
-        source = SpeechFolder(folder, seconds=0.2, held_out=2)
-        for split in ("train", "val"):
-            samples = source.samples(split)
-            index = torch.arange(len(samples))
-            assert samples.augmented(index, index * 0, 0)["x"].isfinite().all()
-
-    told_in_a_line(read)
+    told_in_a_line(lambda: read_all(SpeechFolder(folder, seconds=0.2, held_out=2)))
 
 
 JOINTS = HUMANML3D.offsets.cumsum(0).expand(4, -1, -1).contiguous()
@@ -166,12 +168,11 @@ def test_tokens_whose_meta_is_changed(draw: st.DataObject, kind: str, place: Pat
     folder = place / f"tokens {kind}"
     if not folder.exists():
         CachedTokens.make_fake(folder, spec=SPECS[kind])
-        (place / f"{kind}.json").write_text((folder / "meta.json").read_text())
-    text = (place / f"{kind}.json").read_text()
+    text = original(folder / "meta.json")
     if draw.draw(st.booleans()):
         changed = json.dumps(draw.draw(mutated_tree(json.loads(text)))).encode()
     else:
-        changed = draw.draw(mutated(text.encode(), len(text)))
+        changed = draw.draw(mutated(text, len(text)))
     (folder / "meta.json").write_bytes(changed)
     told_in_a_line(lambda: read_tokens(folder))
 
@@ -182,11 +183,9 @@ def test_tokens_whose_shards_are_changed_with_a_checksum_that_fits(draw: st.Data
     folder = place / f"shards {kind}"
     if not folder.exists():
         CachedTokens.make_fake(folder, spec=SPECS[kind])
-        (folder / "whole").write_bytes((folder / "train-00000.safetensors").read_bytes())
-        (folder / "whole.json").write_text((folder / "meta.json").read_text())
-    data = draw.draw(mutated((folder / "whole").read_bytes(), head=300))
+    data = draw.draw(mutated(original(folder / "train-00000.safetensors"), head=300))
     (folder / "train-00000.safetensors").write_bytes(data)
-    meta = json.loads((folder / "whole.json").read_text())
+    meta = json.loads(original(folder / "meta.json"))
     next(each for each in meta["shards"] if each["split"] == "train")["sha256"] = hashlib.sha256(data).hexdigest()
     (folder / "meta.json").write_text(json.dumps(meta))
     told_in_a_line(lambda: read_tokens(folder))
@@ -204,8 +203,8 @@ def test_checkpoints(draw: st.DataObject, sealed: bool, place: Path) -> None:
         write_checkpoint(content, file)
     else:
         torch.save(content, file)
-    whole = file.read_bytes()
-    data = draw.draw(mutated(whole, head=len(whole)))
+    sound = file.read_bytes()
+    data = draw.draw(mutated(sound, head=len(sound)))
     file.write_bytes(data)
     (place / "last-before.ckpt").unlink(missing_ok=True)
 
@@ -230,32 +229,24 @@ def runs(place: Path) -> tuple[Path, Path]:
 @given(draw=st.data())
 def test_weights_of_exports(draw: st.DataObject, place: Path, runs: tuple[Path, Path]) -> None:
     file = runs[1] / "model.safetensors"
-    kept = place / "export weights"
-    if not kept.exists():
-        kept.write_bytes(file.read_bytes())
-    whole = kept.read_bytes()
-    file.write_bytes(draw.draw(mutated(whole, head=int.from_bytes(whole[:8], "little") + 8)))
+    weights = original(file)
+    file.write_bytes(draw.draw(mutated(weights, head=int.from_bytes(weights[:8], "little") + 8)))
     told_in_a_line(lambda: load_generator(runs[1]))
-    file.write_bytes(whole)
+    file.write_bytes(weights)
 
 
 @fuzz(40)
 @given(draw=st.data(), which=st.integers(0, 1))
 def test_configs_of_runs(draw: st.DataObject, which: int, place: Path, runs: tuple[Path, Path]) -> None:
-    import yaml
-
     run, load = runs[which], (load_tokenizer, load_generator)[which]
-    kept = place / f"config {which}"
-    if not kept.exists():
-        kept.write_text((run / "config.yaml").read_text())
-    whole = kept.read_text()
+    file = run / "config.yaml"
+    text = original(file)
     if draw.draw(st.booleans()):
-        changed = yaml.safe_dump(draw.draw(mutated_tree(yaml.safe_load(whole)))).encode()
+        file.write_text(yaml.safe_dump(draw.draw(mutated_tree(yaml.safe_load(text)))))
     else:
-        changed = draw.draw(mutated(whole.encode(), len(whole)))
-    (run / "config.yaml").write_bytes(changed)
+        file.write_bytes(draw.draw(mutated(text, len(text))))
     told_in_a_line(lambda: load(run))
-    (run / "config.yaml").write_text(whole)
+    file.write_bytes(text)
 
 
 @fuzz(40)
