@@ -3,7 +3,3 @@
 Nothing trains, and no accelerator is needed: the parts that exist once run on a few rows, a block of the backbone on a
 few positions, and the rest is multiplication.
 """
-
-from mmgen.tools.plan.estimate import Plan, Setup, plan
-
-__all__ = ["Plan", "Setup", "plan"]

@@ -7,10 +7,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmgen.core.draws import Draws
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
-from mmgen.tools.plan.devices import Precision
-from mmgen.tools.plan.estimate import Setup, plan
+from mmgen.tools.plan.estimate import plan
 from mmgen.tools.plan.recipe import Recipe
 from mmgen.tools.plan.rehearsal import members, random_condition, random_tokens, saved_bytes
+from mmgen.tools.plan.setup import Precision, Setup
 
 ROWS = 4
 

@@ -12,35 +12,12 @@ from mmgen.data.stream import Split
 from mmgen.model.backbone.block import Block
 from mmgen.model.backbone.modulation import AdaLN
 from mmgen.model.backbone.transformer import Transformer
-from mmgen.tools.plan.devices import Precision, get_device
-from mmgen.tools.plan.memory import Memory, Strategy, activation_bytes, moving_bytes, state_bytes, tensors
+from mmgen.tools.plan.memory import Memory, activation_bytes, moving_bytes, state_bytes, tensors
 from mmgen.tools.plan.recipe import Recipe
 from mmgen.tools.plan.rehearsal import ROWS, Pass, members, rehearse
+from mmgen.tools.plan.setup import Setup, get_device
 
 _DAY = 86400.0
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a run is given.
-
-    Args:
-        gpus: devices.
-        tokens: to train on; None for what the recipe's steps take.
-        mfu: share of a device's best rate that is reached, in (0, 1].
-        device: a name of `mmgen.tools.plan.devices.DEVICES`.
-        precision: bf16-mixed, bf16-true or 32-true.
-        strategy: ddp, a whole model a device, or fsdp, a share of it.
-        accumulate: batches for one optimiser step.
-    """
-
-    gpus: int
-    tokens: float | None = None
-    mfu: float = 0.4
-    device: str = "h100"
-    precision: Precision = "bf16-mixed"
-    strategy: Strategy = "ddp"
-    accumulate: int = 1
 
 
 @dataclass(frozen=True)
@@ -123,9 +100,9 @@ def plan(recipe: Recipe, setup: Setup) -> Plan:
     parts = {name: tensors(module, depths) for name, module in model.named_children()}
     counts = {name: sum(each.numel for each in part) for name, part in parts.items()}
     every = tensors(model, depths)
-    split = Split(
-        int(recipe.setting("data", "init_args", "global_batch_size", default=64)), setup.gpus, setup.accumulate
-    )
+    batch = int(recipe.setting("data", "init_args", "global_batch_size", default=64))
+    accumulate = setup.accumulate or int(recipe.setting("trainer", "accumulate_grad_batches", default=1))
+    split = Split(batch, setup.gpus, accumulate)
 
     mixed, recompute = setup.precision == "bf16-mixed", model.backbone.checkpointing
     flops, rest_flops, positions, active = np.zeros(3), 0.0, 0.0, Counter[str]()

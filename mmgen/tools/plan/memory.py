@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +13,8 @@ from mmgen.model.backbone.block import Block
 from mmgen.model.backbone.context import Context
 from mmgen.model.backbone.transformer import Transformer
 from mmgen.model.heads.chunked import AT_ONCE
-from mmgen.tools.plan.devices import Precision
 from mmgen.tools.plan.rehearsal import Pass, Rehearsal, logits_bytes, saved_bytes
-
-Strategy = Literal["ddp", "fsdp"]
+from mmgen.tools.plan.setup import Precision, Strategy
 
 _POSITIONS = 16  # of a block's rehearsal; what it keeps grows linearly with them
 

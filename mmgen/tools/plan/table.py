@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from mmgen.tools.plan.devices import get_device
 from mmgen.tools.plan.estimate import Plan
+from mmgen.tools.plan.setup import get_device
 
 _MEANING = {
     "weights": "parameters and buffers",

@@ -12,10 +12,11 @@ from mmgen.core.tokens import TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Autoregressive
-from mmgen.tools.plan import Setup, plan
 from mmgen.tools.plan.check import planned_and_measured
+from mmgen.tools.plan.estimate import plan
 from mmgen.tools.plan.memory import state_bytes, tensors
 from mmgen.tools.plan.recipe import Recipe
+from mmgen.tools.plan.setup import Setup
 from tests.worlds import conditions
 
 NARROW = [
