@@ -131,7 +131,7 @@ def test_a_tokenizer_recipe_trains_and_loads(recipe, tokenizer):
 
 
 @pytest.mark.parametrize("recipe", EXPERIMENTS, ids=name_of)
-def test_an_experiment_trains_resumes_and_samples_in_every_mode(recipe, data, tokenizer, tmp_path):
+def test_an_experiment_trains_and_samples_in_every_mode(recipe, data, tokenizer, tmp_path):
     sections = data_of(recipe)["init_args"].get("members") or {"": data_of(recipe)}  # of a joint run, each member's
     options = [*STEP, *SMALL]
     for member, section in sections.items():
@@ -140,10 +140,9 @@ def test_an_experiment_trains_resumes_and_samples_in_every_mode(recipe, data, to
         options += [option.replace("--data.", f"--data.members.{member}.") if member else option for option in own]
     run = fit(tmp_path / "run", f"--config={recipe}", *options)
     assert_followed(run, recipe, options)
-    fit(run, f"--config={recipe}", *options, "--trainer.max_steps=2", "--ckpt_path=last")
     for member in sections:
         loaded = load_generator(run / member)
-        assert loaded.step == 2
+        assert loaded.step == 1
         text = ["--text=one"] if text_condition(loaded) else []
         for mode in loaded.paradigm.modes():
             out, common = tmp_path / f"{member}{mode}", ["--mode", mode, "--num=1", "--steps=1", "--device=cpu"]
