@@ -95,9 +95,9 @@ class Conditions:
         """A size, or the small one that stands for it in tests."""
         return tiny if self.tiny else full
 
-    def compare(self, contenders: Mapping[str, Callable[[], object]], least: float = LEAST) -> Comparison:
+    def compare(self, contenders: Mapping[str, Callable[[], object]]) -> Comparison:
         """Time contenders in turn on this device."""
-        return compare(contenders, self.runs, self.device, least)
+        return compare(contenders, self.runs, self.device, 0.02 if self.tiny else LEAST)
 
     def result(
         self,

@@ -11,7 +11,6 @@ from mmgen.core.layout import Layout, clean, grid_layout, noisy, prefix
 from mmgen.core.masks import get_mask
 from mmgen.model.backbone.attention import realise
 from mmgen.tools.bench.benchmark import Conditions, Result, register
-from mmgen.tools.bench.timing import LEAST
 
 LENGTHS = (256, 512, 1024, 2048)
 BLOCKS = 16  # a row, where a mask counts blocks or frames
@@ -52,7 +51,7 @@ def masks(conditions: Conditions) -> Iterator[Result]:
                 "all to all": partial(F.scaled_dot_product_attention, q, k, v),
                 "dense mask": dense,
             }
-            measured = conditions.compare(contenders, least=0.05 if conditions.tiny else LEAST)
+            measured = conditions.compare(contenders)
             more = {"visible_share": float(sees.double().mean()), "dense_mask_ms": 1e3 * measured.median("dense mask")}
             settings: dict[str, Any] = {"heads": heads, "head_dim": width, "length": length}
             yield conditions.result(f"masks/{name}/{length}", measured, "all to all", more=more, **settings)
