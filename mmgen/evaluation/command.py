@@ -27,21 +27,13 @@ SamplesT = TypeVar("SamplesT")
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """A measured value.
+    """A measured value."""
 
-    Args:
-        metric: base name.
-        value: finite.
-        network: name of the network that looked at the samples; None for none.
-        protocol: how this metric was measured.
-        better: which way is better, for a name that `mmgen.store.results.METRICS` does not list.
-    """
-
-    metric: str
-    value: float
-    network: str | None = None
-    protocol: dict[str, Any] = field(default_factory=dict)
-    better: Better | None = None
+    metric: str  # base name
+    value: float  # finite
+    network: str | None = None  # name of the network that looked at the samples; None for none
+    protocol: dict[str, Any] = field(default_factory=dict)  # how this metric was measured
+    better: Better | None = None  # which way is better, for a name that `mmgen.store.results.METRICS` does not list
 
     @property
     def name(self) -> str:
@@ -51,17 +43,11 @@ class Metric:
 
 @dataclass(frozen=True, eq=False)
 class Report(Generic[SamplesT]):
-    """What was measured of a tokenizer or of one mode of a generator.
+    """What was measured of a tokenizer or of one mode of a generator."""
 
-    Args:
-        metrics: in the order of results.json.
-        samples: the reconstructions or samples.
-        steps: that the sampler took; None where nothing was sampled.
-    """
-
-    metrics: list[Metric]
-    samples: SamplesT
-    steps: int | None = None
+    metrics: list[Metric]  # in the order of results.json
+    samples: SamplesT  # the reconstructions or samples
+    steps: int | None = None  # that the sampler took; None where nothing was sampled
 
     @property
     def values(self) -> dict[str, float]:
@@ -71,38 +57,23 @@ class Report(Generic[SamplesT]):
 
 @dataclass(frozen=True)
 class ModeSampling:
-    """One mode of a generator, and how its samples are drawn.
+    """One mode of a generator, and how its samples are drawn."""
 
-    Args:
-        loaded: the generator, on the device where it runs.
-        mode: one of `loaded.paradigm.modes()`.
-        options: steps, guidance and decoding.
-        seed: with a sample's number, the key of its randomness.
-        batch: samples at a time; changes no sample, only the time.
-        progress: called with the number of samples that are done.
-    """
-
-    loaded: Loaded
-    mode: str
-    options: SampleOptions = field(default_factory=SampleOptions)
-    seed: int = 0
-    batch: int = 16
-    progress: Progress | None = None
+    loaded: Loaded  # the generator, on the device where it runs
+    mode: str  # one of `loaded.paradigm.modes()`
+    options: SampleOptions = field(default_factory=SampleOptions)  # steps, guidance and decoding
+    seed: int = 0  # with a sample's number, the key of its randomness
+    batch: int = 16  # samples at a time; changes no sample, only the time
+    progress: Progress | None = None  # called with the number of samples that are done
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """The options of the command.
+    """The options of the command."""
 
-    Args:
-        arguments: by name, with those of sampling and of the modality.
-        defaults: their defaults.
-        device: that networks run on.
-    """
-
-    arguments: dict[str, Any]
-    defaults: dict[str, Any]
-    device: str
+    arguments: dict[str, Any]  # by name, with those of sampling and of the modality
+    defaults: dict[str, Any]  # their defaults
+    device: str  # that networks run on
 
     def option(self, name: str, default: Any) -> Any:
         """An option, or the default where it is None."""

@@ -20,21 +20,13 @@ _LEFT, _TOP, _PLOT, _LINE = 52, 30, 150, 15  # margins, height of the plot, heig
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a panel: the figure `y` at frames `x`, from 0.
+    """One line of a panel: the figure `y` at frames `x`, from 0."""
 
-    Args:
-        label: in the legend.
-        x: frames.
-        y: values.
-        trained: frames of a training clip, if known.
-        real: it is of real clips, for comparison.
-    """
-
-    label: str
-    x: list[float]
-    y: list[float]
-    trained: int | None
-    real: bool = False
+    label: str  # in the legend
+    x: list[float]  # frames
+    y: list[float]  # values
+    trained: int | None  # frames of a training clip, if known
+    real: bool = False  # it is of real clips, for comparison
 
 
 def drawing(figures: list[Figure]) -> str | None:

@@ -25,23 +25,14 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How a judge is trained; a judge of another recipe is trained anew.
+    """How a judge is trained; a judge of another recipe is trained anew."""
 
-    Args:
-        features: length of its feature vectors.
-        batch: samples a step.
-        lr: peak of the one-cycle schedule.
-        weight_decay: of AdamW.
-        seed: keys the first weights, the order of the samples, augmentation and noise.
-        threads: of torch in training: the last bits depend on them, and so in the end all weights.
-    """
-
-    features: int = 64
-    batch: int = 32
-    lr: float = 3e-3
-    weight_decay: float = 0.05
-    seed: int = 0
-    threads: int = 1
+    features: int = 64  # length of its feature vectors
+    batch: int = 32  # samples a step
+    lr: float = 3e-3  # peak of the one-cycle schedule
+    weight_decay: float = 0.05  # of AdamW
+    seed: int = 0  # keys the first weights, the order of the samples, augmentation and noise
+    threads: int = 1  # of torch in training: the last bits depend on them, and so in the end all weights
 
 
 def train_judge(module: nn.Module, losses: Iterator[Tensor], steps: int, recipe: TrainingRecipe) -> None:

@@ -64,15 +64,10 @@ def code_figures(values: Tensor, spec: TokenSpec) -> dict[str, float]:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """A Gaussian fitted to a set of features.
+    """A Gaussian fitted to a set of features."""
 
-    Args:
-        mean: (F,) float64.
-        factor: (min(N, F), F) float64, A with A'A the covariance.
-    """
-
-    mean: Tensor
-    factor: Tensor
+    mean: Tensor  # (F,) float64
+    factor: Tensor  # (min(N, F), F) float64, A with A'A the covariance
 
     @classmethod
     def of(cls, features: Tensor) -> "Moments":

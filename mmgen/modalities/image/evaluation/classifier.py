@@ -24,27 +24,17 @@ SHAPE = (1, 28, 28)
 
 @dataclass(frozen=True)
 class ClassifierRecipe(TrainingRecipe):
-    """How the classifier is trained.
-
-    Args:
-        width: channels of the first convolution.
-        epochs: passes over the training digits.
-        smoothing: of the labels.
-        turn: radians that a digit is rotated by at most, either way.
-        stretch: share that each axis is scaled by at most.
-        shear: of the horizontal axis along the vertical one, at most.
-        shift: of each axis, at most, in half sides of the image.
-    """
+    """How the classifier is trained."""
 
     batch: int = 50
     lr: float = 6e-3
-    width: int = 16
-    epochs: int = 16
-    smoothing: float = 0.05
-    turn: float = 0.2
-    stretch: float = 0.12
-    shear: float = 0.2
-    shift: float = 0.1
+    width: int = 16  # channels of the first convolution
+    epochs: int = 16  # passes over the training digits
+    smoothing: float = 0.05  # of the labels
+    turn: float = 0.2  # radians that a digit is rotated by at most, either way
+    stretch: float = 0.12  # share that each axis is scaled by at most
+    shear: float = 0.2  # of the horizontal axis along the vertical one, at most
+    shift: float = 0.1  # of each axis, at most, in half sides of the image
 
 
 class Classifier(nn.Module):

@@ -18,27 +18,16 @@ from mmgen.store.store import Loaded
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """Real motions, and how a generator is asked for others like them.
+    """Real motions, and how a generator is asked for others like them."""
 
-    Args:
-        x: (n, D, T) raw features, filled up at their ends.
-        lengths: (n,) int64 frames of each before that.
-        actions: (n,) int64 classes of the data; -1 for none.
-        labels: (n,) int64 the same as the generator knows them; -1 for a generator without classes.
-        captions: texts; None where the data have none.
-        reads: whether the generator reads texts.
-        ends: whether its motions end by themselves.
-        fps: frames a second.
-    """
-
-    x: Tensor
-    lengths: Tensor
-    actions: Tensor
-    labels: Tensor
-    captions: list[str] | None
-    reads: bool
-    ends: bool
-    fps: float
+    x: Tensor  # (n, D, T) raw features, filled up at their ends
+    lengths: Tensor  # (n,) int64 frames of each before that
+    actions: Tensor  # (n,) int64 classes of the data; -1 for none
+    labels: Tensor  # (n,) int64 the same as the generator knows them; -1 for a generator without classes
+    captions: list[str] | None  # texts; None where the data have none
+    reads: bool  # whether the generator reads texts
+    ends: bool  # whether its motions end by themselves
+    fps: float  # frames a second
 
     @classmethod
     def of(cls, loaded: Loaded, source: Source, samples: Samples) -> "Real":

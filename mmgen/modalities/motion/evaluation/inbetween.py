@@ -18,19 +18,12 @@ _WORDS = "joints in the middle third, roots put upon each other in every frame, 
 
 @dataclass(frozen=True, eq=False)
 class Gaps:
-    """The middle thirds of motions, in whole tokens, of those that have at least three.
+    """The middle thirds of motions, in whole tokens, of those that have at least three."""
 
-    Args:
-        real: these motions.
-        start: (n,) int64 tokens before the gap.
-        stop: (n,) int64 tokens before what follows it.
-        stride: frames a token.
-    """
-
-    real: Real
-    start: Tensor
-    stop: Tensor
-    stride: int
+    real: Real  # these motions
+    start: Tensor  # (n,) int64 tokens before the gap
+    stop: Tensor  # (n,) int64 tokens before what follows it
+    stride: int  # frames a token
 
     @classmethod
     def of(cls, real: Real, spec: TokenSpec) -> "Gaps":

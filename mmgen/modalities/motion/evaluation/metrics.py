@@ -26,15 +26,10 @@ _PAIRS = "mean distance of all pairs of features"
 
 @dataclass(frozen=True, eq=False)
 class Judges:
-    """Networks that look at motions.
+    """Networks that look at motions."""
 
-    Args:
-        classifier: names actions; None where the data have no classes.
-        texts: tells whether motions fit texts; None where the data have none.
-    """
-
-    classifier: MotionClassifier | None
-    texts: TextMotion | None
+    classifier: MotionClassifier | None  # names actions; None where the data have no classes
+    texts: TextMotion | None  # tells whether motions fit texts; None where the data have none
 
     @classmethod
     def of(cls, source: Source) -> "Judges":

@@ -25,22 +25,13 @@ _CONSTANT = 1e-6  # standard deviation under which a feature is taken never to c
 
 @dataclass(frozen=True)
 class MotionRecipe(TrainingRecipe):
-    """How such a network is trained.
+    """How such a network is trained."""
 
-    Args:
-        width: channels of the convolutions.
-        dilations: of the convolutions, in order; each looks at five frames.
-        steps: of training.
-        shortest: least share of a motion that is seen in training, from anywhere in it, since held-out motions may be
-            short.
-        noise: standard deviation of what is added to normalised features in training.
-    """
-
-    width: int = 64
-    dilations: tuple[int, ...] = (1, 2, 4)
-    steps: int = 250
-    shortest: float = 0.15
-    noise: float = 0.1
+    width: int = 64  # channels of the convolutions
+    dilations: tuple[int, ...] = (1, 2, 4)  # of the convolutions, in order; each looks at five frames
+    steps: int = 250  # of training
+    shortest: float = 0.15  # least share of a motion that training sees, since held-out ones may be short
+    noise: float = 0.1  # standard deviation of what is added to normalised features in training
 
 
 class MotionNetwork(nn.Module):

@@ -46,24 +46,16 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True)
 class TextRecipe(MotionRecipe):
-    """How the evaluator is trained.
-
-    Args:
-        words: rows of the table of words; a word's row is a hash of it, so that there is no vocabulary.
-        word: numbers a word.
-        hidden: of the GRU that reads them.
-        shared: of the space where texts and motions meet.
-        temperature: of the softmax over the other motions and texts of a batch.
-    """
+    """How the evaluator is trained."""
 
     features: int = 128
     steps: int = 600
     shortest: float = 0.7
-    words: int = 2048
-    word: int = 64
-    hidden: int = 128
-    shared: int = 64
-    temperature: float = 0.1
+    words: int = 2048  # rows of the table of words; a word's row is a hash of it, so that there is no vocabulary
+    word: int = 64  # numbers a word
+    hidden: int = 128  # of the GRU that reads them
+    shared: int = 64  # of the space where texts and motions meet
+    temperature: float = 0.1  # of the softmax over the other motions and texts of a batch
 
 
 class TextMotion(nn.Module):

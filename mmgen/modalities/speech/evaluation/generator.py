@@ -29,19 +29,12 @@ TIMED = 3
 
 @dataclass(frozen=True, eq=False)
 class Sentences:
-    """Sentences to be said, and recordings of them.
+    """Sentences to be said, and recordings of them."""
 
-    Args:
-        transcripts: in words.
-        texts: as the generator reads them, in words or phonemes.
-        sounds: (T,) float32 recordings, without the silence that fills clips up.
-        labels: (n,) int64 voices as far as the generator knows them; -1 for others.
-    """
-
-    transcripts: list[str]
-    texts: list[str]
-    sounds: list[Tensor]
-    labels: Tensor
+    transcripts: list[str]  # in words
+    texts: list[str]  # as the generator reads them, in words or phonemes
+    sounds: list[Tensor]  # (T,) float32 recordings, without the silence that fills clips up
+    labels: Tensor  # (n,) int64 voices as far as the generator knows them; -1 for others
 
     @classmethod
     def of(cls, loaded: Loaded, source: Source, samples: Samples, batch: int = 16) -> "Sentences":

@@ -25,17 +25,11 @@ _QUIET = 1e-5  # root mean square of a sound that has no voice
 
 @dataclass(frozen=True, eq=False)
 class Listeners:
-    """The networks that listen.
+    """The networks that listen."""
 
-    Args:
-        recogniser: writes down what is said; None for none.
-        voices: tells speakers apart; None for none.
-        naturalness: whether DNSMOS is computed.
-    """
-
-    recogniser: Recogniser | None
-    voices: "Resemblyzer | None"
-    naturalness: bool
+    recogniser: Recogniser | None  # writes down what is said; None for none
+    voices: "Resemblyzer | None"  # tells speakers apart; None for none
+    naturalness: bool  # whether DNSMOS is computed
 
     def naturalness_metrics(self, name: str, sounds: Sequence[Tensor], sample_rate: int) -> list[Metric]:
         """The mean DNSMOS of sounds (T,)."""

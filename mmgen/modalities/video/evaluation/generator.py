@@ -33,21 +33,13 @@ GENERATED = "generated clips against as many real ones"
 
 @dataclass(frozen=True, eq=False)
 class PredictionTask:
-    """Clips to be made.
+    """Clips to be made."""
 
-    Args:
-        real: (N, C, T, H, W) uint8, held-out clips. T is `length`, or less where longer ones are not to be had.
-        labels: (N,) int64, their classes as far as the generator knows any; -1 for none.
-        actions: (N, length) int64, what led to each frame; None where the generator or the data knows none.
-        context: frames that are given; 0 for none.
-        length: frames of each clip that is made, the context included.
-    """
-
-    real: Tensor
-    labels: Tensor
-    actions: Tensor | None
-    context: int
-    length: int
+    real: Tensor  # (N, C, T, H, W) uint8, held-out clips. T is `length`, or less where longer ones are not to be had
+    labels: Tensor  # (N,) int64, their classes as far as the generator knows any; -1 for none
+    actions: Tensor | None  # (N, length) int64, what led to each frame; None where the generator or the data knows none
+    context: int  # frames that are given; 0 for none
+    length: int  # frames of each clip that is made, the context included
 
     @classmethod
     def of(cls, loaded: Loaded, samples: Samples, context: int, length: int, batch: int = 16) -> "PredictionTask":
