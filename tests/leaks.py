@@ -47,7 +47,7 @@ def find_leaks(
 def _leaks_of_hiding(
     paradigm: Paradigm, model: Generator, tokens: Tokens, condition: Conditioning, draws: Draws, row: Corrupted
 ) -> list[str]:
-    found, flat = [], tokens.values.flatten(1)
+    leaks, flat = [], tokens.values.flatten(1)
     unit = _units(row)
     for code in range(flat.shape[1]):
         changed = flat.clone()
@@ -55,7 +55,7 @@ def _leaks_of_hiding(
         other = paradigm.corrupt(replace(tokens, values=changed.view_as(tokens.values)), model, draws)
         other = _hidden_alone(other) if paradigm.predicts_visible else other
         if not torch.equal(other.weights, row.weights):
-            found.append(f"code {code} decides what is predicted")
+            leaks.append(f"code {code} decides what is predicted")
             continue
         answers = other.targets != row.targets
         blind = answers if answers.dim() == row.weights.dim() else answers.any(-1)
@@ -67,20 +67,20 @@ def _leaks_of_hiding(
         before = paradigm.loss(model, replace(row, weights=weights), condition)
         after = paradigm.loss(model, replace(other, targets=row.targets, weights=weights), condition)
         if not torch.equal(before, after):
-            found.append(f"code {code} is seen where it is predicted, or before it is generated")
-    return found
+            leaks.append(f"code {code} is seen where it is predicted, or before it is generated")
+    return leaks
 
 
 def _leaks_of_noise(
     paradigm: Paradigm, model: Generator, tokens: Tokens, condition: Conditioning, draws: Draws, row: Corrupted
 ) -> list[str]:
     assert row.levels is not None
-    found, count, unit = [], row.targets.shape[1], _units(row)
+    leaks, count, unit = [], row.targets.shape[1], _units(row)
     noisy, clean = row.values[:, -count:], row.values.shape[1] - count
     if noisy.shape == tokens.values.shape and torch.equal(noisy, tokens.values):
-        found.append("the noisy copy is the tokens themselves")
+        leaks.append("the noisy copy is the tokens themselves")
     if not bool((row.levels[:, -count:] > 0).any()):
-        found.append("the noisy copy has no noise")
+        leaks.append("the noisy copy has no noise")
     for position in range(clean):
         values = row.values.clone()
         one = values[:, position]
@@ -91,8 +91,8 @@ def _leaks_of_noise(
             for each in (row, replace(row, values=values))
         )
         if not torch.equal(before, after):
-            found.append(f"clean position {position} is seen where it is denoised, or earlier")
-    return found
+            leaks.append(f"clean position {position} is seen where it is denoised, or earlier")
+    return leaks
 
 
 def _hidden_alone(row: Corrupted) -> Corrupted:

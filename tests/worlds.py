@@ -100,8 +100,8 @@ def ragged(paradigm: Paradigm) -> bool:
     return not isinstance(paradigm, Blockwise) or paradigm.split.is_raster
 
 
-OWN = ("positions", "head")
-TOLD = ("actions", "text", "reading")
+GENERATOR_OPTIONS = ("positions", "head")
+CONDITION_OPTIONS = ("actions", "text", "reading")
 
 
 def parts(spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
@@ -141,8 +141,8 @@ def generator(
     """A small generator in float64 with weights large enough that everything influences everything, with the parts of a
     paradigm, or of every one.
     """
-    own = {name: backbone.pop(name) for name in OWN if name in backbone}
-    told = {name: backbone.pop(name) for name in TOLD if name in backbone}
+    own = {name: backbone.pop(name) for name in GENERATOR_OPTIONS if name in backbone}
+    named_options = {name: backbone.pop(name) for name in CONDITION_OPTIONS if name in backbone}
     spec = spec or SPECS["bits"]
     if spec.kind == "residual":  # whose rows go on behind the last place of a table
         own = {"positions": "spatial"} | own
@@ -151,14 +151,14 @@ def generator(
         torch.manual_seed(seed)
         transformer = Transformer(**options)  # type: ignore[arg-type]
         brought = (parts if paradigm is None else paradigm.parts)(spec, transformer)
-        named = conditions(spec, transformer.dim, classes, **told)  # type: ignore[arg-type]
+        named = conditions(spec, transformer.dim, classes, **named_options)  # type: ignore[arg-type]
         model = Generator(spec, transformer, named, parts=brought, **own).double().eval()  # type: ignore[arg-type]
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
     return model
 
 
-def given(model: Generator, labels: Tensor, **more: Tensor | None) -> dict[str, Tensor]:
+def condition_values(model: Generator, labels: Tensor, **more: Tensor | None) -> dict[str, Tensor]:
     """Values by name of what a model, or what stands for one, takes: classes, and texts or actions."""
     values = {"class": labels, **more}
     return {name: each for name, each in values.items() if each is not None and name in model.conditions}
@@ -166,7 +166,7 @@ def given(model: Generator, labels: Tensor, **more: Tensor | None) -> dict[str, 
 
 def condition_of(model: Generator, labels: Tensor, **more: Tensor | None) -> Conditioning:
     """What these contribute to as many rows as there are labels."""
-    return model.conditions(given(model, labels, **more), len(labels))
+    return model.conditions(condition_values(model, labels, **more), len(labels))
 
 
 def draws(batch: int, seed: int = 0, first: int = 0) -> Draws:
@@ -197,19 +197,3 @@ class World:
     def histogram(self, tokens: Tensor) -> Tensor:
         """How often each state occurs."""
         return torch.bincount((tokens.flatten(1) * self.powers).sum(1), minlength=len(self.states))
-
-
-class VectorWorld(World):
-    """The same law over continuous tokens: -1 and 1 stand for the two values."""
-
-    def __init__(self, length: int = 3, seed: int = 0) -> None:
-        super().__init__(2, length, seed)
-        self.spec = TokenSpec("continuous", 1, (1, 1, length))
-
-    def sample(self, count: int, seed: int) -> Tensor:
-        """(count, length, 1) tokens."""
-        return 2.0 * super().sample(count, seed)[..., None] - 1
-
-    def histogram(self, tokens: Tensor) -> Tensor:
-        """How often each state occurs; a vector counts for the nearer value."""
-        return super().histogram((tokens[..., 0] > 0).long())

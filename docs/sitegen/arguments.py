@@ -19,6 +19,7 @@ from mmgen.data.joint import JointData
 from mmgen.data.sources import Source
 from mmgen.modalities.speech.tokenizers.vocoder import Vocoder
 from mmgen.model.backbone import Transformer
+from mmgen.model.backbone.mixers import Mixer
 from mmgen.model.conditions import Condition
 from mmgen.model.heads import Head
 from mmgen.paradigms import NoiseProcess, Paradigm, Split
@@ -30,6 +31,7 @@ from mmgen.training.joint_module import Member
 FILLED_IN: dict[type, tuple[str, ...]] = {
     LightningModule: ("facts", "seed"),  # by the command line (mmgen/apps/cli/fit.py)
     Condition: ("vocabulary", "spec", "dim"),  # by the generator
+    Mixer: ("shape",),  # by the backbone
 }
 """Base -> the arguments that no recipe gives."""
 
@@ -37,6 +39,7 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "training": ("What is trained", (LightningModule, Member)),
     "paradigms": ("Paradigms, splits and noise processes", (Paradigm, Split, NoiseProcess)),
     "backbone": ("The network", (Transformer,)),
+    "mixers": ("Mixers of a block", (Mixer,)),
     "heads": ("Heads", (Head,)),
     "conditions": ("Conditions", (Condition,)),
     "tokenizers": ("Tokenizers", (Tokenizer, Vocoder)),
@@ -108,6 +111,8 @@ def type_name(kind: Any) -> str:
         return f"({', '.join('...' if each is Ellipsis else type_name(each) for each in inner)})"
     if origin is dict:
         return f"{type_name(inner[1])} by name"
+    if origin is Callable:
+        return type_name(inner[-1])
     if origin is not None and inner:
         return f"list of {type_name(inner[0])}"
     return str(getattr(kind, "__name__", kind))

@@ -63,9 +63,7 @@ class Facts:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Facts":
-        """Inverse of `to_dict`. Raises UserError, KeyError, TypeError, ValueError or AttributeError for other
-        dictionaries.
-        """
+        """Inverse of `to_dict`. Raises UserError, KeyError, TypeError, ValueError or AttributeError for others."""
         conditions = {name: vocabulary_from_dict(each) for name, each in plain["conditions"].items()}
         spec = None if plain["spec"] is None else TokenSpec.from_dict(plain["spec"])
         return cls(**plain | {"spec": spec, "conditions": conditions})

@@ -139,9 +139,7 @@ def _plain(position: Tensor, rank: Tensor, **fields: Tensor) -> Layout:
 
 
 def blocks(length: int, size: int) -> Tensor:
-    """(length,) int64 block numbers in blocks of `size`. A remainder comes first: that block starts from nothing, as
-    the image before its video does.
-    """
+    """(length,) int64 block numbers in blocks of `size`; a remainder comes first, as an image before its video."""
     if not 1 <= size <= length:
         raise UserError(f"block_size {size} must lie between 1 and the {length} positions of the grid")
     index = torch.arange(length)
@@ -217,8 +215,8 @@ def noisy(layout: Layout) -> Layout:
 
 
 def pack(layouts: Sequence[Layout]) -> Layout:
-    """Several samples in one row: each becomes a document, and documents never meet. Packed samples keep their
-    documents apart, and padding stays padding.
+    """Several samples in one row, each a document; packed samples keep their documents apart, and padding stays
+    padding.
     """
     if not layouts:
         raise UserError("pack needs at least one layout")
@@ -229,14 +227,6 @@ def pack(layouts: Sequence[Layout]) -> Layout:
         documents += max(int(own.max()) + 1, 0)
         positions += layout.length
     return reduce(add, parts)
-
-
-def interleave(first: Layout, second: Layout) -> Layout:
-    """Positions of two equally long layouts in turn: a0 b0 a1 b1 ..."""
-    if first.length != second.length:
-        raise UserError(f"interleave needs equal lengths, got {first.length} and {second.length}")
-    order = torch.arange(2 * first.length).view(2, -1).T.flatten()
-    return (first + second).take(order)
 
 
 def pad(layout: Layout, lengths: Tensor | None, start: int = 0) -> Layout:

@@ -23,21 +23,13 @@ Sees = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Who may see whom.
+    """Who may see whom."""
 
-    Args:
-        name: as in the catalogue.
-        sees: predicate of a query and a key, written with Layout fields alone; returns a boolean tensor.
-        source: where it comes from (paper, section).
-        sentence: what it says, in one sentence.
-        leak: weight in [0, 1) that a hidden key of the same document keeps before the softmax; 0 hides it for good.
-    """
-
-    name: str
-    sees: Sees
-    source: str = ""
-    sentence: str = ""
-    leak: float = 0.0
+    name: str  # as in the catalogue
+    sees: Sees  # predicate of a query and a key, of Layout fields alone; returns a boolean tensor
+    source: str = ""  # where it comes from (paper, section)
+    sentence: str = ""  # what it says, in one sentence
+    leak: float = 0.0  # weight in [0, 1) that a hidden key of the same document keeps; 0 hides it for good
 
     def __post_init__(self) -> None:
         if not 0 <= self.leak < 1:
@@ -102,18 +94,15 @@ class Mask:
             return None  # rows differ, and looking at the values would make the device wait
         return _cached_fast_path(self, queries, keys)
 
-    def cacheable(self, layout: Layout, step: Tensor) -> bool:
-        """Whether keys and values never change once computed, where position n of the whole row is final in iteration
-        step[n], step (N,) or (b, N). NOISY positions are never cached.
-        """
-        return self._obstacle(layout, step) is None
-
     def require_cacheable(self, layout: Layout, step: Tensor) -> None:
         """Raise UserError with the reason when cached decoding under this mask would differ from full recomputation."""
-        if obstacle := self._obstacle(layout, step):
+        if obstacle := self.obstacle(layout, step):
             raise UserError(f"mask {self.name!r} cannot be decoded with a cache: {obstacle}")
 
-    def _obstacle(self, layout: Layout, step: Tensor) -> str | None:
+    def obstacle(self, layout: Layout, step: Tensor) -> str | None:
+        """Why keys and values of a whole row change once computed, where position n is final in iteration step[n], step
+        (N,) or (b, N), and NOISY positions are never cached; None where they do not.
+        """
         sees, step = self.bias(layout, layout)[:, 0] > -math.inf, step.view(-1, layout.length)  # a leak sees a little
         noisy = layout.role == Role.NOISY
         stored = ~noisy[:, :, None]

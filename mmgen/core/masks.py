@@ -30,25 +30,15 @@ _EXAMPLES: dict[str, Example] = {}
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """Masks that differ by one number. Call it with the number, or without for the default.
+    """Masks that differ by one number. Call it with the number, or without for the default."""
 
-    Args:
-        name: as in the catalogue.
-        sees: predicate of a query, a key and the number.
-        source: where it comes from.
-        sentence: what it says, in one sentence.
-        option: what the number is called. One called `leak` is the share of attention that hidden keys keep.
-        default: its value when none is given; the type of this is the type of the number.
-        own_prefix: whether `sees` itself says what a prefix does.
-    """
-
-    name: str
-    sees: Callable[[Position, Position, Any], Tensor]
-    source: str
-    sentence: str
-    option: str
-    default: int | float
-    own_prefix: bool
+    name: str  # as in the catalogue
+    sees: Callable[[Position, Position, Any], Tensor]  # predicate of a query, a key and the number
+    source: str  # where it comes from
+    sentence: str  # what it says, in one sentence
+    option: str  # what the number is called; one called `leak` is the share that hidden keys keep
+    default: int | float  # its value when none is chosen; its type is the type of the number
+    own_prefix: bool  # whether `sees` itself says what a prefix does
 
     def __call__(self, value: int | float | None = None) -> Mask:
         """The member with this number; the same object every time, so that what is cached for it is found again."""
@@ -87,8 +77,9 @@ def _sentence(function: Callable[..., Tensor]) -> str:
     return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].replace("`", "").split())
 
 
-def mask(source: str, example: Example | None = None, own_prefix: bool = False) -> Callable[[Sees], Mask]:
-    """Put a predicate into the catalogue under its function's name.
+def mask(source: str, example: Example | None = None, own_prefix: bool = False) -> Callable[..., Any]:
+    """Put a predicate into the catalogue under its function's name: a `Mask`, or with a number as third argument, whose
+    default it states, a `Family`.
 
     Args:
         source: who brought it: the systems or papers.
@@ -96,23 +87,14 @@ def mask(source: str, example: Example | None = None, own_prefix: bool = False) 
         own_prefix: the predicate itself says what a prefix sees and who sees it.
     """
 
-    def enter(sees: Sees) -> Mask:
-        name = sees.__name__
-        entry = Mask(name, sees if own_prefix else _with_prefix(sees), source, _sentence(sees))
-        CATALOGUE[name], _EXAMPLES[name] = entry, example or _prefix_and_blocks
-        return entry
-
-    return enter
-
-
-def family(
-    source: str, example: Example | None = None, own_prefix: bool = False
-) -> Callable[[Callable[[Position, Position, Any], Tensor]], Family]:
-    """As `mask`, for a predicate with one number as third argument, whose default it states."""
-
-    def enter(sees: Callable[[Position, Position, Any], Tensor]) -> Family:
-        name, option = sees.__name__, list(inspect.signature(sees).parameters.values())[2]
-        entry = Family(name, sees, source, _sentence(sees), option.name, option.default, own_prefix)
+    def enter(sees: Callable[..., Tensor]) -> Any:
+        name, options = sees.__name__, list(inspect.signature(sees).parameters.values())[2:]
+        entry: Mask | Family
+        if options:
+            option, default = options[0].name, options[0].default
+            entry = Family(name, sees, source, _sentence(sees), option, default, own_prefix)
+        else:
+            entry = Mask(name, sees if own_prefix else _with_prefix(sees), source, _sentence(sees))
         CATALOGUE[name], _EXAMPLES[name] = entry, example or _prefix_and_blocks
         return entry
 
@@ -243,7 +225,7 @@ def _two_levels() -> Layout:
     return condition(1) + row + row.but(level=1)
 
 
-@family("MAGNeT (Ziv et al. 2024)", _two_levels)
+@mask("MAGNeT (Ziv et al. 2024)", _two_levels)
 def level_local(q: Position, k: Position, reach: int = 5) -> Tensor:
     """A query of the first codebook sees everything; one of a deeper level, what is at most `reach` away in time."""
     return (q.level == 0) | ((q.position.t - k.position.t).abs() <= reach)
@@ -320,19 +302,19 @@ def document(q: Position, k: Position) -> Tensor:
     return k.document == q.document
 
 
-@family("Longformer (Beltagy et al. 2020); Mistral (Jiang et al. 2023); CausNVS at inference", _prefix_and_blocks)
+@mask("Longformer (Beltagy et al. 2020); Mistral (Jiang et al. 2023); CausNVS at inference", _prefix_and_blocks)
 def sliding_window(q: Position, k: Position, width: int = 4) -> Tensor:
     """A query sees itself and the last few before it, `width` in all; the prefix stays visible."""
     return (k.rank <= q.rank) & (q.rank - k.rank < width)
 
 
-@family("Windowed attention over frames: MAGI (Zhou et al. 2025); CausNVS at inference", _prefix_and_blocks)
+@mask("Windowed attention over frames: MAGI (Zhou et al. 2025); CausNVS at inference", _prefix_and_blocks)
 def block_window(q: Position, k: Position, width: int = 2) -> Tensor:
     """A query sees its own block and those just before it, `width` blocks in all; the prefix stays visible."""
     return (k.block <= q.block) & (q.block - k.block < width)
 
 
-@family("StreamingLLM (Xiao et al. 2024), by blocks", _prefix_and_blocks)
+@mask("StreamingLLM (Xiao et al. 2024), by blocks", _prefix_and_blocks)
 def block_sink(q: Position, k: Position, count: int = 1) -> Tensor:
     """A query sees its own block and the first `count` blocks of the row, as far as they are not later."""
     return (k.block == q.block) | ((k.block <= q.block) & (k.block < count))
@@ -360,7 +342,7 @@ def label_independent(q: Position, k: Position) -> Tensor:
     return (k.segment == q.segment) & (k.rank <= q.rank)
 
 
-@family("MTLA (Deng and Woodland 2025)", _row)
+@mask("MTLA (Deng and Woodland 2025)", _row)
 def stride_aware(q: Position, k: Position, stride: int = 3) -> Tensor:
     """A query sees itself and the last position of every finished chunk of `stride`, into which the chunk is merged."""
     return (k.rank == q.rank) | ((k.rank <= q.rank) & ((k.rank + 1) % stride == 0))
@@ -389,7 +371,7 @@ def segment(q: Position, k: Position) -> Tensor:
     return (k.rank <= q.rank) | ((k.segment == q.segment) & (q.role == Role.PREFIX))
 
 
-@family("iLLaMA (Wang et al. 2024), as a bias before the softmax, so that rows stay normalised", _row, own_prefix=True)
+@mask("iLLaMA (Wang et al. 2024), as a bias before the softmax, so that rows stay normalised", _row, own_prefix=True)
 def soft(q: Position, k: Position, leak: float = 0.1) -> Tensor:
     """Causal, but what comes later keeps a share `leak` of its weight, to be brought down to 0 while training."""
     return k.rank <= q.rank

@@ -120,13 +120,11 @@ class Modality(ABC):
 
     @abstractmethod
     def stream(self, loaded: "Loaded", request: "SamplingRequest", every: float) -> Iterator["Preview"]:
-        """Samples while they are made, the finished ones last; `every` seconds at least between two previews, 0 for
-        every step.
-        """
+        """Samples while they are made, the finished ones last, `every` seconds apart at least; 0 for every step."""
 
     def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
-        """Encode files, decode them again, and write the results into a new folder; UserError, before anything is
-        written, for files that do not fit, or where the modality has none.
+        """Encode files, decode them again, and write the results into a new folder. Raises UserError for files that do
+        not fit.
         """
         raise UserError(f"mmgen reconstruct reads no files of {self.plural}")
 
@@ -163,9 +161,7 @@ class Modality(ABC):
     def reconstruction_metrics(
         self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]
     ) -> dict[str, "Tensor"]:
-        """Scalar metrics of held-out reconstructions `made`, against their targets, that training logs beside the
-        losses.
-        """
+        """Scalar metrics of held-out reconstructions, against their targets, that training logs beside the losses."""
         return {}
 
     def is_published(self, path: Path) -> bool:
@@ -173,8 +169,8 @@ class Modality(ABC):
         return False
 
     def open_published(self, path: Path, arguments: dict[str, Any]) -> tuple[Path, "PublishedTokenizer"]:
-        """The file of the weights, and the tokenizer of another package's folder, with values of `export_options`.
-        Raises UserError where it cannot be read.
+        """Weights' file and tokenizer of another package's folder, by `export_options`. Raises UserError for what is
+        none.
         """
         raise UserError(f"{path} holds no tokenizer of {self.plural}")
 
@@ -229,9 +225,7 @@ def all_modalities() -> list[Modality]:
 
 @cache
 def modality_of_source(class_name: str) -> str | None:
-    """The modality whose package defines a class of sources, by the text of its files: none is imported. None for no
-    such.
-    """
+    """The modality whose package defines a class of sources, by the text of its files; None for no such."""
     packages = _PACKAGES | {name: each.package for name, each in _MODALITIES.items() if each.package}
     defined = re.compile(rf"^class {re.escape(class_name)}\b", re.MULTILINE)
     for name, package in packages.items():
@@ -242,8 +236,8 @@ def modality_of_source(class_name: str) -> str | None:
 
 
 def import_parts(*kinds: str) -> None:
-    """Import the classes of every modality that a recipe may name, of the kinds `sources`, `tokenizers` or both: a
-    short class name is looked up among imported classes.
+    """Import what recipes may name of every modality: all classes of these kinds, `sources` and `tokenizers` by
+    default.
     """
     packages = dict.fromkeys([*_PACKAGES.values(), *(each.package for each in _MODALITIES.values() if each.package)])
     for package in packages:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import UserError, require, require_one_of
 from mmgen.core.layout import Layout, Role
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid
@@ -40,17 +40,17 @@ class Pattern:
     delays: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in get_args(PatternName):
-            names = get_args(PatternName)
-            raise UserError(f"pattern {self.name!r} is not one of {', '.join(names)}{nearest(self.name, names)}")
+        require_one_of("pattern", self.name, get_args(PatternName))
         delays = self.delays
         if delays is None:
             delays = tuple(range(self.levels)) if self.name == "delay" else (0,) * self.levels
         elif self.name in ("flat", "parallel"):
             raise UserError(f"pattern {self.name!r} has no delays: leave them out, or take 'delay' or 'coarse_first'")
         listed = list(delays)
-        if len(delays) != self.levels:
-            raise UserError(f"delays {listed} are {len(delays)} numbers for {self.levels} levels: give one each")
+        require(
+            len(delays) == self.levels,
+            f"delays {listed} are {len(delays)} numbers for {self.levels} levels: give one each",
+        )
         if any(later < earlier for earlier, later in zip(delays[:-1], delays[1:], strict=True)):
             raise UserError(f"delays {listed} bring a coarser level after a finer one, its correction: let them ascend")
         if delays[0] != 0 or (self.name == "coarse_first" and self.levels > 1 and delays[1] != 0):
@@ -86,8 +86,8 @@ class Pattern:
         return int(self.steps(torch.tensor(length), end))
 
     def at(self, step: Tensor, length: Tensor | int, end: Tensor | bool = False) -> Tensor:
-        """(..., Q) int64 frame of each level at the steps (...) of rows of `length` (...) frames: `length` for END,
-        else `ABSENT`.
+        """(..., Q) int64 frame of each level at steps (...) of rows of `length` frames: `length` for END, else
+        `ABSENT`.
         """
         length, ending, level, delay = self._parts(length, end, step.device)
         step, length, ending = step[..., None], length[..., None], ending[..., None]
@@ -128,17 +128,6 @@ class Pattern:
             return (step >= length + ending).long()
         return torch.zeros_like(step)
 
-    def build(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (B, T, Q) int64 -> (values (B, S, Q), 0 where there is none; present (S, Q) bool)."""
-        table = _table(self, codes.shape[1], codes.device)
-        values = gather(codes, table[None])
-        return values.masked_fill(table < 0, 0), table >= 0
-
-    def revert(self, values: Tensor, frames: int) -> Tensor:
-        """Inverse of `build`: values (B, S, Q) -> codes (B, frames, Q)."""
-        places = self.place(torch.arange(frames, device=values.device), frames)
-        return values.gather(1, places.expand(len(values), -1, -1))
-
     def layout(self, grid: Grid, end: bool = False) -> Layout:
         """The steps of a whole grid, whose frames here are its positions in raster order; found again for each grid."""
         return _layout(self, grid, end)
@@ -158,11 +147,6 @@ def lay(clock: Tensor, level: Tensor, grid: Grid, **fields: Tensor) -> Layout:
     zeros, role = torch.zeros_like(rank), torch.full_like(rank, Role.CLEAN)
     base = dict(rank=rank, block=rank, frame=position[..., 0], document=zeros, segment=zeros, level=level, role=role)
     return Layout(position=position, **(base | fields))
-
-
-@remember(256)
-def _table(pattern: Pattern, length: int, device: torch.device) -> Tensor:
-    return pattern.at(torch.arange(pattern.count(length), device=device), length)
 
 
 @remember(256)

@@ -9,9 +9,7 @@ from typing import Any
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
-    """A bar behind `what` with the time that is left, on stderr, silent without a terminal. Yields a function that
-    takes how much of `total` is done.
-    """
+    """A bar with the time that is left, on stderr, silent without a terminal; yields what sets how much is done."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -38,9 +36,7 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
 
 
 def command_line(name: str, run: Callable[..., Any], arguments: dict[str, Any]) -> str:
-    """The shortest command that repeats a call of `run` with a value for each of its parameters: what differs from
-    defaults.
-    """
+    """The shortest command that repeats a call of `run` with these arguments: what differs from its defaults."""
     words = ["mmgen", name]
     for parameter in inspect.signature(run).parameters.values():
         value = arguments[parameter.name]

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import UserError, require, require_one_of
 from mmgen.core.modality import find_modality
 
 Kind = Literal["categorical", "bits", "residual", "continuous"]
@@ -47,17 +47,15 @@ class TokenSpec:
     first: int = 1
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            hint = nearest(self.kind, get_args(Kind))
-            raise UserError(f"token kind {self.kind!r} is not one of {', '.join(get_args(Kind))}{hint}")
-        if self.kind == "bits" and not 1 <= self.size <= 62:
-            raise UserError(f"{self.size} bits do not fit an int64 token; choose 1 to 62")
-        if len(self.grid) != 3 or min(self.grid) < 1:
-            raise UserError(f"token grid {self.grid} must be (T, H, W) with every axis at least 1")
-        if not 1 <= self.first <= self.stride:
-            raise UserError(f"first latent of {self.first} frames: must lie between 1 and the stride of {self.stride}")
-        if self.fills_end and self.first != self.stride:
-            raise UserError(f"{self.modality}: first must equal stride ({self.stride}), got {self.first}")
+        require_one_of("token kind", self.kind, get_args(Kind))
+        fits = self.kind != "bits" or 1 <= self.size <= 62
+        require(fits, f"{self.size} bits do not fit an int64 token; choose 1 to 62")
+        grid = f"token grid {self.grid} must be (T, H, W) with every axis at least 1"
+        require(len(self.grid) == 3 and min(self.grid) >= 1, grid)
+        first = f"first latent of {self.first} frames: must lie between 1 and the stride of {self.stride}"
+        require(1 <= self.first <= self.stride, first)
+        whole = f"{self.modality}: first must equal stride ({self.stride}), got {self.first}"
+        require(not self.fills_end or self.first == self.stride, whole)
         object.__setattr__(self, "grid", tuple(int(n) for n in self.grid))
 
     @property
@@ -116,9 +114,7 @@ class TokenSpec:
         return self.first + self.stride * (latents - 1)
 
     def with_frames(self, frames: int) -> "TokenSpec":
-        """The same spec for clips of so many frames or samples. Raises UserError for none, and where tokens have no
-        time.
-        """
+        """The same spec for clips of so many frames or samples. Raises UserError for none, and without time."""
         if self.unit is None:
             raise UserError(f"tokens of modality {self.modality!r} have no time, so their length cannot change")
         first = self.stride if self.fills_end else (frames - 1) % self.stride + 1

@@ -26,9 +26,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Names(Vocabulary):
-    """A fixed list of named values, such as classes, actions or speakers. A value's place among the names is its
-    number.
-    """
+    """A fixed list of named values, such as classes, actions or speakers. A value's place in it is its number."""
 
     names: tuple[str, ...]
 
@@ -64,9 +62,7 @@ class FreeText(Vocabulary):
 
 
 def vocabulary_from_dict(plain: dict[str, Any]) -> Vocabulary:
-    """Inverse of `Vocabulary.to_dict`. Raises UserError for an unknown kind; KeyError, TypeError or ValueError for its
-    fields.
-    """
+    """Inverse of `to_dict`. Raises UserError for an unknown kind; KeyError, TypeError or ValueError for its fields."""
     fields = dict(plain)
     kind = fields.pop("kind")
     known = {each.__name__: each for each in subclasses(Vocabulary)}

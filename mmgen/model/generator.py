@@ -1,6 +1,4 @@
-"""The generator as a plain module: embeddings, conditions, backbone and head. It is trained, exported, sampled and
-served.
-"""
+"""The generator: embeddings, conditions, backbone and head, in a plain module that is trained, exported and sampled."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmgen.core.characters import Text
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout, Role
 from mmgen.core.mask import Mask
 from mmgen.core.tokens import Grid, TokenSpec
@@ -101,8 +99,8 @@ class Generator(nn.Module):
         return [module for module in self.modules() if isinstance(module, Transformer)]
 
     def require_grid(self, grid: Grid) -> None:
-        """Raises UserError for a grid (T, H, W) that it cannot generate: another size of frames than in training, or
-        more frames than a learned table of positions has.
+        """Raises UserError for a grid with other frames than in training, or more than a learned table of positions
+        has.
         """
         trained = self.spec.grid
         if tuple(grid[1:]) != tuple(trained[1:]) or grid[0] < 1:
@@ -110,10 +108,8 @@ class Generator(nn.Module):
                 f"the generator was trained on grids of {trained}; only the number of frames may differ, got {grid}"
             )
         if grid[0] > trained[0] and self.positions is not None and self.positions.kind == "learned":
-            raise UserError(
-                f"{grid[0]} frames are more than the {trained[0]} of the learned table of positions: train with"
-                " model.positions spatial, sincos or none, which do not run out"
-            )
+            more = f"{grid[0]} frames are more than the {trained[0]} of the learned table of positions"
+            raise UserError(f"{more}: train with model.positions spatial, sincos or none, which do not run out")
 
     def forward(
         self,
@@ -181,17 +177,13 @@ class Generator(nn.Module):
 def _require_entrances(conditions: Conditions, backbone: Transformer) -> None:
     """Raises UserError for a condition that has no way into the backbone."""
     for name, condition in conditions.items():
-        if condition.enters == ("modulation",) and not backbone.modulated:
-            raise UserError(
-                f"model.conditions.{name} enters by modulation alone, and the backbone has none: set"
-                " model.backbone.modulation to adaln, or let it enter as a prefix"
-            )
-        if "cross_attention" in condition.enters and not backbone.cross_attention:
-            raise UserError(
-                f"model.conditions.{name} enters by cross-attention, and the backbone has none: set"
-                " model.backbone.cross_attention to true"
-            )
-    if backbone.cross_attention and not any("cross_attention" in each.enters for _, each in conditions.items()):
-        raise UserError(
-            "model.backbone.cross_attention is true, and no condition enters by it: let one, such as TextFeatures"
-        )
+        alone = f"model.conditions.{name} enters by modulation alone, and the backbone has none"
+        mend = "set model.backbone.modulation to adaln, or let it enter as a prefix"
+        require(condition.enters != ("modulation",) or backbone.modulated, f"{alone}: {mend}")
+        attended = "cross_attention" in condition.enters
+        missing = f"model.conditions.{name} enters by cross-attention, and the backbone has none"
+        mend = "set model.backbone.cross_attention to true"
+        require(not attended or backbone.cross_attention, f"{missing}: {mend}")
+    idle = "model.backbone.cross_attention is true, and no condition enters by it: let one, such as TextFeatures"
+    reading = any("cross_attention" in each.enters for _, each in conditions.items())
+    require(reading or not backbone.cross_attention, idle)

@@ -314,6 +314,12 @@ class Paradigm(ABC):
 
 
 @remember(256)
+def require_ordered(mask: Mask, row: Layout, clock: Literal["rank", "block"] = "rank") -> None:
+    """Raises UserError where a position sees a later one of its row; the prefix is one step."""
+    mask.require_cacheable(row, getattr(row, clock).clamp_min(-1))
+
+
+@remember(256)
 def row_layout(prefix: Layout, grid: Grid, device: torch.device, block_size: int | None = None) -> Layout:
     """The prefix and one clean copy of a grid; the same object for the same arguments."""
     return (prefix + grid_layout(grid, block_size)).to(device)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.tokens import take_positions
 from mmgen.model.generator import Generator
 from mmgen.paradigms.base import Request, State
@@ -36,10 +36,10 @@ class Canvas:
         batch, device = request.rows, request.device
         self.lengths = request.lengths
         self.length = self.full if request.lengths is None else int(request.lengths.max())
-        if not 1 <= self.length <= self.full:
-            raise UserError(f"lengths must lie between 1 and the {self.full} positions of the grid, got {self.length}")
-        if order is not None and request.lengths is not None:
-            raise UserError("rows of different lengths are in raster order only: split them into runs or frames")
+        outside = f"lengths must lie between 1 and the {self.full} positions of the grid, got {self.length}"
+        require(1 <= self.length <= self.full, outside)
+        ordered = "rows of different lengths are in raster order only: split them into runs or frames"
+        require(order is None or request.lengths is None, ordered)
         spec = generator.spec
         dtype = next(generator.parameters()).dtype if spec.kind == "continuous" else torch.int64
         shape = {"continuous": (spec.size,), "residual": (spec.levels,)}.get(spec.kind, ())
@@ -47,12 +47,10 @@ class Canvas:
         self.real = real_positions(self.tokens, request.lengths)
         self.committed = torch.zeros_like(self.real)
         if request.keep is not None:
-            if (
-                request.known is None
-                or request.known.shape != (batch, self.full, *shape)
-                or request.keep.shape != (batch, self.full)
-            ):
-                raise UserError(f"keep and known must both be given, each of shape ({batch}, {self.full})")
+            both = f"keep and known must both be given, each of shape ({batch}, {self.full})"
+            require(request.keep.shape == (batch, self.full), both)
+            if request.known is None or request.known.shape != (batch, self.full, *shape):
+                raise UserError(both)
             keep, known = self._ordered(request.keep), self._ordered(request.known)
             self.committed = keep[:, : self.length].clone()
             self.tokens = where(self.committed, known[:, : self.length].to(dtype), self.tokens)

@@ -74,9 +74,7 @@ class Codes:
     def hide(
         self, block: Tensor, blocks: int, real: Tensor, schedule: ScheduleName, draws: Draws
     ) -> tuple[Tensor, Tensor]:
-        """`hide` over units: block and real by position; what is hidden and its weights as `by_token`, whose weighted
-        sum is in nats per token.
-        """
+        """`hide` over units, block and real by position; what is hidden and its weights (nats), by token."""
         hidden, weights = hide(self.spread(block), blocks, self.spread(real), schedule, draws)
         return self.by_token(hidden), self.by_token(self.units * weights)
 

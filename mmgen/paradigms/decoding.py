@@ -85,9 +85,7 @@ class Decoding:
             require(fine, message)
 
     def require_supported(self, sampler: str, *supported: str) -> None:
-        """Refuse the rules of other samplers, which this one ignores: of `remask` and `stop_entropy`, all but
-        `supported`.
-        """
+        """Refuse the rules that a sampler ignores: of `remask` and `stop_entropy`, all but `supported`."""
         stops = self.stop_entropy is not None
         rules = (("remask", self.remask != "none", "absorbing"), ("stop_entropy", stops, "uniform"))
         for name, requested, owner in rules:

@@ -83,6 +83,7 @@ class GuidedGenerator:
         self.condition = self._condition()
         self.cache = generator.backbone.new_cache(self.halves * rows, capacity) if capacity else None
         self._passes = [0]  # shared with views of some rows
+        self._frame = -1  # the last one that was steered
         self._backbone = prepare(generator.backbone)
         self.head: Head = prepare_head(generator.head)
 
@@ -102,15 +103,15 @@ class GuidedGenerator:
         """Announce that the passes store this row in the cache, piece by piece from its beginning, under this mask."""
         self._backbone.follow(mask, row.repeat(self.halves))
 
-    def steer(self, frame: int) -> None:
-        """Ask for what steers a frame, before any pass over it."""
-        if not self.steered:
-            return
-        for name, ask in self.steered.items():
-            values = self.generator.conditions[name].frame(ask(frame), self.row_count)
-            self.values[name] = self.values[name].clone()
-            self.values[name][:, frame] = values
-        self.condition = self._condition()
+    def steer(self, last: int) -> None:
+        """Ask for what steers each frame up to the last one, before any pass over it."""
+        while self.steered and self._frame < last:
+            self._frame += 1
+            for name, ask in self.steered.items():
+                values = self.generator.conditions[name].frame(ask(self._frame), self.row_count)
+                self.values[name] = self.values[name].clone()
+                self.values[name][:, self._frame] = values
+            self.condition = self._condition()
 
     def rows(self, index: Tensor) -> "GuidedGenerator":
         """A view for some rows, index (b,) int64. Without a cache only."""

@@ -42,16 +42,12 @@ class Mixture(Paradigm):
         return any(member.starts for member in self.members.values())
 
     def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
-        """Those of all members; one name is one module. Raises UserError where members bring different modules of one
-        name.
-        """
+        """Those of all members; one name is one module. Raises UserError for different modules of one name."""
         parts: dict[str, nn.Module] = {}
         for member in self.members.values():
             for name, part in member.parts(spec, backbone).items():
-                if _shapes(parts.setdefault(name, part)) != _shapes(part):
-                    raise UserError(
-                        f"members of the mixture bring different modules called {name!r}; give them the same options"
-                    )
+                differ = f"members of the mixture bring different modules called {name!r}; give them the same options"
+                require(_shapes(parts.setdefault(name, part)) == _shapes(part), differ)
         return parts
 
     def require(self, generator: Generator) -> None:

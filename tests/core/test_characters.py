@@ -74,11 +74,11 @@ def test_characters_stand_where_their_sound_is_to_be_expected() -> None:
 def test_words_that_were_heard_stand_where_they_were_and_their_characters_between() -> None:
     text = Text("ab ", 12, 0.5, (1.0, 0.5, 0.0))
     assert text.encode("ab ba").tolist() == [0, -1, 1, 2, 1, 0] + 6 * [-1]  # at 0, 1, 1.5, 1.5 and 2 s
-    heard = [(0, 0.0), (3, 3.0), (5, 4.5)]  # the first word takes twice as long as expected
-    assert text.encode("ab ba", heard).tolist() == [0, -1, -1, -1, 1, -1, 2, 1, 0] + 3 * [-1]
-    assert text.encode_all(["ab ba", "a"], [heard, [(0, 1.0), (1, 2.0)]])[1].tolist() == [-1, -1, 0] + 9 * [-1]
+    transcript = [(0, 0.0), (3, 3.0), (5, 4.5)]  # the first word takes twice as long as expected
+    assert text.encode("ab ba", transcript).tolist() == [0, -1, -1, -1, 1, -1, 2, 1, 0] + 3 * [-1]
+    assert text.encode_all(["ab ba", "a"], [transcript, [(0, 1.0), (1, 2.0)]])[1].tolist() == [-1, -1, 0] + 9 * [-1]
     untimed = Text("ab ", 12, 0.5)
-    assert torch.equal(untimed.encode("ab ba", heard), untimed.encode("ab ba"))
+    assert torch.equal(untimed.encode("ab ba", transcript), untimed.encode("ab ba"))
 
 
 def test_durations_explain_how_long_texts_take() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgen.core.errors import UserError
-from mmgen.core.layout import Layout, Role, blocks, clean, grid_layout, interleave, noisy, pack, pad, prefix
+from mmgen.core.layout import Layout, Role, blocks, clean, grid_layout, noisy, pack, pad, prefix
 
 FIELDS = [field.name for field in fields(Layout)]
 
@@ -98,17 +98,8 @@ def test_take_with_an_order_for_each_row() -> None:
     for layout in (numbered(5), numbered(5, 2)):
         taken = layout.take(order)
         for row in range(2):
-            alone = layout.expand(2).map(lambda field, row=row: field[row : row + 1])
-            assert same(taken.map(lambda field, row=row: field[row : row + 1]), alone.take(order[row]))
-
-
-def test_interleave_takes_turns() -> None:
-    a, b = numbered(3), numbered(3, start=500)
-    woven = interleave(a, b)
-    assert same(woven.slice(0, 1) + woven.slice(2, 3) + woven.slice(4, 5), a)
-    assert same(woven.slice(1, 2) + woven.slice(3, 4) + woven.slice(5, 6), b)
-    with pytest.raises(UserError, match="equal lengths, got 3 and 2"):
-        interleave(a, b.slice(0, 2))
+            single = layout.expand(2).map(lambda field, row=row: field[row : row + 1])
+            assert same(taken.map(lambda field, row=row: field[row : row + 1]), single.take(order[row]))
 
 
 def test_packed_samples_become_documents_and_stay_as_they_were() -> None:

@@ -187,38 +187,6 @@ def test_visible_pairs_are_as_many_as_the_papers_count(blocks: int, size: int) -
     assert get_mask("causal").dense(grid, grid).sum() * 2 == grid.length * (grid.length + 1)
 
 
-@pytest.mark.parametrize("grid", [(1, 1, 7), (3, 1, 3)], ids=str)
-def test_block_size_slides_skip_causal_from_any_order_to_one_diffusion(grid: tuple[int, int, int]) -> None:
-    tokens, whole = grid_layout(grid, block_size=1), grid_layout(grid, block_size=grid[0] * grid[2])
-    both = clean(tokens) + noisy(tokens)
-    assert torch.equal(get_mask("skip_causal").dense(both, both), get_mask("any_order").dense(both, both))
-    alone = noisy(whole)
-    assert get_mask("skip_causal").dense(alone, alone).all()
-    assert not get_mask("skip_causal").dense(alone, clean(whole)).any()
-
-
-def test_the_clean_stream_of_skip_causal_is_block_causal() -> None:
-    grid = prefix(2) + grid_layout((1, 1, 11), block_size=4)
-    assert torch.equal(get_mask("skip_causal").dense(grid, grid), get_mask("block_causal").dense(grid, grid))
-
-
-def test_limits_of_masks_meet() -> None:
-    row, one_frame = prefix(1) + grid_layout((1, 1, 9)), grid_layout((1, 3, 3))
-    same = {"sliding_window(10)": "causal", "stride_aware(1)": "causal", "prefix": "causal", "block_causal": "causal"}
-    for limit, plain in same.items():
-        assert torch.equal(get_mask(limit).dense(row, row), get_mask(plain).dense(row, row)), limit
-    for name in ("frame_wise", "frame_local", "cross_causal", "bidirectional"):
-        assert get_mask(name).dense(one_frame, one_frame).all(), name
-
-
-def test_every_latent_group_of_cross_causal_sees_a_frame_and_the_last_sees_all() -> None:
-    frames = grid_layout((5, 2, 1))
-    for count in (1, 3, 5, 8):
-        latents = grid_layout((1, 1, count))
-        visible = get_mask("cross_causal").dense(latents.but(frame=latents.rank * 5 // count), frames)[0, 0]
-        assert visible.sum(1).tolist() == [2 * (n * 5 // count + 1) for n in range(count)]
-
-
 # Names and options.
 
 

@@ -18,20 +18,6 @@ def made(name: str, levels: int, delays: tuple[int, ...] | None) -> Pattern:
     return Pattern(name, levels, delays and delays[:levels])  # type: ignore[arg-type]
 
 
-def codes(frames: int, levels: int, batch: int = 2) -> torch.Tensor:
-    return torch.arange(1, batch * frames * levels + 1).view(batch, frames, levels)
-
-
-@everything
-def test_what_is_built_is_reverted(name: str, delays: tuple[int, ...] | None) -> None:
-    for frames, levels in SHAPES:
-        pattern, given = made(name, levels, delays), codes(frames, levels)
-        values, present = pattern.build(given)
-        assert values.shape[1:] == present.shape == (pattern.count(frames), levels)
-        assert torch.equal(pattern.revert(values, frames), given)
-        assert int(present.sum()) == frames * levels and not values[:, ~present].any()
-
-
 @everything
 @pytest.mark.parametrize("end", [False, True])
 def test_each_code_has_one_place_and_END_one_behind_the_last_frame(

@@ -13,23 +13,23 @@ def ones(length: int) -> Tensor:
 
 
 def test_the_same_object_every_time_but_not_in_passing() -> None:
-    kept = ones(3)
-    assert ones(3) is kept
+    cached = ones(3)
+    assert ones(3) is cached
     with passing():
-        assert ones(3) is not kept
+        assert ones(3) is not cached
         new = ones(4)
     assert ones(4) is not new  # nothing that was made in passing is found again
-    assert ones(3) is kept  # and what was remembered before still is
+    assert ones(3) is cached  # and what was remembered before still is
     assert ones.__doc__ == "A docstring."
 
 
 def test_passing_ends_with_an_error_too() -> None:
-    kept = ones(5)
+    cached = ones(5)
     try:
         with passing():
             raise KeyError
     except KeyError:
-        assert ones(5) is kept
+        assert ones(5) is cached
 
 
 def test_results_serve_training_wherever_they_were_made() -> None:

@@ -39,6 +39,6 @@ def tokens(lengths: Tensor | None = LENGTHS, seed: int = 0) -> Tokens:
     return Tokens(torch.randint(0, SPEC.size, (5, 9, 2), generator=source), SPEC.grid, lengths)
 
 
-def kept(spans: Spans = SPANS, full: int = 9) -> Tensor:
+def keeps(spans: Spans = SPANS, full: int = 9) -> Tensor:
     frame = torch.arange(full)[:, None]
     return ~((frame >= spans.start[:, None]) & (frame < (spans.start + spans.length)[:, None])).any(-1)

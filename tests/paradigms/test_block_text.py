@@ -4,16 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmgen.core.characters import Text
 from mmgen.core.layout import Role
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.model.backbone import Transformer
 from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.paradigms import ContinuousBlockDiffusion, Flow, Guidance, Request, SampleOptions
-from tests.worlds import condition_of, conditions, draws, given
+from tests.worlds import condition_of, condition_values, draws, generator
 
 SPEC = TokenSpec("continuous", 3, (25, 1, 1), modality="speech", rate=10.0, stride=4, first=4)
 TEXT = Text("abc ", 6, pace=0.4)
@@ -31,20 +30,10 @@ paradigms = pytest.mark.parametrize("paradigm", PARADIGMS.values(), ids=PARADIGM
 ropes = pytest.mark.parametrize("rope", ROPES)
 
 
-def speaker(rope: str = "placed", depth: int = 2) -> Generator:
+def speaker(rope: str = "placed") -> Generator:
     """A small generator in float64 in which everything influences everything."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        backbone = Transformer(
-            dim=32, depth=depth, heads=2, rope=(1, 0, 0), modulation="adaln_shared", rope_prefix=rope
-        )
-        parts = PARADIGMS["one"].parts(SPEC, backbone)
-        model = (
-            Generator(SPEC, backbone, conditions(SPEC, backbone.dim, 2, text=TEXT), "none", parts=parts).double().eval()
-        )
-        for parameter in model.parameters():
-            nn.init.normal_(parameter, std=0.3)
-    return model
+    options = {"rope": (1, 0, 0), "modulation": "adaln_shared", "rope_prefix": rope, "positions": "none"}
+    return generator(SPEC, classes=2, text=TEXT, paradigm=PARADIGMS["one"], **options)
 
 
 def latents(rows: int = 3, lengths: Tensor | None = None) -> Tokens:
@@ -71,8 +60,8 @@ def test_cached_sampling_equals_recomputation(paradigm: ContinuousBlockDiffusion
     model, seen, forward = speaker(rope), [], Generator.forward
 
     def record(values, layout, mask, condition, hidden, cache, store, outputs, added, modulation, *more):
-        given = mask, condition, hidden, cache, store, outputs, added, modulation
-        features = forward(model, values, layout, *given, *more)
+        arguments = mask, condition, hidden, cache, store, outputs, added, modulation
+        features = forward(model, values, layout, *arguments, *more)
         seen.append((values, layout, condition, outputs, modulation, features))
         return features
 
@@ -97,38 +86,16 @@ def test_cached_sampling_equals_recomputation(paradigm: ContinuousBlockDiffusion
         torch.testing.assert_close(features, expected, rtol=1e-9, atol=1e-9)
 
 
-@paradigms
-@torch.inference_mode()
-def test_sampling_sees_what_training_shows(paradigm: ContinuousBlockDiffusion) -> None:
-    """The features of a training row, block by block, are those of short rows of the text, the past and one block."""
-    model, x = speaker(), latents()
-    row, parts = paradigm.corrupt(x, model, draws(3)), paradigm.row(model, SPEC.grid, draws(3))
-    condition = condition_of(model, LABELS, text=SAID)
-    features = paradigm.features(model, row, condition)
-    noised, level = row.values[:, -25:], row.levels[:, -25:]
-    complete = paradigm.history == "complete"
-    for begin, end in zip(parts.bounds, parts.bounds[1:]):
-        past, told = (x.values, torch.zeros_like(level)) if complete else (noised, level)
-        values = torch.cat([past[:, :begin], noised[:, begin:end]], dim=1)
-        short = (
-            model.prefix + (parts.clean if complete else parts.noisy).slice(0, begin) + parts.noisy.slice(begin, end)
-        )
-        levels = torch.cat([told[:, :begin], level[:, begin:end]], dim=1)
-        modulation = paradigm.modulation(model, levels)
-        alone = model(values, short, paradigm.mask, condition, outputs=end - begin, modulation=modulation)
-        torch.testing.assert_close(features[:, begin:end], alone, rtol=1e-9, atol=1e-9)
-
-
 @ropes
 @paradigms
 def test_every_character_influences_every_block_and_no_other_row(paradigm: ContinuousBlockDiffusion, rope: str) -> None:
     model = speaker(rope)
     row = paradigm.corrupt(latents(), model, draws(3))
     plain = condition_of(model, LABELS, text=SAID)
-    given = plain.prefix.detach().requires_grad_()
-    features = paradigm.features(model, row, Conditioning(given, plain.vector))
+    text = plain.prefix.detach().requires_grad_()
+    features = paradigm.features(model, row, Conditioning(text, plain.vector))
     for position in (0, 4, 5, 14, 15, 24):
-        (slope,) = torch.autograd.grad(features[1, position].square().sum(), given, retain_graph=True)
+        (slope,) = torch.autograd.grad(features[1, position].square().sum(), text, retain_graph=True)
         assert slope[1].any(-1).all() and not slope[0].any() and not slope[2].any()
 
 
@@ -137,77 +104,21 @@ def test_every_character_influences_every_block_and_no_other_row(paradigm: Conti
 @torch.inference_mode()
 def test_text_and_voice_change_what_is_said(paradigm: ContinuousBlockDiffusion, rope: str) -> None:
     model = speaker(rope)
-    plain = last(paradigm, model, Request(draws(3), conditions={"class": LABELS, "text": SAID}))
-    other = last(paradigm, model, Request(draws(3), conditions={"class": LABELS, "text": SAID[[1, 1, 2]]}))
-    assert not torch.isclose(plain[0], other[0]).all(-1).any() and torch.equal(plain[1:], other[1:])
-    voice = last(paradigm, model, Request(draws(3), conditions={"class": LABELS[[1, 1, 2]], "text": SAID}))
-    assert not torch.isclose(plain[0], voice[0]).all(-1).any() and torch.equal(plain[1:], voice[1:])
-    guided = last(paradigm, model, Request(draws(3), conditions={"class": LABELS, "text": SAID}), scale=3.0)
-    assert not torch.isclose(plain[0], guided[0]).all(-1).any()
+
+    def sampled(text: Tensor = SAID, labels: Tensor = LABELS, scale: float = 1.0) -> Tensor:
+        return last(paradigm, model, Request(draws(3), conditions={"class": labels, "text": text}), scale)
+
+    plain = sampled()
+    for other in (sampled(SAID[[1, 1, 2]]), sampled(labels=LABELS[[1, 1, 2]])):
+        assert not torch.isclose(plain[0], other[0]).all(-1).any() and torch.equal(plain[1:], other[1:])
+    assert not torch.isclose(plain[0], sampled(scale=3.0)[0]).all(-1).any()
     silent = torch.full_like(SAID, -1)
     close(
         *(
-            last(paradigm, model, Request(draws(3), conditions=given(model, LABELS, text=said)))[2:]
-            for said in (silent, None)
+            last(paradigm, model, Request(draws(3), conditions=condition_values(model, LABELS, text=text)))[2:]
+            for text in (silent, None)
         )
     )
-
-
-@paradigms
-@pytest.mark.parametrize("scale", [1.0, 2.5])
-@torch.inference_mode()
-def test_a_ragged_batch_equals_each_row_alone(paradigm: ContinuousBlockDiffusion, scale: float) -> None:
-    model, lengths = speaker(), torch.tensor([25, 4, 17])
-    together = last(paradigm, model, Request(draws(3), lengths, conditions={"class": LABELS, "text": SAID}), scale)
-    for row in range(3):
-        one = torch.tensor([row])
-        alone = last(
-            paradigm,
-            model,
-            Request(draws(3).rows(one), lengths[one], conditions={"class": LABELS[one], "text": SAID[one]}),
-            scale,
-        )
-        close(alone[0, : lengths[row]], together[row, : lengths[row]])
-
-
-@pytest.mark.parametrize("together", [2, 3])
-@torch.inference_mode()
-def test_blocks_that_are_made_together_follow_the_text_row_by_row(together: int) -> None:
-    model, paradigm = speaker(), PARADIGMS["corrupted"]
-    options = SampleOptions(parallel_blocks=together, guidance=Guidance(2.0))
-    *_, whole = paradigm.sample(model, Request(draws(3), conditions={"class": LABELS, "text": SAID}), options)
-    for row in range(3):
-        one = torch.tensor([row])
-        *_, alone = paradigm.sample(
-            model, Request(draws(3).rows(one), conditions={"class": LABELS[one], "text": SAID[one]}), options
-        )
-        close(alone.tokens[0], whole.tokens[row])
-
-
-@paradigms
-def test_padding_changes_no_loss_and_a_loss_is_its_rows_own(paradigm: ContinuousBlockDiffusion) -> None:
-    model, x = speaker(), latents(lengths=torch.tensor([25, 4, 17]))
-    condition = condition_of(model, LABELS, text=SAID)
-    (before,) = paradigm.losses(model, x, condition, draws(3)).values()
-    padding = torch.arange(25) >= x.lengths[:, None]
-    other = Tokens(torch.where(padding[..., None], 7.0, x.values), x.grid, x.lengths)
-    (after,) = paradigm.losses(model, other, condition, draws(3)).values()
-    assert torch.equal(before, after)
-    index = torch.tensor([2, 0])
-    (part,) = paradigm.losses(model, x.rows(index), condition.rows(index), draws(3).rows(index)).values()
-    torch.testing.assert_close(part, before[index], rtol=1e-10, atol=1e-12)
-
-
-@torch.inference_mode()
-def test_a_spoken_beginning_is_kept_and_listened_to() -> None:
-    model, paradigm, known = speaker(), PARADIGMS["complete"], latents().values
-    keep = (torch.arange(25) < 12).expand(3, -1)
-    said = last(paradigm, model, Request(draws(3), known=known, keep=keep, conditions={"class": LABELS, "text": SAID}))
-    assert torch.equal(said[keep], known[keep])
-    other = last(
-        paradigm, model, Request(draws(3), known=known + 1, keep=keep, conditions={"class": LABELS, "text": SAID})
-    )
-    assert not torch.isclose(said[:, 15:], other[:, 15:]).all(-1).any()
 
 
 def test_characters_stand_where_their_sound_is_expected() -> None:

@@ -30,7 +30,7 @@ from mmgen.paradigms import (
     SpanInfill,
     State,
 )
-from tests.worlds import condition_of, draws, generator, given
+from tests.worlds import condition_of, condition_values, draws, generator
 
 SPEC = TokenSpec("residual", 3, (5, 1, 1), levels=3)
 PATTERNS: dict[str, CodebookAutoregressive] = {
@@ -73,7 +73,7 @@ def sample(
 ) -> list[State]:
     labels, text = request.pop("labels", LABELS), request.pop("text", None)
     keys = request.pop("draws", draws(len(labels)))  # type: ignore[arg-type]
-    conditions = given(model, labels, text=text)  # type: ignore[arg-type]
+    conditions = condition_values(model, labels, text=text)  # type: ignore[arg-type]
     with torch.inference_mode():
         return list(paradigm.sample(model, Request(keys, **request, conditions=conditions), options or SampleOptions()))
 
@@ -172,11 +172,11 @@ def test_cached_steps_see_what_the_row_of_training_shows(
     model, paradigm = made(), endless(paradigm) if way == "full" else paradigm
     if way == "ends":
         model.parts["end"].bias.data += 1.0  # so that rows end before the grid does
-    found: list[Tensor] = []
+    actual: list[Tensor] = []
     module = type(paradigm).__module__
     plain = __import__(module, fromlist=["choose"]).choose
     monkeypatch.setattr(
-        f"{module}.choose", lambda head, logits, *more: (found.append(logits), plain(head, logits, *more))[1]
+        f"{module}.choose", lambda head, logits, *more: (actual.append(logits), plain(head, logits, *more))[1]
     )
     states = sample(paradigm, model, options, **({"lengths": LENGTHS} if way == "given" else {}))
     last = states[-1]
@@ -184,19 +184,19 @@ def test_cached_steps_see_what_the_row_of_training_shows(
     assert last.committed.all() and last.forward_passes == len(states) - 1 and lengths is not None
     assert way != "ends" or len(lengths.unique()) > 1
     if isinstance(paradigm, Hierarchical):
-        found = [torch.cat(found[n : n + 3], dim=1) for n in range(0, len(found), 3)]
+        actual = [torch.cat(actual[n : n + 3], dim=1) for n in range(0, len(actual), 3)]
     x = Tokens(last.tokens, SPEC.grid, None if way == "full" else lengths)
     with torch.inference_mode():
         row = paradigm.corrupt(x, model, draws(6))
         whole, none = (paradigm.logits(model, row, condition_of(model, each)) for each in (LABELS, LABELS * 0 - 1))
     whole, compared = none + options.guidance.scale * (whole - none), 0
-    for state, logits in zip(states[1:], found, strict=True):
+    for state, logits in zip(states[1:], actual, strict=True):
         for b in range(6):
-            asked = row.weights[b, state.block] > 0 if state.block < whole.shape[1] else torch.zeros(3).bool()
+            predicted = row.weights[b, state.block] > 0 if state.block < whole.shape[1] else torch.zeros(3).bool()
             if way != "ends" or lengths[b] == 5:  # no END is drawn behind a length that is known
-                asked = asked & (row.targets[b, state.block : state.block + 1] < 3).all(0)
-            torch.testing.assert_close(logits[b, asked], whole[b, state.block][asked], rtol=1e-8, atol=1e-8)
-            compared += int(asked.sum())
+                predicted = predicted & (row.targets[b, state.block : state.block + 1] < 3).all(0)
+            torch.testing.assert_close(logits[b, predicted], whole[b, state.block][predicted], rtol=1e-8, atol=1e-8)
+            compared += int(predicted.sum())
     assert compared >= 3 * int(lengths.sum()) - 6
 
 
@@ -210,11 +210,11 @@ def test_rows_of_different_prompts_are_those_alone(paradigm: CodebookAutoregress
     assert torch.equal(together.tokens[keep], known[keep]) and len(together.lengths.unique()) > 1
     for group in ([0], [1], [2], [3, 5], [4]):
         rows = torch.tensor(group)
-        alone = sample(
+        single = sample(
             paradigm, model, GUIDED, labels=LABELS[rows], draws=draws(6).rows(rows), known=known[rows],
             keep=keep[rows], text=text[rows],
         )[-1]  # fmt: skip
-        assert torch.equal(alone.tokens, together.tokens[rows]) and torch.equal(alone.lengths, together.lengths[rows])
+        assert torch.equal(single.tokens, together.tokens[rows]) and torch.equal(single.lengths, together.lengths[rows])
 
 
 @patterns
@@ -335,8 +335,8 @@ def test_every_level_attends_to_a_memory() -> None:
     lines = torch.randint(0, 3, (6, 3), generator=torch.Generator().manual_seed(1))
     *_, last = paradigm.sample(model, Request(draws(6), conditions={"lines": lines}), GUIDED)
     one = torch.tensor([4])
-    *_, alone = paradigm.sample(model, Request(draws(6).rows(one), conditions={"lines": lines[one]}), GUIDED)
-    assert torch.equal(alone.tokens, last.tokens[one])
+    *_, single = paradigm.sample(model, Request(draws(6).rows(one), conditions={"lines": lines[one]}), GUIDED)
+    assert torch.equal(single.tokens, last.tokens[one])
     row = paradigm.corrupt(tokens(), model, draws(6))
     none = torch.full_like(lines, 3)
     one, other = (paradigm.logits(model, row, model.conditions({"lines": each})) for each in (lines, none))

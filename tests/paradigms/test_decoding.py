@@ -82,26 +82,21 @@ def test_entropy_bound_takes_the_largest_admissible_set() -> None:
             assert chosen[row].nonzero()[:, 0].tolist() == sorted(n for _, n in ordered[:best])
 
 
+def revealed(law: torch.Tensor, rule: Decoding, name: str = "linear", steps: int = 1, seed: int = 0) -> list:
+    """States of `unmask` from an empty row on, of a law (B, N, 1, choices) that does not change."""
+    start = torch.zeros(*law.shape[:3], dtype=torch.int64)
+    keys = Draws(0, torch.arange(seed, seed + len(law)))
+    return list(unmask(lambda codes, known: law, start, start[..., 0] > 0, rule, name, steps, keys, "x"))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("size", [1, 2, 7, 49])
 @pytest.mark.parametrize("steps", [1, 2, 8, 60])
 @pytest.mark.parametrize("order", ["confidence", "margin", "entropy", "random"])
 def test_counts_sum_to_all_and_committed_tokens_stay(name: str, size: int, steps: int, order: str) -> None:
     """Each step commits at least one; K steps, or fewer where there are fewer tokens (K = 1 and K > N included)."""
-    law = LAW.log().expand(2, size, 1, 4)
+    states = revealed(LAW.log().expand(2, size, 1, 4), Decoding(order=order), name, steps)  # type: ignore[arg-type]
     start = torch.zeros(2, size, 1, dtype=torch.int64)
-    states = list(
-        unmask(
-            lambda t, c: law,
-            start,
-            start[..., 0] > 0,
-            Decoding(order=order),
-            name,
-            steps,
-            Draws(0, torch.arange(2)),
-            "x",
-        )  # type: ignore[arg-type]
-    )
     assert len(states) <= min(steps, size) and states[-1][1].all()
     before = (start, start[..., 0] > 0)
     for tokens, committed in states:
@@ -113,25 +108,16 @@ def test_counts_sum_to_all_and_committed_tokens_stay(name: str, size: int, steps
 def test_threshold_commits_what_is_sure_and_at_least_one() -> None:
     sure = torch.tensor([0.97, 0.01, 0.01, 0.01], dtype=torch.float64).log()
     law = torch.stack([sure, LAW.log(), sure, LAW.log()])[None, :, None]
-    start = torch.zeros(1, 4, 1, dtype=torch.int64)
-    rule = Decoding(select="threshold", threshold=0.9, temperature=1.0)
     # A stream in which both sure positions draw their likely value.
-    states = list(
-        unmask(lambda t, c: law, start, start[..., 0] > 0, rule, "linear", 1, Draws(0, torch.tensor([5])), "x")
-    )
+    states = revealed(law, Decoding(select="threshold", threshold=0.9), seed=5)
     likely = states[0][0][0, [0, 2], 0] == 0
     assert likely.all() and states[0][1].tolist() == [[True, False, True, False]]
     assert [int(c.sum()) for _, c in states] == [2, 3, 4]
 
 
 def test_entropy_bound_zero_commits_one_token_a_step() -> None:
-    law = LAW.log().expand(1, 5, 1, 4)
-    start = torch.zeros(1, 5, 1, dtype=torch.int64)
     rule = Decoding(select="entropy_bound", entropy_bound=0.0)
-    assert (
-        len(list(unmask(lambda t, c: law, start, start[..., 0] > 0, rule, "linear", 1, Draws(0, torch.arange(1)), "x")))
-        == 5
-    )
+    assert len(revealed(LAW.log().expand(1, 5, 1, 4), rule)) == 5
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 49, 1024])

@@ -5,17 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 from scipy.stats import chi2
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Decoding, Masked, MaskedCodebooks, Request, SampleOptions
 from mmgen.paradigms.masked.codebooks import Spans
 from tests.paradigms.oracle import Oracle, code_world
-from tests.worlds import SPECS, condition_of, conditions, draws, generator, tokens_for
+from tests.worlds import SPECS, condition_of, draws, generator, tokens_for
 
 SPEC = TokenSpec("residual", 5, (7, 1, 1), levels=3, modality="speech", rate=10.0, stride=4, first=4)
 TEXT = Text("abc ", 4, pace=0.2)
@@ -31,15 +30,9 @@ KINDS = {
 kinds = pytest.mark.parametrize("paradigm", KINDS.values(), ids=KINDS)
 
 
-def spoken(seed: int = 0) -> Generator:
+def spoken() -> Generator:
     """A small generator of SPEC with classes and text, in which everything influences everything."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        backbone = Transformer(dim=32, depth=2, heads=2, rope=(1, 0, 0), modulation="none")
-        model = Generator(SPEC, backbone, conditions(SPEC, backbone.dim, 3, text=TEXT), "none").double().eval()
-        for parameter in model.parameters():
-            nn.init.normal_(parameter, std=0.3)
-    return model
+    return generator(SPEC, positions="none", rope=(1, 0, 0), modulation="none", text=TEXT)
 
 
 def codes(rows: int = 5, seed: int = 0, lengths: Tensor | None = None) -> Tokens:
@@ -47,7 +40,7 @@ def codes(rows: int = 5, seed: int = 0, lengths: Tensor | None = None) -> Tokens
     return Tokens(torch.randint(0, 5, (rows, 7, 3), generator=source), SPEC.grid, lengths)
 
 
-def asked(rows: int = 5, **more) -> Request:
+def request_of(rows: int = 5, **more) -> Request:
     return Request(draws(rows), **more, conditions={"class": LABELS[:rows], "text": SAID[:rows]})
 
 
@@ -145,7 +138,7 @@ def test_every_pass_sees_what_training_shows(paradigm: MaskedCodebooks) -> None:
         return forward(model, values, layout, mask, condition, hidden, *rest, **named)
 
     model.forward = record
-    states = list(paradigm.sample(model, asked(), SampleOptions(decoding=RANDOM)))
+    states = list(paradigm.sample(model, request_of(), SampleOptions(decoding=RANDOM)))
     levels = [state.block for state in states[1:]]
     trained = paradigm.corrupt(codes(), spoken(), draws(5))
     assert len(seen) == states[-1].forward_passes == len(states) - 1 and levels == sorted(levels)
@@ -155,8 +148,8 @@ def test_every_pass_sees_what_training_shows(paradigm: MaskedCodebooks) -> None:
         q = trained.weights.amax(1).argmax(1)
         rows = layout.expand(5)
         used = paradigm.mask.dense(rows, rows)
-        shown = trained.mask.dense(trained.layout, trained.layout).expand(5, -1, -1, -1)
-        assert mask is paradigm.mask and all(torch.equal(used[n], shown[n]) for n in range(5) if q[n] == level)
+        visible_now = trained.mask.dense(trained.layout, trained.layout).expand(5, -1, -1, -1)
+        assert mask is paradigm.mask and all(torch.equal(used[n], visible_now[n]) for n in range(5) if q[n] == level)
 
 
 @torch.inference_mode()
@@ -164,13 +157,13 @@ def test_steps_are_counted_by_level_and_the_first_can_be_asked_for() -> None:
     model = spoken()
     for steps, asked_for, passes in (((4, 2, 1), None, 7), ((4, 2), None, 8), ((4, 2), 6, 10), ((9,), 99, 21)):
         options = SampleOptions(steps=asked_for, decoding=RANDOM)
-        states = list(MaskedCodebooks("linear", steps=steps).sample(model, asked(), options))
+        states = list(MaskedCodebooks("linear", steps=steps).sample(model, request_of(), options))
         assert states[-1].forward_passes == passes, (steps, asked_for)
 
 
 @torch.inference_mode()
 def test_whole_spans_are_revealed() -> None:
-    states = list(MaskedCodebooks("linear", steps=(3,), span=3).sample(spoken(), asked(), SampleOptions()))
+    states = list(MaskedCodebooks("linear", steps=(3,), span=3).sample(spoken(), request_of(), SampleOptions()))
     assert len(states) == 10
     for state in states[1:4]:  # of the first level
         first = state.drafted
@@ -183,12 +176,12 @@ def test_greedy_levels_are_the_most_probable_codes() -> None:
     model = spoken()
     cold = SampleOptions(decoding=Decoding(temperature=0, order="entropy", noise=0))
     warm = replace(cold, decoding=replace(cold.decoding, temperature=1.0))
-    *_, coldest = MaskedCodebooks(steps=(2,)).sample(model, asked(), cold)
-    *_, all_greedy = MaskedCodebooks(steps=(2,), greedy=0).sample(model, asked(), warm)
-    *_, mixed = MaskedCodebooks(steps=(2,), greedy=1).sample(model, asked(), warm)
+    *_, coldest = MaskedCodebooks(steps=(2,)).sample(model, request_of(), cold)
+    *_, all_greedy = MaskedCodebooks(steps=(2,), greedy=0).sample(model, request_of(), warm)
+    *_, mixed = MaskedCodebooks(steps=(2,), greedy=1).sample(model, request_of(), warm)
     assert torch.equal(coldest.tokens, all_greedy.tokens) and not torch.equal(coldest.tokens, mixed.tokens)
     keep = torch.zeros(5, 7, dtype=torch.bool)
-    *_, drawn = MaskedCodebooks(steps=(2,)).sample(model, asked(known=mixed.tokens, keep=keep), warm)
+    *_, drawn = MaskedCodebooks(steps=(2,)).sample(model, request_of(known=mixed.tokens, keep=keep), warm)
     assert torch.equal(drawn.tokens[..., 0], mixed.tokens[..., 0])
     assert not torch.equal(drawn.tokens[..., 1], mixed.tokens[..., 1])
 

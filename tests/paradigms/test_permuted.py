@@ -14,7 +14,7 @@ from mmgen.core.layout import Role
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Decoding, Masked, Permuted, Request, SampleOptions, State
-from tests.worlds import condition_of, draws, generator, given
+from tests.worlds import condition_of, condition_values, draws, generator
 
 KINDS = {
     "codes": TokenSpec("categorical", 5, (7, 1, 1)),
@@ -43,7 +43,7 @@ def sample(model: Generator, options: SampleOptions | None = None, paradigm: Per
     with torch.inference_mode():
         return list(
             (paradigm or Permuted()).sample(
-                model, Request(keys, **more, conditions=given(model, labels)), options or SampleOptions()
+                model, Request(keys, **more, conditions=condition_values(model, labels)), options or SampleOptions()
             )
         )  # type: ignore[arg-type]
 
@@ -102,7 +102,7 @@ def test_a_mask_token_reaches_those_alone_that_come_before_it(spec: TokenSpec) -
     """Through all layers: what a clean position sees holds no mask token, what a hidden one sees none of lower rank."""
     model, x, marks = made(spec), tokens(spec), []
     model.parts["rank"].register_forward_hook(
-        lambda module, given, out: marks.append(out.detach().requires_grad_()) or marks[-1]
+        lambda module, inputs, out: marks.append(out.detach().requires_grad_()) or marks[-1]
     )
     row = Permuted().corrupt(x, model, draws(5))
     features = Permuted().features(model, row, condition_of(model, LABELS))
@@ -176,8 +176,8 @@ def test_samples_follow_the_law_of_the_network() -> None:
     torch.testing.assert_close(law.sum(), torch.tensor(1.0, dtype=torch.float64))
     options = SampleOptions(steps=3, decoding=RANDOM)
     last = sample(model, options, labels=torch.full((count,), -1), draws=draws(count))[-1]
-    found = (last.tokens * torch.tensor([4, 2, 1])).sum(1).bincount(minlength=8)
-    assert float(((found - law * count) ** 2 / (law * count)).sum()) < chi2.ppf(1 - 1e-4, 7)
+    actual = (last.tokens * torch.tensor([4, 2, 1])).sum(1).bincount(minlength=8)
+    assert float(((actual - law * count) ** 2 / (law * count)).sum()) < chi2.ppf(1 - 1e-4, 7)
 
 
 @kinds
@@ -211,8 +211,11 @@ def test_every_pass_announces_one_order_of_what_is_open(spec: TokenSpec, order: 
             assert not (layout.role == Role.NOISY).any() and not hidden[..., 0].any()
     if order == "random":  # lower ranks come first
         for state in states[1:4]:
-            shown = (state.shown & ~keep)[1:]
-            last, first = rank[1:].masked_fill(~shown, -1).amax(1), rank[1:].masked_fill(shown | keep[1:], 7).amin(1)
+            revealed = (state.shown & ~keep)[1:]
+            last, first = (
+                rank[1:].masked_fill(~revealed, -1).amax(1),
+                rank[1:].masked_fill(revealed | keep[1:], 7).amin(1),
+            )
             assert (last < first).all()
 
 
@@ -237,7 +240,7 @@ def test_ranks_mark_hidden_positions_alone() -> None:
     model, x = made(spec), tokens(spec)
     row = Permuted().corrupt(x, model, draws(5))
     outputs = []
-    model.backbone.register_forward_pre_hook(lambda module, given: outputs.append(given[0]))
+    model.backbone.register_forward_pre_hook(lambda module, inputs: outputs.append(inputs[0]))
     for layout in (row.layout, row.layout.but(rank=row.layout.rank + 1)):
         Permuted().features(model, replace(row, layout=layout), condition_of(model, LABELS))
     assert torch.equal((outputs[0] != outputs[1]).any(-1)[:, 1:], row.hidden)  # type: ignore[arg-type]

@@ -15,8 +15,20 @@ from mmgen.model.generator import Generator
 from mmgen.paradigms import CodebookAutoregressive, Decoding, Guidance, Request, SampleOptions, SpanInfill
 from mmgen.paradigms.infilling.filling import Filling
 from mmgen.paradigms.infilling.spans import Spans
-from tests.paradigms.spanned import LABELS, LENGTHS, PLACINGS, SPANS, SPEC, infill, kept, made, names, placings, tokens
-from tests.worlds import condition_of, draws, generator, given
+from tests.paradigms.spanned import (
+    LABELS,
+    LENGTHS,
+    PLACINGS,
+    SPANS,
+    SPEC,
+    infill,
+    keeps,
+    made,
+    names,
+    placings,
+    tokens,
+)
+from tests.worlds import condition_of, condition_values, draws, generator
 
 PLAIN = SampleOptions()
 GUIDED = SampleOptions(guidance=Guidance(2.5, "linear"), decoding=Decoding(temperature=0.9, top_k=3, top_p=0.97))
@@ -31,7 +43,9 @@ def sample(paradigm: SpanInfill, model: Generator, options: SampleOptions = PLAI
     keys = request.pop("draws", draws(len(labels)))  # type: ignore[arg-type]
     with torch.inference_mode():
         return list(
-            paradigm.sample(model, Request(keys, **request, conditions=given(model, labels, text=text)), options)
+            paradigm.sample(
+                model, Request(keys, **request, conditions=condition_values(model, labels, text=text)), options
+            )
         )  # type: ignore[arg-type]
 
 
@@ -40,11 +54,11 @@ def sample(paradigm: SpanInfill, model: Generator, options: SampleOptions = PLAI
 @pytest.mark.parametrize("options", [PLAIN, GUIDED], ids=["plain", "guided"])
 def test_what_is_kept_stays_in_its_place_and_holes_are_filled(name: str, placing: str, options: SampleOptions) -> None:
     paradigm, x = infill(name, positions=placing), tokens()  # type: ignore[arg-type]
-    states = sample(paradigm, made(), options, known=x.values, keep=kept(), lengths=LENGTHS)
+    states = sample(paradigm, made(), options, known=x.values, keep=keeps(), lengths=LENGTHS)
     last, real = states[-1], torch.arange(9) < LENGTHS[:, None]
-    assert last.committed.all() and torch.equal(last.tokens[kept() & real], x.values[kept() & real])
+    assert last.committed.all() and torch.equal(last.tokens[keeps() & real], x.values[keeps() & real])
     assert not last.tokens[~real].any() and (last.tokens < 3).all()
-    assert torch.equal(states[0].committed, kept() | ~real) and last.forward_passes == len(states) - 1
+    assert torch.equal(states[0].committed, keeps() | ~real) and last.forward_passes == len(states) - 1
     for before, after in itertools.pairwise(states):
         assert torch.equal(before.tokens[before.committed], after.tokens[before.committed])
         assert (after.committed | ~before.committed).all()
@@ -56,8 +70,8 @@ def fillings(monkeypatch: pytest.MonkeyPatch) -> list[Filling]:
     made: list[Filling] = []
 
     class Noted(Filling):
-        def __init__(self, *given: object) -> None:
-            super().__init__(*given)  # type: ignore[arg-type]
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # type: ignore[arg-type]
             made.append(self)
 
     monkeypatch.setattr("mmgen.paradigms.infilling.span_infill.Filling", Noted)
@@ -84,7 +98,7 @@ def test_cached_steps_see_what_the_row_of_training_shows(
     seen: list[Tensor] = []
     plain = model.head.logits
     model.head.logits = lambda features: (seen.append(features), plain(features))[1]  # type: ignore[method-assign]
-    chosen, keep = options if fit else free(options), kept(full=40)
+    chosen, keep = options if fit else free(options), keeps(full=40)
     last = sample(paradigm, model, chosen, known=known, keep=keep, lengths=LENGTHS, grid=grid)[-1]
     model.head.logits = plain  # type: ignore[method-assign]
     spans = moved(fillings[0].widths)
@@ -100,10 +114,10 @@ def test_cached_steps_see_what_the_row_of_training_shows(
         row = infill(name, positions=placing, context=False).arrange(rows, model, twice)  # type: ignore[arg-type]
         whole = paradigm.features(model, row, condition_of(model, labels))
     for b in range(5 * halves):
-        asked = (row.weights[b] > 0) & (row.targets[b] < 3 + (not fit))  # no END is drawn where lengths are kept
-        expected = whole[b, asked.any(-1)] if twice.count[b] else whole[b, :0]
-        found = torch.stack([features[b] for features in seen])[: len(expected)]
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+        predicted = (row.weights[b] > 0) & (row.targets[b] < 3 + (not fit))  # no END is drawn where lengths are kept
+        expected = whole[b, predicted.any(-1)] if twice.count[b] else whole[b, :0]
+        actual = torch.stack([features[b] for features in seen])[: len(expected)]
+        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 @names
@@ -111,27 +125,27 @@ def test_cached_steps_see_what_the_row_of_training_shows(
 def test_a_row_in_a_batch_is_the_row_alone(name: str, options: SampleOptions) -> None:
     paradigm, model, x = infill(name, positions="closed"), made(text=Text("abc", 3)), tokens()  # type: ignore[arg-type]
     text = torch.tensor([[0, 1, 2], [2, -1, -1], [1, 1, -1], [0, 0, -1], [-1, -1, -1]])
-    known, keep, grid = torch.nn.functional.pad(x.values, (0, 0, 0, 11)), kept(full=20), (20, 1, 1)
+    known, keep, grid = torch.nn.functional.pad(x.values, (0, 0, 0, 11)), keeps(full=20), (20, 1, 1)
     together = sample(paradigm, model, options, known=known, keep=keep, lengths=LENGTHS, grid=grid, text=text)[-1]
     for b in range(5):
         one = torch.tensor([b])
-        alone = sample(
+        single = sample(
             paradigm, model, options, labels=LABELS[one], draws=draws(5).rows(one), known=known[one], keep=keep[one],
             lengths=LENGTHS[one], grid=grid, text=text[one],
         )[-1]  # fmt: skip
-        assert torch.equal(alone.tokens[0], together.tokens[b]) and alone.lengths[0] == together.lengths[b]
+        assert torch.equal(single.tokens[0], together.tokens[b]) and single.lengths[0] == together.lengths[b]
 
 
 @names
 def test_what_follows_a_span_of_free_length_moves_whole(name: str, fillings: list[Filling]) -> None:
     paradigm, x = infill(name, positions="rearranged"), tokens()  # type: ignore[arg-type]
     known = torch.nn.functional.pad(x.values, (0, 0, 0, 11))
-    states = sample(paradigm, made(), free(), known=known, keep=kept(full=20), lengths=LENGTHS, grid=(20, 1, 1))
+    states = sample(paradigm, made(), free(), known=known, keep=keeps(full=20), lengths=LENGTHS, grid=(20, 1, 1))
     last, spans = states[-1], moved(fillings[0].widths)
     assert (last.lengths <= 20).all() and (spans.length[SPANS.length > 0] > 0).all()
     for b in range(5):
-        context = last.tokens[b, kept(spans, 20)[b]][: int((kept() & (torch.arange(9) < LENGTHS[:, None]))[b].sum())]
-        assert torch.equal(context, x.values[b, : LENGTHS[b]][kept()[b, : LENGTHS[b]]])
+        context = last.tokens[b, keeps(spans, 20)[b]][: int((keeps() & (torch.arange(9) < LENGTHS[:, None]))[b].sum())]
+        assert torch.equal(context, x.values[b, : LENGTHS[b]][keeps()[b, : LENGTHS[b]]])
         assert not last.tokens[b, last.lengths[b] :].any()
     for before, after in itertools.pairwise(states):
         assert torch.equal(before.tokens[before.committed], after.tokens[before.committed])
@@ -169,11 +183,11 @@ def test_what_fills_a_hole_follows_the_likelihood(name: str, fit: bool) -> None:
         known=known.expand(count, 5, 2), keep=(keep > 0).expand(count, 5),
         lengths=torch.full((count,), 4 if fit else 3),
     )[-1]  # fmt: skip
-    found = (last.tokens[:, 1:3].flatten(1) * 2 ** torch.tensor([3, 2, 1, 0])).sum(1)
+    actual = (last.tokens[:, 1:3].flatten(1) * 2 ** torch.tensor([3, 2, 1, 0])).sum(1)
     if not fit:
         short = (last.tokens[:, 1] * 2 ** torch.tensor([1, 0])).sum(1)
-        found = torch.where(last.lengths == 3, short, torch.where(last.lengths == 4, 4 + found, 20))
-    seen = found.bincount(minlength=len(expected))
+        actual = torch.where(last.lengths == 3, short, torch.where(last.lengths == 4, 4 + actual, 20))
+    seen = actual.bincount(minlength=len(expected))
     statistic = float(((seen - count * expected) ** 2 / (count * expected)).sum())
     assert statistic < chi2.ppf(1 - 1e-4, len(expected) - 1)
 
@@ -199,8 +213,8 @@ def test_without_anything_given_all_is_one_hole() -> None:
 def test_categorical_tokens_are_filled_too() -> None:
     spec = TokenSpec("categorical", 5, (1, 3, 3))
     model, known = made(spec=spec), torch.zeros(5, 9, dtype=torch.int64)
-    last = sample(infill(), model, known=known, keep=kept())[-1]
-    assert last.tokens.shape == (5, 9) and torch.equal(last.tokens[kept()], known[kept()]) and last.tokens.any()
+    last = sample(infill(), model, known=known, keep=keeps())[-1]
+    assert last.tokens.shape == (5, 9) and torch.equal(last.tokens[keeps()], known[keeps()]) and last.tokens.any()
     loss = infill().losses(model, Tokens(known, spec.grid), condition_of(model, LABELS), draws(5))["infill"]
     assert loss.isfinite().all()
 
@@ -219,7 +233,7 @@ def test_categorical_tokens_are_filled_too() -> None:
         (lambda: sample(infill(), made(), free()), "under positions 'original' the gap tells"),
         (lambda: sample(SpanInfill(positions="closed"), made(), free()), "needs an END"),
         (
-            lambda: sample(infill(most=2), made(), known=tokens().values, keep=kept()),
+            lambda: sample(infill(most=2), made(), known=tokens().values, keep=keeps()),
             "row 0 has 3 holes and the model fills up to 2 at once",
         ),
         (lambda: sample(infill(), made(), SampleOptions(parallel_blocks=2)), "parallel_blocks 2 is for blocks"),

@@ -64,10 +64,10 @@ def test_scales_halve_the_distance() -> None:
 def test_random_units_follow_their_law_and_a_samples_draw_is_its_own() -> None:
     count, length, decay = 6000, 5, 0.6
     layout = RandomUnits(decay).layout((1, 1, length), draws(count))
-    found = layout.block[:, -1].bincount(minlength=length).double()
+    actual = layout.block[:, -1].bincount(minlength=length).double()
     expected = decay ** torch.arange(length).double()
     expected = expected / expected.sum() * count
-    assert float(((found - expected) ** 2 / expected).sum()) < chi2.ppf(1 - 1e-4, length - 1)
+    assert float(((actual - expected) ** 2 / expected).sum()) < chi2.ppf(1 - 1e-4, length - 1)
     two = layout.block[layout.block[:, -1] == 1]  # one cut, anywhere alike
     cuts = (two == 0).sum(1).bincount(minlength=length)[1:].double()
     assert float(((cuts - cuts.mean()) ** 2 / cuts.mean()).sum()) < chi2.ppf(1 - 1e-4, length - 2)

@@ -31,6 +31,7 @@ from mmgen.paradigms import (
     Mixture,
     Paradigm,
     Permuted,
+    RandomUnits,
     Request,
     SampleOptions,
     SpanInfill,
@@ -63,6 +64,7 @@ CASES: dict[str, Paradigm] = {
     "absorbing-tokens": MaskedDiffusion(unit="token"),
     "uniform": MaskedDiffusion(corruption="uniform", self_conditioning=True),
     "block": BlockDiffusion(1, context_noise=0.5),
+    "block-units": BlockDiffusion(RandomUnits(sampling_size=1)),
     "block-codes": BlockDiffusion(2, unit="code"),
     "block-tokens": BlockDiffusion(2, unit="token"),
 }
@@ -125,6 +127,7 @@ PERFECT = {
     for name, each in CASES.items()
     if not isinstance(each, Autoregressive | FrameAutoregressive | CodebookAutoregressive | Hierarchical)
     and "tokens" not in name
+    and "units" not in name
     and not getattr(each, "self_conditioning", False)
 } | {"uniform": MaskedDiffusion(corruption="uniform"), "block": BlockDiffusion(2)}
 

@@ -130,25 +130,6 @@ def test_depth_reaches_no_further_than_one_layer(name: str) -> None:
         assert torch.equal((hop.double() @ hop.double()) > 0, hop), what
 
 
-def test_a_window_reaches_further_with_depth() -> None:
-    row, mask = grid_layout((1, 1, 9)), get_mask("sliding_window(3)")
-    hop = mask.dense(row, row)[0, 0].double()
-    assert ((hop @ hop) > 0).sum() == get_mask("sliding_window(5)").dense(row, row).sum()
-
-
-def test_a_noisy_block_depends_on_earlier_clean_blocks_and_on_itself() -> None:
-    """skip_causal, said once more in words of the data and through a deep network."""
-    grid = grid_layout((1, 1, 8), block_size=3)
-    layout = prefix(1) + clean(grid) + noisy(grid)
-    x = torch.randn(1, layout.length, HEADS * WIDTH, dtype=torch.float64, requires_grad=True)
-    out = tower(x, get_mask("skip_causal").bias(layout, layout).double(), layers=4)[-1]
-    for block in range(3):
-        (grad,) = torch.autograd.grad(out[0, 9:][grid.block[0] == block].sum(), x, retain_graph=True)
-        touched = (grad[0] != 0).any(-1)
-        expected = torch.cat([torch.tensor([True]), grid.block[0] < block, grid.block[0] == block])
-        assert torch.equal(touched, expected)
-
-
 # Law 2: one truth.
 
 
@@ -227,7 +208,7 @@ def test_compiled_flex_attention_agrees_with_the_dense_mask() -> None:
     torch.testing.assert_close(flex(q, k, v, mask, layout, layout, compiled=True), expected)
 
 
-# Law 3's ground: `cacheable` means just this.
+# Law 3's ground: an `obstacle` means just this.
 
 
 def kept_states_never_change(mask: Mask, layout: Layout, step: Tensor) -> bool:
@@ -257,4 +238,4 @@ def kept_states_never_change(mask: Mask, layout: Layout, step: Tensor) -> bool:
 def test_cacheable_means_that_what_is_kept_never_changes(name: str, clock: str) -> None:
     layout = example(name)[0]
     step = getattr(layout, clock)
-    assert get_mask(name).cacheable(layout, step) == kept_states_never_change(get_mask(name), layout, step)
+    assert (get_mask(name).obstacle(layout, step) is None) == kept_states_never_change(get_mask(name), layout, step)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmgen.core.errors import UserError
+from mmgen.core.layout import clean, grid_layout, noisy, prefix
 from mmgen.core.tokens import Tokens
 from mmgen.paradigms import (
     DDPM,
@@ -15,10 +16,11 @@ from mmgen.paradigms import (
     Flow,
     Masked,
     Mixture,
+    NoiseProcess,
     Paradigm,
 )
 from mmgen.paradigms.codes import hide
-from tests.worlds import GRID, PARADIGMS, World, condition_of, draws, generator, ragged, spec_for, tokens_for
+from tests.worlds import GRID, PARADIGMS, condition_of, draws, generator, ragged, spec_for, tokens_for
 
 LABELS = torch.tensor([0, 1, 2, -1])
 LENGTHS = torch.tensor([9, 3, 7, 1])
@@ -87,55 +89,36 @@ def test_one_block_is_masked_generation() -> None:
     torch.testing.assert_close(block, masked, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("process", [Flow(), DDPM()], ids=["flow", "ddpm"])
-def test_one_continuous_block_is_a_diffusion_transformer(process) -> None:
-    """Law 4: no clean copy, every token sees every other, and one noise level for all."""
-    from mmgen.core.layout import grid_layout, noisy, prefix
-    from mmgen.core.masks import get_mask
-
-    paradigm = ContinuousBlockDiffusion(9, process)
-    model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
-    level = process.levels(draws(4).uniform("noise_level", 1))
-    noise = draws(4).normal("noise", 9, 3)
-    noised = process.corrupt(x.values, noise, level[..., None])
-    row = prefix(1) + noisy(grid_layout(GRID))
-    modulation = paradigm.modulation(model, level.expand(-1, 9))
-    features = model(noised, row, get_mask("frame_wise"), condition_of(model, LABELS), outputs=9, modulation=modulation)
-    expected = (model.head.predict(features) - process.target(x.values, noise, level[..., None])).square().mean((1, 2))
-    torch.testing.assert_close(paradigm.losses(model, x, condition_of(model, LABELS), draws(4))["block"], expected)
-
-
 @pytest.mark.parametrize("size", range(1, 10))
-def test_any_block_size_gives_each_block_alone(size: int) -> None:
-    """Law 4 between its ends: every block's error from a short row of its own, clean blocks before it and itself."""
-    from mmgen.core.layout import clean, grid_layout, noisy, prefix
-
-    paradigm = ContinuousBlockDiffusion(size, Flow())
+@pytest.mark.parametrize("process", [Flow(), DDPM()], ids=["flow", "ddpm"])
+def test_any_block_size_gives_each_block_alone(size: int, process: NoiseProcess) -> None:
+    """Law 4, from token-wise autoregression to a diffusion transformer without a clean copy: every block's error from a
+    short row of its own, clean blocks before it and itself.
+    """
+    paradigm = ContinuousBlockDiffusion(size, process)
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
     layout, condition = grid_layout(GRID, size), condition_of(model, LABELS)
     blocks = int(layout.block.max()) + 1
-    level, noise = draws(4).uniform("noise_level", blocks), draws(4).normal("noise", 9, 3)
+    level, noise = process.levels(draws(4).uniform("noise_level", blocks)), draws(4).normal("noise", 9, 3)
     total = torch.zeros(4, dtype=torch.float64)
     for block in range(blocks):
         here = (layout.block[0] == block).nonzero()[:, 0]
         begin, end = int(here[0]), int(here[-1]) + 1
         t = level[:, block, None, None]
-        noised = paradigm.process.corrupt(x.values[:, here], noise[:, here], t)
+        noised = process.corrupt(x.values[:, here], noise[:, here], t)
         row = prefix(1) + clean(layout.slice(0, begin)) + noisy(layout.slice(begin, end))
         levels = torch.cat([torch.zeros(4, begin), t[..., 0].expand(-1, len(here))], dim=1)
         values = torch.cat([x.values[:, :begin], noised], dim=1)
         modulation = paradigm.modulation(model, levels)
         features = model(values, row, paradigm.mask, condition, outputs=len(here), modulation=modulation)
-        error = model.head.predict(features) - (noise[:, here] - x.values[:, here])
+        error = model.head.predict(features) - process.target(x.values[:, here], noise[:, here], t)
         total += error.square().mean(-1).sum(1)
     torch.testing.assert_close(paradigm.losses(model, x, condition_of(model, LABELS), draws(4))["block"], total / 9)
 
 
 @pytest.mark.parametrize("size", range(1, 10))
 def test_any_block_size_predicts_hidden_tokens_from_earlier_blocks_and_the_rest_of_their_own(size: int) -> None:
-    """Law 4 between its ends, for discrete tokens: every block from a short row of its own."""
-    from mmgen.core.layout import clean, grid_layout, noisy, prefix
-
+    """Law 4 for discrete tokens, from the autoregressive likelihood on: every block from a short row of its own."""
     model, x, paradigm = generator(), tokens(), BlockDiffusion(size)
     layout, condition = grid_layout(GRID, size), condition_of(model, LABELS)
     row = paradigm.corrupt(x, model, draws(4))
@@ -151,44 +134,12 @@ def test_any_block_size_predicts_hidden_tokens_from_earlier_blocks_and_the_rest_
     torch.testing.assert_close(paradigm.losses(model, x, condition_of(model, LABELS), draws(4))["block"], total)
 
 
-@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
-def test_revealing_one_token_a_step_in_a_fixed_order_is_a_factorisation(order: list[int]) -> None:
-    """Law 4: as an autoregressive model's, the probabilities of all sequences then sum to one; any other is a bound."""
-    from mmgen.core.layout import grid_layout, prefix
-    from mmgen.core.masks import get_mask
-
-    world = World()
-    model, count = generator(world.spec, classes=0), len(world.states)
-    condition, row = condition_of(model, torch.full((count,), -1)), prefix(1) + grid_layout(world.spec.grid)
-    hidden, nats = torch.ones(count, 3, dtype=torch.bool), torch.zeros(count, dtype=torch.float64)
-    for position in order:
-        features = model(world.states, row, get_mask("bidirectional"), condition, hidden, outputs=3)
-        nats += model.head.nats(features, world.states)[:, position]
-        hidden[:, position] = False
-    torch.testing.assert_close((-nats).exp().sum(), torch.tensor(1.0, dtype=torch.float64))
-
-
-def test_blocks_of_one_token_give_the_autoregressive_likelihood() -> None:
-    """Law 4: the sum over positions of -log p(token | earlier ones), from a short row a position."""
-    from mmgen.core.layout import clean, grid_layout, noisy, prefix
-
-    model, x, paradigm = generator(), tokens(), BlockDiffusion(1)
-    condition, layout = condition_of(model, LABELS), grid_layout(GRID, 1)
-    total = torch.zeros(4, dtype=torch.float64)
-    for n in range(9):
-        row = prefix(1) + clean(layout.slice(0, n)) + noisy(layout.slice(n, n + 1))
-        hidden = torch.arange(n + 1).expand(4, -1) == n
-        features = model(x.values[:, : n + 1], row, paradigm.mask, condition, hidden, outputs=1)
-        total += model.head.nats(features, x.values[:, n : n + 1])[:, 0]
-    torch.testing.assert_close(paradigm.losses(model, x, condition_of(model, LABELS), draws(4))["block"], total / 9)
-
-
 @paradigms
 def test_a_mixture_of_one_is_that_one(paradigm: Paradigm) -> None:
     model, x = generator(spec_for(paradigm)), tokens_for(paradigm)
-    (alone,) = paradigm.losses(model, x, condition_of(model, LABELS), draws(4)).values()
+    (single,) = paradigm.losses(model, x, condition_of(model, LABELS), draws(4)).values()
     assert torch.equal(
-        Mixture({"only": paradigm}).losses(model, x, condition_of(model, LABELS), draws(4))["only"], alone
+        Mixture({"only": paradigm}).losses(model, x, condition_of(model, LABELS), draws(4))["only"], single
     )
 
 
@@ -229,8 +180,6 @@ def test_a_mask_that_cannot_be_right_is_refused_with_the_reason(make, reason: st
 @pytest.mark.parametrize("size", [1, 2, 4, 9])
 def test_the_last_clean_block_is_read_by_nobody(size: int) -> None:
     """The row leaves it out; with it, not one feature of the corrupted copy changes."""
-    from mmgen.core.layout import clean, grid_layout, noisy, prefix
-
     model, x, paradigm = generator(), tokens(), BlockDiffusion(size)
     row = paradigm.corrupt(x, model, draws(4))
     layout = grid_layout(GRID, size)

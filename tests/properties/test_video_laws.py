@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.core.layout import Layout, Role, noisy
-from mmgen.core.mask import Mask
+from mmgen.core.layout import Layout, Role
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.model.backbone import Cache
 from mmgen.model.generator import Generator
@@ -20,7 +19,6 @@ from mmgen.paradigms import (
     Autoregressive,
     BlockDiffusion,
     ContinuousBlockDiffusion,
-    Decoding,
     Flow,
     FrameAutoregressive,
     Guidance,
@@ -30,7 +28,7 @@ from mmgen.paradigms import (
     Request,
     SampleOptions,
 )
-from mmgen.paradigms.blocks.blockwise import Blockwise
+from tests.leaks import find_leaks
 from tests.worlds import condition_of, draws, generator
 
 GRID = (4, 1, 2)  # what generators are trained on: 4 frames of 2 tokens
@@ -114,66 +112,11 @@ def same(one: Tensor, other: Tensor) -> None:
 
 
 @every
-def test_a_frame_is_predicted_without_itself_or_what_comes_later(paradigm: Paradigm) -> None:
-    """Change the data of a frame: no bit of the features that predict it, or an earlier frame, changes, but by what
-    training shows of it (the noisy copy itself).
-    """
-    model, x, frames = model_for(paradigm), tokens_for(paradigm), GRID[0]
-    condition = condition_of(model, LABELS, actions=actions_for(frames))
-
-    def features(values: Tensor) -> tuple[Tensor, Any]:
-        row = paradigm.corrupt(Tokens(values, GRID), model, draws(3))
-        return paradigm.features(model, row, condition), row
-
-    before, row = features(x.values)
-    for frame in range(frames):
-        changed = x.values.clone()
-        here = slice(frame * SIZE, (frame + 1) * SIZE)
-        changed[:, here] = changed[:, here] + 1 if x.values.is_floating_point() else (changed[:, here] + 5) % 16
-        after, _ = features(changed)
-        blind = torch.zeros(3, 8, dtype=torch.bool)
-        if isinstance(paradigm, Autoregressive):
-            blind[:, : here.start + 1] = True
-        elif isinstance(paradigm, FrameAutoregressive):
-            blind[:, : here.stop] = True
-        else:
-            blind[:, : here.start] = not isinstance(paradigm, Masked | MaskedDiffusion)
-            if row.hidden is not None and paradigm is not WINDOWED["halves"]:
-                hidden = row.hidden[:, -8:]
-                wholly = hidden[:, here].all(1)
-                blind[wholly, here] = True
-        assert torch.equal(before[blind], after[blind])
-        nothing_seen = row.hidden is not None and bool(row.hidden.all())
-        assert not torch.equal(before, after) or bool((row.weights == 0).any()) or nothing_seen or frame == frames - 1
-
-
-@every
-def test_the_gradient_to_what_is_hidden_is_zero(paradigm: Paradigm) -> None:
-    model, x = model_for(paradigm), tokens_for(paradigm)
-    row = paradigm.corrupt(x, model, draws(3))
-    embedded: list[Tensor] = []
-
-    def remember(_: Any, __: Any, output: Tensor) -> Tensor:
-        embedded.append(output.detach().requires_grad_())
-        return embedded[-1]
-
-    handle = model.embedding.register_forward_hook(remember)
-    features = paradigm.features(model, row, condition_of(model, LABELS))
-    handle.remove()
-    sees = reach(row.mask, row.layout, model.backbone.depth)[:, -8:, model.prefix_length :]
-    for position in range(8):
-        (gradient,) = torch.autograd.grad(features[:, position].sum(), embedded[0], retain_graph=True)
-        moved = gradient.abs().sum(-1) > 0
-        assert torch.equal(moved, sees[:, position].expand_as(moved))
-
-
-def reach(mask: Mask, layout: Layout, depth: int) -> Tensor:
-    """(b, N, N) bool: what reaches a position through all blocks, itself by the residual stream."""
-    hop = mask.dense(layout, layout)[:, 0] | torch.eye(layout.length, dtype=torch.bool)
-    found = hop
-    for _ in range(depth - 1):
-        found = (found.double() @ hop.double()) > 0
-    return found
+@torch.no_grad()
+def test_a_prediction_never_depends_on_what_it_predicts(paradigm: Paradigm) -> None:
+    model = model_for(paradigm)
+    condition = condition_of(model, LABELS, actions=actions_for(GRID[0]))
+    assert find_leaks(paradigm, model, tokens_for(paradigm), condition, draws(3)) == []
 
 
 # Law 3.
@@ -217,8 +160,18 @@ def test_a_rollout_of_bounded_cache_equals_the_full_row(paradigm: Paradigm, opti
     """
     model = model_for(paradigm)
     passes = recorded(model, paradigm, request_for(paradigm), options)
-    rows = 3 if options.guidance.scale == 1 else 6
-    stored: list[tuple[Tensor, Layout, Tensor | None, Tensor | None]] = []
+    layout = stored_by(passes, model, paradigm, rows=3 if options.guidance.scale == 1 else 6)
+    finished = layout.position[0, layout.role[0] != Role.PREFIX]
+    assert len(finished) == len(finished.unique(dim=0))  # none was computed twice
+    assert torch.equal(finished[:, 0], finished[:, 0].sort().values)
+    if paradigm in WINDOWED.values():
+        short = recorded(model, paradigm, request_for(paradigm, GRID), options)
+        assert {each.cache.capacity for each in passes} == {each.cache.capacity for each in short}
+
+
+def stored_by(passes: list[Pass], model: Generator, paradigm: Paradigm, rows: int) -> Layout:
+    """All positions that passes store, after each of these was compared to a full row."""
+    stored: list[Any] = []
     for each in passes:
         count = each.layout.length if each.named["store"] is None else each.named["store"]
         now = (each.values, each.layout, each.named["hidden"], each.named["modulation"])
@@ -228,14 +181,8 @@ def test_a_rollout_of_bounded_cache_equals_the_full_row(paradigm: Paradigm, opti
             modulation=modulation,
         )  # fmt: skip
         torch.testing.assert_close(each.features, expected, rtol=1e-9, atol=1e-9)
-        stored.append(first(now, count, rows))
-    _, layout, _, _ = joined(stored, rows)
-    finished = layout.position[0, layout.role[0] != Role.PREFIX]
-    assert len(finished) == len(finished.unique(dim=0))  # none was computed twice
-    assert torch.equal(finished[:, 0], finished[:, 0].sort().values)
-    if paradigm in WINDOWED.values():
-        short = recorded(model, paradigm, request_for(paradigm, GRID), options)
-        assert {each.cache.capacity for each in passes} == {each.cache.capacity for each in short}
+        stored.append(first(now, count))
+    return joined(stored, rows)[1]
 
 
 def joined(parts: list[Any], rows: int) -> tuple[Tensor, Layout, Tensor | None, Tensor | None]:
@@ -254,15 +201,15 @@ def joined(parts: list[Any], rows: int) -> tuple[Tensor, Layout, Tensor | None, 
     return values, layout, hidden, modulation
 
 
-def first(part: Any, count: int, rows: int) -> Any:
+def first(part: Any, count: int) -> Any:
     """The leading positions of a pass; the prefix holds no value."""
     values, layout, hidden, modulation = part
-    kept = count - (layout.length - values.shape[1])
+    stay = count - (layout.length - values.shape[1])
     return (
-        values[:, :kept],
+        values[:, :stay],
         layout.slice(0, count),
-        None if hidden is None else hidden[:, :kept],
-        None if modulation is None else modulation[:, :kept],
+        None if hidden is None else hidden[:, :stay],
+        None if modulation is None else modulation[:, :stay],
     )
 
 
@@ -277,29 +224,8 @@ def test_frames_that_are_made_together_see_what_training_shows(name: str, togeth
     passes = recorded(model, paradigm, request_for(paradigm, known=known, keep=keep), options)
     made = [each.named["outputs"] // SIZE for each in passes if each.named["outputs"]]
     assert sorted(set(made)) == sorted({min(together, 14), 14 % together or min(together, 14)})
-    stored: list[Any] = []
-    for each in passes:
-        now = (each.values, each.layout, each.named["hidden"], each.named["modulation"])
-        values, layout, hidden, modulation = joined([*stored, now], 3)
-        expected = model(
-            values, layout, paradigm.mask, each.named["condition"], hidden, outputs=each.named["outputs"],
-            modulation=modulation,
-        )  # fmt: skip
-        torch.testing.assert_close(each.features, expected, rtol=1e-9, atol=1e-9)
-        count = each.layout.length if each.named["store"] is None else each.named["store"]
-        stored.append(first(now, count, 3))
+    stored_by(passes, model, paradigm, rows=3)
     assert torch.equal(last(paradigm, model, request_for(paradigm, known=known, keep=keep), options)[keep], known[keep])
-
-
-@windowed
-@torch.inference_mode()
-def test_training_and_sampling_share_the_window(paradigm: Paradigm) -> None:
-    """A pass of the sampler sees, of what was stored, exactly what the training mask shows."""
-    model = model_for(paradigm)
-    for each in recorded(model, paradigm, request_for(paradigm), SampleOptions())[-3:]:
-        assert each.stored is not None
-        seen = paradigm.mask.dense(each.layout, each.stored)[0, 0].any(0)
-        assert bool(seen.all()) or each.named["store"] == 0  # nothing is kept that nobody sees
 
 
 @cached
@@ -329,32 +255,22 @@ def test_nothing_tells_how_late_it_is(name: str) -> None:
 
 @every
 @guided
+@pytest.mark.parametrize("lengths", [None, torch.tensor([8, 3, 5])], ids=["full", "ragged"])
 @torch.inference_mode()
-def test_a_clip_does_not_depend_on_its_neighbours(paradigm: Paradigm, options: SampleOptions) -> None:
-    model, grid = model_for(paradigm), (6, 1, 2)
-    together = last(paradigm, model, request_for(paradigm, grid), options)
-    for row in range(3):
-        one = torch.tensor([row])
-        alone = Request(
-            draws(3).rows(one), grid=grid, conditions={"class": LABELS[one], "actions": actions_for(6)[one]}
-        )
-        same(last(paradigm, model, alone, options)[0], together[row])
+def test_a_clip_does_not_depend_on_its_neighbours(
+    paradigm: Paradigm, options: SampleOptions, lengths: Tensor | None
+) -> None:
+    model, actions = model_for(paradigm), actions_for(4)
 
+    def drawn(rows: Tensor) -> Tensor:
+        conditions = {"class": LABELS[rows], "actions": actions[rows]}
+        own = None if lengths is None else lengths[rows]
+        return last(paradigm, model, Request(draws(3).rows(rows), own, conditions=conditions), options)
 
-@by_frame
-@torch.inference_mode()
-def test_ragged_clips_equal_each_alone(paradigm: Paradigm) -> None:
-    model, lengths = model_for(paradigm), torch.tensor([8, 3, 5])
-    actions = actions_for(4)
-    together = last(paradigm, model, Request(draws(3), lengths, conditions={"class": LABELS, "actions": actions}))
+    together = drawn(torch.arange(3))
     for row in range(3):
-        one = torch.tensor([row])
-        alone = last(
-            paradigm,
-            model,
-            Request(draws(3).rows(one), lengths[one], conditions={"class": LABELS[one], "actions": actions[one]}),
-        )
-        same(alone[0, : int(lengths[row])], together[row, : int(lengths[row])])
+        length = 8 if lengths is None else int(lengths[row])
+        same(drawn(torch.tensor([row]))[0, :length], together[row, :length])
 
 
 @by_frame
@@ -363,17 +279,17 @@ def test_actions_are_asked_for_frame_by_frame_and_only_then(paradigm: Paradigm) 
     """A person may steer: the function is asked once for each frame, in order, when all earlier ones are there; and
     what is answered late changes nothing early.
     """
-    model, asked, actions = model_for(paradigm), [], actions_for(6)
+    model, frames_so_far, actions = model_for(paradigm), [], actions_for(6)
     states = []
 
     def steer(frame: int) -> Tensor:
         assert frame == 0 or states[-1].committed[:, : frame * SIZE].all()
-        asked.append(frame)
+        frames_so_far.append(frame)
         return actions[:, frame]
 
     for state in paradigm.sample(model, request_for(paradigm, (6, 1, 2), actions=steer), SampleOptions()):
         states.append(state)
-    assert asked == list(range(6))
+    assert frames_so_far == list(range(6))
     same(states[-1].tokens, last(paradigm, model, request_for(paradigm, (6, 1, 2), actions=actions)))
     other = actions.clone()
     other[:, 4:] = (other[:, 4:] + 2) % ACTIONS
@@ -405,13 +321,13 @@ def test_complete_and_masked_teacher_forcing_meet_where_the_history_is_whole() -
     paradigms = [BlockDiffusion("frame", history=history) for history in ("complete", "corrupted")]
     model, x = model_for(paradigms[0]), tokens_for(paradigms[0])
     condition, last_frame = condition_of(model, LABELS), torch.arange(8) >= 6
-    found = []
+    features = []
     for paradigm in paradigms:
         row = paradigm.corrupt(x, model, draws(3))
         hidden = torch.zeros_like(row.hidden)
         hidden[:, -8:] = last_frame
-        found.append(model(row.values, row.layout, row.mask, condition, hidden, outputs=SIZE))
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+        features.append(model(row.values, row.layout, row.mask, condition, hidden, outputs=SIZE))
+    torch.testing.assert_close(*features, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["complete", "hidden-history", "frame", "acdit", "forcing"])
@@ -428,9 +344,9 @@ def test_context_noise_is_in_the_cache_and_not_in_the_clip(name: str) -> None:
     noised = last(paradigm, model, request, SampleOptions(context_noise=0.8))
     assert torch.equal(noised[keep], known[keep]) and not torch.equal(clean, noised)
     if name == "forcing":  # the generator is told how much
-        said = torch.cat([each.named["modulation"][:, :-SIZE] for each in passes if each.named["store"]], dim=1)
-        levels = torch.full(said.shape[:2], 0.8, dtype=torch.float64)
-        torch.testing.assert_close(said, paradigm.modulation(model, levels))
+        seen = torch.cat([each.named["modulation"][:, :-SIZE] for each in passes if each.named["store"]], dim=1)
+        levels = torch.full(seen.shape[:2], 0.8, dtype=torch.float64)
+        torch.testing.assert_close(seen, paradigm.modulation(model, levels))
 
 
 def test_what_cannot_be_is_refused_in_one_line() -> None:
@@ -478,10 +394,3 @@ def test_one_stream_is_half_as_long_as_two() -> None:
         assert bool((row.layout.role[0, 1:] == Role.NOISY).all()) == (history == "corrupted")
         lengths.append(row.layout.length)
     assert lengths == [1 + 6 + 8, 1 + 8]
-    assert noisy(row.layout).length == 9
-
-
-def test_a_history_that_is_corrupted_gives_no_likelihood() -> None:
-    assert BlockDiffusion("frame").likelihood == "bound"
-    assert BlockDiffusion("frame", history="corrupted").likelihood is None
-    assert isinstance(BlockDiffusion("frame"), Blockwise) and Decoding() == Decoding()

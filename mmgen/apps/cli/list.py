@@ -75,7 +75,7 @@ def _paradigms(_: str) -> Iterator[tuple[str, str]]:
 
 
 def _backbones(_: str) -> Iterator[tuple[str, str]]:
-    from mmgen.model.backbone.presets import PRESETS
+    from mmgen.model.backbone.transformer import PRESETS
 
     for name, size in PRESETS.items():
         yield name, f"Transformer with size: {name} has {size.depth} blocks of width {size.dim} and {size.heads} heads"

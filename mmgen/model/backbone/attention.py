@@ -20,22 +20,14 @@ CAUSAL_FROM = 1024  # queries from which SDPA's own lower triangle skips anythin
 
 @dataclass(frozen=True, eq=False)
 class Attend:
-    """Softmax attention under one mask, realised once for all blocks of a pass.
-
-    At most one realisation is set; with none, everybody sees everybody.
-
-    Attributes:
-        causal: SDPA's own lower triangle.
-        dense: (b, 1, Nq, Nk) bool or additive float mask for SDPA.
-        block_mask: for FlexAttention.
-        groups: of queries, each with the keys that it looks at, on a CPU.
-        by_groups: what attends by them.
+    """Softmax attention under one mask, realised once for all blocks of a pass. At most one realisation is set; with
+    none, everybody sees everybody.
     """
 
-    causal: bool = False
-    dense: Tensor | None = None
-    block_mask: Any = None
-    groups: Plan | None = None
+    causal: bool = False  # SDPA's own lower triangle
+    dense: Tensor | None = None  # (b, 1, Nq, Nk) bool or additive float mask for SDPA
+    block_mask: Any = None  # for FlexAttention
+    groups: Plan | None = None  # of queries, each with the keys that it looks at, on a CPU
     by_groups: Callable[[Tensor, Tensor, Tensor, Plan], Tensor] = grouped_attention
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout
 from mmgen.model.backbone.cross_attention import Memory
 
@@ -39,16 +39,12 @@ class Cache:
 
     def keys_layout(self, new: Layout) -> Layout:
         """Layout of all keys a pass sees: the stored positions, then the new ones."""
-        if self.length + new.length > self.capacity:
-            raise UserError(
-                f"the cache holds {self.capacity} positions; {self.length} are stored and {new.length} more do not fit"
-            )
+        full = f"the cache holds {self.capacity} positions; {self.length} are stored and {new.length} more do not fit"
+        require(self.length + new.length <= self.capacity, full)
         return new if self.layout is None else self.layout + new
 
     def reserve(self, more: int) -> None:
-        """Make room for so many new positions. The capacity at least doubles, so that a row of unknown length is copied
-        rarely.
-        """
+        """Make room for so many new positions; the capacity at least doubles, so that rows are copied rarely."""
         needed = self.length + more
         if needed <= self.capacity:
             return
@@ -81,9 +77,7 @@ class Cache:
         self.length += stored.length
 
     def keep(self, kept: Tensor) -> None:
-        """Forget the stored positions where kept (length,) bool is false; the others move together. Keys are rotated
-        before they are stored, so that none changes.
-        """
+        """Forget stored positions where kept (length,) bool is false; the others move together, and no key changes."""
         index = kept.nonzero()[:, 0]
         if self.layout is None or len(index) == self.length:
             return

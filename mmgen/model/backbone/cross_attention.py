@@ -13,15 +13,10 @@ from mmgen.model.backbone.norms import HeadNorm
 
 
 class Memory(NamedTuple):
-    """What every position of a row may attend to.
+    """What every position of a row may attend to."""
 
-    Attributes:
-        values: (B, M, dim).
-        real: (B, M) bool, False for padding; None where there is none.
-    """
-
-    values: Tensor
-    real: Tensor | None = None
+    values: Tensor  # (B, M, dim)
+    real: Tensor | None = None  # (B, M) bool, False for padding; None where there is none
 
 
 class CrossAttention(nn.Module):
@@ -59,9 +54,7 @@ class CrossAttention(nn.Module):
     def forward(
         self, x: Tensor, memory: Memory, once: Callable[[Memory, Callable[[], Tensor]], Tensor] | None = None
     ) -> Tensor:
-        """x (B, N, dim) -> (B, N, dim), x itself in rows without any memory. `once` is a cache of what the memory
-        yields.
-        """
+        """x (B, N, dim) -> (B, N, dim), x itself in rows without a memory. `once` caches what the memory yields."""
         q = rearrange(self.query(self.norm(x)), "b n (h d) -> b h n d", h=self.heads)
         q = q if self.norm_q is None else self.norm_q(q)
         k, v = (

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import require
 from mmgen.core.layout import Layout, Role
 from mmgen.core.shape_cache import remember
 
@@ -40,10 +40,9 @@ class Rotary:
         base: float = 10000.0,
         prefix: PrefixRotation = "identity",
     ) -> None:
-        if head_dim % 2 or len(axes) != 3 or min(axes) < 0 or not sum(axes):
-            raise UserError(
-                f"rotary positions need an even head width and three shares for (t, h, w), got {head_dim} and {axes}"
-            )
+        fine = head_dim % 2 == 0 and len(axes) == 3 and min(axes) >= 0 and sum(axes) > 0
+        needed = "rotary positions need an even head width and three shares for (t, h, w)"
+        require(fine, f"{needed}, got {head_dim} and {axes}")
         self.prefix = prefix
         bounds = [round(head_dim // 2 * sum(axes[:i]) / sum(axes)) for i in range(4)]
         counts = [after - before for before, after in zip(bounds[:-1], bounds[1:], strict=True)]

@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 import torch
 
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import UserError, require_one_of
 from mmgen.model.backbone.transformer import Transformer
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -21,9 +21,7 @@ def lower(backbone: Transformer, precision: str) -> None:
     Raises:
         UserError: there is no such precision, or torchao is not installed.
     """
-    if precision not in get_args(Precision):
-        known = get_args(Precision)
-        raise UserError(f"precision {precision!r} is not one of {', '.join(known)}{nearest(precision, known)}")
+    require_one_of("precision", precision, get_args(Precision))
     if precision == "float32":
         return
     backbone.to(torch.bfloat16)

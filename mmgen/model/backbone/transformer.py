@@ -7,14 +7,14 @@ import copy
 import math
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import require, require_one_of
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.core.shape_cache import passing
@@ -27,8 +27,31 @@ from mmgen.model.backbone.mixers import Attention, MixerFactory, MixerShape
 from mmgen.model.backbone.modulation import AdaLN
 from mmgen.model.backbone.norms import make_norm
 from mmgen.model.backbone.positions import PrefixRotation, Rotary
-from mmgen.model.backbone.presets import preset
 from mmgen.model.backbone.unpadded import windows
+
+
+class Preset(NamedTuple):
+    """Width, number of blocks and number of attention heads."""
+
+    dim: int
+    depth: int
+    heads: int
+
+
+# From a laptop's to a node's. Parameter counts are of the blocks with their default options.
+PRESETS = {
+    "tiny": Preset(128, 4, 4),  # about 1M, minutes on a CPU
+    "small": Preset(384, 8, 6),  # about 20M
+    "base": Preset(768, 12, 12),  # about 130M
+    "large": Preset(1024, 24, 16),  # about 450M
+    "xl": Preset(1152, 28, 16),  # about 670M, the shape of DiT-XL (Peebles & Xie 2023)
+}
+
+
+def preset(size: str) -> Preset:
+    """The preset of that name; UserError naming the nearest one otherwise."""
+    require_one_of("backbone size", size, PRESETS)
+    return PRESETS[size]
 
 
 class Transformer(nn.Module):
@@ -90,10 +113,8 @@ class Transformer(nn.Module):
         shape = preset(size)
         self.dim, self.depth, self.heads = dim or shape.dim, depth or shape.depth, heads or shape.heads
         self.kv_heads = kv_heads or self.heads
-        if self.dim % self.heads or self.heads % self.kv_heads:
-            raise UserError(
-                f"heads {self.heads} must divide dim {self.dim}, and kv_heads {self.kv_heads} must divide heads"
-            )
+        divide = f"heads {self.heads} must divide dim {self.dim}, and kv_heads {self.kv_heads} must divide heads"
+        require(self.dim % self.heads == 0 and self.heads % self.kv_heads == 0, divide)
         self.head_dim = self.dim // self.heads
         self.cross_attention = cross_attention
         self.checkpointing, self.modulated = checkpointing, modulation != "none"
@@ -125,8 +146,8 @@ class Transformer(nn.Module):
         self._initialise(blocks)
 
     def _initialise(self, blocks: "list[Block]") -> None:
-        """Variance 1 / fan_in; branch outputs scaled by depth, so that the residual stream keeps its size; condition
-        maps zero.
+        """Variance 1 / fan_in; outputs of branches scaled by depth, so that the stream keeps its size; condition maps
+        zero.
         """
         for block in blocks:
             if block.cross is not None:
@@ -147,9 +168,7 @@ class Transformer(nn.Module):
         return [index for index, block in enumerate(self.blocks) if cast(Block, block).mixer.recurrent]
 
     def sibling(self, depth: int) -> "Transformer":
-        """A transformer of another depth with the options of this one, which must be at initialisation, and weights of
-        its own.
-        """
+        """A transformer of another depth with the options of this one, at initialisation, and weights of its own."""
         other = copy.deepcopy(self)
         blocks = [copy.deepcopy(cast(Block, other.blocks[0])) for _ in range(depth)]
         other.depth, other.blocks, other.rotary = depth, nn.ModuleList(blocks), self.rotary
@@ -157,9 +176,7 @@ class Transformer(nn.Module):
         return other
 
     def new_cache(self, batch: int, capacity: int) -> Cache:
-        """An empty cache for `batch` rows of up to `capacity` positions, on this backbone's device and in its
-        precision.
-        """
+        """An empty cache for `batch` rows of up to `capacity` positions, on this backbone's device in its precision."""
         device = next(self.parameters()).device
         autocast = torch.is_autocast_enabled(device.type)
         dtype = torch.get_autocast_dtype(device.type) if autocast else self.dtype
@@ -212,10 +229,8 @@ class Transformer(nn.Module):
             (B, N, dim).
         """
         x, cond, dtype = self._narrowed(x), None if cond is None else self._narrowed(cond), x.dtype
-        if self.cross_attention != (memory is not None):
-            raise UserError(
-                f"cross_attention {self.cross_attention}: a memory is {'needed' if memory is None else 'not taken'}"
-            )
+        wrong = f"cross_attention {self.cross_attention}: a memory is {'needed' if memory is None else 'not taken'}"
+        require(self.cross_attention == (memory is not None), wrong)
         packed = windows(layout) if cache is None and memory is None and torch.is_grad_enabled() else None
         row = None
         if packed is not None:
@@ -254,9 +269,7 @@ class Passes:
         self.of = transformer
 
     def follow(self, mask: Mask, layout: Layout) -> None:
-        """Announce that the next passes store this row in the cache, piece by piece and under this mask, so that what
-        derives from it is made once.
-        """
+        """Announce that the next passes store this row in the cache, piece by piece, under this mask."""
 
     def __call__(
         self,

@@ -12,19 +12,12 @@ from mmgen.core.layout import Layout
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Where positions of B padded rows of N go: into fewer rows of N, the windows.
+    """Where positions of B padded rows of N go: into fewer rows of N, the windows."""
 
-    Attributes:
-        layout: what the positions of the R windows are.
-        index: (R, N) int64, which of the B x N positions stands there; any one where none does.
-        back: (B, N) int64, which of the R x N positions each of the rows' stands at; 0 for padding.
-        real: (B, N) bool, False for padding.
-    """
-
-    layout: Layout
-    index: Tensor
-    back: Tensor
-    real: Tensor
+    layout: Layout  # what the positions of the R windows are
+    index: Tensor  # (R, N) int64, which of the B x N positions stands there; any one where none does
+    back: Tensor  # (B, N) int64, which of the R x N positions each stands at; 0 for padding
+    real: Tensor  # (B, N) bool, False for padding
 
     @property
     def row(self) -> Tensor:

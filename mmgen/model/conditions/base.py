@@ -19,33 +19,17 @@ Entrance = Literal["prefix", "modulation", "frames", "cross_attention"]
 
 
 class Entry(NamedTuple):
-    """How one condition enters B rows; None where it does not.
+    """How one condition enters B rows; None where it does not."""
 
-    Attributes:
-        prefix: (B, P, dim) positions at the start of the row.
-        vector: (B, dim), for the modulation.
-        frames: (B, F, dim), added to all positions of a frame.
-        memory: (B, K, dim), for the cross-attention of the blocks.
-        memory_mask: (B, K) bool, False for padding of the memory.
-    """
-
-    prefix: Tensor | None = None
-    vector: Tensor | None = None
-    frames: Tensor | None = None
-    memory: Tensor | None = None
-    memory_mask: Tensor | None = None
+    prefix: Tensor | None = None  # (B, P, dim) positions at the start of the row
+    vector: Tensor | None = None  # (B, dim), for the modulation
+    frames: Tensor | None = None  # (B, F, dim), added to all positions of a frame
+    memory: Tensor | None = None  # (B, K, dim), for the cross-attention of the blocks
+    memory_mask: Tensor | None = None  # (B, K) bool, False for padding of the memory
 
 
 class Conditioning(NamedTuple):
-    """All conditions of B rows together.
-
-    Attributes:
-        prefix: (B, P, dim) positions at the start of the row; P may be 0.
-        vector: (B, dim), for the modulation.
-        frames: (B, F, dim), added to all positions of a frame, later ones have nothing; None for none.
-        memory: (B, K, dim), for the cross-attention of the blocks; None for none.
-        memory_mask: (B, K) bool, False for padding; None without a memory.
-    """
+    """All conditions of B rows together; see `Entry`."""
 
     prefix: Tensor
     vector: Tensor
@@ -137,8 +121,8 @@ class Condition(nn.Module, ABC):
 
     @abstractmethod
     def null(self, rows: int, frames: int | None = None) -> Tensor:
-        """The values of B rows without this condition; `frames` of each row for one that has a value a frame, as
-        trained by default.
+        """The values of B rows without this condition, of so many frames, those of training by default, where it has
+        them.
         """
 
     @abstractmethod

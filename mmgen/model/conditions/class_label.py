@@ -17,9 +17,7 @@ Entrances = tuple[Literal["prefix", "modulation"], ...]
 
 
 class SampleCondition(Condition):
-    """A condition that describes a whole sample and enters as `prefix`, `modulation` or both: `new_map` makes, for
-    each of these, the map from its values to vectors of the backbone's width.
-    """
+    """A condition of whole samples: `new_map` makes the map from values to vectors for each way in which it enters."""
 
     takes: ClassVar[type[Vocabulary]] = Vocabulary
     entrances = ("prefix", "modulation")

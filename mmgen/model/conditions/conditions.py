@@ -65,8 +65,8 @@ class Conditions(nn.Module):
         return all(each.own_dropout > 0 or each.dropout > others for each in lost)
 
     def fill(self, values: Mapping[str, Tensor], rows: int, frames: int | None = None) -> dict[str, Tensor]:
-        """A value for every condition: null for those that are missing, in B rows of so many frames. Raises UserError
-        for values of other conditions.
+        """A value for every condition: null for those that are missing. Raises UserError for values of other
+        conditions.
         """
         self.require(list(values))
         device = self.nothing.device
@@ -76,9 +76,7 @@ class Conditions(nn.Module):
         }
 
     def drop(self, values: Mapping[str, Tensor], draws: Draws) -> dict[str, Tensor]:
-        """Values of which a share of the rows is null: one number a sample decides for all conditions, and another for
-        each.
-        """
+        """Values of which a share of the rows is null: one number a sample decides for all, and another for each."""
         together = draws.uniform("condition_dropout")
         dropped = {}
         for name, condition in self.items():
@@ -100,8 +98,8 @@ class Conditions(nn.Module):
     def forward(
         self, values: Mapping[str, Tensor] | None = None, rows: int | None = None, draws: Draws | None = None
     ) -> Conditioning:
-        """What the conditions contribute to B rows, as many as there are values by default; missing ones are null.
-        `draws` of training rows are for augmentation. Raises UserError for values of other conditions.
+        """What the conditions contribute to B rows, as many as values by default; `draws` of training rows are for
+        augmentation.
         """
         values = values or {}
         count = len(next(iter(values.values()))) if rows is None else rows

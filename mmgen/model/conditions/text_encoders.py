@@ -109,7 +109,7 @@ class StoredFeatures(TextSource):
 
 
 def text_source(path: str, length: int) -> TextSource:
-    """A text encoder, whose texts have `length` tokens, in a folder, or stored features in a file. Raises UserError for
+    """A text encoder, of `length` tokens a text, in a folder, or stored features in a file. Raises UserError for
     neither.
     """
     if Path(path).is_dir():

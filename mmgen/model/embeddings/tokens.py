@@ -23,9 +23,7 @@ class CategoricalEmbedding(nn.Module):
         nn.init.normal_(self.mask, std=0.5)
 
     def forward(self, values: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """values (B, N) int64 in [0, size), hidden (B, N) or (B, N, 1) bool, whose values have no influence -> (B, N,
-        dim).
-        """
+        """values (B, N) int64 in [0, size), hidden (B, N) or (B, N, 1) bool, without influence -> (B, N, dim)."""
         x = self.table(values)
         if hidden is not None and hidden.dim() == 2:
             hidden = hidden[..., None]
@@ -57,9 +55,7 @@ class BitsEmbedding(nn.Module):
         self.hidden_bit = nn.Parameter(torch.zeros(size, dim))
 
     def forward(self, values: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """values (B, N) int64 in [0, 2^bits), hidden (B, N) or by group (B, N, groups) bool, without influence -> (B,
-        N, dim).
-        """
+        """values (B, N) int64 in [0, 2^bits), hidden (B, N) or (B, N, groups) bool without influence -> (B, N, dim)."""
         signs = 2 * unpack_bits(values, self.bits).to(self.project.weight.dtype) - 1
         if hidden is None or hidden.dim() == 2:
             x = self.project(signs)

@@ -18,9 +18,7 @@ LARGEST_GROUP = 12  # bits whose joint distribution one softmax still holds comf
 
 
 class ChoiceHead(Head):
-    """Logits of `groups` independent choices a token. Zero at initialisation: the loss starts at groups log(choices)
-    exactly.
-    """
+    """Logits of `groups` independent choices a token, 0 at initialisation: the loss starts at groups log(choices)."""
 
     law: ClassVar[Law] = "choices"
 

@@ -22,27 +22,16 @@ from mmgen.paradigms.guidance import GuidedGenerator
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a pass of the sampler asks: the codes of the next step.
+    """What a pass of the sampler asks: the codes of the next step."""
 
-    Attributes:
-        values: (B, S) or (B, S, Q) codes of the steps that the model has not read.
-        hidden: of their shape, bool, those that these steps do not hold.
-        layout: of the steps, the prefix before them in the first pass.
-        progress: (B,) committed share of each row.
-        known: (B, Q) codes of the next step, as far as they are known.
-        wanted: (B, Q) bool, which of its codes are to be drawn.
-        ending: (B,) bool, where END is a choice; None for a head without END.
-        chance: (B, groups) in [0, 1), to draw with.
-    """
-
-    values: Tensor
-    hidden: Tensor
-    layout: Layout
-    progress: Tensor
-    known: Tensor
-    wanted: Tensor
-    ending: Tensor | None
-    chance: Tensor
+    values: Tensor  # (B, S) or (B, S, Q) codes of the steps that the model has not read
+    hidden: Tensor  # of their shape, bool, those that these steps do not hold
+    layout: Layout  # of the steps, the prefix before them in the first pass
+    progress: Tensor  # (B,) committed share of each row
+    known: Tensor  # (B, Q) codes of the next step, as far as they are known
+    wanted: Tensor  # (B, Q) bool, which of its codes are to be drawn
+    ending: Tensor | None  # (B,) bool, where END is a choice; None without END
+    chance: Tensor  # (B, groups) in [0, 1), to draw with
 
 
 class CodebookAutoregressive(StepParadigm):
@@ -80,9 +69,7 @@ class CodebookAutoregressive(StepParadigm):
         super().__init__(pattern, delays, input_dropout, token_noise, mask, ends)
 
     def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
-        """Prefix and steps of a whole grid but the last, which predicts nothing. Raises UserError as `steps` and
-        `require_places`.
-        """
+        """Prefix and steps of a whole grid but the last. Raises UserError as `steps` and `require_places`."""
         row = _row(generator.prefix, self.steps(generator), grid, self.ends, device)
         require_places(generator, row)
         return row

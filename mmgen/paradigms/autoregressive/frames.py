@@ -10,14 +10,12 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import require
 from mmgen.core.layout import Layout, pad
-from mmgen.core.mask import Mask
 from mmgen.core.masks import MaskName
-from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.core.window import Window
 from mmgen.model.generator import Generator
 from mmgen.model.heads.base import distribution, draw
-from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
+from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, require_ordered, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions, where
 
 
@@ -51,7 +49,7 @@ class FrameAutoregressive(Paradigm):
     def row(self, generator: Generator, grid: Grid, device: torch.device) -> Layout:
         """Prefix and frames, each at the place of the frame that it predicts; UserError where the mask is wrong."""
         size = grid[1] * grid[2]
-        _require_ordered(self.mask, row_layout(generator.prefix, generator.spec.grid, device, size))
+        require_ordered(self.mask, row_layout(generator.prefix, generator.spec.grid, device, size), "block")
         return row_layout(generator.prefix, grid, device, size)
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
@@ -109,9 +107,3 @@ class FrameAutoregressive(Paradigm):
 def _first(values: Tensor, size: int) -> Tensor:
     """(B, N) bool: the first frame of a row (B, N) or (B, N, Q), of `size` positions."""
     return (torch.arange(values.shape[1], device=values.device) < size).expand(values.shape[:2])
-
-
-@remember(256)
-def _require_ordered(mask: Mask, row: Layout) -> None:
-    """No frame may see a later one."""
-    mask.require_cacheable(row, row.block)

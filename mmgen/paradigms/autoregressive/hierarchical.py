@@ -1,6 +1,4 @@
-"""Hierarchical autoregression: all codes of a position in one step, each level by a stack of its own that sees the
-coarser ones (after Mogo, Fu et al. 2024).
-"""
+"""Hierarchical autoregression: a position a step, each level by a stack that sees the coarser ones (after Mogo)."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -9,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgen.core.errors import UserError, require
+from mmgen.core.errors import require
 from mmgen.core.layout import Layout
 from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern
@@ -142,11 +140,8 @@ class Hierarchical(CodebookAutoregressive):
 
 
 def _require_residual(spec: TokenSpec) -> None:
-    if spec.kind != "residual":
-        raise UserError(
-            f"Hierarchical goes through the levels of residual tokens, and these are {spec.kind}, of one level: take"
-            " Autoregressive as the paradigm"
-        )
+    other = f"Hierarchical goes through the levels of residual tokens, and these are {spec.kind}, of one level"
+    require(spec.kind == "residual", f"{other}: take Autoregressive as the paradigm")
 
 
 def _predicted(generator: Generator, values: Tensor, hidden: Tensor, last: Tensor, count: int) -> Tensor:

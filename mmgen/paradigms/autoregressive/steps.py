@@ -9,31 +9,25 @@ from torch import Tensor, nn
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout
-from mmgen.core.mask import Mask
 from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern, PatternName
 from mmgen.core.shape_cache import remember
-from mmgen.core.tokens import Grid, TokenSpec
+from mmgen.core.tokens import TokenSpec
 from mmgen.model.backbone import Transformer
 from mmgen.model.conditions import Conditioning
 from mmgen.model.generator import Generator
 from mmgen.model.heads import ChoiceHead
 from mmgen.model.heads.base import distribution, draw
-from mmgen.paradigms.base import Corrupted, Paradigm
+from mmgen.paradigms.base import Corrupted, Paradigm, require_ordered
 from mmgen.paradigms.decoding import Decoding
 from mmgen.paradigms.guidance import GuidedGenerator
 
 
 @dataclass(frozen=True, eq=False)
 class StepRow(Corrupted):
-    """A training row of steps.
+    """A training row of steps."""
 
-    Attributes:
-        ending: (b, K) bool, b 1 or B: where END is a choice at the first level, elsewhere its probability is 0; None
-            where rows do not end by themselves.
-    """
-
-    ending: Tensor | None = None
+    ending: Tensor | None = None  # (1 or B, K) bool, where END is a choice at the first level, else impossible
 
 
 class StepParadigm(Paradigm):
@@ -97,7 +91,7 @@ class StepParadigm(Paradigm):
         if generator.actions:
             raise UserError(f"{type(self).__name__} follows no actions; take Autoregressive or FrameAutoregressive")
         pattern = Pattern(self.pattern, generator.spec.levels, self.delays)
-        _require_ordered(self.mask, generator.prefix, pattern, generator.spec.grid)
+        require_ordered(self.mask, generator.prefix + pattern.layout(generator.spec.grid))
         return pattern
 
     def drop_inputs(self, hidden: Tensor, generator: Generator, draws: Draws) -> Tensor:
@@ -134,8 +128,8 @@ class StepParadigm(Paradigm):
 
 
 def without_end(logits: Tensor, ending: Tensor | None) -> Tensor:
-    """Logits (..., groups, choices) with END, the last choice, only at the first level and where `ending` (...) is
-    true; all of them for None, without END.
+    """Logits (..., groups, choices) with END, the last choice, at the first level alone, where `ending` (...); None for
+    all.
     """
     if ending is None:
         return logits
@@ -174,10 +168,3 @@ def require_places(generator: Generator, layout: Layout) -> None:
 @remember(256)
 def _last(layout: Layout) -> int:
     return int(layout.position[..., 0].max())
-
-
-@remember(256)
-def _require_ordered(mask: Mask, prefix: Layout, pattern: Pattern, grid: Grid) -> None:
-    """No step may see a later one; the prefix is one step."""
-    row = prefix + pattern.layout(grid)
-    mask.require_cacheable(row, row.rank.clamp_min(-1))

@@ -7,14 +7,13 @@ import torch
 
 from mmgen.core.draws import Draws
 from mmgen.core.layout import Layout, pad
-from mmgen.core.mask import Mask
 from mmgen.core.masks import MaskName
 from mmgen.core.shape_cache import remember
 from mmgen.core.tokens import Grid, Tokens
 from mmgen.core.window import Window
 from mmgen.model.generator import Generator
 from mmgen.model.heads import require_law
-from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, row_layout
+from mmgen.paradigms.base import Corrupted, Paradigm, Request, SampleOptions, State, require_ordered, row_layout
 from mmgen.paradigms.canvas import Canvas, real_positions, where
 
 
@@ -47,7 +46,7 @@ class Autoregressive(Paradigm):
         """Prefix and tokens, each in the frame of the token that it predicts, so that it knows the action that leads
         there. Raises UserError where the mask shows a position a later one.
         """
-        _require_ordered(self.mask, _row(generator.prefix, generator.spec.grid, device, self.window.width))
+        require_ordered(self.mask, _row(generator.prefix, generator.spec.grid, device, self.window.width))
         return _row(generator.prefix, grid, device, self.window.width)
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
@@ -59,9 +58,7 @@ class Autoregressive(Paradigm):
         return Corrupted(tokens.values[:, :-1], None, layout, self.mask, tokens.values, weights)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
-        """One token a step; `keep` may fix a beginning of each row, which is read in one pass, with a window in one a
-        frame.
-        """
+        """One token a step; `keep` may fix a beginning of each row, read in one pass, with a window in one a frame."""
         options.require_plain(self.mode)
         canvas = Canvas(generator, request)
         row = self.row(generator, request.whole(generator), canvas.tokens.device)
@@ -77,12 +74,10 @@ class Autoregressive(Paradigm):
         uniform = request.draws.uniform("ar/token", count, head.uniforms)
         prompt = int(canvas.committed.int().cumprod(1).sum(1).min())
         borders = range(size, prompt, size) if self.window.width is not None else ()
-        steered, done, step = -1, 0, 0
+        done, step = 0, 0
         for position in (*borders, *range(prompt, count)):  # the token that the next pass asks for
             here = row.slice(done, start + position)
-            while steered < frame[position]:
-                steered += 1
-                model.steer(steered)
+            model.steer(frame[position])
             if self.window.width is not None and model.cache is not None and model.cache.layout is not None:
                 model.cache.keep(self.window.kept(model.cache.layout, max(0, position - 1) // size))
             values = canvas.tokens[:, max(0, done - start) : position]
@@ -106,9 +101,3 @@ def _row(prefix: Layout, grid: Grid, device: torch.device, window: int | None) -
     predicted = row.frame.roll(-1, dims=1)
     predicted[:, -1] = grid[0] - 1
     return row.but(frame=predicted)
-
-
-@remember(256)
-def _require_ordered(mask: Mask, row: Layout) -> None:
-    """No position may see a later one; the prefix is one step."""
-    mask.require_cacheable(row, row.rank.clamp_min(-1))

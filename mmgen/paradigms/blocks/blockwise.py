@@ -29,25 +29,15 @@ History = Literal["complete", "corrupted"]
 
 @dataclass(frozen=True, eq=False)
 class BlockRow:
-    """The parts of a training row; a block's number is the same in both copies.
+    """The parts of a training row; a block's number is the same in both copies."""
 
-    Attributes:
-        prefix: positions of the condition.
-        clean: data as it is, block after block.
-        noisy: the copy to be recovered, same positions in the same order.
-        order: (N,) raster index of each position or, where each sample draws an order, (B, N); None in raster order.
-        unit: (N,) block numbers, ascending from 0, or (B, N) where each sample draws the sizes of its blocks.
-        bounds: where each block begins, and the end of the last; for drawn sizes, as if all blocks had one position.
-        read: how many clean positions anybody reads: all but the last block, where it is the same in all rows.
-    """
-
-    prefix: Layout
-    clean: Layout
-    noisy: Layout
-    order: Tensor | None
-    unit: Tensor
-    bounds: list[int]
-    read: int
+    prefix: Layout  # positions of the condition
+    clean: Layout  # data as it is, block after block
+    noisy: Layout  # the copy to be recovered, same positions in the same order
+    order: Tensor | None  # (N,) raster indices, (B, N) for drawn orders; None in raster order
+    unit: Tensor  # (N,) block numbers, ascending from 0, or (B, N) for drawn sizes
+    bounds: list[int]  # where blocks begin, and the end; for drawn sizes, as if all had one position
+    read: int  # clean positions that are read: all but the last block, unless sizes are drawn
 
     @property
     def count(self) -> int:
@@ -134,10 +124,10 @@ class Blockwise(Paradigm):
         capacity = self.window.capacity(row.prefix.length, canvas.length, longest)
         model = request.guided(generator, options.guidance, capacity, ahead=False)
         passes, step = Passes(model, self, row.prefix, canvas), 0
-        frames = Frames(model, row.noisy)
+        frame = row.noisy.frame.amax(0).tolist()
         yield canvas.state(0, 0, 0)
         for block, here in _turns(row.bounds, canvas, options.parallel_blocks):
-            frames.reach(here)
+            model.steer(max(frame[here]))
             passes.begin(twin.slice(here.start, here.stop))
             for tokens, committed in self.fill(passes, canvas, here, block, request, options):
                 canvas.tokens[:, here], canvas.committed[:, here] = tokens, committed
@@ -166,9 +156,7 @@ class Blockwise(Paradigm):
 
 
 def _turns(bounds: list[int], canvas: Canvas, together: int) -> Iterator[tuple[int, slice]]:
-    """The blocks that are made at the same time: number of the first, and all their positions. Known blocks come one by
-    one, since the others see them as they are.
-    """
+    """Blocks that are made together: number of the first, and all positions. Known ones come alone: others see them."""
     block = 0
     while block + 1 < len(bounds) and bounds[block] < canvas.length:
         is_known = bool(canvas.committed[:, bounds[block] : bounds[block + 1]].all())
@@ -179,31 +167,11 @@ def _turns(bounds: list[int], canvas: Canvas, together: int) -> Iterator[tuple[i
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """Tokens that the next pass stores in the cache.
+    """Tokens that the next pass stores in the cache."""
 
-    Attributes:
-        values: (B, n), (B, n, Q) or (B, n, C).
-        hidden: (B, n) bool, replaced by the mask token, or (B, n, U) by unit; None for none.
-        level: noise level that the generator is given of all of them; None for none.
-    """
-
-    values: Tensor
-    hidden: Tensor | None = None
-    level: float | None = None
-
-
-class Frames:
-    """Asks for the actions that lead to a frame when sampling gets there."""
-
-    def __init__(self, model: GuidedGenerator, layout: Layout) -> None:
-        self.model, self.frame, self.known = model, layout.frame.amax(0).tolist(), -1
-
-    def reach(self, here: slice) -> None:
-        """The next passes are over these positions."""
-        last = max(self.frame[here])
-        for frame in range(self.known + 1, last + 1):
-            self.model.steer(frame)
-        self.known = max(self.known, last)
+    values: Tensor  # (B, n), (B, n, Q) or (B, n, C)
+    hidden: Tensor | None = None  # (B, n) bool, or (B, n, U) by unit, replaced by the mask token
+    level: float | None = None  # noise level that the generator is given of all of them
 
 
 class Passes:

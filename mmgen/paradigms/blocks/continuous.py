@@ -1,6 +1,4 @@
-"""Blockwise diffusion of continuous tokens: ACDiT (Hu et al. 2024), from diffusion transformer (one block) to
-token-wise autoregression (blocks of one token).
-"""
+"""Blockwise diffusion of continuous tokens, from diffusion transformer to token-wise autoregression (ACDiT)."""
 
 from collections.abc import Iterator
 

@@ -1,6 +1,4 @@
-"""What the two corruptions of discrete diffusion share: their interface, and passes over some rows of a batch at a
-time.
-"""
+"""What the two corruptions of discrete diffusion share: their interface, and passes over some rows of a batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -87,15 +85,8 @@ class DiscreteNoise(ABC):
 
 
 class Denoiser:
-    """The network during sampling, for some rows of the batch at a time.
-
-    Args:
-        model: with its guidance settled, without a cache.
-        layout: of a whole row.
-        mask: who may see whom.
-        paradigm: whose modules embed the noise levels.
-        codes: of the tokens, in the units that are corrupted.
-        self_conditioning: the map of an earlier prediction; None for rows without.
+    """The network during sampling, without a cache, for some rows of the batch at a time. `self_conditioning` maps an
+    earlier prediction of a row; None for none.
     """
 
     def __init__(

@@ -1,6 +1,4 @@
-"""Discrete diffusion of the whole row: MD4 (Shi et al. 2024) with the mask token as noise, UDLM (Schiff et al. 2025)
-with random tokens.
-"""
+"""Discrete diffusion of the whole row: MD4 (Shi et al. 2024), and UDLM (Schiff et al. 2025) with random tokens."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -75,9 +73,7 @@ class MaskedDiffusion(Paradigm):
         self.self_conditioning, self.steps = self_conditioning, steps
 
     def parts(self, spec: TokenSpec, backbone: Transformer) -> dict[str, nn.Module]:
-        """`noise_level` where the network is given the time; `self_conditioning`, the map of an earlier prediction, 0
-        at first.
-        """
+        """`noise_level` where the network is given the time; `self_conditioning`, the map of an earlier prediction."""
         parts: dict[str, nn.Module] = {"noise_level": noise_level_for(backbone)} if self.noise.tells_time else {}
         if self.self_conditioning:
             earlier = nn.Linear(backbone.dim, backbone.dim, bias=False)
@@ -99,9 +95,7 @@ class MaskedDiffusion(Paradigm):
         return {self.mode: self.loss(generator, row, condition, self._previous(generator, row, condition, chosen))}
 
     def bound(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> Tensor:
-        """The whole bound, with the constant for times next to 0, less variance, and self-conditioning for every
-        sample.
-        """
+        """The whole bound, with the constant for times next to 0, and self-conditioning for every sample."""
         row = self._row(tokens, generator, draws, early=True)
         every = torch.ones(len(tokens), dtype=torch.bool, device=tokens.values.device)
         nats = self.loss(generator, row, condition, self._previous(generator, row, condition, every))

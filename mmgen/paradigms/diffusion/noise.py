@@ -18,15 +18,10 @@ Prediction = Literal["velocity", "epsilon", "x0"]
 
 @dataclass(frozen=True, eq=False)
 class Solver:
-    """One way from noise to data.
+    """One way from noise to data."""
 
-    Args:
-        levels: the noise level of each step's input, falling.
-        step: (prediction, index of the step, noisy tokens) -> less noisy tokens; called once a step, in order.
-    """
-
-    levels: list[float]
-    step: Callable[[Tensor, int, Tensor], Tensor]
+    levels: list[float]  # the noise level of each step's input, falling
+    step: Callable[[Tensor, int, Tensor], Tensor]  # (prediction, index, noisy tokens) -> less noisy ones, in order
 
 
 class NoiseProcess(ABC):

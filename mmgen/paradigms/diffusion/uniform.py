@@ -29,9 +29,7 @@ from mmgen.paradigms.schedules import time_grid
 
 
 class Uniform(DiscreteNoise):
-    """Each symbol becomes a uniform one with probability 1 - alpha_t, independently of the others. The noise level of
-    every position is the time.
-    """
+    """Each symbol becomes a uniform one with probability 1 - alpha_t; the noise level of every position is the time."""
 
     tells_time = True
 
@@ -67,9 +65,7 @@ class Uniform(DiscreteNoise):
     def sample(
         self, denoiser: Denoiser, canvas: Canvas, decoding: Decoding, steps: int, draws: Draws
     ) -> Iterator[State]:
-        """Every step redraws all symbols. Rows that stop early become their most probable tokens and take no further
-        pass.
-        """
+        """Every step redraws all symbols. Rows that stop early become their most probable tokens at no further pass."""
         decoding.require_supported("mode 'diffusion' with uniform corruption", "stop_entropy")
         head, length = denoiser.codes.head, canvas.length
         unknown = ~canvas.committed
@@ -172,19 +168,8 @@ def guided_reverse(
     logits: Tensor, symbol: Tensor, now: float, after: float, decoding: Decoding, mix: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """`reverse` under guidance: `mix`, (halves B, ...) -> (B, ...), of the logarithms of p(z_s | z_t) with and without
-    the condition, not of the logits of x' (D-CFG, Schiff et al. 2025, section 3). What top-k, top-p and temperature 0
-    leave out of the guided logits is left out of both laws.
-
-    Args:
-        logits: (halves B, ...,  choices) float64 of x'.
-        symbol: (B, ...) int64, z_t.
-        now: as for `reverse`.
-        after: as for `reverse`.
-        decoding: temperature, top-k and top-p.
-        mix: guidance.
-
-    Returns:
-        (B, ..., choices).
+    the condition, not of the logits of x', (halves B, ..., choices) float64 (D-CFG, Schiff et al. 2025, section 3).
+    What top-k, top-p and temperature 0 leave out of the guided logits is left out of both laws.
     """
     law, halves = distribution(mix(logits), decoding), len(logits) // len(symbol)
     if halves == 1:

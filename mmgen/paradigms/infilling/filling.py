@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout
 from mmgen.core.patterns import Pattern, gather
 from mmgen.core.tokens import Grid
@@ -17,19 +17,9 @@ from mmgen.paradigms.infilling.spans import Pieces, Placing, cut, holes
 
 
 class Filling:
-    """The holes of a batch, each row at its own one and at its own step there.
-
-    Args:
-        pattern: of each piece.
-        placing: where pieces stand, as in `cut`.
-        most: holes a row at most.
-        generator: whose tokens they are.
-        request: with `keep`, whose complement are the holes.
-        fit: each hole keeps its length; otherwise its END decides.
-        ends: whether pieces have an END.
-
-    Raises:
-        UserError: more holes than the generator was trained on, or a free length that nothing decides.
+    """The holes of a batch, what `request.keep` leaves open, each row at its own one and at its own step there. With
+    `fit` each hole keeps its length; otherwise its END decides, where pieces have one (`ends`). Raises UserError for
+    more than `most` holes a row, or a free length that nothing decides.
     """
 
     def __init__(
@@ -42,15 +32,11 @@ class Filling:
         fit: bool,
         ends: bool,
     ) -> None:
-        if not fit and not ends:
-            raise UserError(
-                "a span's own length needs an END: train with model.paradigm.ends, or let holes keep their length"
-            )
-        if not fit and placing == "original":
-            raise UserError(
-                "under positions 'original' the gap tells how long a span is: let holes keep their length and make them"
-                " as long as wanted, or train with positions 'closed' or 'rearranged'"
-            )
+        endless = "a span's own length needs an END: train with model.paradigm.ends, or let holes keep their length"
+        require(fit or ends, endless)
+        fixed = "under positions 'original' the gap tells how long a span is: let holes keep their length and make them"
+        mend = "as long as wanted, or train with positions 'closed' or 'rearranged'"
+        require(fit or placing != "original", f"{fixed} {mend}")
         self.pattern, self.placing, self.generator, self.fit, self.ends = pattern, placing, generator, fit, ends
         canvas = Canvas(generator, request)
         self.full, self.row_lengths, self.shape = canvas.full, request.lengths, canvas.tokens.shape
@@ -60,10 +46,8 @@ class Filling:
         self.count = self.spans.count
         if int(self.count.max()) > most:
             row = int(self.count.argmax())
-            raise UserError(
-                f"row {row} has {int(self.count[row])} holes and the model fills up to {most} at once: fill them in"
-                " turn"
-            )
+            holes_of_row = f"row {row} has {int(self.count[row])} holes"
+            raise UserError(f"{holes_of_row} and the model fills up to {most} at once: fill them in turn")
         self.room = self.full - (self.lengths - self.spans.length.sum(1))
         self.apart = max(1, int((self.spans.length.amax(1) if fit else self.room).max()))
         known, width = leveled(canvas.tokens), self.spans.length.shape[1]
@@ -80,9 +64,7 @@ class Filling:
         self._advance()
 
     def _settle(self) -> None:
-        """The pieces as they are now. The first open hole of free length may take all the room but a frame of each
-        behind it.
-        """
+        """The pieces as they are now. The first open hole of free length takes all room but a frame of each behind."""
         if not self.fit:
             open_ = (self.number < self.count[:, None]) & ~self.settled
             left = self.room - torch.where(self.settled, self.widths, 0).sum(1) - open_.sum(1) + 1
@@ -101,9 +83,7 @@ class Filling:
         return field.gather(1, self.current.clamp_max(len(self.number) - 1)[:, None])[:, 0]
 
     def next_codes(self) -> tuple[Tensor, Tensor]:
-        """The frames (B, Q) of the next step of each row, and which of their codes (B, Q) are to be drawn; none when it
-        is done.
-        """
+        """Frames (B, Q) of each row's next step, and which of their codes (B, Q) are to be drawn; none when done."""
         width, active = self._now(self.widths), self.current < self.count
         frames = self.pattern.at(self.step, width, self.ends)
         return frames, active[:, None] & (frames >= 0) & (frames < width[:, None])

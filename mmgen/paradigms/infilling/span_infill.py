@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError, require
+from mmgen.core.errors import require
 from mmgen.core.layout import Layout, Role
 from mmgen.core.masks import MaskName
 from mmgen.core.patterns import Pattern, PatternName
@@ -97,10 +97,8 @@ class SpanInfill(StepParadigm):
         """As for every paradigm over codebooks."""
         pattern, sentinel = super().steps(generator), self.part(generator, "sentinel")
         assert isinstance(sentinel, nn.Embedding)
-        if sentinel.num_embeddings < self.most:
-            raise UserError(
-                f"SpanInfill moves up to {self.most} spans, and this generator was made for {sentinel.num_embeddings}"
-            )
+        fewer = f"SpanInfill moves up to {self.most} spans, and this generator was made for {sentinel.num_embeddings}"
+        require(sentinel.num_embeddings >= self.most, fewer)
         require_places(generator, pattern.layout(generator.spec.grid, self.ends))
         return pattern
 

@@ -20,15 +20,10 @@ Placing = Literal["original", "closed", "rearranged"]
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """Parts of rows that are to be filled in.
+    """Parts of rows that are to be filled in."""
 
-    Attributes:
-        start: (B, m) int64 first frame of each; ascending, and never touching the one before.
-        length: (B, m) int64 frames of each; 0 for none, behind all others.
-    """
-
-    start: Tensor
-    length: Tensor
+    start: Tensor  # (B, m) int64 first frame of each; ascending, and never touching the one before
+    length: Tensor  # (B, m) int64 frames of each; 0 for none, behind all others
 
     @property
     def count(self) -> Tensor:
@@ -68,27 +63,15 @@ def holes(keep: Tensor) -> Spans:
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """The pieces of rows in the order in which they stand: m + 1 of context, then m spans.
+    """The pieces of rows in the order in which they stand, J = 2 m + 1: m + 1 of context, then m spans."""
 
-    Every field is (B, J), J = 2 m + 1.
-
-    Attributes:
-        pattern: in which each piece is laid out for itself, so that no step holds codes of two.
-        source: its first frame in the tensor that holds the codes.
-        place: where its first frame stands.
-        length: its frames; 0 for none.
-        sentinel: the number of the sentinel before it; -1 for none.
-        mark: where that stands.
-        end: bool: it has an END.
-    """
-
-    pattern: Pattern
-    source: Tensor
-    place: Tensor
-    length: Tensor
-    sentinel: Tensor
-    mark: Tensor
-    end: Tensor
+    pattern: Pattern  # in which each piece is laid out for itself, so that no step holds codes of two
+    source: Tensor  # (B, J), as all below: its first frame in the tensor that holds the codes
+    place: Tensor  # where its first frame stands
+    length: Tensor  # its frames; 0 for none
+    sentinel: Tensor  # the number of the sentinel before it; -1 for none
+    mark: Tensor  # where that stands
+    end: Tensor  # bool: it has an END
 
     @property
     def stop(self) -> Tensor:

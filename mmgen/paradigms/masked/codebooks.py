@@ -202,8 +202,8 @@ class Spans:
         return codes.flatten(1)[:, : self.length]
 
     def group(self, logits: Tensor, known: Tensor, open_: Tensor) -> Tensor:
-        """Logits of a level (B, N, choices) -> (B, spans, size, choices), where positions that are not open (B, N) are
-        certain of their known code.
+        """Logits of a level (B, N, choices) -> (B, spans, size, choices); positions that are not open have their known
+        code.
         """
         certain = F.one_hot(torch.where(open_, 0, known), self.codes).to(logits.dtype).log()
         logits = torch.where(open_[..., None], logits, certain)

@@ -1,6 +1,4 @@
-"""Generation in an order that is settled beforehand and announced: hidden positions know which of them come when (BAD,
-Hosseyni et al. 2024).
-"""
+"""Generation in an announced order: hidden positions know which of them come when (BAD, Hosseyni et al. 2024)."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -85,8 +83,8 @@ class Permuted(Paradigm):
         return torch.where((row.role == Role.NOISY)[..., None], self.part(generator, "rank")(row.rank), 0.0)
 
     def corrupt(self, tokens: Tokens, generator: Generator, draws: Draws) -> Corrupted:
-        """Hidden positions announce random ranks, and all real ones predict themselves; of residual tokens one level a
-        row, a finer one as `MaskedCodebooks` hides it.
+        """Hidden positions announce random ranks, all real ones predict themselves; finer levels as by
+        `MaskedCodebooks`.
         """
         return self._row(tokens, generator, draws, self._hide, self.finer)
 
@@ -134,7 +132,7 @@ class Permuted(Paradigm):
         return self.codes(generator).replace(values, share, "token_noise", draws)
 
     def sample(self, generator: Generator, request: Request, options: SampleOptions) -> Iterator[State]:
-        """Reveal several tokens a step; `keep` may fix any positions, at all levels. Ranks are those among the open
+        """Reveal several tokens a step; `keep` may fix any positions, at all levels. Ranks are among the open
         positions.
         """
         options.require_plain(self.mode)

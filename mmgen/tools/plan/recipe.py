@@ -21,7 +21,7 @@ from mmgen.data.build import build_source
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.sources import Source
 from mmgen.data.sources.shards import META, Meta
-from mmgen.model.backbone.presets import preset
+from mmgen.model.backbone.transformer import preset
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.store.members import members_of

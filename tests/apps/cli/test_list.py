@@ -15,7 +15,7 @@ from mmgen.core.masks import CATALOGUE
 from mmgen.core.modality import modality_names
 from mmgen.evaluation.card import KINDS
 from mmgen.evaluation.recipe_summary import SYSTEM, summarise_recipe
-from mmgen.model.backbone.presets import PRESETS
+from mmgen.model.backbone.transformer import PRESETS
 from mmgen.store.recipes import recipes_root
 
 

@@ -1,4 +1,4 @@
-"""Compiled passes are the backbone's: whole, in pieces over a cache of fixed size, in low precision and in samplers."""
+"""Compiled passes are the backbone's, in low precision and in samplers; in pieces, see test_cached.py."""
 
 import copy
 import shutil
@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmgen.core.layout import clean, grid_layout, noisy, pad
+from mmgen.core.layout import clean, grid_layout, noisy
 from mmgen.core.masks import get_mask
 from mmgen.model.backbone import Compiled, Packed, Transformer, compile_passes, prepare
 from mmgen.model.backbone.precision import lower
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Guidance, Request, SampleOptions
-from tests.model.backbone.test_packed import LAYOUT, OPTIONS, backbone, inputs, packed
+from tests.model.backbone.test_cached import LAYOUT, backbone, inputs
+from tests.model.backbone.test_packed import packed
 from tests.worlds import PARADIGMS, SPECS, draws, generator
 
-SOME = {"post": {"norm_order": "post"}, **{name: OPTIONS[name] for name in ("grouped", "shared-adaln")}}
 MODES = "ar", "block-4", "flow-4"
-"""Options and paradigms that differ in what a compiled pass reads: tracing one takes seconds."""
+"""Paradigms that differ in what a compiled pass reads: tracing one takes seconds."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,29 +32,6 @@ def compiled(model: Transformer, backend: str = "eager") -> Compiled:
     made = prepare(model)
     assert isinstance(made, Compiled)
     return made
-
-
-@pytest.mark.parametrize("options", SOME.values(), ids=SOME)
-@torch.no_grad()
-def test_a_whole_pass_and_cached_pieces_equal_the_plain_modules(options: dict[str, object]) -> None:
-    """Whatever lay in the memory that the cache was given."""
-    model, mask, (x, cond) = backbone(torch.float64, **options), get_mask("causal"), inputs(torch.float64)
-    expected = model(x, LAYOUT, mask, cond)
-    run, cache, pieces = compiled(model), model.new_cache(3, 13), []
-    torch.testing.assert_close(run(x, LAYOUT, mask, cond), expected, rtol=1e-12, atol=1e-12)
-    cache.whole.fill_(torch.nan)
-    for begin, end in [(0, 4), (4, 5), (5, 6), (6, 10)]:
-        pieces.append(run(x[:, begin:end], LAYOUT.slice(begin, end), mask, cond, cache=cache))
-    torch.testing.assert_close(torch.cat(pieces, dim=1), expected, rtol=1e-12, atol=1e-12)
-    assert cache.length == 10
-
-
-@torch.no_grad()
-def test_rows_of_several_lengths() -> None:
-    model, mask, layout = backbone(torch.float64), get_mask("causal"), pad(LAYOUT, torch.tensor([9, 4, 6]), 1)
-    made, (x, cond), cache = compiled(model), inputs(torch.float64), model.new_cache(3, 10)
-    pieces = [made(x[:, i : i + 1], layout.slice(i, i + 1), mask, cond, cache=cache) for i in range(10)]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), model(x, layout, mask, cond), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("ready", [packed, compiled])
@@ -105,9 +82,9 @@ def test_low_precision() -> None:
     model, mask, (x, cond) = backbone(torch.float32), get_mask("causal"), inputs(torch.float32)
     lower(model, "bfloat16")
     expected = model(x, LAYOUT, mask, cond)
-    found = compiled(model)(x, LAYOUT, mask, cond)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+    actual = compiled(model)(x, LAYOUT, mask, cond)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual, expected, rtol=0.05, atol=0.05)
 
 
 def test_training_runs_the_plain_modules() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.masks import get_mask
 from mmgen.model.backbone import Memory, Transformer, prepare
-from tests.model.backbone.test_packed import LAYOUT, backbone, inputs
+from tests.model.backbone.test_cached import LAYOUT, backbone, inputs
 
 CAUSAL = get_mask("causal")
 REAL = torch.tensor([[True] * 4, [True, True, False, False], [False] * 4])

@@ -1,4 +1,4 @@
-"""Masks that repeat over the blocks: cached, packed and compiled passes agree, and what reaches what is their chain."""
+"""Masks that repeat over the blocks: what reaches what is their chain."""
 
 import pytest
 import torch
@@ -8,39 +8,17 @@ from mmgen.core.layout import grid_layout, prefix
 from mmgen.core.mask import LayeredMask, Mask
 from mmgen.core.masks import block_window, get_mask
 from mmgen.core.tokens import Tokens
-from mmgen.model.backbone import Compiled, Packed, compile_passes, prepare
 from mmgen.paradigms import Autoregressive, Request, SampleOptions
-from tests.model.backbone.test_packed import backbone
+from tests.model.backbone.test_cached import backbone, inputs
 from tests.worlds import draws, generator
 
 ROW = prefix(1) + grid_layout((3, 1, 3), 3)
 FACTORISED = ["frame_local", "temporal_causal"]
 
 
-def given(positions: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
-    source = torch.Generator().manual_seed(0)
-    return (torch.randn(2, *shape, 32, generator=source).double() for shape in ((positions,), ()))  # type: ignore[return-value]
-
-
-@pytest.mark.parametrize("ways", ["called", "packed", "compiled"])
-@pytest.mark.parametrize("follows", [False, True])
-@torch.no_grad()
-def test_cached_frames_equal_the_whole(ways: str, follows: bool) -> None:
-    model, mask, (x, cond) = backbone(torch.float64, depth=3), get_mask(FACTORISED), given()
-    if ways == "compiled":
-        compile_passes(model, "eager")
-    run, cache, pieces = model if ways == "called" else prepare(model), model.new_cache(2, 10), []
-    assert isinstance(run, {"called": type(model), "packed": Packed, "compiled": Compiled}[ways])
-    if follows:
-        run.follow(mask, ROW)
-    for begin, end in [(0, 1), (1, 4), (4, 7), (7, 10)]:
-        pieces.append(run(x[:, begin:end], ROW.slice(begin, end), mask, cond, cache=cache))
-    torch.testing.assert_close(torch.cat(pieces, dim=1), model(x, ROW, mask, cond), rtol=1e-10, atol=1e-10)
-
-
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_what_reaches_a_position_is_the_chain_of_the_masks(depth: int) -> None:
-    model, mask, (x, cond) = backbone(torch.float64, depth=depth), get_mask(FACTORISED), given()
+    model, mask, (x, cond) = backbone(torch.float64, depth=depth), get_mask(FACTORISED), inputs(torch.float64)
     x.requires_grad_()
     out = model(x, ROW, mask, cond)
     reached = torch.stack(

@@ -5,41 +5,16 @@ import copy
 import pytest
 import torch
 
-from mmgen.core.layout import grid_layout, pad, prefix
 from mmgen.core.masks import get_mask
 from mmgen.model.backbone import Packed, Transformer, prepare
 from mmgen.model.backbone.cpu.products import PACKS, Product
 from mmgen.paradigms import Autoregressive, Guidance, Request, SampleOptions
+from tests.model.backbone.test_cached import LAYOUT, OPTIONS, backbone, inputs
 from tests.worlds import draws, generator
 
-LAYOUT = prefix(1) + grid_layout((1, 3, 3), 4)
-OPTIONS: dict[str, dict[str, object]] = {
-    "default": {},
-    "bare": {"modulation": "none"},
-    "layer-gelu": {"norm": "layer", "mlp": "gelu", "bias": True, "modulation": "none"},
-    "layer-modulated": {"norm": "layer", "bias": True, "norm_affine": False},
-    "grouped": {"kv_heads": 2, "qk_norm": "layer", "mlp": "gelu_tanh"},
-    "shared-adaln": {"modulation": "adaln_shared", "mlp": "silu", "qk_norm": "none", "norm_affine": False},
-    "plain": {"modulation": "none", "rope": None, "mlp": "relu", "mlp_hidden": 48, "final_norm": False},
-    "zero-prefix": {"rope_prefix": "zero", "rope": (1, 0, 0), "dropout": 0.5},
-}
 options_ = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-
-
-def backbone(dtype: torch.dtype, **changes: object) -> Transformer:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = Transformer(**({"dim": 32, "depth": 2, "heads": 4} | changes)).to(dtype).eval()  # type: ignore[arg-type]
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
-    return model
-
-
-def inputs(dtype: torch.dtype, rows: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    source = torch.Generator().manual_seed(1)
-    return torch.randn(rows, 10, 32, generator=source).to(dtype), torch.randn(rows, 32, generator=source).to(dtype)
 
 
 def packed(model: Transformer) -> Packed:
@@ -60,34 +35,6 @@ def test_one_pass(options: dict[str, object], dtype: torch.dtype) -> None:
         near = TOLERANCE[dtype]
         torch.testing.assert_close(made(x, LAYOUT, mask, each), model(x, LAYOUT, mask, each), rtol=near, atol=near)
     assert torch.equal(x, before)
-
-
-@options_
-@dtypes
-@pytest.mark.parametrize("rows", [1, 3])
-@pytest.mark.parametrize("follows", [False, True])
-@torch.no_grad()
-def test_cached_pieces_equal_the_whole(options: dict, dtype: torch.dtype, rows: int, follows: bool) -> None:
-    model, mask = backbone(dtype, **options), get_mask("causal")
-    made, (x, cond) = packed(model), inputs(dtype, rows)
-    if follows:
-        made.follow(mask, LAYOUT)
-    cache, pieces = model.new_cache(rows, 10), []
-    for begin, end in [(0, 1), (1, 2), (2, 6), (6, 7), (7, 10)]:
-        pieces.append(made(x[:, begin:end], LAYOUT.slice(begin, end), mask, cond, cache=cache))
-    near = TOLERANCE[dtype]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), model(x, LAYOUT, mask, cond), rtol=near, atol=near)
-    assert cache.length == 10 and cache.layout is not None and torch.equal(cache.layout.rank, LAYOUT.rank)
-
-
-@torch.no_grad()
-def test_rows_of_several_lengths_are_followed() -> None:
-    model, mask, layout = backbone(torch.float64), get_mask("causal"), pad(LAYOUT, torch.tensor([9, 4, 6]), 1)
-    made, (x, cond) = packed(model), inputs(torch.float64)
-    made.follow(mask, layout)
-    cache = model.new_cache(3, 10)
-    pieces = [made(x[:, i : i + 1], layout.slice(i, i + 1), mask, cond, cache=cache) for i in range(10)]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), model(x, layout, mask, cond), rtol=1e-12, atol=1e-12)
 
 
 @torch.no_grad()

@@ -27,14 +27,14 @@ def test_nearly_the_same_at_a_part_of_the_bytes(precision: str, near: float) -> 
     low = copy.deepcopy(full)
     lower(low, precision)
     x = torch.randn(2, 9, 64)
-    expected, found = full(x, layout, mask), low(x, layout, mask)
-    assert found.dtype == torch.float32
-    off = (found - expected).norm() / expected.norm()
+    expected, actual = full(x, layout, mask), low(x, layout, mask)
+    assert actual.dtype == torch.float32
+    off = (actual - expected).norm() / expected.norm()
     assert 0 < off < near
     cache = low.new_cache(2, 9)
     assert cache.room(1).__next__()[0].dtype == torch.bfloat16
     pieces = [low(x[:, i : i + 1], layout.slice(i, i + 1), mask, cache=cache) for i in range(9)]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), found, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(torch.cat(pieces, dim=1), actual, atol=0.05, rtol=0.05)
 
 
 def test_as_it_is() -> None:

@@ -10,52 +10,18 @@ from mmgen.core.layout import clean, grid_layout, noisy, prefix
 from mmgen.core.masks import get_mask
 from mmgen.model.backbone import Transformer
 from mmgen.model.backbone.positions import Rotary, rotate
-from mmgen.model.backbone.presets import PRESETS
+from mmgen.model.backbone.transformer import PRESETS
+from tests.model.backbone.test_cached import LAYOUT, POST, backbone, inputs
+from tests.model.backbone.test_cached import OPTIONS as BACKBONES
 
-LAYOUT = prefix(1) + grid_layout((1, 3, 3), 4)
-OPTIONS: dict[str, dict[str, object]] = {
-    "default": {},
-    "layer-post-gelu": {"norm": "layer", "norm_order": "post", "mlp": "gelu", "bias": True, "modulation": "none"},
-    "grouped": {"kv_heads": 2, "qk_norm": "layer", "mlp": "gelu_tanh"},
-    "shared-adaln": {"modulation": "adaln_shared", "mlp": "silu", "qk_norm": "none", "norm_affine": False},
-    "plain": {"modulation": "none", "rope": None, "mlp": "relu", "mlp_hidden": 48, "final_norm": False},
-    "zero-prefix": {"rope_prefix": "zero", "rope": (1, 0, 0)},
-}
+OPTIONS = {**BACKBONES, "post": POST}
 options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-
-
-def backbone(**changes: object) -> Transformer:
-    """A small one in float64, its zero-initialised maps given weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = Transformer(**({"dim": 32, "depth": 2, "heads": 4} | changes)).double().eval()  # type: ignore[arg-type]
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
-    return model
-
-
-def inputs(length: int = LAYOUT.length) -> tuple[torch.Tensor, torch.Tensor]:
-    source = torch.Generator().manual_seed(1)
-    return torch.randn(3, length, 32, generator=source).double(), torch.randn(3, 32, generator=source).double()
-
-
-@options
-@torch.inference_mode()
-def test_cached_pieces_equal_the_whole(options: dict[str, object]) -> None:
-    """Law 3 for every option: a prefix, then blocks of unequal length, then single tokens."""
-    model, mask = backbone(**options), get_mask("block_causal")
-    x, cond = inputs()
-    whole = model(x, LAYOUT, mask, cond)
-    cache, pieces = model.new_cache(3, LAYOUT.length), []
-    for begin, end in [(0, 1), (1, 2), (2, 6), (6, 10)]:
-        pieces.append(model(x[:, begin:end], LAYOUT.slice(begin, end), mask, cond, cache=cache))
-    torch.testing.assert_close(torch.cat(pieces, dim=1), whole)
 
 
 @torch.inference_mode()
 def test_positions_that_are_not_stored_leave_no_trace() -> None:
-    model, mask, layout = backbone(), get_mask("skip_causal"), grid_layout((1, 3, 3), 3)
-    x, cond = inputs(9)
+    model, mask, layout = backbone(torch.float64), get_mask("skip_causal"), grid_layout((1, 3, 3), 3)
+    x, cond = inputs(torch.float64, length=9)
     cache = model.new_cache(3, 9)
     model(x[:, :3], clean(layout.slice(0, 3)), mask, cond, cache=cache)
     draft = noisy(layout.slice(3, 6))
@@ -68,8 +34,8 @@ def test_positions_that_are_not_stored_leave_no_trace() -> None:
 @torch.inference_mode()
 def test_only_the_leading_positions_of_a_mixed_pass_are_stored() -> None:
     """The clean block and the next noisy block in one pass equal two passes."""
-    model, mask, layout = backbone(), get_mask("skip_causal"), grid_layout((1, 3, 3), 3)
-    x, cond = inputs(9)
+    model, mask, layout = backbone(torch.float64), get_mask("skip_causal"), grid_layout((1, 3, 3), 3)
+    x, cond = inputs(torch.float64, length=9)
     done, draft = clean(layout.slice(0, 3)), noisy(layout.slice(3, 6))
     together, apart = model.new_cache(3, 9), model.new_cache(3, 9)
     mixed = model(x[:, :6], done + draft, mask, cond, cache=together, store=3)
@@ -79,8 +45,8 @@ def test_only_the_leading_positions_of_a_mixed_pass_are_stored() -> None:
 
 
 def test_a_full_cache_says_so() -> None:
-    model = backbone()
-    x, cond = inputs()
+    model = backbone(torch.float64)
+    x, cond = inputs(torch.float64)
     with pytest.raises(UserError, match="holds 4 positions"):
         model(x, LAYOUT, get_mask("causal"), cond, cache=model.new_cache(3, 4))
 
@@ -88,21 +54,21 @@ def test_a_full_cache_says_so() -> None:
 @options
 def test_permuting_inputs_and_layout_together_permutes_outputs(options: dict[str, object]) -> None:
     model, mask, order = (
-        backbone(**options),
+        backbone(torch.float64, **options),
         get_mask("block_causal"),
         torch.randperm(10, generator=torch.Generator().manual_seed(0)),
     )
-    x, cond = inputs()
+    x, cond = inputs(torch.float64)
     straight = model(x, LAYOUT, mask, cond)
     torch.testing.assert_close(model(x[:, order], LAYOUT.take(order), mask, cond), straight[:, order])
 
 
 @options
 def test_checkpointing_changes_neither_output_nor_gradients(options: dict[str, object]) -> None:
-    plain = backbone(**options)
+    plain = backbone(torch.float64, **options)
     saving = copy.deepcopy(plain)
     saving.checkpointing = True
-    x, cond = inputs()
+    x, cond = inputs(torch.float64)
     for model in (plain, saving):
         model(x, LAYOUT, get_mask("causal"), cond).square().sum().backward()
     for one, other in zip(plain.parameters(), saving.parameters(), strict=True):
@@ -111,8 +77,8 @@ def test_checkpointing_changes_neither_output_nor_gradients(options: dict[str, o
 
 
 def test_compiled_blocks_equal_eager_ones() -> None:
-    model = backbone().float()
-    x, cond = (t.float() for t in inputs())
+    model = backbone(torch.float64).float()
+    x, cond = (t.float() for t in inputs(torch.float64))
     eager = model(x, LAYOUT, get_mask("causal"), cond)
     names = set(model.state_dict())
     for block in model.blocks:
@@ -122,22 +88,22 @@ def test_compiled_blocks_equal_eager_ones() -> None:
 
 
 def test_a_condition_per_position_modulates_that_position_only() -> None:
-    model, mask = backbone(), get_mask("document")
-    alone = LAYOUT.but(document=torch.arange(10)[None])  # nobody sees anybody else
-    x, cond = inputs()
+    model, mask = backbone(torch.float64), get_mask("document")
+    single = LAYOUT.but(document=torch.arange(10)[None])  # nobody sees anybody else
+    x, cond = inputs(torch.float64)
     per_position = cond[:, None].repeat(1, 10, 1)
-    torch.testing.assert_close(model(x, alone, mask, per_position), model(x, alone, mask, cond))
+    torch.testing.assert_close(model(x, single, mask, per_position), model(x, single, mask, cond))
     per_position[:, 4] += 1
-    before = model(x, alone, mask, cond[:, None].repeat(1, 10, 1))
-    changed = (model(x, alone, mask, per_position) - before).abs().amax((0, 2))
+    before = model(x, single, mask, cond[:, None].repeat(1, 10, 1))
+    changed = (model(x, single, mask, per_position) - before).abs().amax((0, 2))
     assert changed[4] > 0 and (changed[torch.arange(10) != 4] == 0).all()
 
 
 def test_unmodulated_positions_are_plain_residual_blocks() -> None:
-    model = backbone()
-    bare = backbone(modulation="none")
+    model = backbone(torch.float64)
+    bare = backbone(torch.float64, modulation="none")
     bare.load_state_dict({k: v for k, v in model.state_dict().items() if "adaln" not in k})
-    x, cond = inputs()
+    x, cond = inputs(torch.float64)
     nobody = torch.zeros(1, 10, dtype=torch.bool)
     torch.testing.assert_close(
         model(x, LAYOUT, get_mask("causal"), cond, modulated=nobody), bare(x, LAYOUT, get_mask("causal"))
@@ -190,7 +156,7 @@ def test_rotary_scores_depend_on_differences_per_axis() -> None:
 def test_rotary_prefix_is_identity_or_vanishes() -> None:
     layout = prefix(2) + grid_layout((1, 2, 2))
     x = torch.ones(1, 1, 6, 8, dtype=torch.float64)
-    kept = rotate(x, *Rotary(8, (0, 1, 1)).tables(layout, torch.float64))
+    unrotated = rotate(x, *Rotary(8, (0, 1, 1)).tables(layout, torch.float64))
     gone = rotate(x, *Rotary(8, (0, 1, 1), prefix="zero").tables(layout, torch.float64))
-    assert torch.equal(kept[:, :, :2], x[:, :, :2]) and (gone[:, :, :2] == 0).all()
-    assert torch.equal(kept[:, :, 2:], gone[:, :, 2:])
+    assert torch.equal(unrotated[:, :, :2], x[:, :, :2]) and (gone[:, :, :2] == 0).all()
+    assert torch.equal(unrotated[:, :, 2:], gone[:, :, 2:])

@@ -121,12 +121,12 @@ def test_the_loss_is_that_of_padded_rows(paradigm: Paradigm, monkeypatch: pytest
         return paradigm.losses(model, tokens, condition_of(model, labels[rows]), Draws(0, rows))[paradigm.mode]
 
     together, called = losses(torch.arange(len(LENGTHS))), []
-    alone = torch.cat([losses(torch.tensor([row])) for row in range(len(LENGTHS))])
+    single = torch.cat([losses(torch.tensor([row])) for row in range(len(LENGTHS))])
     monkeypatch.setattr("mmgen.model.backbone.transformer.windows", lambda layout: called.append(layout.batch))
     padded = losses(torch.arange(len(LENGTHS)))
     assert called == [len(LENGTHS)]
     torch.testing.assert_close(together, padded, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(together, single, rtol=1e-10, atol=1e-10)
     grads = (torch.autograd.grad(each.mean(), list(model.backbone.parameters())) for each in (together, padded))
     for one, other in zip(*grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)

@@ -22,15 +22,15 @@ def characters(text: Text, reading: str = "frames", spec: TokenSpec = SOUND) -> 
 def test_an_action_belongs_to_its_frame_and_a_prefix_to_none() -> None:
     model, actions = generator(WAYS["actions"]), torch.tensor([[0, 1, -1, 0], [1, 1, 0, -1]])
     condition, layout = model.conditions({"actions": actions}), prefix(1) + grid_layout(GRID)
-    found = condition.at(layout)
-    assert not found[:, 0].any()
+    actual = condition.at(layout)
+    assert not actual[:, 0].any()
     table = model.conditions["actions"].table.weight
     for frame in range(4):
         expected = table[actions[:, frame]]  # -1 is the last row: none
-        assert torch.equal(found[:, 1 + 2 * frame], expected) and torch.equal(found[:, 2 + 2 * frame], expected)
+        assert torch.equal(actual[:, 1 + 2 * frame], expected) and torch.equal(actual[:, 2 + 2 * frame], expected)
     order = torch.stack([torch.arange(9), torch.arange(8, -1, -1)])
     moved = condition.at(layout.take(order))
-    assert torch.equal(moved[0], found[0]) and torch.equal(moved[1], found[1].flip(0))
+    assert torch.equal(moved[0], actual[0]) and torch.equal(moved[1], actual[1].flip(0))
 
 
 def test_characters_stand_in_pace_and_each_counts_at_its_place() -> None:
@@ -39,9 +39,9 @@ def test_characters_stand_in_pace_and_each_counts_at_its_place() -> None:
     assert made.layout.position[0, :, 0].tolist() == [0, 5, 10, 15, 20]  # 25 tokens a second, 0.2 s a character
     rows = [[0, 1], [1, 0], [0, 1, 0], [0], []]
     values = torch.tensor([[*row, *[NO_SYMBOL] * (5 - len(row))] for row in rows])
-    found = made(values).prefix
-    assert all((found[i] - found[j]).abs().max() > 1e-3 for i in range(5) for j in range(i))
-    assert torch.equal(made(made.null(1)).prefix[0], found[-1])
+    actual = made(values).prefix
+    assert all((actual[i] - actual[j]).abs().max() > 1e-3 for i in range(5) for j in range(i))
+    assert torch.equal(made(made.null(1)).prefix[0], actual[-1])
 
 
 def test_training_reads_a_text_as_far_off_as_it_will_be() -> None:

@@ -82,10 +82,10 @@ def test_guidance_drops_all_conditions_or_the_named_ones(drop: tuple[str, ...] |
     values = values_of(model)
     guided = Request(_draws(4), conditions=values).guided(model, Guidance(3.0, drop=drop))
     row = model.prefix + grid_layout(GRID)
-    found = guided(TOKENS, row, Masked().mask, torch.zeros(4), outputs=8)
-    kept = {} if drop is None else {name: each for name, each in values.items() if name not in drop}
-    conditional, plain = (model.head.predict(_features(model, each)) for each in (values, kept))
-    torch.testing.assert_close(found, plain + 3.0 * (conditional - plain), atol=1e-9, rtol=0)
+    actual = guided(TOKENS, row, Masked().mask, torch.zeros(4), outputs=8)
+    remaining = {} if drop is None else {name: each for name, each in values.items() if name not in drop}
+    conditional, plain = (model.head.predict(_features(model, each)) for each in (values, remaining))
+    torch.testing.assert_close(actual, plain + 3.0 * (conditional - plain), atol=1e-9, rtol=0)
 
 
 def test_own_dropout_takes_one_condition_and_leaves_the_others() -> None:

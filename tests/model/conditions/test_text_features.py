@@ -120,14 +120,14 @@ def test_cross_attention_reads_the_text_and_no_padding(tmp_path: Path) -> None:
     tokens, row = torch.zeros(3, 4, dtype=torch.int64), grid_layout(SPEC.grid)
     texts = torch.cat([model.conditions["caption"].encode(["red heart", "blue"]), model.conditions["caption"].null(1)])
     condition = model.conditions({"caption": texts})
-    found = model(tokens, row, Masked().mask, condition)
-    assert len(found[:, 0].unique(dim=0)) == 3
+    actual = model(tokens, row, Masked().mask, condition)
+    assert len(actual[:, 0].unique(dim=0)) == 3
     assert condition.memory is not None and condition.memory_mask is not None
     noise = condition.memory + 9.0 * ~condition.memory_mask[..., None]
-    assert torch.equal(model(tokens, row, Masked().mask, condition._replace(memory=noise)), found)
+    assert torch.equal(model(tokens, row, Masked().mask, condition._replace(memory=noise)), actual)
     for number in range(3):
-        alone = model(tokens[:1], row, Masked().mask, condition.rows(torch.tensor([number])))
-        torch.testing.assert_close(alone[0], found[number])
+        single = model(tokens[:1], row, Masked().mask, condition.rows(torch.tensor([number])))
+        torch.testing.assert_close(single[0], actual[number])
     options = SampleOptions(guidance=Guidance(2.0))
     with torch.no_grad():
         request = Request(Draws(0, torch.arange(2)), conditions={"caption": ["red heart", "blue"]})

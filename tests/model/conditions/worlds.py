@@ -66,10 +66,10 @@ def generator(
 def values_of(model: Generator, rows: int = 4, seed: int = 0) -> dict[str, Tensor]:
     """Random values of all that it takes, none of them null."""
     source = torch.Generator().manual_seed(seed)
-    found = {
+    actual = {
         "class": torch.randint(0, 3, (rows,), generator=source),
         "actions": torch.randint(0, 2, (rows, GRID[0]), generator=source),
         "text": torch.randint(0, 3, (rows, 5), generator=source),
         "speaker": torch.randn(rows, 4, generator=source, dtype=torch.float64),
     }
-    return {name: found[name] for name in model.conditions}
+    return {name: actual[name] for name in model.conditions}

@@ -77,10 +77,10 @@ def test_no_tensor_holds_more_logits_than_it_may() -> None:
         chunked_cross_entropy(*inputs, targets, at_once=3000).sum().backward()
     assert plainly.count == 200 * 300
     assert largest.count == 3000
-    kept: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+    saved: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x.numel()) or x, lambda x: x):
         chunked_cross_entropy(*inputs, targets, at_once=3000)
-    assert kept and max(kept) == inputs[1].numel()
+    assert saved and max(saved) == inputs[1].numel()
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> Tensor:
 
 
 def untraced() -> Callable[[Tensor, Tensor, Tensor, Plan], Tensor]:
-    """`grouped_attention` outside the graphs of torch's compiler, which takes seconds to import: told only where
+    """`grouped_attention` outside the graphs of torch's compiler, which takes seconds to import: only where it is
     imported.
     """
     return _disabled() if "torch._dynamo" in sys.modules else grouped_attention

@@ -1,6 +1,4 @@
-"""How to attend without looking at what is hidden: groups of queries, each with the stretches of keys that it may see.
-A plan follows from a mask and two layouts alone.
-"""
+"""How to attend without what is hidden: groups of queries, each with the stretches of keys that it may see."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,27 +26,16 @@ _JOIN = 10  # a query, as if it saw so many keys more in each stretch
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """Neighbouring keys that a group of queries looks at.
-
-    Attributes:
-        keys: the first and the one after the last.
-        bias: (1, 1, n, m) float32 to add to the scores: 0 where visible, -inf where hidden; None where all are visible.
-        blind: (n,) bool, queries that see none of these keys; None where all see some.
-    """
+    """Neighbouring keys that a group of queries looks at."""
 
     keys: slice
-    bias: Tensor | None
-    blind: Tensor | None
+    bias: Tensor | None  # (1, 1, n, m) float32 for the scores, 0 or -inf; None where all are visible
+    blind: Tensor | None  # (n,) bool, queries that see none of these keys; None where all see some
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Neighbouring queries, and all keys that any of them sees.
-
-    Attributes:
-        queries: the first and the one after the last.
-        stretches: of keys, without overlap.
-    """
+    """Neighbouring queries, and all keys that any of them sees, in stretches without overlap."""
 
     queries: slice
     stretches: tuple[Stretch, ...]

@@ -131,9 +131,7 @@ class Packed(Passes):
 
 
 class Row:
-    """The pieces of a row: attention and rotary tables, derived from the whole row once. No position sees one that is
-    read after it.
-    """
+    """The pieces of a row, which see nothing that is read later: attention and rotary tables, derived once."""
 
     def __init__(self, transformer: Transformer, mask: Mask, layout: Layout) -> None:
         self.layout = layout

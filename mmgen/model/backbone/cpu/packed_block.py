@@ -89,9 +89,9 @@ def shape(block: Block) -> tuple[object, ...]:
 
 
 class PackedBlock:
-    """A block, of which `can_pack` is true, with its weights laid out anew. The channels of queries and keys that
-    rotate together lie side by side, as the parts of a complex number: attention does not see their order, and rotation
-    is one product.
+    """A block, of which `can_pack` is true, with its weights laid out anew. Channels of queries and keys that rotate
+    together lie side by side, as parts of a complex number: attention does not see their order, and rotation is one
+    product.
     """
 
     def __init__(self, block: Block, turns: bool) -> None:

@@ -105,9 +105,7 @@ _mkldnn: Any = torch.ops.mkldnn
 
 
 def _packs() -> bool:
-    """Whether this torch multiplies with reordered weights, by the operations of torch.compile, which are no public
-    interface.
-    """
+    """Whether this torch multiplies with reordered weights, by operations of torch.compile that are not public."""
     weight, x = torch.eye(16), torch.arange(64.0).view(4, 16)
     try:
         packed = _mkldnn._reorder_linear_weight(weight, 4)

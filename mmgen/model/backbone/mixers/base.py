@@ -24,9 +24,7 @@ class MixerShape(NamedTuple):
 
 
 class Mixer(nn.Module, ABC):
-    """A map of a row of positions, whose output is the linear map `out`. Its first argument is a `MixerShape`, which
-    the backbone gives.
-    """
+    """A map of a row of positions that ends in the linear map `out`; the backbone gives it its `MixerShape`."""
 
     out: nn.Linear
 
