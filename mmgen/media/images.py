@@ -214,3 +214,9 @@ def wrap_text(text: str, font: Any, width: float) -> list[str]:
         else:
             lines[-1] = longer
     return lines
+
+
+def psnr_db(made: Tensor, x: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio (B,) of reconstructions (B, ...), clamped to x's range [-1, 1]; 100 dB at most."""
+    mse = (made.float().clamp(-1, 1) - x.float()).square().flatten(1).mean(1)
+    return 10 * (math.log10(4) - mse.clamp_min(4e-10).log10())

@@ -111,9 +111,6 @@ def _import_paths(value: Any) -> Iterator[str]:
             yield from _import_paths(item)
     elif isinstance(value, str):
         first, *rest = value.split(".")
-        if rest and all(part.isidentifier() for part in (first, *rest)) and _is_module(first):
+        dotted = rest and all(part.isidentifier() for part in (first, *rest))
+        if dotted and (first in sys.modules or importlib.util.find_spec(first) is not None):
             yield value
-
-
-def _is_module(name: str) -> bool:
-    return name in sys.modules or importlib.util.find_spec(name) is not None

@@ -10,8 +10,6 @@ import copy
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -105,11 +103,16 @@ def load_generator(path: str | Path, checkpoint: CheckpointName = "last") -> Loa
             now yields other tokens.
     """
     saved = Saved.read(path, "generator", checkpoint=checkpoint)
-    with _whole_record(saved):
+    try:
         facts = Facts.from_dict(saved.record)
         spec = facts.spec
         if spec is None:
             raise ValueError("its tokens are missing")
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"{saved.weights} does not say what its generator was trained on ({type(error).__name__}: {error}); was it"
+            " written by `mmgen fit` or `mmgen export`?"
+        ) from None
     generator, paradigm = build_generator(saved.init_args, facts, saved.where)
     load_weights(generator, saved.state, saved.weights)
     source = saved.tokenizer_path()
@@ -128,18 +131,6 @@ def load_generator(path: str | Path, checkpoint: CheckpointName = "last") -> Loa
                 " decode samples wrongly; restore it, or train the generator again"
             )
     return Loaded(generator.eval(), paradigm, tokenizer, facts, saved.config, saved.step, saved.path)
-
-
-@contextmanager
-def _whole_record(saved: "Saved") -> Iterator[None]:
-    """Whatever does not fit in the record of a file becomes a UserError."""
-    try:
-        yield
-    except (UserError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise UserError(
-            f"{saved.weights} does not say what its generator was trained on ({type(error).__name__}: {error}); was it"
-            " written by `mmgen fit` or `mmgen export`?"
-        ) from None
 
 
 def save_export(path: str | Path, out: str | Path, checkpoint: CheckpointName = "last", **published: Any) -> "Saved":

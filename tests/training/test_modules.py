@@ -11,7 +11,7 @@ from rich.console import Console
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
-from mmgen.media.psnr import psnr_db
+from mmgen.media.images import psnr_db
 from mmgen.paradigms import Autoregressive
 from mmgen.store.store import load_generator, load_tokenizer
 from mmgen.training import GeneratorModule

@@ -10,8 +10,7 @@ import torch
 from mmgen.data.held_out import classes_in_turn, names_of
 from mmgen.data.sources import Source
 from mmgen.media.folders import new_folder, unique_names
-from mmgen.media.images import comfortable, enlarge, grid, read_image, save_png, to_uint8
-from mmgen.media.psnr import psnr_db
+from mmgen.media.images import comfortable, enlarge, grid, psnr_db, read_image, save_png, to_uint8
 from mmgen.modalities.image.evaluation.measure import check_shapes
 from mmgen.tokenizers import Tokenizer
 

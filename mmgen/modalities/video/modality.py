@@ -145,7 +145,7 @@ class VideoModality(Modality):
     def reconstruction_metrics(
         self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]
     ) -> dict[str, "Tensor"]:
-        from mmgen.media.psnr import psnr_db
+        from mmgen.media.images import psnr_db
 
         return {"psnr_db": psnr_db(made, target).mean()}
 
