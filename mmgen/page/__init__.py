@@ -1,3 +1,1 @@
-"""A page about runs: one self-contained HTML file, made of what lies in their folders; parts that all modalities
-share.
-"""
+"""A page about runs: one self-contained HTML file, made of what lies in their folders."""

@@ -8,22 +8,17 @@ from typing import Any, NamedTuple, TypeVar
 
 from markupsafe import Markup
 
-from mmgen.core.errors import UserError
 from mmgen.page.runs import Run, SampleFolder
 from mmgen.page.wording import MODES, PALETTE, mode_title
+from mmgen.store.results import Figure
 
 Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
 class Column:
-    """What stands above a column, beside a curve or on a card.
-
-    Args:
-        title: for people.
-        key: what a command calls it: a mode, a run or a folder of samples.
-        how: one sentence on it; may be empty.
-        colour: class of the page that sets its colour; a key of `PALETTE`.
+    """What stands above a column, beside a curve or on a card: its title; what a command calls it, a mode, a run or a
+    folder of samples; one sentence on it; and its colour, a key of `PALETTE`.
     """
 
     title: str
@@ -34,15 +29,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Card:
-    """What a section shows of one column.
-
-    Args:
-        column: above it.
-        body: a picture, film or sound.
-        text: one sentence on it.
-        heads: names above the columns of a picture.
-        numbers: name -> text, below it.
-        command: that made it.
+    """What a section shows of one column: a picture, film or sound; one sentence on it; names above the columns of the
+    picture; numbers below it, name -> text; and the command that made it.
     """
 
     column: Column
@@ -60,6 +48,11 @@ class Way(NamedTuple):
     folder: SampleFolder
     column: Column
 
+    @property
+    def command(self) -> str:
+        """That made it."""
+        return self.folder.command
+
 
 class Sample(NamedTuple):
     """A file of a row: its column, its folder, and its number there; None for a recording."""
@@ -70,21 +63,13 @@ class Sample(NamedTuple):
     number: int | None
 
 
-@dataclass(frozen=True, eq=False)
 class Chapter:
-    """Runs of one modality, in the order in which they were named."""
+    """Runs of one modality, in the order in which they were named: generators sample, tokenizers encode."""
 
-    runs: Sequence[Run]
-
-    @property
-    def generators(self) -> list[Run]:
-        """Those that sample."""
-        return [run for run in self.runs if run.kind == "generator"]
-
-    @property
-    def tokenizers(self) -> list[Run]:
-        """Those that encode."""
-        return [run for run in self.runs if run.kind == "tokenizer"]
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = runs
+        self.generators = [run for run in runs if run.kind == "generator"]
+        self.tokenizers = [run for run in runs if run.kind == "tokenizer"]
 
     @cached_property
     def _columns(self) -> dict[tuple[str, str], Column]:
@@ -108,36 +93,37 @@ class Chapter:
         title = run.name.capitalize() if len(self.runs) < 3 else run.name
         return self._columns.get((run.name, mode or ""), Column(title, mode or run.kind))
 
-    def samples(self, wanted: Callable[[dict[str, Any]], bool] = lambda record: True) -> list[Way]:
-        """The folders of samples whose records are wanted."""
-        return self._named([(run, each) for run in self.generators for each in run.samples if wanted(each.record)])
+    def samples(self, wanted: Callable[[dict[str, Any]], bool] = lambda record: not record.get("inpaint")) -> list[Way]:
+        """The folders of samples whose records are wanted; by default all but inpaintings."""
+        return self._ways([(run, each) for run in self.generators for each in run.samples if wanted(each.record)])
+
+    def inpaintings(self) -> list[Way]:
+        """The folders of samples of which a part was given, each with the column of its mode."""
+        ways = self.samples(lambda record: bool(record.get("inpaint")))
+        return [way._replace(column=self.column(way.run, way.folder.mode)) for way in ways]
 
     def reconstructions(self) -> list[Way]:
         """The folders of reconstructions."""
-        return self._named([(run, each) for run in self.tokenizers for each in run.reconstructions])
+        return self._ways([(run, each) for run in self.tokenizers for each in run.reconstructions])
 
-    def _named(self, pairs: list[tuple[Run, SampleFolder]]) -> list[Way]:
+    def figures(self, metric: str) -> list[tuple[Column, Figure]]:
+        """The figures of a metric, by its base name, each with its column."""
+        return [(self.column(run, each.mode), each) for run in self.runs for each in run.figures if each.base == metric]
+
+    def _ways(self, pairs: list[tuple[Run, SampleFolder]]) -> list[Way]:
         """Folders with the same column have their names as keys."""
-        ways = [Way(run, folder, self.column(run, folder.mode)) for run, folder in pairs]
-        columns = [way.column for way in ways]
+        columns = [self.column(run, folder.mode) for run, folder in pairs]
         return [
-            way._replace(column=replace(way.column, key=way.folder.path.name))
-            if columns.count(way.column) > 1
-            else way
-            for way in ways
-        ]  # fmt: skip
+            Way(run, folder, replace(column, key=folder.path.name) if columns.count(column) > 1 else column)
+            for (run, folder), column in zip(pairs, columns)
+        ]
 
 
 def side_by_side(
     ways: Sequence[Way], suffix: str, names: Callable[[SampleFolder], Iterable[Name]], recorded: Column
 ) -> dict[Name, list[Sample]]:
-    """Name -> the first sample of that name in each folder, before them its recording in a column of its own.
-
-    Args:
-        ways: the folders.
-        suffix: of the files.
-        names: of the samples of a folder, in order.
-        recorded: the column of recordings.
+    """Name -> the first sample of that name in each folder, before them its recording in the `recorded` column; `names`
+    gives those of the samples of a folder, in order.
     """
     rows: dict[Name, list[Sample]] = {}
     for _, folder, column in ways:
@@ -150,11 +136,3 @@ def side_by_side(
             if column not in columns:
                 row.append(Sample(column, file, folder, number))
     return rows
-
-
-def chapters_of(runs: Sequence[Run]) -> dict[str, Chapter]:
-    """Modality -> its runs, in the order in which they were named. Raises UserError where there are none."""
-    if not runs:
-        raise UserError("no run is named: give one or several run folders")
-    names = dict.fromkeys(run.modality for run in runs)
-    return {name: Chapter([run for run in runs if run.modality == name]) for name in names}

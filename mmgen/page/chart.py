@@ -6,31 +6,26 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from mmgen.page.page import TEMPLATES, macros, parts
+from mmgen.page.page import TEMPLATES, macros
 
 WIDTH, HEIGHT = 560, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 96, 14, HEIGHT - 34
 LABEL = 15  # points between two labels, at least
+templates = macros(TEMPLATES / "chart.html")
 
-Points = Sequence[tuple[float, float]]
+Points = list[tuple[float, float]]
+"""(step, value) pairs."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Values over the steps of a run, or over the frames of a clip.
-
-    Args:
-        title: what it shows, with its unit.
-        lines: name -> (step, value) pairs, measured while training.
-        points: name -> (step, value) pairs, measured on held-out data.
-        colours: name -> class of the page that sets its colour; grey by default.
-        axis: what is counted from left to right.
-        marks: place on that axis -> what begins there.
+    """Values over the steps of a run, or over the frames of a clip: by name, lines that were measured while training
+    and points on held-out data. `colours` are classes of the page; `marks` say what begins at a place of the axis.
     """
 
     title: str
-    lines: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    lines: dict[str, Points] = field(default_factory=dict)
+    points: dict[str, Points] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
     axis: str = "steps"
     marks: dict[float, str] = field(default_factory=dict)
@@ -38,14 +33,15 @@ class Curve:
 
 def draw_charts(curves: Sequence[Curve]) -> list[Markup]:
     """The charts side by side, as one block of a section; no block where there are no values."""
-    drawings = [(curve.title, chart(curve)) for curve in curves if any((*curve.lines.values(), *curve.points.values()))]
-    return [parts.charts(drawings)] if drawings else []
+    measured = [curve for curve in curves if any((*curve.lines.values(), *curve.points.values()))]
+    return [templates.charts([(curve.title, chart(curve)) for curve in measured])] if measured else []
 
 
 def chart(curve: Curve) -> Markup:
     """Lines and points, each named at its end, of a curve with at least one value."""
     lines = {name: smoothed(points) for name, points in curve.lines.items() if points}
     dots = {name: points for name, points in curve.points.items() if points}
+    names = list(lines | dots)
     everything = [point for points in (*lines.values(), *dots.values()) for point in points]
     last = max(step for step, _ in everything)
     # The first steps of a training lie far from all that follows and would flatten it.
@@ -59,22 +55,17 @@ def chart(curve: Curve) -> Markup:
     def y(value: float) -> float:
         return round(TOP + (BOTTOM - TOP) * (high - min(max(value, low), high)) / (high - low), 1)
 
-    ends = {name: dots.get(name, lines.get(name, []))[-1][1] for name in {**lines, **dots}}
-    label_places = separate_labels({name: y(value) for name, value in ends.items()})
+    ends = {name: (dots.get(name) or lines[name])[-1][1] for name in names}
+    heights = separate_labels({name: y(value) for name, value in ends.items()})
     drawn = [
-        {
-            "name": name,
-            "colour": curve.colours.get(name, "grey"),
-            "path": " ".join(f"{x(step)},{y(value)}" for step, value in lines.get(name, dots.get(name, []))),
-            "dotted": name not in lines,
-            "points": [(x(step), y(value)) for step, value in dots.get(name, [])],
-            "at": round(label_places[name], 1),
-        }
-        for name in ends
-    ]
+        {"name": name, "colour": curve.colours.get(name, "grey"), "at": round(heights[name], 1),
+         "path": " ".join(f"{x(step)},{y(value)}" for step, value in lines.get(name) or dots[name]),
+         "dotted": name not in lines, "points": [(x(step), y(value)) for step, value in dots.get(name, [])]}
+        for name in names
+    ]  # fmt: skip
     summary = "; ".join(f"{name} ends at {value:.3g}" for name, value in ends.items())
     steps = [tick for tick in round_ticks(0, last) if tick <= last and tick % 1 == 0]
-    drawing: Markup = macros(TEMPLATES / "chart.html").chart(
+    drawing: Markup = templates.chart(
         (WIDTH, HEIGHT), (LEFT, RIGHT, TOP, BOTTOM), f"{curve.title}, over {last:,.0f} {curve.axis}: {summary}.",
         [(y(tick), f"{tick:g}") for tick in ticks], [(x(tick), f"{tick:,.0f}") for tick in steps], curve.axis,
         [(x(place), text) for place, text in curve.marks.items()], drawn,
@@ -82,7 +73,7 @@ def chart(curve: Curve) -> Markup:
     return drawing
 
 
-def smoothed(points: Points, window: float = 0.02) -> list[tuple[float, float]]:
+def smoothed(points: Points, window: float = 0.02) -> Points:
     """A running mean over that share of the points, at most 200 of them; fewer than 1 / `window` stay as they are."""
     weight = 1 / max(1, int(window * len(points)))
     means, mean = [], points[0][1]

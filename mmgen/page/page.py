@@ -17,14 +17,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that the page carries with it.
-
-    Args:
-        uri: a data: address with all of its bytes.
-        alt: what it shows, for readers who cannot see it.
-        width: in pixels, so that the page does not jump.
-        height: likewise.
-    """
+    """An image as a data: address, what it shows for readers who cannot see it, and its size in pixels."""
 
     uri: str
     alt: str
@@ -34,31 +27,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page, with an entry in its table of contents.
-
-    Args:
-        id: for links; unique on a page.
-        title: heading and entry.
-        body: blocks of HTML under each other.
+    """A part of the page, with an entry in its table of contents: an id that is unique on the page, a heading, and
+    blocks of HTML. A plain text becomes a paragraph.
     """
 
     id: str
     title: str
-    body: Sequence[Markup]
+    body: Sequence[Markup | str]
 
 
 @dataclass(frozen=True)
 class Page:
-    """A whole page, or a chapter of one.
-
-    Args:
-        title: the browser's and the page's.
-        lead: a sentence or two on what it shows.
-        opening_picture: a picture beside them; None for none.
-        figures: (value, label) of the few numbers that matter most.
-        facts: label -> text, what the runs are.
-        commands: what was run, in order.
-        sections: in order.
+    """A whole page, or a chapter of one: title, lead, a picture beside them, (value, label) of the few numbers that
+    matter most, facts on the runs, what was run, and its sections.
     """
 
     title: str
@@ -70,35 +51,29 @@ class Page:
     sections: list[Section]
 
 
-def render(pages: dict[str, Page], title: str, lead: str, made_by: str, notes: Iterable[str] = ()) -> str:
+def render(chapters: dict[str, Page], title: str, lead: str, made_by: str, notes: Iterable[str] = ()) -> str:
     """A single HTML file: styles, script, pictures and sounds inline, no address of any other place in it.
 
     Args:
-        pages: name -> page; one is the whole, several are chapters.
-        title: of the whole where there are chapters.
+        chapters: name -> page; one is the whole.
+        title: of the whole where there are several.
         lead: likewise.
         made_by: the command that made it.
         notes: sentences below the lead of the whole.
     """
-    if len(pages) == 1:
-        (page,) = pages.values()
+    page = None
+    if len(chapters) == 1:
+        page = next(iter(chapters.values()))
         chapters, title, lead = {}, page.title, page.lead
-    else:
-        page, chapters = None, {name: _with_prefix(page, name) for name, page in pages.items()}
-    style, script = (
-        Markup("".join((TEMPLATES / name).read_text() for name in names))
-        for names in (["page.css"], ["page.js", "people.js"])
-    )
-    template = _environment(TEMPLATES).get_template("page.html")
-    text = template.render(
-        page=page, chapters=chapters, title=title, lead=lead, made_by=made_by, notes=notes, style=style, script=script
-    )
+    for name, chapter in chapters.items():
+        sections = [replace(each, id=f"{name}-{each.id}") for each in chapter.sections]
+        chapters = chapters | {name: replace(chapter, sections=sections)}
+    style, people, script = (Markup((TEMPLATES / name).read_text()) for name in ("page.css", "people.js", "page.js"))
+    text = _environment(TEMPLATES).get_template("page.html").render(
+        page=page, chapters=chapters, title=title, lead=lead, made_by=made_by, notes=notes, style=style,
+        script=people + script,
+    )  # fmt: skip
     return text + "\n"
-
-
-def _with_prefix(page: Page, name: str) -> Page:
-    """A chapter: its name stands before the ids of its sections."""
-    return replace(page, sections=[replace(each, id=f"{name}-{each.id}") for each in page.sections])
 
 
 def macros(file: Path) -> Any:
@@ -111,7 +86,7 @@ def _environment(folder: Path) -> Environment:
         loader=FileSystemLoader([folder, TEMPLATES]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(figure=figure, words=unbroken_words, prose=_prose)
+    environment.filters.update(figure=figure, words=unbroken_words, prose=_mark_up)
     return environment
 
 
@@ -122,12 +97,11 @@ def data_uri(content: bytes, kind: str) -> str:
 
 def unbroken_words(line: str) -> Markup:
     """A command line that breaks between words alone: browsers break at hyphens too."""
-    return Markup(" ").join(
-        Markup("<span>{}</span>").format(word) if len(word) < 48 else word for word in line.split(" ")
-    )
+    words = (Markup("<span>{}</span>").format(word) if len(word) < 48 else word for word in line.split(" "))
+    return Markup(" ").join(words)
 
 
-def _prose(text: str) -> Markup:
+def _mark_up(text: str) -> Markup:
     """Text with `**strong**` words and code in backticks."""
     marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", marked))

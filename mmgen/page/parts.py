@@ -19,19 +19,14 @@ MakeSection = Callable[[Chapter], Section | None]
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure that stands at the top of the page.
-
-    Args:
-        metric: base name.
-        label: what it says, in words; `{way}` is the column that it is from.
-        worst: the worst of several, and not the best.
-        write: the figure as text; by its metric's name by default.
+    """A figure that stands at the top of the page: the best of a metric, by its base name, or the `worst`. In its label
+    `{way}` is the column that it is from; `form` is its text, by default by the metric's name.
     """
 
     metric: str
     label: str
     worst: bool = False
-    write: Callable[[float], str] | None = None
+    form: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,18 +74,13 @@ def _lead(chapter: Chapter, plural: str) -> str:
 
 def _headline(chapter: Chapter, headline: Headline) -> tuple[str, str] | None:
     """The best figure of all runs, or the worst, with its label; None where it was not measured."""
-    figures = {
-        each.value: (each, chapter.column(run, each.mode).title.lower())
-        for run in reversed(chapter.runs)
-        for each in reversed(run.figures)
-        if each.base == headline.metric
-    }
+    figures = chapter.figures(headline.metric)
     if not figures:
         return None
-    is_higher = (next(iter(figures.values()))[0].direction != "lower") != headline.worst
-    best, way = figures[max(figures) if is_higher else min(figures)]
-    text = figure(best.value, best.metric) if headline.write is None else headline.write(best.value)
-    return text, headline.label.format(way=way)
+    is_higher = (figures[0][1].direction != "lower") != headline.worst
+    column, best = (max if is_higher else min)(figures, key=lambda pair: pair[1].value)
+    text = headline.form.format(best.value).replace("-", "−") or figure(best.value, best.metric)
+    return text, headline.label.format(way=column.title.lower())
 
 
 def _facts(runs: Sequence[Run]) -> dict[str, str]:

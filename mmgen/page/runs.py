@@ -11,7 +11,6 @@ from typing import Any
 
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
-from mmgen.core.tokens import TokenSpec
 from mmgen.paradigms import Paradigm
 from mmgen.store.members import find_member, member_paths
 from mmgen.store.rebuild import build_paradigm, build_tokenizer
@@ -23,12 +22,7 @@ _RECORD = "record.json"
 
 @dataclass(frozen=True, eq=False)
 class SampleFolder:
-    """What one command wrote: samples, reconstructions or an edit.
-
-    Args:
-        path: the folder.
-        record: content of its record.json.
-    """
+    """What one command wrote, samples, reconstructions or an edit, and the content of its record.json."""
 
     path: Path
     record: dict[str, Any]
@@ -60,56 +54,44 @@ class SampleFolder:
         return [name or f"sample {number}" for number, name in enumerate(names)]
 
 
-@dataclass(frozen=True, eq=False)
 class Run:
-    """A run folder or an export.
+    """A run folder or an export; RUN/MEMBER for a member of a joint run.
 
     Args:
-        path: the folder; RUN/MEMBER for a member of a joint run.
+        path: the folder.
         name: of it among those of a page.
-        member: of a joint run, by name; None for a run of its own.
+
+    Attributes:
         kind: `tokenizer` or `generator`.
         config: content of config.yaml.
         record: facts of the generator's data; empty for a tokenizer.
-        spec: of its tokens.
         step: optimiser steps taken.
         parameters: how many numbers its weights are.
+        spec: of its tokens.
         modes: ways of sampling -> paradigm; empty for a tokenizer.
         figures: rows of its results.json.
         samples: by `mmgen sample` and `mmgen edit`.
         reconstructions: by `mmgen reconstruct`.
+
+    Raises:
+        UserError: the folder holds no trained run, or damaged files.
     """
 
-    path: Path
-    name: str
-    member: str | None
-    kind: str
-    config: dict[str, Any]
-    record: dict[str, Any]
-    spec: TokenSpec
-    step: int
-    parameters: int
-    modes: dict[str, Paradigm]
-    figures: list[Figure]
-    samples: list[SampleFolder]
-    reconstructions: list[SampleFolder]
-
-    @classmethod
-    def read(cls, path: Path, name: str) -> "Run":
-        """Raises UserError where the folder holds no trained run, or damaged files."""
-        saved, member = Saved.read(path), path.name if find_member(path) else None
+    def __init__(self, path: Path, name: str) -> None:
+        saved = Saved.read(path)
+        self.path, self.name, self.is_member = path, name, find_member(path) is not None
+        self.kind, self.config, self.record, self.step = saved.kind, saved.config, saved.record, saved.step
+        self.parameters = sum(value.numel() for value in saved.state.values() if value.is_floating_point())
+        self.modes: dict[str, Paradigm] = {}
         if saved.kind == "generator":
             spec = Facts.from_dict(saved.record).spec
-            assert spec is not None
-            modes = build_paradigm(saved.init_args, saved.where).modes()
+            self.modes = build_paradigm(saved.init_args, saved.where).modes()
         else:
-            spec, modes = build_tokenizer(saved.init_args, saved.where).spec, {}
-        parameters = sum(value.numel() for value in saved.state.values() if value.is_floating_point())
-        figures = read(path) if (path / RESULTS).is_file() else []
-        return cls(
-            path, name, member, saved.kind, saved.config, saved.record, spec, saved.step, parameters,
-            modes, figures, _folders(path / "samples"), _folders(path / "reconstructions"),
-        )  # fmt: skip
+            spec = build_tokenizer(saved.init_args, saved.where).spec
+        assert spec is not None
+        self.spec = spec
+        self.figures: list[Figure] = read(path) if (path / RESULTS).is_file() else []
+        self.samples, self.reconstructions = _folders(path / "samples"), _folders(path / "reconstructions")
 
     @property
     def modality(self) -> str:
@@ -119,7 +101,7 @@ class Run:
     @property
     def home(self) -> Path:
         """Where its logs are: of a member, the folder of the joint run."""
-        return self.path if self.member is None else self.path.parent
+        return self.path.parent if self.is_member else self.path
 
     @cached_property
     def logs(self) -> list[dict[str, float]]:
@@ -132,35 +114,35 @@ class Run:
 
     def logged(self, metric: str) -> list[tuple[float, float]]:
         """(step, value) pairs of a metric of the logs, such as `val/loss`; of a member its own, where there is one."""
-        own = metric.replace("/", f"/{self.member}/", 1)
+        own = metric.replace("/", f"/{self.path.name}/", 1)
         name = own if any(own in row for row in self.logs) else metric
         return [(row["step"] + 1, row[name]) for row in self.logs if name in row]
 
-    def previews(self) -> dict[str, list[Path]]:
-        """Pictures that training wrote, by name, in the order of steps."""
-        prefix = "" if self.member is None else f"{self.member}-"
-        pictures: dict[str, list[Path]] = {}
-        for file in sorted((self.home / "samples").glob(f"{prefix}*-*.png")):
-            if match := re.fullmatch(rf"{re.escape(prefix)}(.+)-(\d{{7}})", file.stem):
-                pictures.setdefault(match[1], []).append(file)
-        return pictures
+    def previews(self) -> dict[str, Path]:
+        """The last picture of each kind that training wrote, by name; their own names end in the step."""
+        prefix = f"{self.path.name}-" if self.is_member else ""
+        files = sorted((self.home / "samples").glob(f"{prefix}*-*.png"))
+        return {file.stem[len(prefix) : -8]: file for file in files if re.fullmatch(r".+-\d{7}", file.stem)}
 
     def commands(self) -> list[str]:
         """What was run, in order: the training, the figures, the samples."""
-        trained = _read_record(self.home / _RECORD).get("commands", []) if (self.home / _RECORD).is_file() else []
-        folders = [*self.reconstructions, *self.samples]
-        lines = [*trained, *(figure.command for figure in self.figures), *(folder.command for folder in folders)]
+        record = self.home / _RECORD
+        lines = _read_record(record).get("commands", []) if record.is_file() else []
+        lines = [*lines, *(each.command for each in self.figures)]
+        lines += [folder.command for folder in (*self.reconstructions, *self.samples)]
         return list(dict.fromkeys(line for line in lines if line))
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
     """Runs with names that tell them apart, as short as possible; all members of a joint run."""
+    if not paths:
+        raise UserError("no run is named: give one or several run folders")
     paths = [member for path in paths for member in member_paths(path)]
     parts = [path.absolute().parts for path in paths]
     if len(set(parts)) < len(parts):
         raise UserError("the same run is named twice; name each once")
     depth = next(depth for depth in range(1, 1000) if len({each[-depth:] for each in parts}) == len(parts))
-    return [Run.read(path, "/".join(each[-depth:])) for path, each in zip(paths, parts)]
+    return [Run(path, "/".join(each[-depth:])) for path, each in zip(paths, parts)]
 
 
 def _folders(parent: Path) -> list[SampleFolder]:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 from PIL import Image
@@ -35,8 +35,7 @@ def training(chapter: Chapter) -> Section | None:
     curves = [_generator_curve(chapter, runs) for runs in groups] + [
         _tokenizer_curve(run) for run in chapter.tokenizers
     ]
-    lead = parts.paragraph("Lines are training batches, smoothed; dots are the held-out set.")
-    charts = draw_charts(curves)
+    lead, charts = "Lines are training batches, smoothed; dots are the held-out set.", draw_charts(curves)
     return Section("training", "Training", [lead, *charts]) if charts else None
 
 
@@ -58,11 +57,8 @@ def _tokenizer_curve(run: Run) -> Curve:
 
 
 def masks(chapter: Chapter, layout: Callable[[Mask], Layout] | None = None) -> Section | None:
-    """The masks that the modes train and sample under, each part of a composed one too, and the rest of the catalogue.
-
-    Args:
-        chapter: the runs.
-        layout: mask in use -> what it is drawn on; the example of each by default.
+    """The masks that the modes train and sample under, each part of a composed one too, drawn on a layout, by default
+    the example of each; and the rest of the catalogue.
     """
     used: dict[str, tuple[Mask, list[Column]]] = {}
     for run in chapter.generators:
@@ -75,13 +71,14 @@ def masks(chapter: Chapter, layout: Callable[[Mask], Layout] | None = None) -> S
                     columns.append(column)
     if not used:
         return None
-    lead = parts.paragraph(
+    lead = (
         "Who may see whom, in training and in sampling alike. A row is a query, a column a key; a coloured cell is a"
         " pair that may meet."
     )
     cards = [(_mask_card(mask, layout and layout(mask)), columns) for mask, columns in used.values()]
-    others = [_mask_card(get_mask(name)) for name in CATALOGUE if name not in used]
-    return Section("masks", "Masks", [lead, parts.mask_cards(cards, others)])
+    others = parts.mask_cards([(_mask_card(get_mask(name)), []) for name in CATALOGUE if name not in used], "small")
+    others = parts.details("The rest of the catalogue", others)
+    return Section("masks", "Masks", [lead, parts.mask_cards(cards), others])
 
 
 def _mask_card(mask: Mask, layout: Layout | None = None) -> Picture:
@@ -91,30 +88,24 @@ def _mask_card(mask: Mask, layout: Layout | None = None) -> Picture:
 
 def metrics(chapter: Chapter) -> Section | None:
     """All figures, side by side: a column for each run, mode and way of measuring; None where nothing was measured."""
-    tables: list[Markup] = []
+    figures = [each for run in chapter.runs for each in run.figures]
+    if not figures:
+        return None
+    lead = "All figures of these runs, as they were recorded."
+    if any(each.extractor for each in figures):
+        lead = "The end of a figure's name is the network that looked at the samples, or listened to them."
+    for name, accuracy in extractor_accuracies(figures).items():
+        lead += f" `{name}` was trained on real samples alone and is right about {figure(accuracy, 'accuracy')} of the"
+        lead += " held-out ones."
+    body: list[Markup | str] = [lead]
     kinds = {"Generators": chapter.generators, "Tokenizers": chapter.tokenizers}
     measured = {title: runs for title, runs in kinds.items() if any(run.figures for run in runs)}
     for title, runs in measured.items():
-        ways = measured_ways(runs)
-        rows = [metric_row(name, [way.get(name) for way in ways.values()]) for name in _metric_names(ways)]
-        counts = sorted({each.samples for way in ways.values() for each in way.values()})
-        if len(measured) > 1:
-            tables.append(parts.heading(title, "table"))
-        tables.append(parts.metric_table(f"Figures: {title}", _column_titles(chapter, ways), rows))
-        tables.append(parts.paragraph(f"Measured over {', '.join(f'{count:,}' for count in counts)} samples.", "note"))
-    if not tables:
-        return None
-    figures = [each for run in chapter.runs for each in run.figures]
-    accuracies = extractor_accuracies(figures)
-    lead = "All figures of these runs, as they were recorded."
-    if any(each.extractor for each in figures):
-        lead = "The end of a figure's name is the network that looked at the samples, or listened to them." + "".join(
-            f" `{name}` was trained on real samples alone and is right about {figure(accuracy, 'accuracy')} of the"
-            " held-out ones."
-            for name, accuracy in accuracies.items()
-        )
-    commands = parts.commands(list(dict.fromkeys(each.command for each in figures)))
-    return Section("metrics", "Metrics", [parts.paragraph(lead), *tables, commands])
+        body += [parts.heading(title, "table")] if len(measured) > 1 else []
+        counts = sorted({each.samples for run in runs for each in run.figures})
+        note = f"Measured over {', '.join(f'{count:,}' for count in counts)} samples."
+        body += [_metric_table(chapter, title, runs), parts.paragraph(note, "note")]
+    return Section("metrics", "Metrics", [*body, parts.commands(figures)])
 
 
 def extractor_accuracies(figures: Sequence[Figure]) -> dict[str, float]:
@@ -123,22 +114,14 @@ def extractor_accuracies(figures: Sequence[Figure]) -> dict[str, float]:
     return {name: accuracy for name, accuracy in accuracies.items() if name and accuracy is not None}
 
 
-MeasuredWay = tuple[Run, str | None, str | None, str]
-"""What has a column of figures: run, mode, settings and data."""
-
-
-def measured_ways(runs: Sequence[Run]) -> dict[MeasuredWay, dict[str, Figure]]:
-    """The figures of runs by what was measured and how, each by its metric. What was measured of real samples alone,
-    with no mode, stands in a column of its own."""
-    ways: dict[MeasuredWay, dict[str, Figure]] = {}
+def _metric_table(chapter: Chapter, title: str, runs: Sequence[Run]) -> Markup:
+    """A column for each run, mode, settings and data, each with a title that tells it from the others; a row for each
+    metric, in the order of cards.
+    """
+    ways: dict[tuple[Run, str | None, str | None, str], dict[str, Figure]] = {}
     for run in runs:
         for each in run.figures:
             ways.setdefault((run, each.mode, each.settings, each.data), {})[each.metric] = each
-    return ways
-
-
-def _column_titles(chapter: Chapter, ways: dict[MeasuredWay, dict[str, Figure]]) -> list[Column]:
-    """A column for each, with settings or data behind its title where runs and modes do not tell them apart."""
     columns = []
     for run, mode, settings, data in ways:
         column = chapter.column(run, mode)
@@ -147,43 +130,37 @@ def _column_titles(chapter: Chapter, ways: dict[MeasuredWay, dict[str, Figure]])
         twins = [way[2:] for way in ways if way[:2] == (run, mode)]
         same = [way for way in twins if way[0] == settings]
         details = [settings if len(same) < len(twins) else None, data if len(same) > 1 else None]
-        title = ", ".join(text for text in (column.title, *details) if text)
-        columns.append(Column(title, column.key, "", column.colour))
-    return columns
-
-
-def _metric_names(ways: dict[MeasuredWay, dict[str, Figure]]) -> list[str]:
-    """Full names in the order of cards."""
+        columns.append(replace(column, title=", ".join(text for text in (column.title, *details) if text)))
     figures = {name: each for way in ways.values() for name, each in way.items()}
-    return sorted(figures, key=lambda name: figures[name].order)
+    names = sorted(figures, key=lambda name: figures[name].order)
+    rows = [metric_row(name, [way.get(name) for way in ways.values()]) for name in names]
+    table: Markup = parts.table(f"Figures: {title}", ["metric", *columns, "better is"], rows)
+    return table
 
 
-def metric_row(name: str, figures: Sequence[Figure | None]) -> dict[str, Any]:
-    """A row of a table of metrics, by the full name of its metric: a cell for each figure, None where it was not
-    measured; the best of several is marked.
+def metric_row(name: str, figures: Sequence[Figure | None]) -> tuple[str, list[tuple[str, str]]]:
+    """A row of a table of metrics: its full name; and the text and class of each cell, one for each figure, None where
+    it was not measured, and one for which way is better.
     """
-    known = [each for each in figures if each is not None]
-    better = known[0].direction
-    values = {each.value for each in known}
+    values = {each.value: each for each in figures if each is not None}
+    better = next(iter(values.values())).direction
     best = {"higher": max, "lower": min}[better](values) if better != "neither" and len(values) > 1 else None
     cells = [
-        {"text": "–", "best": False} if each is None else {"text": figure(each.value, name), "best": each.value == best}
+        ("–", "") if each is None else (figure(each.value, name), "best" if each.value == best else "")
         for each in figures
     ]
-    return {"name": name, "cells": cells, "better": "" if better == "neither" else better}
+    return name, [*cells, ("" if better == "neither" else better, "better")]
 
 
 def previews(chapter: Chapter) -> Section | None:
     """The last picture of each kind that training wrote; None where it wrote none."""
     cards = []
     for run in chapter.runs:
-        for name, files in run.previews().items():
-            step = f"step {int(files[-1].stem.rpartition('-')[2]):,}"
-            colour = chapter.column(run, name if name in run.modes else None).colour
-            image = parts.image(file_picture(files[-1], f"{name} at {step}"))
-            cards.append(Card(Column(f"{run.name}: {name}, {step}", colour=colour), image))
-    lead = parts.paragraph("The last pictures that training wrote.")
-    body = [lead, parts.gallery(cards, "columns previews")]
+        for name, file in run.previews().items():
+            step = f"step {int(file.stem[-7:]):,}"
+            column = Column(f"{run.name}: {name}, {step}", colour=chapter.column(run, name).colour)
+            cards.append(Card(column, parts.image(file_picture(file, f"{name} at {step}"))))
+    body = ["The last pictures that training wrote.", parts.gallery(cards, "columns previews")]
     return Section("previews", "While it was trained", body) if cards else None
 
 
@@ -198,12 +175,11 @@ def file_picture(file: Path, alt: str) -> Picture:
 def sample_files(chapter: Chapter) -> Section | None:
     """For samples of a modality that has no sections of its own: the files, and the pictures among them."""
     body: list[Markup] = []
-    for run, folder, _ in (*chapter.samples(), *chapter.reconstructions()):
-        files = sorted(file for file in folder.path.iterdir() if file.is_file())
-        name = folder.path.name
+    for run, folder, _ in (*chapter.samples(lambda record: True), *chapter.reconstructions()):
+        files, name = sorted(file for file in folder.path.iterdir() if file.is_file()), folder.path.name
         pictures = [file_picture(file, f"{file.name} of {name}") for file in files if file.suffix == ".png"][:4]
-        body += [
-            parts.heading(f"{run.name}: {name}", "table"), *(parts.still(each, "", each.alt) for each in pictures),
-            parts.file_table([(file.name, file.stat().st_size) for file in files]), parts.command(folder.command),
-        ]  # fmt: skip
+        rows = [(file.name, [(f"{file.stat().st_size:,}", "")]) for file in files]
+        table = parts.table(f"Files of {name}", ["file", "bytes"], rows)
+        body += [parts.heading(f"{run.name}: {name}", "table"), *(parts.still(each, "") for each in pictures)]
+        body += [parts.details(f"{len(files)} files", table), parts.command(folder.command)]
     return Section("samples", "Samples", body) if body else None

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,8 @@ from mmgen.page.page import Picture, data_uri
 Pixels = NDArray[np.uint8]
 """(..., H, W, 4): red, green, blue, opacity."""
 
-LONGEST = 16_383
-"""Pixels that a side of a WebP picture may have."""
+LONGEST = 16_383  # pixels that a side of a WebP picture may have
+GAP = 4  # pixels between tiles
 
 OPEN = (128, 128, 128, 44)  # places that hold nothing yet, on any ground
 WRONG = (226, 88, 59, 255)
@@ -39,13 +40,8 @@ class Clock:
 
 @dataclass(frozen=True)
 class Film:
-    """Frames that are shown in turn, on the clock of their row.
-
-    Args:
-        strip: the frames under each other.
-        at: the reading of the clock at which each of them appears; ascending.
-        captions: of each of them.
-        total: the caption of the whole.
+    """Frames under each other that are shown in turn, on the clock of their row: the reading of the clock at which each
+    appears, ascending, its caption, and the caption of the whole.
     """
 
     strip: Picture
@@ -65,13 +61,8 @@ def pixels(images: Tensor, times: int = 1) -> Pixels:
 def cover(
     image: Pixels, committed: Tensor, fresh: Tensor | None = None, accent: tuple[int, int, int] = (0, 0, 0)
 ) -> Pixels:
-    """Grey out the places that are open, and tint those that were filled just now.
-
-    Args:
-        image: (..., H, W, 4).
-        committed: (..., h, w) bool over a grid, no finer than the pixels.
-        fresh: (..., h, w) bool, places to be tinted; None for none.
-        accent: red, green, blue of the tint.
+    """Pixels (..., H, W, 4), of which all places of a coarser grid (..., h, w) that are not committed are grey, and the
+    fresh ones are tinted with the accent, red, green and blue.
     """
     sizes = list(zip(image.shape[-3:-1], committed.shape[-2:]))
     rows, columns = (np.arange(size) * cells // size for size, cells in sizes)
@@ -87,14 +78,9 @@ def cover(
     return covered
 
 
-def sheet(tiles: Pixels, columns: int, gap: int = 4, marked: Tensor | None = None) -> Pixels:
-    """(B, H, W, 4) side by side, row by row, as one (H', W', 4).
-
-    Args:
-        tiles: of one size.
-        columns: tiles a row.
-        gap: transparent pixels between tiles.
-        marked: (B,) bool, tiles that get a frame.
+def sheet(tiles: Pixels, columns: int, gap: int = GAP, marked: Tensor | None = None) -> Pixels:
+    """(B, H, W, 4) side by side, row by row, as one (H', W', 4), with `gap` transparent pixels between them and a frame
+    around those that are marked, (B,) bool.
     """
     rows, (_, height, width, _) = math.ceil(len(tiles) / columns), tiles.shape
     framed = np.zeros((rows * columns, height + gap, width + gap, 4), dtype=np.uint8)
@@ -117,6 +103,14 @@ def picture(image: Pixels | Image.Image, alt: str, scale: float = 1.0) -> Pictur
     return Picture(
         data_uri(buffer.getvalue(), "image/webp"), alt, round(drawn.width / scale), round(drawn.height / scale)
     )
+
+
+def make_film(tiles: Pixels, columns: int, at: Sequence[int], captions: Sequence[str], total: str, alt: str) -> Film:
+    """Tiles (F, B, H, W, 4) as a film of F sheets; what would make its picture too high is left out."""
+    height = math.ceil(tiles.shape[1] / columns) * (tiles.shape[2] + GAP)
+    chosen = spread(len(tiles), LONGEST // height)
+    strip = np.concatenate([sheet(tiles[frame], columns) for frame in chosen])
+    return Film(picture(strip, alt), [at[each] for each in chosen], [captions[each] for each in chosen], total)
 
 
 def spread(count: int, most: int) -> list[int]:

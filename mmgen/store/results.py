@@ -211,12 +211,20 @@ def read(card_folder: str | Path) -> list[Figure]:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Replace a JSON file at once, so that it is never half written. Raises UserError where it cannot be written."""
+    """Write JSON as `write_text` does."""
+    write_text(file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Replace a file at once, so that it is never half written. Raises UserError where it cannot be written."""
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as opened:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=file.parent, prefix=f".{file.name}.", delete=False, encoding="utf-8"
+        ) as opened:
             temporary = Path(opened.name)
-            opened.write(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            opened.write(text)
         temporary.chmod(0o644)  # a temporary file is private; this one is to be read
         os.replace(temporary, file)
     except OSError as error:

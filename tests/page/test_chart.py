@@ -37,6 +37,8 @@ def test_a_smoothed_line_ends_at_the_last_step_within_the_values(values: list[fl
     assert line[-1][0] == len(values) - 1
     assert len(line) <= 200
     assert all(min(values) - 1e-3 <= value <= max(values) + 1e-3 for _, value in line)
+    few = list(enumerate(values[:90]))
+    assert [value for _, value in smoothed(few)] == pytest.approx(values[:90], abs=1e-6)
 
 
 def test_a_chart_draws_within_its_axes_and_tells_where_lines_end() -> None:
@@ -54,10 +56,6 @@ def test_a_chart_draws_within_its_axes_and_tells_where_lines_end() -> None:
     assert drawn.count("<circle") == 2
 
 
-def test_a_chart_of_one_value_is_drawn() -> None:
-    assert chart(Curve("Run", {"ar": [(10, 2.0)]})).count("<polyline") == 1
-
-
 def test_frames_are_counted_in_whole_numbers() -> None:
     points = [(float(frame), 1.0 + frame) for frame in range(5, 13)]
     drawn = chart(Curve("Run", {}, {"copy": points}, {}, "frames", {4.0: "predicted"}))
@@ -67,8 +65,3 @@ def test_frames_are_counted_in_whole_numbers() -> None:
     assert mark is not None
     assert float(mark[1]) == pytest.approx(LEFT + (RIGHT - LEFT) * 4 / 12, abs=0.1)
     assert ">predicted<" in drawn
-
-
-def test_few_values_are_drawn_as_they_are() -> None:
-    points = [(float(frame), float(frame % 2)) for frame in range(1, 65)]
-    assert smoothed(points) == points

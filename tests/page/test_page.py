@@ -16,7 +16,7 @@ def test_the_best_figure_of_a_row_is_marked() -> None:
     def best(metric: str, values: list[float | None]) -> list[bool]:
         extractor = None if metric == "forward_passes" else "digits_cnn"
         figures = [None if value is None else measured(metric, value, extractor) for value in values]
-        return [cell["best"] for cell in metric_row(metric_name(metric, extractor), figures)["cells"]]
+        return [kind == "best" for _, kind in metric_row(metric_name(metric, extractor), figures)[1][:-1]]
 
     assert best("fid", [3.0, 1.0, None]) == [False, True, False]
     assert best("class_accuracy", [0.9, 0.95, 0.95]) == [False, True, True]

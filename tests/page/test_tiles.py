@@ -39,11 +39,11 @@ def test_marked_tiles_have_a_frame_and_the_others_none() -> None:
 
 
 def test_open_places_show_nothing_of_the_image_and_fresh_ones_are_tinted() -> None:
-    shown = pixels(torch.ones(1, 16, 16))
+    image = pixels(torch.ones(1, 16, 16))
     committed = torch.tensor([[True, True], [False, False]])
     fresh = torch.tensor([[False, True], [False, False]])
-    covered = cover(shown, committed, fresh, (10, 20, 30))
-    assert np.array_equal(covered[:8, :8], shown[:8, :8])
+    covered = cover(image, committed, fresh, (10, 20, 30))
+    assert np.array_equal(covered[:8, :8], image[:8, :8])
     assert len({tuple(pixel) for pixel in covered[:8, 8:].reshape(-1, 4).tolist()}) == 1
     assert covered[0, 8, 0] < covered[0, 8, 2] < 255  # towards the accent
     assert {tuple(pixel) for pixel in covered[8:].reshape(-1, 4).tolist()} == {OPEN, (0, 0, 0, 0)}
@@ -51,9 +51,9 @@ def test_open_places_show_nothing_of_the_image_and_fresh_ones_are_tinted() -> No
 
 def test_a_picture_holds_every_pixel() -> None:
     source = torch.Generator().manual_seed(0)
-    shown = pixels(torch.rand(3, 5, 7, generator=source) * 2 - 1)
-    made = picture(shown, "noise")
+    image = pixels(torch.rand(3, 5, 7, generator=source) * 2 - 1)
+    made = picture(image, "noise")
     assert (made.width, made.height) == (7, 5)
     kind, content = made.uri.split(",")
     assert kind == "data:image/webp;base64"
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA")), shown)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA")), image)

@@ -14,8 +14,8 @@ def run(
     measured. Runs of one modality stand side by side; those of several modalities have a chapter each.
 
     Args:
-        runs: run folders, exports, or RUN/MEMBER of a joint run; name a generator's tokenizer too, to see its
-            reconstructions.
+        runs: run folders, exports, or RUN/MEMBER; a joint run stands for all of its members. Name a generator's
+            tokenizer too, to see its reconstructions.
         out: file for the page, written over if it is there; by default report.html in the folder of a single run, and
             runs/report.html for several.
         title: of the page, and again for each further chapter; the names of the runs by default.
@@ -25,11 +25,11 @@ def run(
     import shlex
     from pathlib import Path
 
-    from mmgen.apps.report.report import make_report, write_report
+    from mmgen.apps.report.report import make_report
+    from mmgen.store.results import write_text
 
-    given = Path(runs[0]) / "report.html" if len(runs) == 1 else Path("runs") / "report.html"
+    default = Path(runs[0] if len(runs) == 1 else "runs") / "report.html"
     command = shlex.join(["mmgen", "report", *runs, *(() if out is None else ("--out", out))])
-    paths = [Path(each) for each in runs]
-    file = given if out is None else Path(out)
-    write_report(make_report(paths, command, title or (), lead or (), note or ()), file)
+    file = default if out is None else Path(out)
+    write_text(file, make_report([Path(run) for run in runs], command, title or (), lead or (), note or ()))
     print(f"written to {file}")

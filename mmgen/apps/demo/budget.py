@@ -8,12 +8,16 @@ _CAUTION = 0.94
 _LEAST = 0.1
 """Share of a recipe's steps that are trained in any case: with fewer there is nothing to see, however late it is."""
 
+_FIXED = 0.1
+"""Share of a training's time that does not depend on the number of steps: its start, validations and checkpoints."""
+
 _ROUND = 30  # steps are a multiple of this, so that validations fall evenly
 
 
 def plan_steps(wanted: int, left: float, needed: float) -> int:
     """Steps of a recipe that wants so many, where all of them need so many seconds, and so many are left."""
-    steps = int(wanted * min(1.0, max(_LEAST, _CAUTION * left / needed)))
+    share = (_CAUTION * left / needed - _FIXED) / (1 - _FIXED)
+    steps = int(wanted * min(1.0, max(_LEAST, share)))
     return min(wanted, max(steps - steps % _ROUND, _ROUND))
 
 

@@ -17,13 +17,9 @@ _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 
 @dataclass(frozen=True)
 class Stage:
-    """Commands with one headline.
-
-    Args:
-        title: what it does.
-        seconds: that it takes on the two cores of the reference machine.
-        commands: with `{demo}`, `{steps}`, `{validation}` and `{samples}` still to be filled in.
-        optional: whether the demo goes on where one of them is refused, such as for want of a package.
+    """Commands with one headline, and the seconds that they take on the two cores of the reference machine. `{demo}`,
+    `{steps}`, `{validation}` and `{samples}` in them are still to be filled in. Where one of an optional stage is
+    refused, such as for want of a package, the demo goes on.
     """
 
     title: str
@@ -88,11 +84,9 @@ def demos() -> dict[str, Demo]:
 
 def _read(file: Path) -> Demo:
     content = yaml.safe_load(file.read_text())
-    stages = [
-        Stage(**each | {"commands": [line for command in each["commands"] for line in expand(command)]})
-        for each in content.pop("stages")
-    ]
-    return Demo(name=file.stem, stages=stages, **content)
+    for stage in content["stages"]:
+        stage["commands"] = [line for command in stage["commands"] for line in expand(command)]
+    return Demo(file.stem, **content | {"stages": [Stage(**stage) for stage in content["stages"]]})
 
 
 def expand(command: str) -> list[str]:

@@ -16,13 +16,9 @@ _NEW = {"lines": {}, "done": [], "worked": [0.0, 0.0], "seconds": 0.0, "complete
 
 @dataclass(frozen=True)
 class DemoFolder:
-    """A folder that the demo made.
-
-    Args:
-        path: it exists.
-        record: content of its marker: `settings`; the `lines` that commands became; those that are `done`; seconds that
-            stages took here and on the reference machine, `worked`; `seconds` of earlier sessions; whether it is
-            `complete`.
+    """A folder that the demo made, and the content of its marker: `settings`; the `lines` that commands became; those
+    that are `done`; seconds that stages took here and on the reference machine, `worked`; `seconds` of earlier
+    sessions; and whether it is `complete`.
     """
 
     path: Path
@@ -32,15 +28,9 @@ class DemoFolder:
     def claim(cls, path: Path, settings: dict[str, Any]) -> tuple["DemoFolder", Path | None]:
         """The folder to work in, and where an older demo was moved, if there was one.
 
-        An interrupted demo with the same settings is continued. A finished one, or one with other settings, is moved
-        aside to the first free of `path`-1, `path`-2, ...
-
-        Args:
-            path: any place.
-            settings: what its commands depend on; plain JSON.
-
-        Raises:
-            UserError: it holds something that the demo did not make, or cannot be written.
+        An interrupted demo with the same settings, what its commands depend on as plain JSON, is continued. A finished
+        one, or one with other settings, is moved aside to the first free of `path`-1, `path`-2, ... Raises UserError
+        where the folder holds something that the demo did not make, or cannot be written.
         """
         record, moved = _read(path), None
         if record is not None and not record["complete"] and record["settings"] == settings:

@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -30,29 +30,19 @@ _REPORT = Stage("Draw the page", 10, [])
 
 
 class DemoRunner:
-    """Runs what is still to be done of a demo, and prints the time that is gone and left.
+    """Runs what is still to be done of a demo, and prints the time that is gone and left; see `run_demo`."""
 
-    Args:
-        demo: its commands.
-        folder: where.
-        end: clock time at which all of it should be over.
-        before: seconds that it took before this demo, such as for the set-up.
-        console: where to print.
-        clock: seconds, ever rising.
-    """
-
-    def __init__(
-        self, demo: Demo, folder: DemoFolder, end: float, before: float, console: Console,
-        clock: Callable[[], float] = time.time,
-    ) -> None:  # fmt: skip
-        self.demo, self.folder, self.end, self.console, self.clock = demo, folder, end, console, clock
-        self.stages = [*demo.stages, _REPORT]
-        self._begun = clock() - before - folder.record["seconds"]
+    def __init__(self, demo: Demo, place: Path, end: float, before: float, console: Console) -> None:
+        self.demo, self.end, self.console, self.stages = demo, end, console, [*demo.stages, _REPORT]
+        self.folder, moved = DemoFolder.claim(place, demo.settings())
+        if moved is not None:
+            console.print(f"{place} held an earlier demo, which is now in {moved}", highlight=False)
+        self._begun = time.time() - before - self.folder.record["seconds"]
 
     @property
     def gone(self) -> float:
         """Seconds of this demo so far, in earlier sessions as well."""
-        return self.clock() - self._begun
+        return time.time() - self._begun
 
     def run(self) -> None:
         """All stages. Raises UserError where a command is refused, and KeyboardInterrupt with how to continue."""
@@ -68,10 +58,8 @@ class DemoRunner:
         commands = [line for line in stage.commands if line not in self.folder.record["done"]]
         if stage is not _REPORT and not commands:
             return self._print_headline(stage, "done by the interrupted demo")
-        left = f"about {estimate(self.left(stage))}"
-        text = f"{duration(self.gone)} gone, {left} left" if self.gone >= 1 else f"{left} in all"
-        self._print_headline(stage, text)
-        begun = self.clock()
+        begun, left = time.time(), f"about {estimate(self.left(stage))}"
+        self._print_headline(stage, f"{duration(self.gone)} gone, {left} left" if self.gone > 1 else f"{left} in all")
         for command in commands:
             try:
                 self._run_command(self.fill_in(command, stage))
@@ -82,7 +70,7 @@ class DemoRunner:
             self.folder.update(done=[*self.folder.record["done"], command], seconds=round(self.gone, 2))
         if stage is _REPORT:
             self._report()
-        seconds, (here, reference) = self.clock() - begun, self.folder.record["worked"]
+        seconds, (here, reference) = time.time() - begun, self.folder.record["worked"]
         if seconds > _IDLE and len(commands) == len(stage.commands) and not stage.is_planned:
             self.folder.update(worked=[here + seconds, reference + stage.seconds])
         self._print(f"done in {duration(seconds)}")
@@ -95,17 +83,17 @@ class DemoRunner:
     def left(self, stage: Stage) -> float:
         """Seconds from a stage to the end; those that are planned fit into the time that is left."""
         seconds = self.expect(self.stages[self.stages.index(stage) :])
-        return min(seconds, self.end - self.clock()) if self.end > self.clock() else seconds
+        return min(seconds, self.end - time.time()) if self.end > time.time() else seconds
 
     def fill_in(self, command: str, stage: Stage) -> str:
         """A command with its folder, and with as many steps and samples as there is time for; always the same."""
         lines, later = self.folder.record["lines"], self.stages[self.stages.index(stage) + 1 :]
         if command not in lines:
             line = command.replace("{demo}", shlex.quote(str(self.folder.path)))
-            left = self.end - self.clock() - self.expect([each for each in later if not each.is_planned])
+            left = self.end - time.time() - self.expect([each for each in later if not each.is_planned])
             if "{steps}" in command:
-                planned = [stage, *(each for each in later if each.is_planned)]
-                steps = plan_steps(wanted := recipe_steps(command), left, self.expect(planned))
+                needed = self.expect([stage, *(each for each in later if each.is_planned)])
+                steps = plan_steps(wanted := recipe_steps(command), left, needed)
                 self._print(f"there is time for {steps:,} of {wanted:,} steps")
                 line = line.replace("{steps}", str(steps)).replace("{validation}", str(-(-steps // _VALIDATIONS)))
             samples = plan_samples(self.demo.samples, left, self.expect([stage]))
@@ -121,17 +109,17 @@ class DemoRunner:
                 words += ["--ckpt_path", "last"]
             else:
                 shutil.rmtree(output)
+        self._show_and_run(words)
+
+    def _show_and_run(self, words: list[str]) -> None:
         self._print(f"$ {shlex.join(['mmgen', *words])}", style="")
         run_command(words)
 
     def _report(self) -> None:
         runs = [self.folder.path / name for name in self.demo.runs]
         note = f"From nothing to this page in {duration(self.gone)}, the set-up included."
-        words = report_command(self.folder.path, runs, [self.demo], [note])
-        self._print(f"$ {shlex.join(['mmgen', *words])}", style="")
-        run_command(words)
-        metrics = demo_metrics([Run.read(path, path.name) for path in runs], self.gone)
-        write_json(self.folder.path / METRICS, metrics)
+        self._show_and_run(report_command(self.folder.path, runs, [self.demo], [note]))
+        write_json(self.folder.path / METRICS, demo_metrics([Run(path, path.name) for path in runs], self.gone))
         self.folder.update(complete=True)
 
     def _print(self, text: str, style: str = "dim") -> None:
@@ -165,11 +153,11 @@ def run_command(words: list[str]) -> None:
 
 
 def run_demo(demo: Demo, place: Path, end: float, before: float, console: Console) -> float:
-    """Do all that is still to be done; the folder then holds the page and the figures.
+    """Do all that is still to be done in a folder, which then holds the page and the figures.
 
     Args:
         demo: its commands.
-        place: its folder.
+        place: the folder.
         end: time in seconds since 1970 at which it should be over.
         before: seconds that it took before, such as for the set-up.
         console: where to print.
@@ -181,10 +169,7 @@ def run_demo(demo: Demo, place: Path, end: float, before: float, console: Consol
         UserError: a command is refused, or the folder holds something else, or cannot be written.
         KeyboardInterrupt: with how to continue.
     """
-    folder, moved = DemoFolder.claim(place, demo.settings())
-    if moved is not None:
-        console.print(f"{place} held an earlier demo, which is now in {moved}", highlight=False)
-    runner = DemoRunner(demo, folder, end, before, console)
+    runner = DemoRunner(demo, place, end, before, console)
     runner.run()
     return runner.gone
 

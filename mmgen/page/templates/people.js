@@ -17,7 +17,7 @@ function peopleOf(row) {
 
     const at = (frame, point) => [0, 1, 2].map((axis) => places[3 * (frame * points + point) + axis] / 1000);
     // How far a place lies to the right of the middle, above it and before it.
-    const seen = ([x, y, z], [u, v, w]) => {
+    const turn = ([x, y, z], [u, v, w]) => {
       const [sin, cos] = [Math.sin(view.azimuth), Math.cos(view.azimuth)];
       const [a, b, c] = [x - u, y - v, z - w];
       return [cos * a - sin * c, low * b - high * (sin * a + cos * c), high * b + low * (sin * a + cos * c)];
@@ -28,7 +28,7 @@ function peopleOf(row) {
       for (let frame = 0; frame < frames; frame++) {
         const middle = at(frame, points - 1);
         for (let point = 0; point < points - 1; point++) {
-          const [side, up, near] = seen(at(frame, point), middle);
+          const [side, up, near] = turn(at(frame, point), middle);
           distance = Math.max(distance, near + (Math.max(Math.abs(side) / wide, Math.abs(up) + 0.1) * lens) / filled);
         }
       }
@@ -45,7 +45,7 @@ function peopleOf(row) {
       const middle = at(frame, points - 1);
       const half = Math.min(width, height) / 2;
       const project = (place) => {
-        const [side, up, near] = seen(place, middle);
+        const [side, up, near] = turn(place, middle);
         const scale = (lens * half) / Math.max(distance - near, 0.5);
         return [width / 2 + side * scale, height / 2 - up * scale, scale, near];
       };
@@ -54,10 +54,7 @@ function peopleOf(row) {
       const line = (from, to, metres, name) => {
         brush.strokeStyle = colour(name);
         brush.lineWidth = Math.max(1, (metres * (from[2] + to[2])) / 2);
-        brush.beginPath();
-        brush.moveTo(from[0], from[1]);
-        brush.lineTo(to[0], to[1]);
-        brush.stroke();
+        brush.stroke(new Path2D(`M${from[0]} ${from[1]} L${to[0]} ${to[1]}`));
       };
 
       brush.clearRect(0, 0, width, height);
@@ -67,12 +64,8 @@ function peopleOf(row) {
         for (const [along, across] of [[0, 2], [2, 0]]) {
           const fixed = Math.round(middle[across] * 2 + step) / 2;
           const rest = Math.sqrt(Math.max(0, reach ** 2 - (fixed - middle[across]) ** 2));
-          const ends = [-rest, rest].map((way) => {
-            const place = [0, 0, 0];
-            [place[across], place[along]] = [fixed, middle[along] + way];
-            return project(place);
-          });
-          if (rest) line(...ends, 0, "line");
+          const place = (way) => (along ? [fixed, 0, middle[2] + way] : [middle[0] + way, 0, fixed]);
+          if (rest) line(project(place(-rest)), project(place(rest)), 0, "line");
         }
       }
       const joints = Array.from({ length: points - 1 }, (_, point) => at(frame, point));
@@ -93,14 +86,12 @@ function peopleOf(row) {
     };
 
     canvas.parentElement.classList.add("live");
-    let held = null;
-    canvas.addEventListener("pointerdown", (event) => { held = event.clientX; canvas.setPointerCapture(event.pointerId); });
-    canvas.addEventListener("pointerup", () => { held = null; });
-    canvas.addEventListener("pointercancel", () => { held = null; });
+    let last = 0;
+    canvas.addEventListener("pointerdown", (event) => { last = event.clientX; canvas.setPointerCapture(event.pointerId); });
     canvas.addEventListener("pointermove", (event) => {
-      if (held === null) return;
-      view.azimuth -= (event.clientX - held) / 100;
-      held = event.clientX;
+      if (!event.buttons) return;
+      view.azimuth -= (event.clientX - last) / 100;
+      last = event.clientX;
       all();
     });
     return draw;

@@ -9,7 +9,7 @@ SAMPLES = (500, 400, 300, 200, 100)
 
 def test_a_quick_machine_does_all_of_the_recipes_and_a_slow_one_as_much_as_there_is_time_for() -> None:
     assert (plan_steps(3000, 400, 150), plan_samples(SAMPLES, 40, 30)) == (3000, 500)
-    assert (plan_steps(3000, 300, 600), plan_samples(SAMPLES, 40, 90)) == (1410, 200)
+    assert (plan_steps(3000, 300, 600), plan_samples(SAMPLES, 40, 90)) == (1230, 200)
     assert (plan_steps(3000, -50, 600), plan_samples(SAMPLES, -50, 90)) == (
         300,
         100,

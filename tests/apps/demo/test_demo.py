@@ -69,7 +69,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             Path(words[words.index("--out") + 1]).write_text("the page")
 
     monkeypatch.setattr(runner, "run_command", note)
-    monkeypatch.setattr(runner.Run, "read", lambda path, name: None)
+    monkeypatch.setattr(runner, "Run", lambda path, name: None)
     monkeypatch.setattr(runner, "demo_metrics", lambda runs, seconds: {"total_seconds": 100.0})
     return ran
 
@@ -146,13 +146,13 @@ def test_steps_and_samples_fit_into_the_time_at_the_pace_of_the_stages_before(
         Stage("Train", 200, ["mmgen fit --steps {steps} --validation {validation}"]),
         Stage("Measure", 20, ["mmgen sample --num {samples}"]),
     ]
-    folder, _ = DemoFolder.claim(tmp_path / "demo", {})
-    demo = DemoRunner(tiny("slow", stages), folder, 1430.5, 0.0, Console(file=printed, width=200), lambda: now[0])
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    demo = DemoRunner(tiny("slow", stages), tmp_path / "demo", 1430.5, 0.0, Console(file=printed, width=200))
     demo.run()
     # 3 times as slow as the reference machine; 3 x (20 + 10) of 400 s are for what follows the training.
-    assert commands[2] == ["fit", "--steps", "1440", "--validation", "480"]
+    assert commands[2] == ["fit", "--steps", "1260", "--validation", "420"]
     assert commands[3] == ["sample", "--num", "40"]
-    assert (demo.gone, folder.record["worked"]) == (365.5, [65.0, 40.0])
+    assert (demo.gone, demo.folder.record["worked"]) == (365.5, [65.0, 40.0])
     text = printed.getvalue()
     for line in ("1/5  Warm up  · about 4 min in all", "3/5  Train  · 30 s gone, about 6.5 min left", "done in 30 s"):
         assert line in text

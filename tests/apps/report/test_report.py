@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from tests.figures import append
 from tests.motion_runs import Walks, motion_run, motion_tokenizer_run
 from tests.page.browser import MARKS, look
-from tests.page.elements import LAWS, Elements, text
+from tests.page.elements import Elements, check_page, text
 from tests.spoken_runs import RATE, codec_run, speech_run
 from tests.store.test_members import joint_run
 from tests.tiny_runs import generator_run, tokenizer_run, video_run, video_tokenizer_run
@@ -71,9 +72,9 @@ def clips(folder: Path, patch: pytest.MonkeyPatch) -> list[Path]:
     tokenizer = video_tokenizer_run(folder / "tok")
     generator = video_run(folder / "gen", tokenizer)
     run("reconstruct", tokenizer, "--data", generator, "--num", 2)
-    given = ("--mode", "frame", "--num", 2, "--context", "held_out", "--context_frames", 2)
-    run("sample", generator, *given)
-    run("sample", generator, *given, "--frames", 6)
+    context = ("--mode", "frame", "--num", 2, "--context", "held_out", "--context_frames", 2)
+    run("sample", generator, *context)
+    run("sample", generator, *context, "--frames", 6)
     run("sample", generator, "--mode", "block", "--num", 2)
     for metric, values in (("psnr_db", [12.0, 11.0]), ("next_frame_gain_db", [1.0, 0.5])):
         figure(generator, metric, 1.5, "frame", protocol={"per_frame": values})
@@ -126,22 +127,34 @@ SECTIONS: dict[Made, list[str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Made], Path]:
+    """A folder with the runs of a modality and their page.html, made once."""
+
+    @cache
+    def folder_of(make: Made) -> Path:
+        folder = tmp_path_factory.mktemp(make.__name__)
+        with pytest.MonkeyPatch.context() as patch:
+            runs = make(folder, patch)
+            patch.setattr(torch.nn.Module, "__call__", None)  # no network runs
+            run("report", *runs, "--out", folder / "page.html")
+        return folder
+
+    return folder_of
+
+
 @pytest.mark.parametrize("make", SECTIONS, ids=lambda make: make.__name__)
 def test_a_page_shows_all_that_lies_in_the_folders_and_needs_nothing_else(
-    make: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Made, page_of: Callable[[Made], Path]
 ) -> None:
-    runs = make(tmp_path, monkeypatch)
-    monkeypatch.setattr(torch.nn.Module, "__call__", None)  # no network runs
-    run("report", *runs, "--out", tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
-    for law in LAWS:
-        law(page)
+    page = (page_of(make) / "page.html").read_text()
+    check_page(page)
     assert [each["id"] for each in Elements(page).named("section")] == SECTIONS[make]
-    said = text(page)
-    for record in tmp_path.glob("*/*/*/record.json"):
-        assert json.loads(record.read_text())["command"] in said
-    for results in tmp_path.glob("*/results.json"):
-        assert all(row["metric"] in said and row["command"] in said for row in json.loads(results.read_text()))
+    content = text(page)
+    for record in page_of(make).glob("*/*/*/record.json"):
+        assert json.loads(record.read_text())["command"] in content
+    for results in page_of(make).glob("*/results.json"):
+        assert all(row["metric"] in content and row["command"] in content for row in json.loads(results.read_text()))
 
 
 def test_runs_stand_side_by_side_and_modalities_in_chapters(
@@ -159,15 +172,14 @@ def test_runs_stand_side_by_side_and_modalities_in_chapters(
     titles = ("--title", "Pictures", "--title", "Films", "--lead", "Still.", "--lead", "Moving.")
     run("report", *several, video, *titles, "--note", "A note.", "--out", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    said = text(page)
+    content = text(page)
     chapters = Elements(page).named("article")
     assert [each["id"] for each in chapters if each.get("class") == "chapter"] == ["image", "video"]
-    assert all(words in said for words in ("Pictures", "Films", "Still.", "Moving.", "A note."))
+    assert all(words in content for words in ("Pictures", "Films", "Still.", "Moving.", "A note."))
     (row,) = re.findall(r"<code>held_out_loss</code></th>(.*?)</tr>", page)
     assert re.findall(r"<td(.*?)>([^<]*)</td>", row)[:2] == [("", "3"), (' class="best"', "2")]
-    assert "small and large: loss a token" in said  # in one chart
-    for law in LAWS:
-        law(page)
+    assert "small and large: loss a token" in content  # in one chart
+    check_page(page)
     for words, error in (
         (several + several[:1], "the same run is named twice"),
         ([tmp_path], "holds no config.yaml"),
@@ -203,37 +215,35 @@ def test_a_joint_run_has_a_chapter_for_each_member_with_its_own_curves(tmp_path:
     ):
         assert words in text(page)
     assert "masked ends at 2.5" in page and "ar ends at 5.5" in page and "image: speech" not in text(page)
-    for law in LAWS:
-        law(page)
+    check_page(page)
 
 
 def test_a_modality_without_a_page_of_its_own_has_a_table_of_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page_of: Callable[[Made], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(find_modality("image")), "page_parts", lambda self: None)
-    run("report", *images(tmp_path, monkeypatch), "--out", tmp_path / "page.html")
+    run("report", page_of(images) / "gen", page_of(images) / "tok", "--out", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert [each["id"] for each in Elements(page).named("section")] == ["samples", "metrics", "masks"]
     assert "film.safetensors" in page and "grid.png" in page
-    for law in LAWS:
-        law(page)
+    check_page(page)
 
 
-@pytest.mark.parametrize("name", ["images", "motions"])
 class TestInBrowser:
     pytestmark = MARKS
 
+    @pytest.mark.parametrize("make", [images, motions], ids=lambda make: make.__name__)
     def test_films_and_skeletons_move_and_nothing_is_broken(
-        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, make: Made, page_of: Callable[[Made], Path], tmp_path: Path
     ) -> None:
-        runs = {"images": images, "motions": motions}[name](tmp_path, monkeypatch)
-        run("report", *runs, "--out", tmp_path / "page.html")
         for width in (1300, 400):
-            seen = look((tmp_path / "page.html").read_text(), tmp_path, f"--window-size={width},6000")
-            assert not seen["errors"] and not seen["broken"] and seen["wide"] <= 0 and seen["player"]
-        if name == "images":
-            assert [film["frame"] for film in seen["films"]["0"]] == [0, 0]
-            assert all(film["frame"] == film["frames"] - 1 for film in seen["films"]["49"])
+            report = look((page_of(make) / "page.html").read_text(), tmp_path, f"--window-size={width},6000")
+            assert not report["errors"] and not report["broken"] and not report["hidden"]
+            assert report["wide"] <= 0 and report["player"]
+        if make is images:
+            first, last = report["films"]
+            assert len(first) == 2 and all(frame == 0 for frame, _ in first)
+            assert all(frame == frames - 1 for frame, frames in last)
         else:
-            assert len(seen["people"]["1"]) > 4
-            assert any(one != other for one, other in zip(seen["people"]["1"], seen["people"]["6"]))
+            first, later = report["people"]
+            assert len(first) > 4 and any(one != other for one, other in zip(first, later))

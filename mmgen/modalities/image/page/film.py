@@ -16,8 +16,7 @@ from mmgen.paradigms import State
 from mmgen.tokenizers import Tokenizer
 
 FILE = "film.safetensors"
-_FRAMES, _SAMPLES, _BYTES = 64, 10, 2**25
-"""At most so many states, of so many samples, in a file of so many bytes."""
+_FRAMES, _SAMPLES, _BYTES = 64, 10, 2**25  # states, samples and bytes of a file, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +53,8 @@ class SamplerFilm:
 
 @torch.no_grad()
 def film_of(tokenizer: Tokenizer, states: Sequence[State]) -> SamplerFilm:
-    """States of a sampler, decoded. Open places take the token of a black image, which affects its neighbours least.
-
-    Args:
-        tokenizer: of still images.
-        states: of one batch, from the empty one to the finished one.
+    """States of a sampler of one batch, from the empty one to the finished one, decoded by a tokenizer of still images.
+    Open places take the token of a black image, which affects its neighbours least.
     """
     device = next(tokenizer.parameters()).device
     black = tokenizer.encode(torch.full((1, *tokenizer.sample_shape), -1.0, device=device)).values

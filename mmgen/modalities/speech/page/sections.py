@@ -1,9 +1,9 @@
 """The sections of a page on speech, a function each: a new section is one function more, in `PARTS`."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +17,10 @@ from mmgen.page.page import Picture, Section, data_uri, macros, parts
 from mmgen.page.parts import Headline, PageParts
 from mmgen.page.runs import SampleFolder
 from mmgen.page.tiles import Pixels, picture, pixels
-from mmgen.page.wording import describe_tokens, join_words
-from mmgen.store.results import base_metric
+from mmgen.page.wording import describe_tokens, figure, join_words
 
 RECORDED = Column("The recording")
-_SENTENCES = 8
-"""On the page, at most."""
+_SENTENCES = 8  # on the page, at most
 _GAP = 6  # transparent rows between spectrograms
 _MARK, _MARK_WIDTH = (57, 197, 255, 255), 2  # colour and columns of a line through a spectrogram
 templates = macros(Path(__file__).parent / "templates" / "sound.html")
@@ -36,22 +34,20 @@ def listen(chapter: Chapter) -> Section | None:
     rate = read_header(sentences[0][1][0].file).sample_rate
     waves = {sound.file: _read(sound.file, rate) for _, sounds in sentences for sound in sounds}
     longest = max(map(len, waves.values()))
-    lead = (
-        "First the recording, where there is one, then what is left of it after a codec, then the sentence said anew by"
-        " each mode. Nothing was picked."
-    )
+    lead = "First the recording, where there is one, then what a codec leaves of it, then the sentence said anew by"
+    lead += " each mode. Nothing was picked."
     lead += "".join(f" {run.name.capitalize()}: {describe_tokens(run.spec)}." for run in chapter.tokenizers)
-    body = [parts.paragraph(lead)]
+    body: list[Markup | str] = [lead]
     for (text, voice), sounds in sentences:
         cards = [
-            Card(column, _player(waves[file], rate, f"{column.title}: {text}", longest), _transcript(folder, number))
+            _card(column, _player(waves[file], rate, f"{column.title}: {text}", longest), _transcript(folder, number))
             for column, file, folder, number in sounds
         ]
         body += [parts.heading(f"“{text}”", "sentence", voice), parts.gallery(cards, "sounds")]
-    folders = [way.folder for way in (*chapter.reconstructions(), *_generated(chapter))]
-    if recogniser := next((folder.record["judge"] for folder in folders if folder.record.get("judge")), None):
+    ways = [*chapter.reconstructions(), *_generated(chapter)]
+    if recogniser := next((name for way in ways if (name := way.folder.record.get("judge"))), None):
         body.append(parts.paragraph(f"What was heard is what {recogniser} wrote down.", "note"))
-    return Section("listen", "Sentences", [*body, parts.commands([folder.command for folder in folders])])
+    return Section("listen", "Sentences", [*body, parts.commands(ways)])
 
 
 def _sentences(chapter: Chapter) -> dict[tuple[str, str], list[Sample]]:
@@ -68,23 +64,21 @@ def _generated(chapter: Chapter) -> list[Way]:
     return chapter.samples(lambda record: "to" not in record)
 
 
-def _transcript(folder: SampleFolder, number: int | None) -> str:
-    """What a recogniser heard, if it listened to that sample."""
+def _transcript(folder: SampleFolder, number: int | None) -> str | None:
     transcripts = folder.record.get("transcripts")
-    return _quoted(transcripts[number]) if transcripts and number is not None else ""
+    return transcripts[number] if transcripts and number is not None else None
 
 
-def _quoted(transcript: str | None) -> str:
-    return "" if transcript is None else f"heard: “{transcript}”"
+def _card(column: Column, player: Markup, transcript: str | None) -> Card:
+    """With what a recogniser heard, if it listened."""
+    return Card(column, player, "" if transcript is None else f"heard: “{transcript}”")
 
 
 def edits(chapter: Chapter) -> Section | None:
     """Recordings before and after words in them were replaced; None where there are none."""
-    lead = (
-        "A part of a recording says something else. What lies between the lines is made anew by a generator that hears"
-        " both sides of the gap; everything outside is the recording, sample for sample."
-    )
-    body = [parts.paragraph(lead)]
+    lead = "A part of a recording says something else. What lies between the lines is made anew by a generator that"
+    lead += " hears both sides of the gap; everything outside is the recording, sample for sample."
+    body: list[Markup | str] = [lead]
     for _, folder, column in chapter.samples(lambda record: "to" in record):
         if not (folder.path / "original.wav").exists():
             continue
@@ -92,15 +86,12 @@ def edits(chapter: Chapter) -> Section | None:
         before, after = (_read(folder.path / name, rate) for name in ("original.wav", "edited.wav"))
         longest, span = max(len(before), len(after)), record["replaced_seconds"]
         share = 100 * (1 - (span[1] - span[0]) / (len(before) / rate))
-        title = f"{column.title}: {share:.0f} % of the recording is preserved"
+        result = replace(column, title=f"{column.title}: {share:.0f} % of the recording is preserved")
         original = _player(before, rate, f"{RECORDED.title}: {record['text']}", longest, span)
         edited = _player(after, rate, f"Edited: {record['to']}", longest, record["made_seconds"])
-        result = Column(title, colour=column.colour)
-        cards = [Card(RECORDED, original), Card(result, edited, _quoted(record.get("transcript")))]
-        body += [
-            parts.heading(f"“{record['text']}” → “{record['to']}”", "sentence"), parts.gallery(cards, "sounds"),
-            parts.command(folder.command),
-        ]  # fmt: skip
+        cards = [_card(RECORDED, original, None), _card(result, edited, record.get("transcript"))]
+        title = parts.heading(f"“{record['text']}” → “{record['to']}”", "sentence")
+        body += [title, parts.gallery(cards, "sounds"), parts.command(folder.command)]
     return Section("edits", "Other words in a recording", body) if len(body) > 1 else None
 
 
@@ -113,37 +104,24 @@ def opening_picture(chapter: Chapter) -> Picture | None:
     rate = read_header(rows[0].file).sample_rate
     drawn = [pixels(spectrogram(_read(sound.file, rate), rate), 2) for sound in rows]
     width = max(each.shape[1] for each in drawn)
-    padded = [_pad(each, width, _GAP) for each in drawn]
-    names = join_words([sound.column.title.lower() for sound in rows])
-    return picture(np.concatenate(padded)[:-_GAP], f"Spectrograms of one sentence, from above: {names}.")
+    alt = f"Spectrograms of one sentence, from above: {join_words([sound.column.title.lower() for sound in rows])}."
+    return picture(np.concatenate([_pad(each, width, _GAP) for each in drawn])[:-_GAP], alt)
 
 
 def word_errors(chapter: Chapter) -> Section | None:
     """How many words are wrong, a sentence for each mode; None where it was not measured."""
-    errors: list[tuple[Column, str]] = [
-        (chapter.column(run, each.mode), f"of the words of {each.samples:,} sentences {_percent(each.value)} are wrong"
-         f" (`{each.metric}`).")
-        for run in chapter.generators
-        for each in run.figures
-        if base_metric(each.metric, each.extractor) == "wer"
-    ]  # fmt: skip
-    lead = (
-        "A recogniser wrote down what it heard of held-out sentences, and the words were compared with those that were"
-        " to be said."
-    )
-    body = [parts.paragraph(lead), parts.remarks(errors)]
+    errors = [
+        (column, f"of the words of {each.samples:,} sentences {figure(each.value, 'wer')} are wrong (`{each.metric}`).")
+        for column, each in chapter.figures("wer")
+    ]
+    lead = "A recogniser wrote down what it heard of held-out sentences, and its words were compared with the texts."
+    body = [lead, parts.remarks(errors)]
     return Section("words", "Words that are understood", body) if errors else None
 
 
 def _player(sound: Tensor, rate: int, label: str, longest: int, marks: Sequence[float] = ()) -> Markup:
-    """A sound with its spectrogram, whose scale of time is that of the longest sound.
-
-    Args:
-        sound: (T,) in [-1, 1].
-        rate: in Hz.
-        label: what it is.
-        longest: samples of the longest sound.
-        marks: seconds at which lines cross the spectrogram.
+    """A sound (T,) in [-1, 1] with its spectrogram, which is as wide as that of a sound of `longest` samples; lines
+    cross it at `marks`, in seconds.
     """
     drawn = pixels(spectrogram(sound, rate))
     second = drawn.shape[1] / len(sound) * rate
@@ -151,8 +129,8 @@ def _player(sound: Tensor, rate: int, label: str, longest: int, marks: Sequence[
         at = min(max(0, round(mark * second) - _MARK_WIDTH // 2), drawn.shape[1] - _MARK_WIDTH)
         drawn[:, at : at + _MARK_WIDTH] = _MARK
     width = spectrogram(torch.zeros(longest), rate).shape[2]
-    shown = picture(_pad(drawn, width), f"Spectrogram of {len(sound) / rate:.1f} s: {label}")
-    player: Markup = templates.sound(shown, data_uri(wav_bytes(sound, rate), "audio/wav"), label)
+    drawing = picture(_pad(drawn, width), f"Spectrogram of {len(sound) / rate:.1f} s: {label}")
+    player: Markup = templates.sound(drawing, data_uri(wav_bytes(sound, rate), "audio/wav"), label)
     return player
 
 
@@ -166,16 +144,12 @@ def _read(file: Path, rate: int) -> Tensor:
     return torch.as_tensor(read_audio(file, rate)).flatten()
 
 
-def _percent(share: Any) -> str:
-    return f"{100 * share:.1f} %"
-
-
 PARTS = PageParts(
     sections=(listen, edits, word_errors),
     opening_picture=opening_picture,
     headlines=(
-        Headline("wer", "of words are wrong at best ({way})", write=_percent),
-        Headline("wer_floor", "in the recordings themselves", write=_percent),
+        Headline("wer", "of words are wrong at best ({way})"),
+        Headline("wer_floor", "in the recordings themselves"),
         Headline("seconds_per_second", "to say a second, at best ({way})"),
         Headline("pesq", "PESQ of what a codec leaves, at best"),
     ),
