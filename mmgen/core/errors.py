@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
 
 
 class UserError(Exception):
@@ -25,3 +27,13 @@ def require_one_of(option: str, value: str, values: Iterable[str]) -> None:
     """Raise UserError, with the nearest of the values, where an option has none of them."""
     known = list(values)
     require(value in known, f"{option} {value!r} is not one of {', '.join(known)}{nearest(value, known)}")
+
+
+def import_optional(module: str, need: str, package: str, extra: str) -> Any:
+    """A module of a package that mmgen installs as an extra. Raises UserError where it is missing; `need` says for what
+    it is needed.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise UserError(f"{need} the package {package}: pip install 'mmgen[{extra}]'") from None

@@ -17,7 +17,6 @@ from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.loader import slot_loader
-from mmgen.data.progress import align_batches, steps_trained
 from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.data.stream import RankBatches, Split, Stream, shares
 from mmgen.store.store import load_tokenizer, weights_hash
@@ -27,10 +26,8 @@ _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
 
 class DataModule(L.LightningDataModule):
-    """Batches of a source of samples: `x` or `tokens` (`Tokens`) or both; `label`, `sample`, `epoch`, (B,) int64;
-    `action` (B, T) int64 where clips have actions; of sounds `length` (B,) int64, the samples before the silence that
-    fills them up, of motions the frames before the still pose that does; where they are read character by character,
-    transcripts or captions as `text` (B, L) int64; and of images and clips with captions `caption`, a list of B texts.
+    """Batches of a source: what `mmgen.data.sources.base.Samples` says, `epoch` (B,) int64, and `tokens` (`Tokens`)
+    where there is a tokenizer or tokens are stored.
 
     Training reads an endless stream (`mmgen.data.stream`), so the trainer needs `max_steps`. The position of what has
     been trained on, not of what has been loaded ahead, travels in checkpoints: a resumed run goes on with the very next
@@ -41,8 +38,8 @@ class DataModule(L.LightningDataModule):
         global_batch_size: samples behind one optimiser step, over all devices and accumulated batches.
         seed: keys the order of the training samples, and their augmentation.
         tokenizer: run or export folder of a trained tokenizer, which encodes `x` on the training device; None trains on
-            `x`. It is no part of the model: it is neither trained nor saved with it. Stored tokens know their own,
-            which is loaded only to look at samples.
+            `x`. It is neither trained nor saved with the model. Stored tokens know their own, which is loaded only to
+            look at samples.
         num_workers: loading processes a device; changes no batch.
     """
 
@@ -66,17 +63,11 @@ class DataModule(L.LightningDataModule):
         self._origin = 0  # stream position at the trainer's step 0
         self._range_checked = False
 
-    # What is known without setup().
-
     @property
     def facts(self) -> Facts:
-        """What is to be known of the tokens in batches. Loads the tokenizer."""
-        return replace(
-            self.source.facts,
-            spec=self.spec,
-            tokenizer_path=self.tokenizer_path,
-            tokenizer_hash=self.tokenizer_hash,
-        )
+        """What a model is told of the tokens in batches. Loads the tokenizer."""
+        facts, path = self.source.facts, self.tokenizer_path
+        return replace(facts, spec=self.spec, tokenizer_path=path, tokenizer_hash=self.tokenizer_hash)
 
     @property
     def spec(self) -> TokenSpec | None:
@@ -87,12 +78,10 @@ class DataModule(L.LightningDataModule):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The frozen tokenizer, loaded on first use; None where there is none, or stored tokens are trained on and it
-        is no longer there.
+        """The frozen tokenizer, loaded on first use; None without one, or where that of stored tokens is gone.
 
         Raises:
-            UserError: it cannot be loaded, or takes samples of another shape or rate, or has no latent for each
-                frame's action, or would decode stored tokens wrongly.
+            UserError: it cannot be loaded, does not fit the samples, or would decode stored tokens wrongly.
         """
         stored = self.source.spec is not None
         if self._tokenizer is None and self.tokenizer_path is not None:
@@ -110,7 +99,7 @@ class DataModule(L.LightningDataModule):
 
     @property
     def tokenizer_hash(self) -> str | None:
-        """Hash of the weights that make or made the tokens, by which a generator knows them again; None without any."""
+        """Hash of the tokenizer's weights, by which a generator knows it again; None without one."""
         if self.source.spec is not None:
             return self.source.facts.tokenizer_hash
         return None if self.tokenizer is None else weights_hash(self.tokenizer)
@@ -118,8 +107,6 @@ class DataModule(L.LightningDataModule):
     def samples(self, split: SplitName) -> Samples:
         """The raw samples of `train` or `val`, by index; no trainer needed."""
         return self.source.samples(split)
-
-    # How this process takes part.
 
     @property
     def split(self) -> Split:
@@ -135,15 +122,13 @@ class DataModule(L.LightningDataModule):
     @property
     def position(self) -> int:
         """The first position of the stream that has not been trained on."""
-        steps = 0 if self.trainer is None else steps_trained(self.trainer)
+        steps = 0 if self.trainer is None else _steps_trained(self.trainer)
         return self._origin + steps * self.global_batch_size
 
     def _rank(self) -> tuple[int, int]:
         """(this process, number of processes) among those that read different data."""
         place = (None if self.trainer is None else self.trainer.distributed_sampler_kwargs) or {}
         return int(place.get("rank", 0)), int(place.get("num_replicas", 1))
-
-    # Lightning's hooks.
 
     def setup(self, stage: str) -> None:
         """Checks the trainer's settings and reads the splits that `stage` needs."""
@@ -153,7 +138,7 @@ class DataModule(L.LightningDataModule):
         if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
             raise UserError("the data divides itself among devices: set trainer.use_distributed_sampler to false")
         self._restored = None  # of another trainer
-        if not steps_trained(trainer):
+        if not _steps_trained(trainer):
             self._origin = 0
         if stage == "fit":
             _check_fit(trainer)
@@ -162,7 +147,7 @@ class DataModule(L.LightningDataModule):
             if (report := self.source.report()) is not None and trainer.is_global_zero:
                 Console().print(report)
         if self.source.spec is None and self.tokenizer_path is not None:
-            assert self.tokenizer is not None  # loaded here, so that a missing one is told before training starts
+            assert self.tokenizer is not None  # loaded here, so that a missing one is reported before training starts
         self.samples("val")
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -190,9 +175,7 @@ class DataModule(L.LightningDataModule):
         return slot_loader(samples, self.num_workers, slots=slots, size=batch)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Adds `tokens`, on the device: those stored, or x encoded by the frozen tokenizer. Of a sound or a motion
-        those count that hold some of its `length`.
-        """
+        """Adds `tokens`, on the device: those stored, or x encoded by the frozen tokenizer."""
         if "values" in batch:
             assert self.source.spec is not None
             values = batch.pop("values")
@@ -223,7 +206,7 @@ class DataModule(L.LightningDataModule):
         }
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Kept until training begins, when the trainer's counters are restored too.
+        """Remembers the position until training begins, when the trainer's counters are restored too.
 
         Raises:
             UserError: the order of the samples was another.
@@ -232,8 +215,7 @@ class DataModule(L.LightningDataModule):
             if state_dict.get(name) != value:
                 raise UserError(
                     f"the checkpoint was trained with data.source.{name} {state_dict.get(name)}, which orders the"
-                    f" samples;"
-                    f" this run has {value}, so it could not go on from there: give the same"
+                    f" samples; this run has {value}, so it could not go on from there: give the same"
                 )
         self._restored = dict(state_dict)
 
@@ -246,8 +228,33 @@ class DataModule(L.LightningDataModule):
         if self.trainer is None:
             self._origin = saved["position"]
         else:
-            align_batches(self.trainer, saved["accumulate"])
-            self._origin = saved["position"] - steps_trained(self.trainer) * self.global_batch_size
+            _align_batches(self.trainer, saved["accumulate"])
+            self._origin = saved["position"] - _steps_trained(self.trainer) * self.global_batch_size
+
+
+def _steps_trained(trainer: Any) -> int:
+    """Whole optimiser steps, over all epochs. Lightning counts a batch as processed before any hook that saves."""
+    return trainer.fit_loop.epoch_loop.batch_progress.total.processed // trainer.accumulate_grad_batches
+
+
+def _align_batches(trainer: Any, accumulated_before: int) -> None:
+    """Restates the restored count of batches for this run's accumulation, at the beginning of an optimiser step.
+
+    Gradients are not saved, so a checkpoint from between two of the `accumulated_before` batches of a step goes back to
+    the step's beginning, trainer and data alike. What a model changes in every forward pass (a codebook's moving
+    average) does not go back: save at the end of a step where that matters.
+    """
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    for counter in (batches.total, batches.current):
+        steps, partial = divmod(counter.processed, accumulated_before)
+        aligned = steps * trainer.accumulate_grad_batches
+        # A batch that was begun and not finished (an exception) is begun again; Lightning would count its step twice.
+        if aligned != counter.processed or counter.ready != counter.processed:
+            # A checkpoint from the end of a batch has that batch not yet completed, by which Lightning knows to finish
+            # the bookkeeping of its step; after going back there is nothing to finish.
+            open_batches = 0 if partial else counter.processed - counter.completed
+            counter.ready = counter.started = counter.processed = aligned
+            counter.completed = aligned - open_batches
 
 
 def _check_fit(trainer: Any) -> None:
@@ -280,5 +287,5 @@ def _check_range(x: Tensor, bounded: bool) -> None:
         return
     low, high = x.min().item(), x.max().item()
     if not x.is_floating_point() or not -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING:
-        found = f"{str(x.dtype).removeprefix('torch.')} from {low:g} to {high:g}"
-        raise UserError(f"samples must be floats in [-1, 1], the first batch is {found}: 8 bits become x / 127.5 - 1")
+        values = f"{str(x.dtype).removeprefix('torch.')} from {low:g} to {high:g}"
+        raise UserError(f"samples must be floats in [-1, 1], the first batch is {values}: 8 bits become x / 127.5 - 1")

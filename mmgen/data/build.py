@@ -27,10 +27,7 @@ def source_section(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def build_source(config: dict[str, Any]) -> Source:
-    """The raw samples that a run was trained on; for one trained on cached tokens, the samples these were made of.
-
-    Args:
-        config: the content of the run's config.yaml.
+    """The raw samples that a run with this config was trained on; of cached tokens, the samples these were made of.
 
     Raises:
         UserError: no source in it, or as `make_source`; or cached tokens that were made of no samples.
@@ -44,11 +41,9 @@ def build_source(config: dict[str, Any]) -> Source:
 
 
 def make_source(section: dict[str, Any]) -> Source:
-    """The source that a section describes. Only classes of mmgen, of registered modalities and of packages that the
-    environment allows are built: a config from elsewhere cannot run code.
-
-    Args:
-        section: `class_path`, perhaps without its packages, and `init_args`, as `Source.describe` gives them.
+    """The source of a section: `class_path`, perhaps without its packages, and `init_args` (`Source.describe`). Only
+    classes of mmgen, of registered modalities and of packages that the environment allows are built, so that a config
+    from elsewhere cannot run code.
 
     Raises:
         UserError: an unknown class, or arguments that it does not take.
@@ -102,13 +97,13 @@ def open_source(text: str) -> Source:
 def source_kinds() -> dict[str, type[Source]]:
     """Name of a class -> the class, of every source of the modalities, and of packages that the environment allows."""
     import_parts("sources")
-    found, rest, packages = {}, [Source], allowed_in_models()
+    kinds, rest, packages = {}, Source.__subclasses__(), allowed_in_models()
     while rest:
         kind = rest.pop()
         rest += kind.__subclasses__()
         if not inspect.isabstract(kind) and is_within(kind.__module__, packages):
-            found[kind.__name__] = kind
-    return found
+            kinds[kind.__name__] = kind
+    return kinds
 
 
 def source_word(name: str) -> str:

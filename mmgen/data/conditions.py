@@ -12,20 +12,14 @@ _KEYS = {"class": "label", "actions": "action"}
 
 
 def batch_conditions(generator: Generator, batch: dict[str, Any]) -> dict[str, Tensor]:
-    """Name -> values (B, ...) of all that a generator takes, on its device.
-
-    Args:
-        generator: whose conditions they are.
-        batch: of samples, as a data module or a source brings them: numbers, or a text for each sample.
-
-    Raises:
-        UserError: the data has no such condition.
+    """Name -> values (B, ...) of all that a generator takes, on its device, from a batch of samples: numbers, or a text
+    each. Raises UserError where the data has no such condition.
     """
     values = {}
     for name, condition in generator.conditions.items():
         key = _KEYS.get(name, name)
         if key not in batch:
             raise UserError(f"the generator takes {name}, and this data brings none")
-        given = batch[key]
-        values[name] = (given if isinstance(given, Tensor) else condition.encode(given)).to(generator.device)
+        value = batch[key]
+        values[name] = (value if isinstance(value, Tensor) else condition.encode(value)).to(generator.device)
     return values

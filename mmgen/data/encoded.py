@@ -7,8 +7,7 @@ from mmgen.tokenizers import Tokenizer
 
 
 def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
-    """The tokens of a source's samples. Clips, sounds and motions may be longer or shorter than those the tokenizer was
-    trained on.
+    """The tokens of a source's samples; clips, sounds and motions may have another length than the tokenizer's.
 
     Args:
         tokenizer: of such samples.
@@ -31,8 +30,7 @@ def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
     if rate != source.sample_rate:
         raise UserError(
             f"tokenizer {path} takes {_rate(rate)}, but the data has {_rate(source.sample_rate)}: set"
-            f" data.source.sample_rate,"
-            " or choose a tokenizer that was trained at that rate"
+            " data.source.sample_rate, or choose a tokenizer that was trained at that rate"
         )
     fps = getattr(tokenizer, "fps", None)
     if fps is not None and fps != source.fps:

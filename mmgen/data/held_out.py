@@ -17,8 +17,7 @@ def held_out_clips(samples: Samples, count: int) -> Batch:
 
 
 def all_over(size: int, count: int) -> Tensor:
-    """(count,) int64 numbers of samples from all over a split of so many, all different ones as far as there are so
-    many; the i-th always the same.
+    """(count,) int64 numbers of samples from all over a split of so many; the i-th always the same.
 
     Data may be ordered by class, so the steps are wide: about the golden ratio of the split, and without a common
     factor with its size, so that none comes twice before all have come once.
@@ -28,13 +27,8 @@ def all_over(size: int, count: int) -> Tensor:
 
 
 def classes_in_turn(samples: Samples, count: int, searched: int = 1000) -> Tensor:
-    """(count,) int64 numbers of samples whose classes take turns, as far as some from all over the split have them;
-    fewer where the split has fewer.
-
-    Args:
-        samples: a split.
-        count: how many.
-        searched: samples of which the classes are looked at, at most.
+    """(count,) int64 numbers of samples of a split whose classes take turns, as far as `searched` samples from all over
+    it have them; fewer where the split has fewer.
     """
     index = all_over(len(samples), min(len(samples), max(count, searched)))
     labels = samples.take(index)["label"]

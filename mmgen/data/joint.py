@@ -13,9 +13,8 @@ from mmgen.data.sources import Batch
 class JointData(L.LightningDataModule):
     """Batches of several modalities at once: member -> what its own data module brings (`DataModule`).
 
-    Every optimiser step takes each member's own `global_batch_size`, so that none is starved by another's size, and
-    each goes through its own endless stream, as if it were alone. Validation reads every member's whole `val` split; a
-    member that comes to its end before the others has None in the batches that follow.
+    Every optimiser step takes each member's own `global_batch_size` from its own endless stream. Validation reads every
+    member's whole `val` split; a member that ends before the others has None in the batches that follow.
 
     Args:
         members: a name a modality, and its data.
@@ -44,8 +43,6 @@ class JointData(L.LightningDataModule):
     def split(self) -> str:
         """How each member's global batch falls to devices and accumulated batches."""
         return "\n".join(f"{name}: {member.split}" for name, member in self.members.items())
-
-    # Lightning's hooks.
 
     def setup(self, stage: str) -> None:
         """Sets up every member for the same trainer."""
@@ -77,14 +74,14 @@ class JointData(L.LightningDataModule):
         return {name: member.state_dict() for name, member in self.members.items()}
 
     def load_state_dict(self, state_dict: dict[str, dict[str, int]]) -> None:
-        """Kept by the members until training begins. Raises UserError for a checkpoint of other members."""
+        """Hands each member its position. Raises UserError for a checkpoint of other members."""
         if state_dict.keys() != self.members.keys():
             raise UserError(
                 f"the checkpoint was trained on {', '.join(state_dict)}, this run has {', '.join(self.members)}, so it"
                 " could not go on from there: give the same data, or start a new run"
             )
         assert self.trainer is not None
-        # The first member restates the trainer's count of batches for this run; the others find it restated.
+        # The first member restates the trainer's count of batches for this run, for the others too.
         accumulated = {"accumulate": self.trainer.accumulate_grad_batches}
         for number, (name, member) in enumerate(self.members.items()):
             member.load_state_dict(state_dict[name] | (accumulated if number else {}))

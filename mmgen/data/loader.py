@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_convert
 
 from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Batch, Samples
@@ -36,10 +36,6 @@ class _Slots(Dataset[Batch]):
         return batch | {"epoch": epoch}
 
 
-def _as_is(batch: Any) -> Any:
-    return batch
-
-
 def slot_loader(
     samples: Samples,
     workers: int,
@@ -49,12 +45,12 @@ def slot_loader(
     size: int = 1,
     seed: int | None = None,
 ) -> DataLoader[Batch]:
-    """A loader over given batches of slots, or over slots cut into batches of `size`.
+    """A loader over `batches` of slots, finite or not, or over `slots` cut into batches of `size`.
 
     Args:
         samples: a split.
         workers: loading processes; 0 loads in this one. Their number changes no batch.
-        batches: the batches, finite or not.
+        batches: the batches.
         slots: in place of `batches`.
         size: slots a batch.
         seed: keys the augmentation; None gives the samples as they are.
@@ -63,7 +59,7 @@ def slot_loader(
     return DataLoader(
         _Slots(samples, seed),
         num_workers=workers,
-        collate_fn=_as_is,
+        collate_fn=default_convert,  # a batch is whole already
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         **how,

@@ -2,7 +2,7 @@
 
 Training reads one infinite stream: global position p is sample `order(epoch)[p % samples]` of epoch `p // samples`.
 Neither the number of processes nor that of accumulated batches enters, so a run goes on exactly where it stopped, on
-other hardware too: a position is all it has to remember.
+other hardware too.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,6 +53,35 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class ShardStream(Stream):
+    """Shards in random order; of so many that follow one another, all samples are shuffled together.
+
+    So few shards are read at a time, from one end to the other, and neighbours still come from many places.
+
+    Args:
+        samples: size of the split.
+        seed: keys every epoch's order.
+        counts: samples of each shard.
+        window: shards whose samples are shuffled together.
+    """
+
+    counts: tuple[int, ...] = ()
+    window: int = 16
+
+    def order(self, epoch: int) -> Tensor:
+        return _shard_order(self, epoch)
+
+
+@lru_cache(maxsize=2)
+def _shard_order(stream: ShardStream, epoch: int) -> Tensor:
+    shards = Draws(stream.seed, torch.arange(len(stream.counts)), epoch).uniform("shards").argsort(stable=True)
+    turn = shards.argsort() // stream.window  # of each shard, the window in which it is read
+    order = _order(stream.samples, stream.seed, epoch)
+    windows = turn.repeat_interleave(torch.tensor(stream.counts))
+    return order[windows[order].argsort(stable=True)]
+
+
+@dataclass(frozen=True)
 class Split:
     """How a global batch falls to processes and accumulated batches.
 
@@ -88,16 +117,13 @@ class Split:
 
 
 class RankBatches(Sampler[list[Slot]]):
-    """The endless batches of one process, a batch sampler for `torch.utils.data.DataLoader`.
-
-    A global batch lies in the stream as (accumulated batch, rank, sample), so that what has been trained on after any
-    number of batches is one unbroken stretch of positions.
+    """The endless batches of one process. A global batch lies in the stream as (accumulated batch, rank, sample).
 
     Args:
         stream: the order of samples.
         split: how a global batch is cut.
         rank: this process.
-        start: asked for the first position whenever iteration begins.
+        start: gives the first position whenever iteration begins.
     """
 
     def __init__(self, stream: Stream, split: Split, rank: int, start: Callable[[], int]) -> None:
@@ -117,7 +143,7 @@ def shares(samples: int, batch: int, rank: int, ranks: int) -> list[list[Slot]]:
     """One process's batches of a pass over a whole split in order: every sample exactly once over all processes.
 
     All processes get equally many batches (unequal numbers hang where a forward pass is a collective), so a remainder
-    of fewer samples than processes joins the last batch. One process just gets consecutive batches.
+    of fewer samples than processes joins the last batch.
 
     Args:
         samples: size of the split.

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import get_args
 
 import torch
+from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.data.encoded import encoded_spec
-from mmgen.data.sources import Samples, Source, SplitName
-from mmgen.data.sources.images import MirroredSamples
+from mmgen.data.sources import Batch, Samples, Source, SplitName
+from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.shards import CAPTIONS, COLUMNS, Columns, Meta, storage_type, write_folder
 from mmgen.store.store import weights_hash
 from mmgen.tokenizers import Tokenizer
@@ -27,9 +28,7 @@ def write_shards(
     mirror: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Meta:
-    """Encodes both splits of a source into a new folder, on the device the tokenizer is on.
-
-    Samples are taken as they are, without augmentation.
+    """Encodes both splits of a source, without augmentation, into a new folder, on the device the tokenizer is on.
 
     Args:
         out: a folder that does not exist yet, or is empty.
@@ -39,11 +38,11 @@ def write_shards(
         shard_size: samples a file, at most.
         batch: images encoded at a time, or frames of clips, or seconds of sound; one sample at least.
         mirror: store the mirror image of every training image too.
-        progress: told after every batch how many samples are done.
+        progress: called after every batch with the number of samples that are done.
 
     Raises:
-        UserError: `out` holds something or cannot be written, or the tokenizer does not take such samples, or it has no
-            latent for each frame's action, or there are no images to mirror.
+        UserError: `out` holds something or cannot be written, the tokenizer does not take such samples, or there are no
+            images to mirror.
     """
     if shard_size < 1 or batch < 1:
         raise UserError(f"--shard_size and --batch must be at least 1, got {shard_size} and {batch}")
@@ -73,6 +72,32 @@ def write_shards(
     return write_folder(Path(out), meta, shards)
 
 
+class MirroredSamples(Samples):
+    """Images, and after them all of them mirrored left to right: sample -1 - i is the mirror image of sample i.
+
+    Args:
+        samples: the images.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return 2 * len(self.samples)
+
+    @property
+    def captions(self) -> Captions | None:
+        """A mirror image has the captions of its image."""
+        captions = self.samples.captions
+        return None if captions is None else captions + captions
+
+    def take(self, index: Tensor) -> Batch:
+        batch = self.samples.take(index % len(self.samples))
+        mirrored = index >= len(self.samples)
+        x = torch.where(mirrored.view(-1, 1, 1, 1), batch["x"].flip(-1), batch["x"])
+        return batch | {"x": x, "sample": torch.where(mirrored, -1 - batch["sample"], batch["sample"])}
+
+
 def _size(source: Source) -> float:
     """Of one sample: 1 for an image, frames of a clip, seconds of a sound."""
     if source.sample_rate is not None:
@@ -88,7 +113,7 @@ def _encoded(
     progress: Callable[[int], None] | None,
     done: int,
 ) -> Iterator[Columns]:
-    """The shards of one split, each encoded when it is asked for."""
+    """The shards of one split, each encoded when it is needed."""
     device = next((value.device for value in tokenizer.state_dict().values()), torch.device("cpu"))
     narrow = storage_type(tokenizer.spec)
     for shard in torch.arange(len(samples)).split(shard_size):
@@ -97,10 +122,10 @@ def _encoded(
             raw = samples.take(index)
             with torch.no_grad():
                 values = tokenizer.encode(raw["x"].to(device)).values
-            kept = {name: raw[name] for name in COLUMNS if name in raw}
+            columns = {name: raw[name] for name in COLUMNS if name in raw}
             if samples.captions is not None:
-                kept[CAPTIONS] = samples.captions.choose(index).lines
-            parts.append(kept | {"values": values.to("cpu", narrow)})
+                columns[CAPTIONS] = samples.captions.choose(index).lines
+            parts.append(columns | {"values": values.to("cpu", narrow)})
             if progress is not None:
                 progress(done + int(index[-1]) + 1)
         yield {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

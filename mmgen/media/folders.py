@@ -1,7 +1,10 @@
 """Folders that commands write into: made anew, never written over."""
 
 import os
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 
@@ -21,6 +24,45 @@ def new_folder(path: str | Path) -> Path:
     require(not filled, f"folder {path} is not empty, and nothing is overwritten; choose another --out")
     require(os.access(path, os.W_OK | os.X_OK), f"folder {path} may not be written to; choose another --out")
     return path
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` when it is complete; an interruption leaves nothing.
+
+    Raises:
+        UserError: `out` holds something already, or cannot be written.
+    """
+    existed = out.exists()
+    out = new_folder(out).resolve()
+    partial = out
+    try:
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        yield partial
+        partial.chmod(out.stat().st_mode & 0o777)  # a temporary folder is private; the one it replaces is not
+        partial.replace(out)
+    except BaseException as error:
+        if partial != out:
+            shutil.rmtree(partial, ignore_errors=True)
+        if not existed:
+            shutil.rmtree(out, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{out} could not be written ({error.strerror or error}); nothing of it is left") from None
+        raise
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a file at one stroke, so that it is never half written. Raises OSError."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(data)
+        os.chmod(partial, 0o644)  # a temporary file is private; this one is to be read
+        os.replace(partial, file)
+    except BaseException:
+        os.unlink(partial)
+        raise
 
 
 def next_free(path: Path) -> Path:

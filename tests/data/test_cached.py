@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import lightning as L
 import pytest
 import torch
 import yaml
@@ -19,7 +18,7 @@ from mmgen.modalities.image.sources.digits import Digits
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
 from mmgen.store.store import load_tokenizer, weights_hash
 from mmgen.tokenizers.quantizers import BSQ
-from tests.data.training import QUIET
+from tests.data.training import train
 from tests.data_modules import data_module, data_section
 from tests.tiny_runs import TOKENIZER, prefixed, scramble, write_run
 
@@ -36,42 +35,23 @@ def written(tmp_path, source, means):
     return tmp_path / "tokens"
 
 
-class Keeper(L.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.weight, self.kept = torch.nn.Parameter(torch.zeros(())), []
-
-    def training_step(self, batch, index):
-        self.kept.append((batch["tokens"], batch["label"], batch["sample"], batch["epoch"]))
-        return self.weight * 1.0
-
-    validation_step = training_step
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def trained_on(data):
-    module = Keeper()
-    L.Trainer(max_steps=11, val_check_interval=11, check_val_every_n_epoch=None, **QUIET).fit(module, data)
-    return module.kept
-
-
 def test_cached_equals_encoded(written, source, means, monkeypatch):
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: means)
-    encoded = trained_on(data_module(Digits, global_batch_size=8, seed=5, tokenizer="x", folder=source.folder))
+    often = {"val_check_interval": 11, "check_val_every_n_epoch": None, "limit_val_batches": None}
+    encoded = train(data_module(Digits, global_batch_size=8, seed=5, tokenizer="x", folder=source.folder), 11, **often)
 
     def absent(path):
         raise AssertionError("training on cached tokens loads no tokenizer")
 
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", absent)
-    cached = trained_on(data_module(CachedTokens, str(written), global_batch_size=8, seed=5))
-    assert len(cached) == len(encoded) == 11 + 2 + 2  # before training, after it
-    for (tokens, *keys), (expected, *expected_keys) in zip(cached, encoded, strict=True):
-        assert tokens.values.dtype == torch.int64
-        assert tokens.values.equal(expected.values)
-        assert tokens.grid == expected.grid
-        assert all(key.equal(other) for key, other in zip(keys, expected_keys, strict=True))
+    cached = train(data_module(CachedTokens, str(written), global_batch_size=8, seed=5), 11, **often)
+    assert (len(cached.batches), len(cached.validated)) == (11, 2 + 2)  # before training, after it
+    pairs = zip(cached.batches + cached.validated, encoded.batches + encoded.validated, strict=True)
+    for batch, expected in pairs:
+        assert batch["tokens"].values.dtype == torch.int64
+        assert batch["tokens"].values.equal(expected["tokens"].values)
+        assert batch["tokens"].grid == expected["tokens"].grid
+        assert all(batch[name].equal(expected[name]) for name in ("label", "sample", "epoch"))
 
 
 def test_meta_tells_what_was_written(written, source, means, tmp_path):

@@ -17,8 +17,7 @@ from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.core.vocabulary import FreeText
 from mmgen.data.sources import CachedTokens, Samples, Source, to_device
 from mmgen.data.sources.captions import Captions
-from mmgen.data.sources.images import MirroredSamples
-from mmgen.data.tokenize import write_shards
+from mmgen.data.tokenize import MirroredSamples, write_shards
 from mmgen.evaluation.comparison import same_samples
 from mmgen.evaluation.reference import Chosen, Reference
 from mmgen.modalities.image.sources.image_folder import ImageFolder
@@ -26,8 +25,7 @@ from mmgen.modalities.image.sources.tar_write import write_shards as write_tar
 from mmgen.modalities.image.sources.web_dataset import WebDataset
 from mmgen.modalities.video.sources.video_folder import VideoFolder
 from mmgen.tokenizers import Reconstruction, Tokenizer
-from tests.data.test_resume import SaveAfter
-from tests.data.training import QUIET
+from tests.data.training import QUIET, Recorder, SaveAfter, slots_of
 from tests.data_modules import data_module
 
 COUNT, SIDE = 24, 4
@@ -112,39 +110,24 @@ def test_every_kind_of_source_keeps_captions_with_its_samples(sources: dict[str,
         assert drawn[0]["caption"] == drawn[2]["caption"] != drawn[1]["caption"]
 
 
-class Recorder(L.LightningModule):
-    """Remembers the samples and captions that it was trained on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight, self.seen = torch.nn.Parameter(torch.zeros(1)), list[tuple[int, int, str]]()
-
-    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
-        assert_together(batch)
-        self.seen += zip(batch["epoch"].tolist(), batch["sample"].tolist(), batch["caption"], strict=True)
-        self.log("train/loss", self.weight.detach().sum())
-        return self.weight.sum()
-
-    def validation_step(self, batch: dict[str, Any], index: int) -> None:
-        assert_together(batch)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("error:Trying to infer the `batch_size`")
 def test_through_shuffling_workers_and_resuming(sources: dict[str, Source], kind: str, tmp_path: Path) -> None:
     def fit(workers: int, **options: Any) -> Recorder:
         module, source = Recorder(), sources[kind]
         data = data_module(type(source), **source.arguments, global_batch_size=5, num_workers=workers)
-        callbacks = [SaveAfter(15, tmp_path / "here.ckpt")] if not options else []
+        callbacks = [SaveAfter(3, tmp_path / "here.ckpt")] if not options else []
         trainer = L.Trainer(max_steps=8, limit_val_batches=1, callbacks=callbacks, **QUIET)  # type: ignore[arg-type]
         trainer.fit(module, data, weights_only=True, **options)
         return module
 
-    whole, resumed = fit(0), fit(1, ckpt_path=tmp_path / "here.ckpt")
-    assert len(whole.seen) == 40 and resumed.seen == whole.seen[15:]
+    def captions(module: Recorder) -> list[tuple[tuple[int, int], str]]:
+        for batch in module.batches + module.validated:
+            assert_together(batch)
+        return [pair for batch in module.batches for pair in zip(slots_of(batch), batch["caption"], strict=True)]
+
+    whole, resumed = captions(fit(0)), captions(fit(1, ckpt_path=tmp_path / "here.ckpt"))
+    assert len(whole) == 40 and resumed == whole[15:]
 
 
 # Tables, in every place and of every kind.

@@ -3,63 +3,18 @@
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
 from mmgen.data import JointData
 from mmgen.data.sources import CachedTokens
 from mmgen.modalities.image.sources.digits import Digits
-from tests.data.training import QUIET
+from tests.data.training import QUIET, Recorder, SaveAfter, slots_of
 from tests.data_modules import data_module
 
 STEPS = 8
 SIZES = {"image": 6, "sound": 4}  # of 40 and of 16 training samples: epochs end within steps, at different ones
 SOUND = TokenSpec("residual", 8, (5, 1, 1), levels=2, modality="speech", rate=10.0)
-
-
-class Recorder(L.LightningModule):
-    """Remembers what it was given."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen, self.validated = [], []
-
-    def training_step(self, batch, index):
-        self.seen.append({name: _samples(part) for name, part in batch.items()})
-        return self.weight.square()
-
-    def validation_step(self, batch, index):
-        self.validated.append({name: None if part is None else _samples(part) for name, part in batch.items()})
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=1e-3)
-
-
-class Alone(Recorder):
-    """The same of a single data module."""
-
-    def training_step(self, batch, index):
-        return super().training_step({"alone": batch}, index)
-
-    def validation_step(self, batch, index):
-        super().validation_step({"alone": batch}, index)
-
-
-def _samples(batch):
-    return list(zip(batch["epoch"].tolist(), batch["sample"].tolist(), strict=True))
-
-
-class SaveAfter(Callback):
-    """Saves at the end of one batch, wherever in an optimiser step that is."""
-
-    def __init__(self, batch, path):
-        self.batch, self.path = batch, path
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if len(pl_module.seen) == self.batch:
-            trainer.save_checkpoint(self.path)
 
 
 @pytest.fixture(scope="module")
@@ -89,22 +44,23 @@ def fit(module, data, accumulate=1, callbacks=(), ckpt_path=None, **changes):
 
 
 def stream(module, name):
-    return [slot for batch in module.seen for slot in batch[name]]
+    return [slot for batch in module.batches for slot in slots_of(batch[name])]
 
 
 def test_each_member_goes_through_the_stream_that_it_has_alone(members):
     together = fit(Recorder(), JointData(members(), seed=3))
     for name, data in members().items():
         data.seed = 3
-        alone = fit(Alone(), data)
-        assert [batch[name] for batch in together.seen] == [batch["alone"] for batch in alone.seen]
+        alone = fit(Recorder(), data)
+        assert [slots_of(batch[name]) for batch in together.batches] == alone.seen
         assert len(stream(together, name)) == STEPS * SIZES[name]
 
 
 def test_workers_change_no_batch(members):
     loading = members()
     loading["image"].num_workers = 2
-    assert fit(Recorder(), JointData(loading)).seen == fit(Recorder(), JointData(members())).seen
+    one, other = fit(Recorder(), JointData(loading)), fit(Recorder(), JointData(members()))
+    assert all(stream(one, name) == stream(other, name) for name in SIZES)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +81,7 @@ def test_validation_reads_every_split_once_and_in_order(members):
     whole = {"image": number[number % 5 == 0].tolist(), "sound": number[:20][number[:20] % 5 == 0].tolist()}
     for name, samples in whole.items():
         parts = [batch[name] for batch in module.validated]
-        assert [sample for part in parts if part is not None for _, sample in part] == samples
+        assert [sample for part in parts if part is not None for sample in part["sample"].tolist()] == samples
     assert [batch["sound"] is None for batch in module.validated] == [False, True]
 
 

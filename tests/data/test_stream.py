@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from mmgen.core.errors import UserError
-from mmgen.data.loader import slot_loader
 from mmgen.data.stream import RankBatches, Split, Stream, shares
-from mmgen.modalities.image.sources.digits import Digits
 
 SPLITS = [(1, 1), (1, 3), (2, 1), (2, 3), (4, 1), (3, 4), (12, 1)]
 SIZE = 12
@@ -81,13 +79,3 @@ def test_a_pass_over_a_split_sees_each_sample_once_in_equally_many_batches(sampl
     if ranks == 1:
         assert [slot for batch in of_rank[0] for slot in batch] == [(0, i) for i in range(samples)]
         assert all(len(batch) == 4 for batch in of_rank[0][:-1])
-
-
-def test_workers_change_nothing(tmp_path):
-    samples = Digits(**Digits.make_fake(tmp_path, samples=30)).samples("train")
-    sampler = RankBatches(Stream(len(samples), seed=1), Split(8), 0, lambda: 5)
-    alone, helped = ([batch for batch, _ in zip(slot_loader(samples, n, batches=sampler), range(9))] for n in (0, 2))
-    assert len(alone) == 9
-    for one, other in zip(alone, helped, strict=True):
-        assert one.keys() == other.keys() == {"x", "label", "sample", "epoch"}
-        assert all(one[name].equal(other[name]) for name in one)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.data.sources.images import StoredImages
+from mmgen.data.sources.stored import StoredImages
 from mmgen.evaluation.likelihood import measure_likelihood
 from mmgen.paradigms import Autoregressive, Hierarchical, MaskedCodebooks, MaskedDiffusion, Paradigm
 from mmgen.store.store import Loaded

@@ -71,7 +71,7 @@ class RecipeCLI(LightningCLI):
 
     def __init__(self, command: Literal["fit", "validate", "test"], args: list[str]) -> None:
         self.command, self.recipes, self.given = command, _recipes(args), args
-        self.args = args = only(command, args, self.recipes)
+        self.args = args = only(command, _without_other_tokenizers(args), self.recipes)
         super().__init__(
             L.LightningModule,
             L.LightningDataModule,
@@ -248,6 +248,14 @@ def _number(seed: bool | int) -> int:
     if isinstance(seed, bool):
         raise UserError("seed_everything must be a number, so that the run can be repeated")
     return seed
+
+
+def _without_other_tokenizers(args: list[str]) -> list[str]:
+    """With stored tokens as data, which know their tokenizer, the one that the recipe has for other data falls away."""
+    pairs = [arg.split("=", 1) if "=" in arg else [arg, after] for arg, after in zip(args, [*args[1:], ""])]
+    sources = [name for name, value in pairs if name.endswith(".source") and value.endswith("CachedTokens")]
+    options = [f"{name.removesuffix('source')}tokenizer" for name in sources if name.startswith("--data.")]
+    return [*args, *(f"{name}=null" for name in options if name not in {name for name, _ in pairs})]
 
 
 def _found(arg: str, before: str) -> str:

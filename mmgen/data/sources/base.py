@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from rich.console import RenderableType
@@ -25,18 +25,15 @@ Batch = dict[str, Any]
 
 SplitName = Literal["train", "val"]
 
-NO_ACTION = -1  # of a frame to which no action is known to have led
-
 
 class Samples(Dataset[Batch], ABC):
     """The samples of one split, by index.
 
     A batch holds `x` (b, *sample_shape) float32 in [-1, 1] (or `values`, tokens as stored, where a source is of
-    tokens), `label` (b,) int64, and `sample` (b,) int64: the sample's number in the whole data set, which no other
-    sample of either split has. Sounds are (1, T) with silence at the end, and have a `length` (b,) int64, the samples
-    before that. Motions are (D, T), features of any range (`motion.features`) with a still pose at the end, and
-    have a `length`, the frames before that. Those with a transcript or a caption have a `text` (b, L) int64 too, as
-    `Source.text` encodes it. Images and clips with captions have a `caption`, a list of b texts, "" where one has none.
+    tokens), `label` (b,) int64, and `sample` (b,) int64, the sample's number in the whole data set. Clips of a world
+    have an `action` (b, T) int64. Sounds (1, T) end in silence, motions (D, T), features of any range, in a still pose;
+    their `length` (b,) int64 is what comes before. What is read character by character is `text` (b, L) int64
+    (`Source.text`); other captions are `caption`, a list of b texts, "" where a sample has none.
     """
 
     @abstractmethod
@@ -47,13 +44,9 @@ class Samples(Dataset[Batch], ABC):
         """The samples at index (b,) int64, in that order, as one batch: the same ones at every call."""
 
     def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
-        """The same samples as training sees them; without augmentation, those of `take`.
-
-        Args:
-            index: (b,) int64.
-            epoch: (b,) int64, the pass over the data in which each is seen.
-            seed: of the run. With a sample's number and its epoch it is the key of all that is random
-                (`mmgen.core.draws`), so that neither batches nor workers nor processes change an image.
+        """The samples at index (b,) int64 as training sees them, each in its epoch (b,) int64; without augmentation,
+        those of `take`. All that is random is keyed by a sample's number, its epoch and the run's seed
+        (`mmgen.core.draws`), so that neither batches nor workers nor processes change a sample.
         """
         return self.take(index)
 
@@ -63,11 +56,7 @@ class Samples(Dataset[Batch], ABC):
         return None
 
     def texts(self, index: Tensor) -> list[str]:
-        """What is said or done in the samples at index (b,) int64, in words.
-
-        Raises:
-            UserError: they have no transcripts.
-        """
+        """What is said or done in the samples at index (b,) int64, in words. Raises UserError where that is unknown."""
         raise UserError("these samples have no transcripts")
 
     def __getitem__(self, index: int) -> Batch:
@@ -84,7 +73,8 @@ class Samples(Dataset[Batch], ABC):
 class Source(ABC):
     """A data set: what can be known without reading it, and its samples.
 
-    A recipe names it by its class; its arguments are noted when it is made, so that it can be made again.
+    A recipe names it by its class; its arguments are noted when it is made, so that it can be made again. Making one
+    raises a UserError where an argument is out of range, or the data or a package is missing.
 
     Attributes:
         arguments: all that it was made with, defaults too, as plain types.
@@ -101,7 +91,8 @@ class Source(ABC):
     """
 
     arguments: dict[str, Any]
-    class_names: list[str]
+    _splits: dict[str, Samples]
+    class_names: list[str] = []  # noqa: RUF012  # never changed in place
     sample_shape: tuple[int, ...]
     spec: TokenSpec | None = None
     crop: str = "none"
@@ -113,13 +104,13 @@ class Source(ABC):
     more: Mapping[str, Any] = MappingProxyType({})
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Notes the arguments. None of them are given where a source is unpickled, which restores the note."""
+        """Notes the arguments; none where a source is unpickled, which restores the note."""
         source = super().__new__(cls)
-        parameters = inspect.signature(cls.__init__)
-        given = parameters.bind_partial(source, *args, **kwargs)
-        given.apply_defaults()
-        values = list(given.arguments.items())[1:]
+        bound = inspect.signature(cls.__init__).bind_partial(source, *args, **kwargs)
+        bound.apply_defaults()
+        values = list(bound.arguments.items())[1:]
         source.arguments = {name: _plain(value) for name, value in values if value is not inspect.Parameter.empty}
+        source._splits = {}
         return source
 
     @property
@@ -135,16 +126,16 @@ class Source(ABC):
     @property
     def conditions(self) -> dict[str, Vocabulary]:
         """What comes with each sample, by name, and the values that it can take."""
-        given: dict[str, Vocabulary] = {}
+        vocabularies: dict[str, Vocabulary] = {}
         if self.class_names:
-            given["class"] = Names(tuple(self.class_names))
+            vocabularies["class"] = Names(tuple(self.class_names))
         if self.action_names:
-            given["actions"] = FrameNames(tuple(self.action_names))
+            vocabularies["actions"] = FrameNames(tuple(self.action_names))
         if self.text is not None:
-            given["text"] = self.text
+            vocabularies["text"] = self.text
         if (captions := self.caption_vocabulary) is not None:
-            given["caption"] = captions
-        return given
+            vocabularies["caption"] = captions
+        return vocabularies
 
     @property
     def caption_vocabulary(self) -> FreeText | None:
@@ -156,20 +147,25 @@ class Source(ABC):
         """All that a model is told of these samples; of raw ones, without the tokens that are made of them."""
         return Facts(self.spec, self.conditions, self.fps, self.sample_rate, more=dict(self.more))
 
-    @abstractmethod
     def samples(self, split: SplitName) -> Samples:
         """The samples of `train` or `val`; read on first use and kept.
 
         Raises:
             UserError: the data is missing or damaged, with the file's name.
         """
+        if split not in get_args(SplitName):
+            raise UserError(f"there is no split {split!r}: take 'train' or 'val'")
+        if split not in self._splits:
+            self._splits[split] = self.load_split(split)
+        return self._splits[split]
+
+    def load_split(self, split: SplitName) -> Samples:
+        """The samples of one split, read."""
+        raise NotImplementedError
 
     def statistics(self) -> tuple[Tensor, Tensor] | None:
         """Mean and standard deviation (D,) float32 of a motion's features over the training split, the latter averaged
         over each group of them (`mmgen.modalities.motion.features.feature_slices`); None where samples are no motions.
-
-        Raises:
-            UserError: as `samples`.
         """
         return None
 
@@ -185,6 +181,13 @@ class Source(ABC):
     def report(self) -> RenderableType | None:
         """What is worth printing before training; None for nothing."""
         return None
+
+    @staticmethod
+    def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
+        """Writes so many made-up samples, of both splits together, into a folder, which is made where it is missing;
+        returns the arguments that read them.
+        """
+        raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
         """The `source` section of a config that leads back to this source."""
@@ -203,7 +206,13 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
     return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 
-def check_split(split: str) -> None:
-    """Raises UserError unless `split` is train or val."""
-    if split not in ("train", "val"):
-        raise UserError(f"there is no split {split!r}: take 'train' or 'val'")
+def require_argument(ok: bool, argument: str, rule: str, value: Any) -> None:
+    """Raises UserError unless an argument of a source follows its rule."""
+    if not ok:
+        raise UserError(f"data.source.{argument} must be {rule}, got {value}")
+
+
+def require_at_least(least: float, **arguments: float | None) -> None:
+    """Raises UserError for the first argument of a source that is below `least`; None is no value."""
+    for name, value in arguments.items():
+        require_argument(value is None or value >= least, name, f"at least {least}", value)

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import FreeText
+from mmgen.data.sources.base import SplitName
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.listing import Listing
 from mmgen.data.sources.scan import Kind, files, notice
@@ -22,13 +23,16 @@ KEYS = ("caption", "text")
 
 _TEXTS = Kind("caption", frozenset((".txt",)))
 
+Rows = Iterable[tuple[int, dict[Any, Any] | str]]
+"""Line and content of each row, or what is wrong with it."""
 
-def add_captions(listings: Mapping[str, Listing], root: Path, word: str) -> dict[str, Listing]:
+
+def add_captions(listings: Mapping[SplitName, Listing], root: Path, word: str) -> dict[SplitName, Listing]:
     """The same files with their captions, where any has one; files without one are counted and reported in one line.
 
     A file's captions are the lines of the text file of its name, and those that a table in the folder of its split, or
     in `root`, gives it: `metadata.jsonl`, lines with `file_name` and `text` or `caption` (as Hugging Face's imagefolder
-    has them), or `captions.csv`, with the same columns. Names are relative to the table. Whatever is found counts.
+    has them), or `captions.csv`, with the same columns. Names are relative to the table. All of them count.
 
     Args:
         listings: of each split.
@@ -38,12 +42,11 @@ def add_captions(listings: Mapping[str, Listing], root: Path, word: str) -> dict
     Raises:
         UserError: a caption file that cannot be read, is damaged, or speaks of a file that is not there.
     """
-    found = {split: _read(listing, root) for split, listing in listings.items()}
-    if not any(captions for part in found.values() for captions in part):
+    captions = {split: Captions.of(_read(listing, root)) for split, listing in listings.items()}
+    if all(part.missing == len(part) for part in captions.values()):
         return dict(listings)
-    missing, total = sum(not each for part in found.values() for each in part), sum(map(len, found.values()))
-    report_missing(root, missing, total, word)
-    return {split: replace(listing, captions=Captions.of(found[split])) for split, listing in listings.items()}
+    report_missing(root, captions.values(), word)
+    return {split: replace(listing, captions=captions[split]) for split, listing in listings.items()}
 
 
 def vocabulary_of(listings: Iterable[Listing]) -> FreeText | None:
@@ -52,8 +55,9 @@ def vocabulary_of(listings: Iterable[Listing]) -> FreeText | None:
     return reduce(Captions.__add__, captions).vocabulary() if captions else None
 
 
-def report_missing(root: Path, missing: int, total: int, word: str) -> None:
-    """Says how many files have no caption, if some have none."""
+def report_missing(root: Path, captions: Iterable[Captions], word: str) -> None:
+    """Says how many of all files have no caption, if some have none."""
+    missing, total = (sum(column) for column in zip(*((part.missing, len(part)) for part in captions)))
     if missing:
         notice(f"{root}: {missing:,} of {total:,} {word}s have no caption")
 
@@ -73,7 +77,7 @@ def clean_captions(value: Any) -> list[str]:
 
 
 def decode(data: bytes, name: str) -> str:
-    """Text from UTF-8, perhaps with a byte order mark. Raises ValueError with the line that is none."""
+    """Text from UTF-8, perhaps with a byte order mark. Raises ValueError with the line that is not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -83,25 +87,21 @@ def decode(data: bytes, name: str) -> str:
 
 def _read(listing: Listing, root: Path) -> list[list[str]]:
     """The captions of every file."""
-    names = [os.fsdecode(name) for name in listing.names]
+    names = [listing.name(place) for place in range(len(listing))]
     places = {name: place for place, name in enumerate(names)}
-    found: list[list[str]] = [[] for _ in names]
+    captions: list[list[str]] = [[] for _ in names]
     for folder in dict.fromkeys((listing.root, root)):
         for name, read in _TABLES.items():
             if (folder / name).is_file():
                 for file, texts in _of_table(folder / name, read, listing.root, places):
-                    found[places[file]] += texts
-    beside = {os.path.splitext(name)[0]: name for name in files(listing.root, _TEXTS)}
-    with_text = [(place, beside.get(os.path.splitext(name)[0])) for place, name in enumerate(names)]
-    chosen = [(place, listing.root / name) for place, name in with_text if name is not None]
+                    captions[places[file]] += texts
+    text_files = {os.path.splitext(name)[0]: name for name in files(listing.root, _TEXTS)}
+    with_text = [(place, text_files.get(os.path.splitext(name)[0])) for place, name in enumerate(names)]
+    paths = {place: listing.root / name for place, name in with_text if name is not None}
     with ThreadPoolExecutor(8) as pool:  # opening waits for the disk more than for the processor
-        for (place, _), texts in zip(chosen, pool.map(_of_text, (path for _, path in chosen))):
-            found[place] += texts
-    return [list(dict.fromkeys(texts)) for texts in found]
-
-
-def _of_text(path: Path) -> list[str]:
-    return clean_captions(_content(path).splitlines())
+        for place, text in zip(paths, pool.map(_content, paths.values())):
+            captions[place] += clean_captions(text.splitlines())
+    return [list(dict.fromkeys(texts)) for texts in captions]
 
 
 def _content(path: Path) -> str:
@@ -111,19 +111,16 @@ def _content(path: Path) -> str:
         raise UserError(str(error) if isinstance(error, ValueError) else f"{path} cannot be read ({error})") from None
 
 
-Rows = Iterable[tuple[int, dict[Any, Any]]]
-"""Line and content of each row."""
-
-
 def _of_table(
     path: Path, read: Callable[[str], Rows], root: Path, places: Mapping[str, int]
 ) -> Iterator[tuple[str, list[str]]]:
     """(file of `places`, its captions) of every row of a table. Raises UserError with the line that is wrong."""
-    line, content, folder = 1, _content(path), os.path.relpath(root, path.parent)
+    folder = os.path.relpath(root, path.parent)
     inside = "" if folder == "." else folder + os.sep
-    try:
-        for number, row in read(content):
-            line = number
+    for line, row in read(_content(path)):
+        try:
+            if isinstance(row, str):
+                raise ValueError(row)
             name = row.get("file_name")
             if not isinstance(name, str) or not name:
                 raise ValueError("there is no file_name")
@@ -133,18 +130,8 @@ def _of_table(
                 yield file[len(inside) :], texts
             elif "\0" in name or not (path.parent / name).is_file():
                 raise ValueError(f"there is no file {name!r} in {path.parent}")
-    except _WrongLine as error:
-        raise UserError(f"{path}, line {error.line}: {error}") from None
-    except ValueError as error:
-        raise UserError(f"{path}, line {line}: {error}") from None
-
-
-class _WrongLine(ValueError):
-    """A line that is no row."""
-
-    def __init__(self, line: int, text: str) -> None:
-        super().__init__(text)
-        self.line = line
+        except ValueError as error:
+            raise UserError(f"{path}, line {line}: {error}") from None
 
 
 def _json_rows(text: str) -> Rows:
@@ -152,13 +139,10 @@ def _json_rows(text: str) -> Rows:
         if content.strip():
             try:
                 row = json.loads(content)
-            except json.JSONDecodeError as error:
-                raise _WrongLine(line, f"this is no JSON ({error.msg}, column {error.colno})") from None
             except (ValueError, RecursionError) as error:
-                raise _WrongLine(line, f"this is no JSON ({error})") from None
-            if not isinstance(row, dict):
-                raise _WrongLine(line, f"a line must be an object with file_name and text, got {content.strip()!r:.60}")
-            yield line, row
+                yield line, f"this is no JSON ({getattr(error, 'msg', error)})"
+            wrong = f"a line must be an object with file_name and text, got {content.strip()!r:.60}"
+            yield line, row if isinstance(row, dict) else wrong
 
 
 def _csv_rows(text: str) -> Rows:
@@ -166,16 +150,14 @@ def _csv_rows(text: str) -> Rows:
     try:
         columns = rows.fieldnames or []
         if "file_name" not in columns or not any(key in columns for key in KEYS):
-            raise _WrongLine(1, f"the columns must be file_name and caption, got {', '.join(columns) or 'none'}")
+            yield 1, f"the columns must be file_name and caption, got {', '.join(columns) or 'none'}"
         for row in rows:
             if None in row or None in row.values():
-                how = "more" if None in row else "fewer"
-                raise _WrongLine(
-                    rows.line_num, f"there are {how} columns than in line 1: a caption with commas needs quotes"
-                )
+                wrong = f"there are {'more' if None in row else 'fewer'} columns than in line 1"
+                yield rows.line_num, f"{wrong}: a caption with commas needs quotes"
             yield rows.line_num, row
     except csv.Error as error:
-        raise _WrongLine(rows.reader.line_num, f"this is no CSV ({error})") from None
+        yield rows.reader.line_num, f"this is no CSV ({error})"
 
 
 _TABLES: dict[str, Callable[[str], Rows]] = {"metadata.jsonl": _json_rows, "captions.csv": _csv_rows}

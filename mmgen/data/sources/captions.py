@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgen.core.draws import Draws
+from mmgen.core.characters import Text
 from mmgen.core.vocabulary import FreeText
 
 _NONE = len(b"[]\n")  # bytes of the line of a sample without a caption
@@ -19,8 +19,8 @@ _NONE = len(b"[]\n")  # bytes of the line of a sample without a caption
 class Captions:
     """The captions of n samples.
 
-    They are kept as JSON lines in one tensor, which loading processes share and files hold as it is: a list of a
-    million strings would be copied into every loading process as soon as that counts its references.
+    They are JSON lines in one tensor, which loading processes share and files hold as it is: a list of a million
+    strings would be copied into every loading process as soon as that counts its references.
 
     Args:
         lines: (bytes,) uint8, a line of UTF-8 a sample: a JSON list of its captions, empty where it has none.
@@ -52,16 +52,13 @@ class Captions:
         begin, end = self._ends[place : place + 2].tolist()
         return json.loads(self.lines[begin:end].numpy().tobytes())
 
-    def pick(self, index: Tensor, draws: Draws | None = None) -> list[str]:
-        """One caption of each sample at index (b,) int64, "" where it has none.
-
-        Args:
-            index: which samples.
-            draws: of their numbers and epochs, by which one is drawn; None takes the first.
+    def pick(self, index: Tensor, chance: Tensor | None = None) -> list[str]:
+        """One caption of each sample at index (b,) int64, "" where it has none: drawn by `chance` (b,) in [0, 1), or
+        the first.
         """
-        chance = [0.0] * len(index) if draws is None else draws.uniform("caption").tolist()
-        found = [self.all(place) for place in index.tolist()]
-        return [each[int(draw * len(each))] if each else "" for each, draw in zip(found, chance, strict=True)]
+        draws = [0.0] * len(index) if chance is None else chance.tolist()
+        captions = [self.all(place) for place in index.tolist()]
+        return [each[int(draw * len(each))] if each else "" for each, draw in zip(captions, draws, strict=True)]
 
     def choose(self, rows: Tensor) -> "Captions":
         """Those of some samples; rows (n,) bool, or (b,) int64 numbers of them."""
@@ -73,10 +70,37 @@ class Captions:
         """Those of the samples of both, one after the other."""
         return Captions(torch.cat([self.lines, other.lines]))
 
+    def flat(self) -> list[str]:
+        """The captions of all samples, in order."""
+        return [text for line in self.lines.numpy().tobytes().splitlines() for text in json.loads(line)]
+
     def vocabulary(self) -> FreeText:
         """What characters captions are made of, and how long the longest is."""
-        texts = [text for line in self.lines.numpy().tobytes().splitlines() for text in json.loads(line)]
+        texts = self.flat()
         return FreeText("".join(sorted(set().union(*texts))), max(map(len, texts), default=0))
+
+
+def read_by(texts: Iterable[str], alphabet: str | None, longest: int | None) -> tuple[Text, list[str | None]]:
+    """What reads texts character by character; and each text as it is read, None where the alphabet lacks a character.
+
+    An alphabet of None is that of the texts, in lower case; a `longest` of None the number of characters of the longest
+    text.
+    """
+    reader = Text(" " if alphabet is None else alphabet, 1)
+    normal = [reader.normal(text) for text in texts]
+    alphabet = "".join(sorted(set("".join(normal)))) if alphabet is None else alphabet
+    read = [text if set(text) <= set(alphabet) else None for text in normal]
+    return Text(alphabet, longest or max((len(text) for text in read if text is not None), default=1)), read
+
+
+def unreadable(text: str, reader: Text, longest: int) -> str | None:
+    """Why a text cannot be encoded in `longest` characters; None where it can."""
+    normal = reader.normal(text)
+    if strange := sorted(set(normal) - set(reader.alphabet)):
+        return f"{', '.join(map(repr, strange))} is not in data.source.alphabet"
+    if len(normal) > longest:
+        return f"{text[:40]!r} has {len(normal)} characters, more than {longest}"
+    return None
 
 
 def check_lines(lines: Tensor, count: int) -> None:

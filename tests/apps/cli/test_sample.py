@@ -69,7 +69,7 @@ def test_the_samples_are_written_in_adm_s_form_too(run: Path, tmp_path: Path) ->
     found = sample(run, tmp_path / "out", "--mode", "ar", "--num", "5", "--npz")
     images = read_npz(tmp_path / "out" / "samples.npz", (1, 8, 8))
     assert torch.equal(images.labels, found["labels"])
-    for number, pixels in enumerate(images.pixels):
+    for number, pixels in enumerate(images.values):
         assert torch.equal(to_uint8(read_image(tmp_path / "out" / f"{number}.png", (1, 8, 8))), pixels)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import NO_CLASS
-from mmgen.data.sources.images import StoredImages
+from mmgen.data.sources.stored import StoredImages
 from mmgen.evaluation.reference import Reference
 
 
@@ -62,5 +62,5 @@ def read_npz(file: str | Path, shape: tuple[int, ...] | None = None) -> StoredIm
 def read_reference(file: str | Path, shape: tuple[int, ...] | None = None) -> Reference:
     """A file such as ADM's reference batches, as the real images. Raises UserError as `read_npz` does."""
     samples = read_npz(file, shape)
-    size, classes = tuple(samples.pixels.shape[1:]), int(samples.labels.max()) + 1
+    size, classes = tuple(samples.values.shape[1:]), int(samples.labels.max()) + 1
     return Reference(samples, Path(file).name, "", "as the file has them", size, classes)

@@ -86,7 +86,7 @@ class ImageEvaluation(EvaluationCommand):
         extractor = self._extractor(reference)
         real = real_features(extractor, reference, self.batch)
         classes = reference.classes if bool((images.labels >= 0).all()) else 0
-        metrics = compare(real, images.pixels, images.labels, extractor, classes, self.seed, self.batch)
+        metrics = compare(real, images.values, images.labels, extractor, classes, self.seed, self.batch)
         return metric_rows(metrics, reference, None, self.measured, samples=len(images), seed=self.seed), reference
 
     def _require_new_npz(self) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.data.sources.base import require_argument
 
 _AREAS = 1.25  # ratio of the largest area to the smallest: beyond it buckets differ in cost, not in shape only
 
@@ -32,57 +33,43 @@ class Buckets:
     shapes: tuple[Shape, ...]
 
     def __post_init__(self) -> None:
-        if not self.shapes or any(len(shape) != 2 or min(shape) < 1 for shape in self.shapes):
-            raise UserError(f"data.source.buckets must be a list of [height, width], got {self.shapes}")
+        valid = self.shapes and all(len(shape) == 2 and min(shape) >= 1 for shape in self.shapes)
+        require_argument(bool(valid), "buckets", "a list of [height, width]", self.shapes)
         areas = [height * width for height, width in self.shapes]
         if max(areas) > _AREAS * min(areas):
-            areas_said = f"{min(areas)} to {max(areas)} pixels"
-            raise UserError(f"data.source.buckets have areas from {areas_said}; keep them within {_AREAS - 1:.0%}")
+            extent = f"{min(areas)} to {max(areas)} pixels"
+            raise UserError(f"data.source.buckets have areas from {extent}; keep them within {_AREAS - 1:.0%}")
         ratios = [height / width for height, width in self.shapes]
         if len(set(ratios)) < len(ratios):
             raise UserError("two of data.source.buckets have the same aspect ratio, so one of them would stay empty")
 
     def assign(self, sizes: Tensor) -> Tensor:
-        """(n,) int64: the bucket of each image, the nearest by logarithm of the aspect ratio; the first of equal ones.
-
-        Args:
-            sizes: (n, 2) heights and widths.
+        """(n,) int64: the bucket of each image of `sizes` (n, 2), heights and widths: the nearest by logarithm of the
+        aspect ratio, the first of equally near ones.
         """
         return self._distances(sizes).argmin(1)
 
     def cropped(self, sizes: Tensor) -> Tensor:
-        """(n,) float64 in [0, 1): the share of each image's area that its bucket cuts off.
-
-        An image is scaled until it covers the bucket, so one side fits and the other sticks out by the quotient of the
-        aspect ratios.
+        """(n,) float64 in [0, 1): the share of each image's area that its bucket cuts off, when the image is scaled
+        until it covers the bucket.
         """
         return 1 - (-self._distances(sizes).amin(1)).exp()
 
     def _distances(self, sizes: Tensor) -> Tensor:
         """(n, buckets) absolute difference of the logarithms of the aspect ratios."""
-        images, shapes = (_log_ratio(each) for each in (sizes, torch.tensor(self.shapes)))
+        images, shapes = ((s[:, 0].double() / s[:, 1]).log() for s in (sizes, torch.tensor(self.shapes)))
         return (images[:, None] - shapes).abs()
 
     def report(self, sizes: Tensor, chosen: Shape) -> Table:
-        """What each bucket holds and crops, one row a bucket.
-
-        Args:
-            sizes: (n, 2) heights and widths of all images.
-            chosen: the bucket that is trained on, marked.
-        """
+        """What each bucket holds and crops of images of `sizes` (n, 2), a row each; `chosen` is marked."""
         table = Table(title=f"{len(sizes)} images in {len(self.shapes)} buckets")
         for column in ("height x width", "images", "share", "area cropped, mean", "worst"):
             table.add_column(column, justify="right")
         bucket, cropped = self.assign(sizes), self.cropped(sizes)
         for number, shape in enumerate(self.shapes):
-            lost = cropped[bucket == number]
-            figures = [f"{lost.mean():.1%}", f"{lost.max():.1%}"] if len(lost) else ["-", "-"]
+            areas = cropped[bucket == number]
+            figures = [f"{areas.mean():.1%}", f"{areas.max():.1%}"] if len(areas) else ["-", "-"]
             mark = " (trained on)" if shape == chosen else ""
-            share = f"{len(lost) / max(1, len(sizes)):.1%}"
-            table.add_row(f"{shape[0]} x {shape[1]}{mark}", str(len(lost)), share, *figures)
+            share = f"{len(areas) / max(1, len(sizes)):.1%}"
+            table.add_row(f"{shape[0]} x {shape[1]}{mark}", str(len(areas)), share, *figures)
         return table
-
-
-def _log_ratio(sizes: Tensor) -> Tensor:
-    height, width = sizes.double().unbind(-1)
-    return (height / width).log()

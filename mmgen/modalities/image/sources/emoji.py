@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import NO_CLASS, FreeText
-from mmgen.data.sources.base import Samples, Source, SplitName, check_split
+from mmgen.data.sources.base import Samples, Source, SplitName, require_at_least
 from mmgen.data.sources.captions import Captions
-from mmgen.data.sources.images import StoredImages
+from mmgen.data.sources.stored import StoredImages
 from mmgen.media.images import from_pil, open_image, save_png, to_uint8
 
 NOTO = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
@@ -46,30 +47,25 @@ class Emoji(Source):
     crop = "the whole picture in a white square, scaled by Lanczos"
 
     def __init__(self, image_size: int = 64, font: str | Path = NOTO, folder: str | None = None) -> None:
-        if image_size < 1:
-            raise UserError(f"data.source.image_size must be at least 1, got {image_size}")
+        require_at_least(1, image_size=image_size)
         self.image_size = image_size
         self.font = Path(font)
         self.folder = None if folder is None else Path(folder)
-        self.class_names = []
         self.sample_shape = (3, image_size, image_size)
-        self._splits: dict[str, StoredImages] = {}
 
-    def samples(self, split: SplitName) -> Samples:
-        check_split(split)
-        if not self._splits:
-            drawn = _from_font(self.font) if self.folder is None else _from_folder(self.folder)
-            pictures = {code: self._pixels(picture) for code, picture in drawn}
-            number = torch.tensor(sorted(pictures), dtype=torch.int64)
-            for name, chosen in (("train", number % 10 != 0), ("val", number % 10 == 0)):
-                if not chosen.any():
-                    raise UserError(
-                        f"{self.folder or self.font} has no emoji for the {name} split among its {len(number)}; {_HOW}"
-                    )
-                pixels = torch.stack([pictures[code] for code in number[chosen].tolist()])
-                labels, captions = torch.full_like(number[chosen], NO_CLASS), _captions(number[chosen])
-                self._splits[name] = StoredImages(pixels, labels, number[chosen], captions)
-        return self._splits[split]
+    @cached_property
+    def _pictures(self) -> dict[int, Tensor]:
+        """Code point -> (3, image_size, image_size) uint8."""
+        drawn = _from_font(self.font) if self.folder is None else _from_folder(self.folder)
+        return {code: self._pixels(picture) for code, picture in drawn}
+
+    def load_split(self, split: SplitName) -> Samples:
+        codes = [code for code in sorted(self._pictures) if (code % 10 == 0) == (split == "val")]
+        if not codes:
+            place, count = self.folder or self.font, len(self._pictures)
+            raise UserError(f"{place} has no emoji for the {split} split among its {count}; {_HOW}")
+        pixels, number = torch.stack([self._pictures[code] for code in codes]), torch.tensor(codes)
+        return StoredImages(pixels, torch.full_like(number, NO_CLASS), number, _captions(codes))
 
     def _pixels(self, picture: Image.Image) -> Tensor:
         """(3, image_size, image_size) uint8: the whole picture in the middle of a white square."""
@@ -81,12 +77,11 @@ class Emoji(Source):
     @property
     def caption_vocabulary(self) -> FreeText:
         """The names of all code points that a font may draw, or of those in the folder; nothing is drawn for it."""
-        codes = _drawable() if self.folder is None else (code for code, _ in _files(self.folder))
-        return _captions(torch.tensor(sorted(codes), dtype=torch.int64)).vocabulary()
+        return _captions(_drawable() if self.folder is None else (code for code, _ in _files(self.folder))).vocabulary()
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
-        """Writes noise named by code points, from the grinning face on, into a folder; returns the arguments."""
+        """Noise named by code points, from the grinning face on."""
         Path(path).mkdir(parents=True, exist_ok=True)
         noise = Draws(0, torch.arange(samples)).uniform("fake emoji", 3, 24, 24).float() * 2 - 1
         for number, picture in enumerate(noise):
@@ -94,9 +89,9 @@ class Emoji(Source):
         return {"folder": str(path)}
 
 
-def _captions(codes: Tensor) -> Captions:
-    """The name of each code point (n,) int64; `u+` and its number where it has none."""
-    return Captions.of([unicodedata.name(chr(code), f"u+{code:04x}").lower()] for code in codes.tolist())
+def _captions(codes: Iterable[int]) -> Captions:
+    """The name of each code point; `u+` and its number where it has none."""
+    return Captions.of([unicodedata.name(chr(code), f"u+{code:04x}").lower()] for code in codes)
 
 
 def _drawable() -> Iterator[int]:
@@ -137,6 +132,6 @@ def _files(folder: Path) -> Iterator[tuple[int, Path]]:
             f"{folder} is no folder: data.source.folder must hold pictures named by code point, as 1f600.png"
         )
     for path in sorted(folder.iterdir()):
-        named = re.fullmatch(r"(?:emoji_u)?([0-9a-fA-F]{1,6})\.(?:png|webp)", path.name)
-        if named and int(named[1], 16) <= 0x10FFFF:
-            yield int(named[1], 16), path
+        match = re.fullmatch(r"(?:emoji_u)?([0-9a-fA-F]{1,6})\.(?:png|webp)", path.name)
+        if match and int(match[1], 16) <= 0x10FFFF:
+            yield int(match[1], 16), path

@@ -1,48 +1,78 @@
 """Images in folders, a folder a class, as ImageNet is laid out; read when they are needed."""
 
-import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
+from PIL import Image, UnidentifiedImageError
 from rich.table import Table
 from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.core.vocabulary import FreeText
-from mmgen.data.sources.base import Samples, Source, SplitName, check_split
-from mmgen.data.sources.caption_files import add_captions, vocabulary_of
-from mmgen.data.sources.classes import Classes, find_classes, split_folders
-from mmgen.data.sources.folder_samples import Augment, FolderSamples
-from mmgen.data.sources.listing import Listing, list_folder
-from mmgen.data.sources.scan import IMAGES, scan
-from mmgen.media.images import to_pil
+from mmgen.data.sources.base import Samples, require_argument, require_at_least
+from mmgen.data.sources.folder import SMALLEST_CROP, FolderSource
+from mmgen.data.sources.listing import ListedSamples, Listing, usable
+from mmgen.data.sources.scan import IMAGES, check_no_strip
+from mmgen.media.images import crop, open_image, to_pil
 from mmgen.modalities.image.sources.buckets import Buckets
 
+Augment = Literal["crop", "flip", "none"]
 
-def checked_sides(image_size: int | tuple[int, int], channels: int, held_out: int) -> tuple[int, int]:
-    """Height and width of samples. Raises UserError for sizes, channels or a held-out share that cannot be."""
+_END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # what a whole file ends with, but for padding
+_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap height and width
+
+
+class ImageSamples(ListedSamples):
+    """Images read from files, scaled until they cover the shape, and cut to it; `take` cuts the centre.
+
+    Args:
+        listing: the files.
+        shape: (C, H, W) of a sample.
+        augment: of training; `none` for validation.
+    """
+
+    draws = "crop", 4
+
+    def __init__(self, listing: Listing, shape: tuple[int, int, int], augment: Augment) -> None:
+        super().__init__(listing, IMAGES.word, augment != "none")
+        self.shape, self.augment = shape, augment
+
+    def read(self, place: int, draws: Sequence[float] | None) -> Tensor:
+        image, size = self.open(place), self.shape[1:]
+        if draws is None:
+            return crop(image, size)
+        scale, top, left, mirrored = draws
+        if self.augment == "flip":
+            return crop(image, size, mirrored=mirrored < 0.5)
+        return crop(image, size, 1 / (1 - (1 - SMALLEST_CROP) * scale), top, left, mirrored < 0.5)
+
+    def open(self, place: int) -> Image.Image:
+        """The whole image at a place."""
+        return open_image(self.listing.path(place), self.shape[0])
+
+
+def sample_shape(image_size: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
+    """(C, H, W) of samples. Raises UserError for sizes or channels that cannot be."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if min(height, width) < 1 or channels not in (1, 3) or held_out < 2:
-        raise UserError(
-            "data.source.image_size must be at least 1, data.source.channels 1 or 3, data.source.held_out at least"
-            " 2, got"
-            f" {image_size}, {channels} and {held_out}"
-        )
-    return height, width
+    require_at_least(1, image_size=min(height, width))
+    require_argument(channels in (1, 3), "channels", "1 or 3", channels)
+    return channels, height, width
 
 
-class ImageFolder(Source):
+class ImageFolder(FolderSource):
     """Images in `root/train/CLASS/*` and `root/val/CLASS/*`, or in `root/CLASS/*`, or `root/*` without classes.
 
     Where there is no `val`, image number i of the sorted files is held out when i % held_out == 0. Grey, 16-bit, CMYK,
-    palette, transparent and animated files are converted, unreadable ones skipped, a class folder without images left
-    out: each told in one line, with a count. Captions are the lines of a text file beside an image (`0001.txt` of
-    `0001.jpg`), or in tables `metadata.jsonl` or `captions.csv` (`mmgen.data.sources.caption_files.add_captions`);
-    training draws one of each image's in every epoch. Folders and files whose names begin with a dot are ignored.
+    palette, transparent and animated files are converted, unreadable ones skipped, class folders without images left
+    out: each is reported in one line, with a count. Captions are the lines of a text file of the image's name
+    (`0001.txt` of `0001.jpg`), or in tables `metadata.jsonl` or `captions.csv`
+    (`mmgen.data.sources.caption_files.add_captions`); training draws one of each image's in every epoch. Folders and
+    files whose names begin with a dot are ignored.
 
     Args:
         root: the folder.
@@ -54,13 +84,11 @@ class ImageFolder(Source):
         names: a text file with a line for each class: the name of its folder, a space, the name to show.
         buckets: shapes [height, width] of about equal area, image_size among them: only images whose aspect ratio is
             nearer to image_size's than to any other's are taken.
-        check: open every file once before training. Without it a large folder starts at once, nothing is told of
-            conversions, and damaged files are found when they are read.
-
-    Raises:
-        UserError: there is no such folder, or no image in it, or an argument is out of range.
+        check: open every file once before training. Without it a large folder starts at once, and files that cannot be
+            read are found when they are needed.
     """
 
+    kind = IMAGES
     crop = "the centre, scaled bicubically with antialiasing"
 
     def __init__(
@@ -74,87 +102,45 @@ class ImageFolder(Source):
         buckets: list[tuple[int, int]] | None = None,
         check: bool = True,
     ) -> None:
-        height, width = checked_sides(image_size, channels, held_out)
+        self.sample_shape = self.shape = sample_shape(image_size, channels)
+        require_at_least(2, held_out=held_out)
         self.buckets = None if buckets is None else Buckets(tuple((tall, wide) for tall, wide in buckets))
-        if self.buckets is not None and ((height, width) not in self.buckets.shapes or not check):
+        if self.buckets is not None and (self.shape[1:] not in self.buckets.shapes or not check):
             raise UserError(
                 "data.source.buckets must hold data.source.image_size, and needs data.source.check to know the"
                 " images' shapes"
             )
-        self.augment, self.held_out, self.check = augment, held_out, check
-        self.sample_shape = self._shape = (channels, height, width)
-        self.root = Path(root)
-        self.train, self.val = split_folders(self.root, IMAGES)
-        self._classes: Classes = find_classes(self.train, None if names is None else Path(names), IMAGES)
-        self.class_names = self._classes.names
-        self._splits: dict[str, FolderSamples] = {}
-        self._sizes: Tensor | None = None
-
-    def samples(self, split: SplitName) -> Samples:
-        check_split(split)
-        if not self._splits:
-            self._splits = self._read()
-        return self._splits[split]
-
-    @cached_property
-    def caption_vocabulary(self) -> FreeText | None:
-        return vocabulary_of(self._listings.values())
+        self.augment = augment
+        self.open_folder(root, held_out, names, check)
 
     def report(self) -> Table | None:
         """What each bucket holds, and how much it crops; None without buckets."""
-        self.samples("train")
-        if self.buckets is None or self._sizes is None:
+        if self.buckets is None:
             return None
-        return self.buckets.report(self._sizes, self._shape[1:])
+        sizes = torch.cat([listing.more["size"] for listing in self.usable_files.values()])
+        return self.buckets.report(sizes, self.shape[1:])
 
-    def _read(self) -> dict[str, FolderSamples]:
-        parts = {name: self._usable(listing) for name, listing in self._listings.items()}
-        if self.val is None:
-            parts = dict(zip(("train", "val"), parts["train"].hold_out(self.held_out)))
-        if self.buckets is not None:
-            sizes = {name: part.sizes for name, part in parts.items() if part.sizes is not None}
-            self._sizes = torch.cat(list(sizes.values()))
-            chosen = self.buckets.shapes.index(self._shape[1:])
-            parts = {name: part.choose(self.buckets.assign(sizes[name]) == chosen) for name, part in parts.items()}
-        splits = {}
-        for name, part in parts.items():
-            if not len(part):
-                where = "" if self.buckets is None else f" of the bucket {list(self._shape[1:])}"
-                raise UserError(
-                    f"{part.root} has no images{where} for the {name} split: add some, or change data.source.root"
-                )
-            splits[name] = FolderSamples(part, self._shape, self.augment if name == "train" else "none")
-        return splits
-
-    @cached_property
-    def _listings(self) -> dict[str, Listing]:
-        """The images of each folder, unopened, by class and name, with their captions."""
-        listings = {"train": list_folder(self.train, self._classes, first=0)}
-        if self.val is not None:
-            listings["val"] = list_folder(self.val, self._classes, first=len(listings["train"]))
-        return add_captions(listings, self.root, IMAGES.word)
-
-    def _usable(self, listing: Listing) -> Listing:
-        """Without the images that cannot be read, if they are to be looked through at all."""
-        if not self.check:
+    def choose_files(self, listing: Listing) -> Listing:
+        if self.buckets is None:
             return listing
-        headers = scan(listing.root, [os.fsdecode(name) for name in listing.names], self._shape[0])
-        kept = listing.choose(torch.tensor([header is not None for header in headers], dtype=torch.bool))
-        sizes = [header.size for header in headers if header is not None]
-        return replace(kept, sizes=torch.tensor(sizes, dtype=torch.int64).view(-1, 2))
+        bucket = self.buckets.shapes.index(self.shape[1:])
+        return listing.choose(self.buckets.assign(listing.more["size"]) == bucket)
+
+    def describe_needed(self) -> str:
+        return "images" if self.buckets is None else f"images of the bucket {list(self.shape[1:])}"
+
+    def read_listing(self, listing: Listing, augment: Augment) -> Samples:
+        return ImageSamples(listing, self.shape, augment)
+
+    def check_files(self, listing: Listing) -> Listing:
+        read = partial(read_header, channels=self.shape[0])
+        listing, headers = usable(listing, IMAGES, read, attrgetter("conversions"))
+        sizes = torch.tensor([header.size for header in headers], dtype=torch.int64).view(-1, 2)
+        return replace(listing, more={"size": sizes})
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20, classes: int = 2) -> dict[str, Any]:
-        """Writes noise of several sizes as JPEG and PNG files, one in five for validation, labels in turn.
-
-        Args:
-            path: a folder, made if it does not exist.
-            samples: of both splits, at least 2.
-            classes: number of class folders.
-
-        Returns:
-            the arguments that read them.
-        """
+        """Noise of several sizes as JPEG and PNG files, one in five for validation, in so many class folders."""
         noise = Draws(0, torch.arange(samples)).uniform("fake images", 3, 40, 52).float() * 2 - 1
         for number, image in enumerate(noise):
             split = "train" if number % 5 else "val"
@@ -162,3 +148,74 @@ class ImageFolder(Source):
             folder.mkdir(parents=True, exist_ok=True)
             to_pil(image[:, : 40 - number % 3 * 6]).save(folder / f"{number:05d}.{('JPEG', 'png')[number % 2]}")
         return {"root": str(path)}
+
+
+class Header(NamedTuple):
+    """What an image file says of itself before it is decoded.
+
+    Attributes:
+        size: (height, width), upright.
+        conversions: what reading it changes.
+    """
+
+    size: tuple[int, int]
+    conversions: tuple[str, ...]
+
+
+def read_header(path: Path, channels: int) -> Header:
+    """A file's header. A file that lacks the end of its format is decoded whole, so that truncation is found here;
+    other damage further on in the file shows only when it is read.
+
+    Args:
+        path: the file.
+        channels: 1 or 3, those of a sample.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            header = Header(_upright(image), tuple(_conversions(image, channels)))
+            whole = _is_whole(path, image.format)
+        check_no_strip(path, header.size)
+        if not whole:
+            open_image(path, channels)
+    except UserError:
+        raise
+    except UnidentifiedImageError:
+        raise UserError(f"{path} is not an image, or of a format that Pillow does not read") from None
+    except Exception as error:  # damaged headers raise whatever their format's reader stumbles on
+        raise UserError(f"{path} is a damaged image: {' '.join(str(error).split())}") from None
+    return header
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    # Pillow decodes the whole of a PNG to look for EXIF, which hardly any has.
+    turned = image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) >= 5
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _conversions(image: Image.Image, channels: int) -> Iterator[str]:
+    mode = image.mode
+    grey = mode.startswith(("1", "L", "I")) and mode != "LAB"
+    if mode == "F":
+        raise UserError(f"{image.filename} holds floats, whose range is unknown; convert it to 8 or 16 bits")  # type: ignore[attr-defined]
+    changes = {
+        "grey turned to colour": grey and channels == 3,
+        "colour turned to grey": not grey and channels == 1,
+        "16 bits scaled to 8": mode.startswith("I") or any(";16" in str(t.args) for t in getattr(image, "tile", [])),
+        f"{mode} turned to RGB": mode in ("CMYK", "YCbCr", "LAB", "HSV"),
+        "palette turned to RGB": mode == "P",
+        "transparency laid on white": image.has_transparency_data,
+        "only the first of several frames taken": getattr(image, "is_animated", False),
+    }
+    return (change for change, applies in changes.items() if applies)
+
+
+def _is_whole(path: Path, format: str | None) -> bool:
+    end = _END.get(format or "")
+    if end is None:
+        return True
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 64))
+        return end in file.read()

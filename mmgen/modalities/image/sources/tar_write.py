@@ -1,7 +1,5 @@
 """Writing .tar shards as WebDataset lays them out."""
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -9,13 +7,13 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, import_optional
 from mmgen.data.sources.base import Samples, Source, SplitName
-from mmgen.media.folders import new_folder
+from mmgen.media.folders import whole_folder
 from mmgen.media.images import png_bytes
 
 NAMES = "classes.txt"
-"""File of the names of classes, beside the shards."""
+"""File of the names of classes, in the folder of the splits."""
 
 Counts = dict[str, tuple[int, int]]
 """Split -> samples and shards."""
@@ -36,31 +34,22 @@ def write_shards(source: Source, out: Path, per_shard: int) -> Counts:
         raise UserError(f"shards are of images, and these samples have shape {tuple(source.sample_shape)}")
     if per_shard < 1:
         raise UserError(f"--per_shard {per_shard} must be at least 1")
-    out = new_folder(out).resolve()
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     counts: Counts = {}
-    try:
+    with whole_folder(out) as partial:
         for split in get_args(SplitName):
             shards = write_split(partial / split, _images(source.samples(split)), per_shard)
             counts[split] = (len(source.samples(split)), shards)
         if source.class_names:
             (partial / NAMES).write_text("".join(f"{name}\n" for name in source.class_names), encoding="utf-8")
-        partial.chmod(0o755)
-        partial.replace(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return counts
 
 
 def write_split(folder: Path, images: Iterable[tuple[Tensor, int, list[str]]], per_shard: int) -> int:
     """Write images (C, H, W) in [-1, 1] with their labels, negative for none, and captions; the number of shards."""
-    try:
-        from webdataset import ShardWriter
-    except ModuleNotFoundError:
-        raise UserError("writing shards needs webdataset: pip install 'mmgen[stream]'") from None
+    webdataset = import_optional("webdataset", "writing shards needs", "webdataset", "stream")
     folder.mkdir(parents=True, exist_ok=True)
-    with ShardWriter(f"{folder}/%06d.tar", maxcount=per_shard, maxsize=2**40, verbose=0, mtime=0.0) as writer:
+    options = {"maxcount": per_shard, "maxsize": 2**40, "verbose": 0, "mtime": 0.0}
+    with webdataset.ShardWriter(f"{folder}/%06d.tar", **options) as writer:
         for number, (image, label, captions) in enumerate(images):
             sample: dict[str, Any] = {"__key__": f"{number:09d}", "png": png_bytes(image)}
             sample |= {} if label < 0 else {"cls": str(label).encode()}
@@ -69,8 +58,7 @@ def write_split(folder: Path, images: Iterable[tuple[Tensor, int, list[str]]], p
 
 
 def _images(samples: Samples) -> Iterator[tuple[Tensor, int, list[str]]]:
-    given = samples.captions
     for index in torch.arange(len(samples)).split(64):
         batch = samples.take(index)
-        captions = [[] if given is None else given.all(place) for place in index.tolist()]
+        captions = [[] if samples.captions is None else samples.captions.all(place) for place in index.tolist()]
         yield from zip(batch["x"], batch["label"].tolist(), captions, strict=True)

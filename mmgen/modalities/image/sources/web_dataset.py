@@ -2,84 +2,38 @@
 
 import io
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import NO_CLASS, FreeText
-from mmgen.data.shard_stream import ShardStream
-from mmgen.data.sources.base import Samples, Source, SplitName, check_split
+from mmgen.data.sources.base import Samples, Source, SplitName, require_at_least
 from mmgen.data.sources.caption_files import report_missing, vocabulary_of
-from mmgen.data.sources.folder_samples import Augment, FolderSamples
 from mmgen.data.sources.listing import Listing
-from mmgen.data.sources.scan import IMAGES
-from mmgen.data.sources.tar_index import TarIndex, index_folder
-from mmgen.data.stream import Stream
+from mmgen.data.sources.scan import IMAGES, read_text
+from mmgen.data.stream import ShardStream, Stream
 from mmgen.media.images import open_image
-from mmgen.modalities.image.sources.image_folder import checked_sides
+from mmgen.modalities.image.sources.image_folder import Augment, ImageSamples, sample_shape
+from mmgen.modalities.image.sources.tar_index import index_folder
 from mmgen.modalities.image.sources.tar_write import NAMES, write_split
 
 
-@dataclass(frozen=True)
-class TarListing(Listing):
-    """Images that are stretches of shards; `names` are those within the shards.
-
-    Args:
-        index: of the folder.
-        rows: (n,) int64, which of its samples these are.
-    """
-
-    index: TarIndex | None = None
-    rows: Tensor | None = None
-
-    @classmethod
-    def of(cls, index: TarIndex, first: int) -> "TarListing":
-        """All samples of a folder, numbered from `first`."""
-        rows = torch.arange(len(index.names))
-        numbers, captions = first + rows, index.captions
-        return cls(index.folder, index.names, index.label, numbers, captions=captions, index=index, rows=rows)
-
-    def choose(self, rows: Tensor) -> Self:
-        """Some of them; rows (n,) bool."""
-        assert self.rows is not None
-        return replace(super().choose(rows), rows=self.rows[rows])
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """Samples of each shard that has any, in order."""
-        assert self.index is not None and self.rows is not None
-        return tuple(self.index.shard[self.rows].unique_consecutive(return_counts=True)[1].tolist())
-
-    def open(self, place: int) -> "_Stretch":
-        """The bytes of the image at a place."""
-        assert self.index is not None and self.rows is not None
-        row, index = int(self.rows[place]), self.index
-        path = index.folder / index.shards[int(index.shard[row])]
-        name = os.fsdecode(self.names[place])
-        try:
-            data = os.pread(_opened(path), int(index.size[row]), int(index.offset[row]))
-        except OSError as error:
-            raise UserError(f"shard {path} cannot be read ({error.strerror or error})") from None
-        return _Stretch(data, f"{name} in {path}")
-
-
-class _Stretch(io.BytesIO):
+class _Bytes(io.BytesIO):
     """Bytes that messages have a name for."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
-        self.told = name
+        self.source = name
 
     def __str__(self) -> str:
-        return self.told
+        return self.source
 
 
 class _File:
@@ -92,22 +46,20 @@ class _File:
         os.close(self.handle)
 
 
-@lru_cache(maxsize=64)
-def _file(path: Path) -> _File:
-    return _File(path)
+_open_file = lru_cache(maxsize=64)(_File)
 
 
-def _opened(path: Path) -> int:
-    return _file(path).handle
-
-
-class TarSamples(FolderSamples):
+class TarSamples(ImageSamples):
     """Images in shards; otherwise as those in folders, damaged ones included."""
 
-    listing: TarListing
-
-    def _open(self, place: int) -> Image.Image:
-        return open_image(self.listing.open(place), self.shape[0])  # type: ignore[arg-type]  # Pillow takes files too
+    def open(self, place: int) -> Image.Image:
+        shard, _, name = self.listing.name(place).partition("/")
+        path, more = self.listing.root / shard, self.listing.more
+        try:
+            data = os.pread(_open_file(path).handle, int(more["size"][place]), int(more["offset"][place]))
+        except OSError as error:
+            raise UserError(f"shard {path} cannot be read ({error.strerror or error})") from None
+        return open_image(_Bytes(data, f"{name} in {path}"), self.shape[0])  # type: ignore[arg-type]  # or a file
 
 
 class WebDataset(Source):
@@ -115,7 +67,7 @@ class WebDataset(Source):
 
     A shard holds `KEY.jpg` (or another image), `KEY.cls` or `KEY.json` with its label, and `KEY.txt` (a caption a line)
     or `KEY.json` (`caption` or `text`) with its captions, file after file, as WebDataset's writers and `mmgen shards`
-    leave them. It is walked through once; where its samples lie is kept in a file beside the shards, so that later
+    leave them. It is walked through once; where its samples lie is kept in a file in the shards' folder, so that later
     starts are quick and any sample can be read at any time. Training draws one of each image's captions in every epoch.
 
     Args:
@@ -125,12 +77,8 @@ class WebDataset(Source):
         augment: what training sees: `crop`, `flip` or `none`, as for `ImageFolder`.
         held_out: one in so many is held out, where there is no `val`.
         names: a text file with the name of a class a line; `root/classes.txt` by default, or the numbers.
-        bad_shards: `refuse` to train where a shard is truncated or damaged, or `skip` it whole, which is told.
-
+        bad_shards: `refuse` to train where a shard is truncated or damaged, or `skip` it whole and report it.
         window: shards whose samples are shuffled together; shards themselves are shuffled anyway.
-
-    Raises:
-        UserError: there is no such folder, or no shard in it, or a damaged one, or labels without names.
     """
 
     crop = "the centre, scaled bicubically with antialiasing"
@@ -146,21 +94,15 @@ class WebDataset(Source):
         bad_shards: Literal["refuse", "skip"] = "refuse",
         window: int = 16,
     ) -> None:
-        if window < 1:
-            raise UserError(f"data.source.window {window} must be at least 1 shard")
-        self.window = window
-        height, width = checked_sides(image_size, channels, held_out)
-        self.sample_shape = self._shape = (channels, height, width)
+        require_at_least(1, window=window)
+        require_at_least(2, held_out=held_out)
+        self.window, self.augment = window, augment
+        self.sample_shape = self.shape = sample_shape(image_size, channels)
         self.listings = _with_captions(_split(Path(root), held_out, bad_shards == "skip"), Path(root))
         self.class_names = _class_names(Path(root), None if names is None else Path(names), self.listings)
-        self._splits = {
-            name: TarSamples(part, self._shape, augment if name == "train" else "none")
-            for name, part in self.listings.items()
-        }
 
-    def samples(self, split: SplitName) -> Samples:
-        check_split(split)
-        return self._splits[split]
+    def load_split(self, split: SplitName) -> Samples:
+        return TarSamples(self.listings[split], self.shape, self.augment if split == "train" else "none")
 
     @cached_property
     def caption_vocabulary(self) -> FreeText | None:
@@ -168,8 +110,8 @@ class WebDataset(Source):
 
     def stream(self, seed: int) -> Stream:
         """The order of training, by shards."""
-        counts = self.listings["train"].counts
-        return ShardStream(sum(counts), seed, counts, self.window)
+        counts = self.listings["train"].more["shard"].unique_consecutive(return_counts=True)[1].tolist()
+        return ShardStream(sum(counts), seed, tuple(counts), self.window)
 
     @property
     def order(self) -> dict[str, int]:
@@ -177,19 +119,16 @@ class WebDataset(Source):
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20, classes: int = 2, per_shard: int = 5) -> dict[str, Any]:
-        """Writes noise as PNG into shards, one in five samples for validation, labels in turn.
-
-        Returns:
-            the arguments that read them.
-        """
-        noise = Draws(0, torch.arange(samples)).uniform("fake images", 3, 40, 52).float() * 2 - 1
-        labels = torch.arange(samples) // 5 % classes
-        for split, chosen in (("train", torch.arange(samples) % 5 > 0), ("val", torch.arange(samples) % 5 == 0)):
-            write_split(Path(path) / split, zip(noise[chosen], labels[chosen].tolist(), repeat([])), per_shard)
+        """Noise as PNG in shards, one in five samples for validation, of so many classes."""
+        number = torch.arange(samples)
+        noise = Draws(0, number).uniform("fake images", 3, 40, 52).float() * 2 - 1
+        for split, rows in (("train", number % 5 > 0), ("val", number % 5 == 0)):
+            labels = (number[rows] // 5 % classes).tolist()
+            write_split(Path(path) / split, zip(noise[rows], labels, repeat([])), per_shard)
         return {"root": str(path)}
 
 
-def _split(root: Path, held_out: int, skip_bad: bool) -> dict[str, TarListing]:
+def _split(root: Path, held_out: int, skip_bad: bool) -> dict[SplitName, Listing]:
     if not root.is_dir():
         raise UserError(
             f"{root} is no folder: data.source.root must hold .tar shards, in train and val or by themselves"
@@ -199,42 +138,36 @@ def _split(root: Path, held_out: int, skip_bad: bool) -> dict[str, TarListing]:
         there, missing = (train, val) if train.is_dir() else (val, train)
         raise UserError(f"{root} has a folder {there.name} but none named {missing.name}; put all shards into {root}")
     if train.is_dir():
-        first = TarListing.of(index_folder(train, skip_bad), 0)
-        return {"train": first, "val": TarListing.of(index_folder(val, skip_bad), len(first))}
-    whole = TarListing.of(index_folder(root, skip_bad), 0)
-    out = whole.numbers % held_out == 0
-    parts = {"train": whole.choose(~out), "val": whole.choose(out)}
-    if not len(parts["train"]):
-        raise UserError(f"{root} holds {len(whole)} sample(s), too few to hold one in {held_out} out: add some")
-    return parts
+        listing = index_folder(train, skip_bad)
+        return {"train": listing, "val": index_folder(val, skip_bad, len(listing))}
+    listing = index_folder(root, skip_bad)
+    kept, out = listing.hold_out(held_out)
+    if not len(kept):
+        raise UserError(f"{root} holds {len(listing)} sample(s), too few to hold one in {held_out} out: add some")
+    return {"train": kept, "val": out}
 
 
-def _with_captions(listings: dict[str, TarListing], root: Path) -> dict[str, TarListing]:
-    """Without captions if no sample has one; otherwise says how many have none."""
-    captions = [each.captions for each in listings.values() if each.captions is not None]
-    missing, total = sum(each.missing for each in captions), sum(map(len, captions))
-    if missing == total:
-        return {name: replace(each, captions=None) for name, each in listings.items()}
-    report_missing(root, missing, total, IMAGES.word)
+def _with_captions(listings: dict[SplitName, Listing], root: Path) -> dict[SplitName, Listing]:
+    """Without captions if no sample has one; otherwise reports how many have none."""
+    captions = [listing.captions for listing in listings.values() if listing.captions is not None]
+    if all(part.missing == len(part) for part in captions):
+        return {split: replace(listing, captions=None) for split, listing in listings.items()}
+    report_missing(root, captions, IMAGES.word)
     return listings
 
 
-def _class_names(root: Path, file: Path | None, listings: dict[str, TarListing]) -> list[str]:
-    labels = torch.cat([each.labels for each in listings.values()])
-    highest = int(labels.max())
+def _class_names(root: Path, file: Path | None, listings: dict[SplitName, Listing]) -> list[str]:
+    labels = torch.cat([listing.labels for listing in listings.values()])
+    highest, unknown = int(labels.max()), int((labels == NO_CLASS).sum())
     if highest == NO_CLASS:
         return []
-    if bool((labels == NO_CLASS).any()):
-        count = int((labels == NO_CLASS).sum())
-        raise UserError(f"{root}: {count} of {len(labels)} samples have no label: give all of them one, or none")
-    if file is None and (root / NAMES).is_file():
-        file = root / NAMES
-    if file is None:
+    if unknown:
+        raise UserError(f"{root}: {unknown} of {len(labels)} samples have no label: give all of them one, or none")
+    if file is None and not (root / NAMES).is_file():
         return [str(number) for number in range(highest + 1)]
-    try:
-        names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"data.source.names: {file} cannot be read ({' '.join(str(error).split())})") from None
+    file = root / NAMES if file is None else file
+    lines = read_text(file, "data.source.names: ").splitlines()
+    names = [line.strip() for line in lines if line.strip()]
     if len(names) <= highest:
         raise UserError(f"{file} names {len(names)} classes, but a sample has the label {highest}, counted from 0")
     return names

@@ -54,7 +54,7 @@ class Stretch:
     Args:
         joints: (N, 22, 3) float32 in metres at even times, the first and the last moment among them.
         rotations: (N, 22, 4) float32, local quaternions (w, x, y, z) at the same times.
-        seconds: that it lasts.
+        seconds: its length.
     """
 
     joints: Tensor
@@ -99,9 +99,7 @@ class Clip:
         return float(self.times[-1])
 
     def split(self, share: float) -> tuple[Stretch, Stretch]:
-        """Its beginning, and the last `share` of its time or a little more. They have one frame in common, that of the
-        border; neither depends on any other frame of the other.
-        """
+        """Its beginning, and the last `share` of its time or a little more; only the frame at the border is in both."""
         border = int((self.times <= self.seconds * (1 - share) + 1e-6).sum()) - 1
         return self._stretch(0, border), self._stretch(border, len(self.times) - 1)
 
@@ -125,23 +123,20 @@ def posed(root: Tensor, rotations: Tensor) -> Tensor:
 
 
 def read_clip(path: Path) -> Clip:
-    """A clip from its file.
-
-    Raises:
-        UserError: it cannot be read, or is damaged: what is wrong is told.
-    """
+    """A clip from its file. Raises UserError where it cannot be read, or is damaged."""
     try:
         frames = json.loads(path.read_text(encoding="utf-8"))["Frames"]
         table = torch.tensor(frames, dtype=torch.float64)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"{path} is no clip of DeepMimic's, or a damaged one ({_told(error)})") from None
+        reason = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise UserError(f"{path} is no clip of DeepMimic's, or a damaged one ({reason})") from None
     if table.ndim != 2 or table.shape[1] != _NUMBERS or len(table) < 2:
         raise UserError(f"{path} has frames {tuple(table.shape)}, and a clip has two or more of {_NUMBERS} numbers")
     if not table.isfinite().all():
         row = int(table.isfinite().all(1).logical_not().nonzero()[0])
-        raise UserError(f"{path} holds numbers that are none (NaN or infinite), first in frame {row}")
+        raise UserError(f"{path} holds numbers that are not finite, first in frame {row}")
     durations, x, y, z = table[:-1, 0], *table[:, 1:4].T
     if not (durations > 0).all():
         row = int((durations <= 0).nonzero()[0])
@@ -165,9 +160,7 @@ def write_fake_clip(path: Path, joint: str) -> None:
 
 
 def slerp(before: Tensor, after: Tensor, part: Tensor) -> Tensor:
-    """Unit quaternions (..., 4) a `part` (..., 1), from 0 to 1, of the way from one rotation to another, the short way
-    round and evenly.
-    """
+    """Unit quaternions (..., 4) a `part` (..., 1) in [0, 1] of the way between two rotations, the short way round."""
     cosine = (before * after).sum(-1, keepdim=True)
     after, cosine = after * torch.where(cosine < 0, -1, 1), cosine.abs().clamp(max=1)
     angle = cosine.acos()
@@ -196,8 +189,3 @@ def _rotations(table: Tensor, path: Path) -> Tensor:
             raise UserError(f"{path} turns {name} by no rotation in frame {row}: a quaternion has a length")
         rotations[:, HUMANML3D.joints.index(name)] = turn / length
     return rotations
-
-
-def _told(error: Exception) -> str:
-    missing = isinstance(error, KeyError)
-    return f"it has no {error}" if missing else " ".join(str(error).split())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.data.sources.scan import notice
+from mmgen.data.sources.scan import listed_files, read_text
 from mmgen.media.arrays import open_array
 from mmgen.modalities.motion.features import joints_to_features
 from mmgen.modalities.motion.files import read_motion
@@ -20,25 +20,15 @@ FEATURES, JOINTS, TEXTS = "new_joint_vecs", "new_joints", "texts"
 
 
 class Caption(NamedTuple):
-    """What is done in a part of a motion.
+    """The text of a part of a motion, from `begin` to `end` in seconds; None for the motion's end."""
 
-    Attributes:
-        said: the sentence.
-        begin: of the part, in seconds.
-        end: likewise; None for the motion's.
-    """
-
-    said: str
+    text: str
     begin: float
     end: float | None
 
 
 def motions_folder(root: Path) -> str:
-    """Where the motions are: the features where there are any, otherwise the joints.
-
-    Raises:
-        UserError: there are neither.
-    """
+    """The folder of the features, or else of the joints. Raises UserError where there are neither."""
     for name in (FEATURES, JOINTS):
         if (root / name).is_dir():
             return name
@@ -46,34 +36,19 @@ def motions_folder(root: Path) -> str:
 
 
 def list_motions(root: Path, folder: str, split: str) -> list[str]:
-    """The motions that `SPLIT.txt` names and that are there, in its order; missing ones are told.
+    """The motions that `SPLIT.txt` names and that are there, in its order; missing ones are reported.
 
     Raises:
         UserError: the list cannot be read, or names none that is there.
     """
     path = root / f"{split}.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").split()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: it lists the motions of the split, a name a line") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())})") from None
-    listed = list(dict.fromkeys(lines))
-    names = [name for name in listed if (root / folder / f"{name}.npy").is_file()]
-    if not names:
-        raise UserError(f"{path} names no motion that is in {root / folder}")
-    if len(names) < len(listed):
-        missing = next(name for name in listed if name not in set(names))
-        notice(f"{path}: {len(listed) - len(names)} motion(s) are not in {folder}, the first is {missing}")
-    return names
+    if not path.exists():
+        raise UserError(f"{path} does not exist: it lists the motions of the split, a name a line")
+    return listed_files(path, read_text(path).split(), root / folder, "motion", ".npy")
 
 
 def find_skeleton(paths: Iterable[Path]) -> Skeleton:
-    """That of the first motion whose shape is one of a motion.
-
-    Raises:
-        UserError: there is none.
-    """
+    """That of the first file that has a motion's shape. Raises UserError where there is none."""
     for path in paths:
         try:
             shape = open_array(path).shape
@@ -109,7 +84,7 @@ def read_features(path: Path, skeleton: Skeleton) -> Tensor:
     features = torch.from_numpy(array.astype(np.float32))
     if not features.isfinite().all():
         frame = int(features.isfinite().all(1).logical_not().nonzero()[0])
-        raise UserError(f"{path} holds numbers that are none (NaN or infinite), first in frame {frame}")
+        raise UserError(f"{path} holds numbers that are not finite, first in frame {frame}")
     return features
 
 
@@ -120,16 +95,12 @@ def read_captions(path: Path) -> list[Caption]:
     Raises:
         UserError: it cannot be read, holds no caption, or a part that is none.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist, so its motion has no caption") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())})") from None
+    if not path.exists():
+        raise UserError(f"{path} does not exist, so its motion has no caption")
     captions = []
-    for number, line in enumerate(lines, 1):
-        said, *more = line.split("#")
-        if not said.strip():
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        text, *more = line.split("#")
+        if not text.strip():
             continue
         try:
             begin, end = (_seconds(each) for each in (more[1:3] if len(more) > 1 else ("0", "0")))
@@ -137,7 +108,7 @@ def read_captions(path: Path) -> list[Caption]:
             raise UserError(f"{path}: line {number} is not caption#words#from#to, two times in seconds") from None
         if (end and end <= begin) or begin < 0:
             raise UserError(f"{path}: line {number} is of a part from {begin:g} to {end:g} s")
-        captions.append(Caption(said.strip(), begin, end or None))
+        captions.append(Caption(text.strip(), begin, end or None))
     if not captions:
         raise UserError(f"{path} holds no caption")
     return captions

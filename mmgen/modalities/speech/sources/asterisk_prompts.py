@@ -36,9 +36,6 @@ class AsteriskPrompts(SpeechFolder):
         max_text: characters of the longest text; None for the longest there is.
         held_out: prompt number i of the sorted ones is held out when i % held_out == 0.
         crop: train on random stretches of so many seconds, without text, as a tokenizer wants; None for whole clips.
-
-    Raises:
-        UserError: the package is not installed, or an argument is out of range.
     """
 
     def __init__(
@@ -54,7 +51,7 @@ class AsteriskPrompts(SpeechFolder):
         self.transcripts = Path(TRANSCRIPTS if transcripts is None else transcripts)
         super().__init__(ROOT if root is None else root, seconds, sample_rate, ALPHABET, max_text, held_out, crop=crop)
 
-    def _find(self) -> list[Utterance]:
+    def find(self) -> list[Utterance]:
         names = list(files(self.root, SOUNDS)) if self.root.is_dir() else []
         if not names or not self.transcripts.is_file():
             missing = self.transcripts if names else self.root
@@ -68,9 +65,7 @@ class AsteriskPrompts(SpeechFolder):
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
-        """Writes short hums at 8 kHz and a list of what they say, as the package has them; returns the arguments that
-        read them.
-        """
+        """Short hums at 8 kHz and a list of what they say, as the package has them."""
         (Path(path) / "sounds" / "digits").mkdir(parents=True, exist_ok=True)
         lines = ["; Core Sounds", "", "beep: [this is a simple beep tone]"]
         for number, pitch in enumerate(Draws(0, torch.arange(samples)).uniform("fake prompts").tolist()):

@@ -1,8 +1,8 @@
 """The speech synthesiser espeak-ng through ctypes: text in, samples and phonemes out.
 
-The library keeps state from one utterance to the next (where its tremor is, what its noise will be), so that the same
-text never sounds the same twice. Here every utterance has the library freshly loaded, from a copy that nobody else in
-the process uses: what is said is then a function of text, voice, rate and pitch alone. It costs a millisecond.
+The library keeps state from one utterance to the next, so that the same text never sounds the same twice. Here every
+utterance has the library freshly loaded, from a copy of its own, so that its sound is a function of text, voice, rate
+and pitch alone. It costs a millisecond.
 """
 
 import _ctypes
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, import_optional
 
 SAMPLE_RATE = 22050  # Hz, of all its voices but those of other synthesisers
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: no sound card, no thread
@@ -48,14 +48,14 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 _LOCK = threading.Lock()
 
 
-class Spoken(NamedTuple):
-    """An utterance.
+class Utterance(NamedTuple):
+    """What a voice makes of a text.
 
     Attributes:
         samples: (n,) int16 at `SAMPLE_RATE`.
         phonemes: in the International Phonetic Alphabet, a blank between words, a stress mark before a vowel.
-        words: of each word that is told apart, the character of the text at which it begins, and the second; words
-            that are drawn together, such as `in the`, may be one.
+        words: the character of the text at which each word begins, and its second; words that are drawn together, such
+            as `in the`, may be one.
     """
 
     samples: np.ndarray
@@ -64,27 +64,14 @@ class Spoken(NamedTuple):
 
 
 class Espeak:
-    """A synthesiser, made by `espeak()`.
-
-    Args:
-        library: a copy of the shared library that is this object's own.
-        data: the folder with voices and dictionaries.
-    """
+    """A synthesiser, made by `espeak()`: its own copy of the shared library, and the folder of voices."""
 
     def __init__(self, library: Path, data: Path) -> None:
         self.library, self.data = library, data
 
-    def speak(self, text: str, voice: str, rate: int, pitch: int) -> Spoken:
-        """What a voice makes of a text.
-
-        Args:
-            text: one sentence.
-            voice: a language and a variant of its voice, such as `en-us+f2`.
-            rate: words a minute, 80 to 450.
-            pitch: 0 to 100, 50 being the voice's own.
-
-        Raises:
-            UserError: there is no such voice, or nothing was said.
+    def speak(self, text: str, voice: str, rate: int, pitch: int) -> Utterance:
+        """Speak one sentence in a voice such as `en-us+f2`, at a rate of 80 to 450 words a minute and a pitch of 0 to
+        100, 50 being the voice's own. Raises UserError where there is no such voice, or nothing is said.
         """
         with _LOCK, self._loaded() as library:
             if library.espeak_SetVoiceByName(voice.encode()) != 0:
@@ -111,7 +98,7 @@ class Espeak:
             library.espeak_Synchronize()
             if not parts:
                 raise UserError(f"espeak-ng says nothing for {text!r} in voice {voice!r}")
-            return Spoken(np.concatenate(parts), _phonemes(library, encoded), words)
+            return Utterance(np.concatenate(parts), _phonemes(library, encoded), words)
 
     @contextmanager
     def _loaded(self) -> Iterator[ctypes.CDLL]:
@@ -137,18 +124,10 @@ def _phonemes(library: ctypes.CDLL, text: bytes) -> str:
 
 @contextmanager
 def espeak() -> Iterator[Espeak]:
-    """The synthesiser of the package espeakng_loader.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import espeakng_loader
-    except ModuleNotFoundError:
-        raise UserError("spoken sentences need the package espeakng-loader: pip install 'mmgen[speech]'") from None
-    shared = Path(espeakng_loader.get_library_path())
+    """The synthesiser of the package espeakng_loader. Raises UserError where that is not installed."""
+    loader = import_optional("espeakng_loader", "spoken sentences need", "espeakng-loader", "speech")
     with tempfile.TemporaryDirectory(prefix="mmgen-espeak-") as folder:
-        yield Espeak(Path(shutil.copy(shared, folder)), Path(espeakng_loader.get_data_path()))
+        yield Espeak(Path(shutil.copy(loader.get_library_path(), folder)), Path(loader.get_data_path()))
 
 
 def espeak_version() -> str:

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,14 +13,14 @@ from torch import Tensor
 
 from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import UserError, require_one_of
 from mmgen.core.vocabulary import NO_CLASS
-from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
-from mmgen.data.sources.recording import Recording, Take, cache_folder, cached
+from mmgen.data.sources.base import Batch, Samples, Source, SplitName, require_argument, require_at_least
+from mmgen.data.sources.scan import cache_folder
 from mmgen.media.audio import resample, to_int16
-from mmgen.modalities.speech.sources.alignment import from_end_to_end, words_apart
-from mmgen.modalities.speech.sources.clips import begins, clip_samples, padded
+from mmgen.modalities.speech.sources.clips import STRETCH, clip_length, padded
 from mmgen.modalities.speech.sources.espeak import SAMPLE_RATE, Espeak, espeak, espeak_version
+from mmgen.modalities.speech.sources.recording import Clip, cached
 from mmgen.modalities.speech.sources.sentences import ALPHABET, DRAWS, KINDS, Kind, longest, sentence
 
 VOICES = ("en-us", "en-us+f2", "en-us+f4", "en-us+m1", "en-us+m3")
@@ -37,7 +38,7 @@ class EspeakSpeech(Source):
     (`core.draws`), and a sentence that takes longer than `seconds` is replaced by another. One sentence in ten, chosen
     by a hash of its words, is said in held-out clips alone. They have training voices and held-out ones, all equally
     often; the class is the voice, and held-out voices are none. What is recorded is kept in the user's cache
-    (`mmgen.data.sources.recording`).
+    (`mmgen.modalities.speech.sources.recording`).
 
     Args:
         sentences: `digits` (three to five in words, such as `three, seven, one`), `words` (such as `the teacher reads
@@ -57,10 +58,6 @@ class EspeakSpeech(Source):
         crop: train on random stretches of so many seconds, without text, as a tokenizer wants; None for whole clips.
         recording_seed: keys what is said and how; another number is another recording of the same size.
         cache: folder to keep recordings in; None for `$XDG_CACHE_HOME/mmgen/espeak`.
-
-    Raises:
-        UserError: an argument is out of range; when samples are asked for, espeakng-loader is missing or has no such
-            voice, no sentence fits, or the cache cannot be written.
     """
 
     crop = "the first seconds of a clip"
@@ -84,63 +81,65 @@ class EspeakSpeech(Source):
         cache: str | None = None,
     ) -> None:
         rates, pitches = _several(rate), _several(pitch)
-        if sentences not in KINDS:
-            raise UserError(
-                f"data.source.sentences {sentences!r} is not one of {', '.join(KINDS)}{nearest(sentences, KINDS)}"
-            )
-        if transcript not in ("text", "phonemes"):
-            raise UserError(f"data.source.transcript must be 'text' or 'phonemes', got {transcript!r}")
-        if timing not in ("expected", "spoken"):
-            raise UserError(f"data.source.timing must be 'expected' or 'spoken', got {timing!r}")
+        require_one_of("data.source.sentences", sentences, KINDS)
+        require_one_of("data.source.transcript", transcript, ("text", "phonemes"))
+        require_one_of("data.source.timing", timing, ("expected", "spoken"))
         if (timing, transcript) == ("spoken", "phonemes"):
             raise UserError("data.source.timing 'spoken' is known for words: set data.source.transcript to 'text'")
-        for name, value in {"clips": clips, "held_out": held_out}.items():
-            if value < 1:
-                raise UserError(f"data.source.{name} must be at least 1, got {value}")
-        if not rates or not all(80 <= each <= 450 for each in rates):
-            raise UserError(f"data.source.rate must be 80 to 450 words a minute, got {rate}")
-        if not pitches or not all(0 <= each <= 100 for each in pitches):
-            raise UserError(f"data.source.pitch must be 0 to 100, got {pitch}")
+        require_at_least(1, clips=clips, held_out=held_out)
+        within = bool(rates) and all(80 <= each <= 450 for each in rates)
+        require_argument(within, "rate", "80 to 450 words a minute", rate)
+        require_argument(bool(pitches) and all(0 <= each <= 100 for each in pitches), "pitch", "0 to 100", pitch)
         self.class_names = list(VOICES if voices is None else voices)
         self.held_out_voices = list(held_out_voices)
         everyone = self.class_names + self.held_out_voices
         if not self.class_names or len(set(everyone)) < len(everyone):
             raise UserError(
-                f"data.source.voices needs at least one, and none twice in it or data.source.held_out_voices:"
+                "data.source.voices needs at least one, and none twice in it or data.source.held_out_voices:"
                 f" {everyone}"
             )
         self.cropped = crop is not None
-        self.sample_shape = (1, clip_samples(seconds, crop, sample_rate))
+        self.sample_shape = (1, clip_length(seconds, crop, sample_rate))
         self.sample_rate, self.transcript, self.timing = sample_rate, transcript, timing
         self.counts = {"train": clips, "val": held_out}
         self.folder = cache_folder() / "espeak" if cache is None else Path(cache)
         self._longest = {"text": longest(sentences), "phonemes": math.ceil(1.5 * longest(sentences))}
         self.kind, self.rates, self.pitches, self.seconds = sentences, rates, pitches, seconds
         self.recording_seed = recording_seed
-        self._splits: dict[str, SpokenSamples] = {}
 
     @cached_property
     def text(self) -> Text | None:  # type: ignore[override]
-        """What the model reads; None where it hears stretches. How long characters take is learnt from a few clips."""
+        """What the model reads; None where clips are stretches. How long characters take is learnt from a few clips."""
         if self.cropped:
             return None
-        paced = self._recording("train", min(self.counts["train"], _PACED))
-        seconds = (paced.lengths / self.sample_rate).tolist()
-        alphabet, read = (ALPHABET, paced.said) if self.transcript == "text" else (IPA, paced.phonemes)
-        heard = self.timing == "spoken"
-        if heard:
-            read, seconds = words_apart(read, paced.words, seconds)
-        return Text.timed(alphabet, self._longest[self.transcript], self.seconds, read, seconds, heard)
+        clips = self._recording("train", min(self.counts["train"], _PACED))
+        timed = self.timing == "spoken"
+        if timed:  # each word with the blank behind it
+            spans = [(clip.said, *span) for clip in clips for span in pairwise(self.word_times(clip))]
+            read = [(said[first:last], end - begin) for said, (first, begin), (last, end) in spans]
+        else:
+            read = [(self.transcript_of(clip), len(clip.sound) / self.sample_rate) for clip in clips]
+        alphabet = ALPHABET if self.transcript == "text" else IPA
+        texts, seconds = zip(*read)
+        return Text.timed(alphabet, self._longest[self.transcript], self.seconds, texts, seconds, timed)
 
-    def samples(self, split: SplitName) -> Samples:
-        check_split(split)
-        if split not in self._splits:
-            self._splits[split] = SpokenSamples(self._recording(split, self.counts[split]), self)
-        return self._splits[split]
+    def transcript_of(self, clip: Clip) -> str:
+        """What the model reads of a clip."""
+        return clip.said if self.transcript == "text" else clip.phonemes
 
-    def _recording(self, split: SplitName, count: int) -> Recording:
+    def word_times(self, clip: Clip) -> list[tuple[int, float]]:
+        """The character of a clip's sentence at which each word begins, and its second; with the sentence's two ends,
+        which are those of the sound.
+        """
+        ends = {0: 0.0} | dict(clip.words) | {len(clip.said): len(clip.sound) / self.sample_rate}
+        return sorted(ends.items())
+
+    def load_split(self, split: SplitName) -> Samples:
+        return SpokenSamples(self._recording(split, self.counts[split]), self)
+
+    def _recording(self, split: SplitName, count: int) -> list[Clip]:
         settings = {
-            "format": 3,  # of the grammar too: what it says is kept under it
+            "format": 4,  # of the grammar too: what it says is kept under it
             "espeak": espeak_version(),
             "split": split,
             "count": count,
@@ -152,18 +151,18 @@ class EspeakSpeech(Source):
             "sample_rate": self.sample_rate,
             "seed": self.recording_seed,
         }
-        told = f"espeak-ng speaks {count:,} sentences; a minute for every 3,000, once (kept in {self.folder})"
-        return cached(self.folder, settings, lambda: self._takes(split, count), told)
+        text = f"espeak-ng speaks {count:,} sentences; a minute for every 3,000, once (kept in {self.folder})"
+        return cached(self.folder, settings, lambda: self._clips(split, count), text)
 
     def _voices(self, split: SplitName) -> list[str]:
         return self.class_names + (self.held_out_voices if split == "val" else [])
 
-    def _takes(self, split: SplitName, count: int) -> Iterator[Take]:
+    def _clips(self, split: SplitName, count: int) -> Iterator[Clip]:
         with espeak() as speaker:
             for number in range(int(split == "val"), 2 * count, 2):
-                yield self._take(speaker, number, split)
+                yield self._clip(speaker, number, split)
 
-    def _take(self, speaker: Espeak, number: int, split: SplitName) -> Take:
+    def _clip(self, speaker: Espeak, number: int, split: SplitName) -> Clip:
         """The clip of a number: the first sentence of its draws that belongs to the split, and fits."""
         draws, voices = Draws(self.recording_seed, torch.tensor([number])), self._voices(split)
         voice, rate, pitch = draws.uniform("voice", 3)[0].tolist()
@@ -180,7 +179,7 @@ class EspeakSpeech(Source):
                 raise UserError(f"voice {name!r} speaks no English: its phonemes {sorted(unknown)} are unknown here")
             sound = resample(torch.from_numpy(samples).float() / 32768, SAMPLE_RATE, self.sample_rate)
             if len(sound) <= self.seconds * self.sample_rate and len(phonemes) <= self._longest["phonemes"]:
-                return Take(to_int16(sound).numpy(), number, name, said, phonemes, words)
+                return Clip(to_int16(sound), number, name, said, phonemes, words)
             spoken += 1
             if spoken == _SPOKEN:
                 break
@@ -196,37 +195,29 @@ class EspeakSpeech(Source):
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
-        """The arguments of a short recording of real speech, which is made on first use and kept in `path`."""
+        """A short recording of real speech, which is made on first use and kept in `path`."""
         held_out = max(1, samples // 5)
         return {"clips": max(1, samples - held_out), "held_out": held_out, "cache": str(path)}
 
 
 class SpokenSamples(Samples):
-    """Clips of a recording. Training clips have even numbers, held-out ones odd numbers.
+    """Clips of a source's recording. Training clips have even numbers, held-out ones odd numbers."""
 
-    Args:
-        recording: of the split.
-        source: what the clips are like.
-    """
-
-    def __init__(self, recording: Recording, source: EspeakSpeech) -> None:
-        self.recording, self.source = recording, source
+    def __init__(self, clips: list[Clip], source: EspeakSpeech) -> None:
+        self.clips, self.source = clips, source
         labels = {name: label for label, name in enumerate(source.class_names)}
-        self.labels = torch.tensor([labels.get(name, NO_CLASS) for name in recording.voices])
+        self.labels = torch.tensor([labels.get(clip.voice, NO_CLASS) for clip in clips])
+        self.numbers = torch.tensor([clip.number for clip in clips])
         self.symbols: Tensor | None = None
         if source.text is not None:
-            written = recording.said if source.transcript == "text" else recording.phonemes
-            heard = None
-            if source.timing == "spoken":
-                seconds = (recording.lengths / source.sample_rate).tolist()
-                heard = map(from_end_to_end, written, recording.words, seconds)
-            self.symbols = source.text.encode_all(written, heard)
+            times = map(source.word_times, clips) if source.timing == "spoken" else None
+            self.symbols = source.text.encode_all(map(source.transcript_of, clips), times)
 
     def __len__(self) -> int:
-        return len(self.recording)
+        return len(self.clips)
 
     def texts(self, index: Tensor) -> list[str]:
-        return [self.recording.said[place] for place in index.tolist()]
+        return [self.clips[place].said for place in index.tolist()]
 
     def take(self, index: Tensor) -> Batch:
         return self._batch(index, torch.zeros(len(index), dtype=torch.float64))
@@ -234,15 +225,14 @@ class SpokenSamples(Samples):
     def augmented(self, index: Tensor, epoch: Tensor, seed: int) -> Batch:
         if not self.source.cropped:
             return self.take(index)
-        return self._batch(index, begins(self.recording.numbers[index], epoch, seed))
+        return self._batch(index, Draws(seed, self.numbers[index], epoch).uniform(STRETCH))
 
     def _batch(self, index: Tensor, begin: Tensor) -> Batch:
-        count = self.source.sample_shape[1]
-        room = (self.recording.lengths[index] - count).clamp(min=0) + 1
+        count, sounds = self.source.sample_shape[1], [self.clips[place].sound for place in index.tolist()]
+        room = torch.tensor([max(0, len(sound) - count) for sound in sounds]) + 1
         starts = (begin * room).long().tolist()
-        sounds = [self.recording.read(place, start, count) for place, start in zip(index.tolist(), starts)]
-        batch = padded(sounds, count)
-        batch |= {"label": self.labels[index], "sample": self.recording.numbers[index]}
+        cut = [sound[None, start : start + count].float() / 32768 for sound, start in zip(sounds, starts)]
+        batch = padded(cut, count) | {"label": self.labels[index], "sample": self.numbers[index]}
         return batch if self.symbols is None else batch | {"text": self.symbols[index]}
 
 

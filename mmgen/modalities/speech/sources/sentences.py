@@ -1,8 +1,7 @@
 """The sentences that are spoken to make a data set: rows of digits, and a small grammar of common words.
 
-Words and their company were chosen by ear: a speech recogniser of 39 million weights hears them right in the voices
-that a data set has by default, so that what it hears in generated speech tells of the generator. Homophones, and short
-words that a synthesiser slurs, are left out.
+A speech recogniser of 39 million weights hears these words right in the default voices, so that its errors in generated
+speech are the generator's. Homophones, and short words that a synthesiser slurs, are left out.
 """
 
 from collections.abc import Sequence

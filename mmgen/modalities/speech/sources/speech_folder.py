@@ -1,27 +1,24 @@
 """Speech in folders, with transcripts, as LJSpeech, LibriSpeech and LibriTTS are laid out; read when it is needed."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mmgen.core.characters import Text
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require_one_of
 from mmgen.core.vocabulary import NO_CLASS
-from mmgen.data.sources.base import Samples, Source, SplitName, check_split
-from mmgen.data.sources.scan import SOUNDS, notice, skim, tell_conversions
+from mmgen.data.sources.base import Samples, Source, SplitName, require_at_least
+from mmgen.data.sources.captions import Captions, read_by, unreadable
+from mmgen.data.sources.listing import Listing, usable
+from mmgen.data.sources.scan import SOUNDS, report_skipped
 from mmgen.media.audio import AudioHeader, import_soundfile, read_header, write_wav
-from mmgen.modalities.speech.sources.clips import clip_samples
-from mmgen.modalities.speech.sources.speech_samples import SpeechClips, SpeechListing, check_length
+from mmgen.modalities.speech.sources.clips import SpeechClips, check_length, clip_length
 from mmgen.modalities.speech.sources.transcripts import Utterance, find_utterances
-
-_NAMED = 3  # files that a notice names as examples
 
 
 class SpeechFolder(Source):
@@ -30,24 +27,21 @@ class SpeechFolder(Source):
     The class is the speaker where the layout tells who speaks. File number i of the sorted files is held out when
     i % held_out == 0, or all files of every so manyth speaker, who then is no class. Any sample rate and number of
     channels will do. Files without a transcript, with a text too long or of unknown characters, and sounds that are
-    broken, empty, shorter than a tenth of a second or too long are skipped: each told in one line, with a count.
+    broken, empty, shorter than a tenth of a second or too long are skipped: each is reported in one line, with a count.
 
     Args:
         root: the folder.
         seconds: of a clip; shorter sounds end in silence, longer ones are skipped.
         sample_rate: in Hz; files of another one are resampled.
         alphabet: the characters of a text, lower case unless it has capitals; None for those that the transcripts hold.
-        max_text: characters of the longest text; None for the longest there is. Where files are read, these also tell
-            how long each character takes (`Text.timed`).
+        max_text: characters of the longest text; None for the longest there is.
         held_out: one in so many is held out.
         held_out_by: what is counted, `files` or `speakers`.
         crop: train on random stretches of so many seconds, of sounds of any length and without text, as a tokenizer
             wants; None for whole clips.
-        check: look at every file's header before training. Without it a large folder starts at once, and files that
-            cannot be used are found when they are read.
-
-    Raises:
-        UserError: there is no such folder, or no sound in it, or an argument is out of range.
+        check: look at every file's header before training, which also says how long each character takes
+            (`Text.timed`). Without it a large folder starts at once, and files that cannot be used are found when they
+            are read.
     """
 
     crop = "the first seconds of a sound"
@@ -65,25 +59,20 @@ class SpeechFolder(Source):
         crop: float | None = None,
         check: bool = True,
     ) -> None:
-        if held_out < 2 or (max_text is not None and max_text < 1):
-            raise UserError(
-                f"data.source.held_out must be at least 2 and data.source.max_text at least 1, got {held_out} and"
-                f" {max_text}"
-            )
-        if held_out_by not in ("files", "speakers"):
-            raise UserError(f"data.source.held_out_by must be 'files' or 'speakers', got {held_out_by!r}")
+        require_at_least(2, held_out=held_out)
+        require_at_least(1, max_text=max_text)
+        require_one_of("data.source.held_out_by", held_out_by, ("files", "speakers"))
         import_soundfile()
         self.root, self.sample_rate, self.cropped, self.check = Path(root), sample_rate, crop is not None, check
         self.seconds, self.held_out, self.by_speakers = seconds, held_out, held_out_by == "speakers"
-        self.sample_shape = (1, clip_samples(seconds, crop, sample_rate))
-        self._utterances = self._find()
+        self.sample_shape = (1, clip_length(seconds, crop, sample_rate))
+        self._utterances = self.find()
         speakers = sorted({each.speaker for each in self._utterances if each.speaker is not None})
         if self.by_speakers and len(speakers) < 2:
             raise UserError(f"{root} tells of {len(speakers)} speaker(s), so none can be held out: hold out files")
         self.held_out_speakers = speakers[::held_out] if self.by_speakers else []
         self.class_names = [speaker for speaker in speakers if speaker not in self.held_out_speakers]
         self.alphabet, self.max_text = alphabet, max_text
-        self._splits: dict[str, SpeechClips] = {}
 
     @cached_property
     def text(self) -> Text | None:  # type: ignore[override]  # what is not given follows from the usable files
@@ -91,32 +80,25 @@ class SpeechFolder(Source):
             return None
         if self.alphabet is not None and self.max_text is not None and not self.check:
             return Text(self.alphabet, self.max_text)
-        if not len(self._spoken):
+        if not len(self._usable):
             raise self._without_any("train")
-        said = [" ".join(text.decode().split()) for text in self._spoken.said]
-        given = None if self.alphabet is None else Text(self.alphabet, 1)
-        said = [text.lower() if given is None else given.normal(text) for text in said]
-        alphabet = "".join(sorted(set("".join(said)))) if self.alphabet is None else self.alphabet
-        known = [place for place, text in enumerate(said) if set(text) <= set(alphabet)]
-        read, seconds = [said[place] for place in known], self._spoken.seconds
-        characters = max(map(len, read), default=1) if self.max_text is None else self.max_text
-        if seconds is None or not known:
-            return Text(alphabet, characters)
-        return Text.timed(alphabet, characters, self.seconds, read, seconds[known].tolist())
+        text, read = read_by(_transcripts(self._usable), self.alphabet, self.max_text)
+        known = [place for place, each in enumerate(read) if each is not None]
+        if "seconds" not in self._usable.more or not known:
+            return text
+        texts, seconds = [each for each in read if each is not None], self._usable.more["seconds"][known].tolist()
+        return Text.timed(text.alphabet, text.length, self.seconds, texts, seconds)
 
-    def samples(self, split: SplitName) -> Samples:
-        check_split(split)
-        if not self._splits:
-            listing = self._spoken if self.text is None else self._readable(self._spoken, self.text)
-            out = listing.labels == NO_CLASS if self.by_speakers else listing.numbers % self.held_out == 0
-            for name, rows in (("train", ~out), ("val", out)):
-                part = listing.choose(rows)
-                if not len(part):
-                    raise self._without_any(name)
-                self._splits[name] = SpeechClips(part, self.sample_shape[1], self.sample_rate, self.cropped)
-        return self._splits[split]
+    def load_split(self, split: SplitName) -> Samples:
+        listing = self._readable
+        out = listing.labels == NO_CLASS if self.by_speakers else listing.numbers % self.held_out == 0
+        part = listing.choose(out if split == "val" else ~out)
+        if not len(part):
+            raise self._without_any(split)
+        return SpeechClips(part, self.sample_shape[1], self.sample_rate, self.cropped, self.text)
 
-    def _find(self) -> list[Utterance]:
+    def find(self) -> list[Utterance]:
+        """All sound files, with what the folder says of them."""
         return find_utterances(self.root, transcripts=not self.cropped)
 
     def _without_any(self, split: str) -> UserError:
@@ -124,56 +106,45 @@ class SpeechFolder(Source):
         return UserError(f"{self.root} has no usable sounds for the {split} split: several are needed{most}")
 
     @cached_property
-    def _spoken(self) -> SpeechListing:
+    def _usable(self) -> Listing:
         """The sounds that can be used, with something said in them where that matters."""
         labels = {name: label for label, name in enumerate(self.class_names)}
-        listing = SpeechListing(
+        listing = Listing.of(
             self.root,
-            np.array([os.fsencode(each.name) for each in self._utterances], np.bytes_),
-            torch.tensor([labels.get(each.speaker or "", NO_CLASS) for each in self._utterances]),
-            torch.arange(len(self._utterances)),
-            said=np.array([(each.said or "").encode() for each in self._utterances], np.bytes_),
+            [each.name for each in self._utterances],
+            [labels.get(each.speaker or "", NO_CLASS) for each in self._utterances],
+            first=0,
+            captions=None if self.cropped else Captions.of([each.said or ""] for each in self._utterances),
         )
         if not self.cropped:
-            listing = _without(listing, "without a transcript", [not text.strip() for text in listing.said])
+            listing = _readable(listing, lambda text: None if text.strip() else "it has no transcript")
         if not self.check:
             return listing
-        headers = skim(self.root, [os.fsdecode(name) for name in listing.names], self._header)
-        tell_conversions(self.root, self._conversions(headers), SOUNDS)
-        kept = listing.choose(torch.tensor([header is not None for header in headers], dtype=torch.bool))
-        seconds = [header.seconds for header in headers if header is not None]
-        return replace(kept, seconds=torch.tensor(seconds, dtype=torch.float64))
+        listing, headers = usable(listing, SOUNDS, self._header, self._conversions)
+        return replace(listing, more={"seconds": torch.tensor([each.seconds for each in headers], dtype=torch.float64)})
 
-    def _readable(self, listing: SpeechListing, text: Text) -> SpeechListing:
+    @cached_property
+    def _readable(self) -> Listing:
         """Those whose transcripts can be encoded."""
-        known, most = set(text.alphabet), text.length if self.max_text is None else self.max_text
-        for reason, applies in (
-            ("with characters outside data.source.alphabet", lambda said: not set(said) <= known),
-            (f"with a text of more than {most} characters", lambda said: len(said) > most),
-        ):
-            listing = _without(listing, reason, [applies(text.normal(said.decode())) for said in listing.said])
-        return replace(listing, symbols=text.encode_all(said.decode() for said in listing.said).to(torch.int16))
+        text, listing = self.text, self._usable
+        if text is None:
+            return listing
+        return _readable(listing, lambda each: unreadable(each, text, self.max_text or text.length))
 
     def _header(self, path: Path) -> AudioHeader:
         header = read_header(path)
         check_length(path, header.seconds, float("inf") if self.cropped else self.seconds)
         return header
 
-    def _conversions(self, headers: list[AudioHeader | None]) -> Iterator[str]:
-        for header in headers:
-            if header is not None and header.sample_rate != self.sample_rate:
-                yield f"{header.sample_rate} Hz resampled to {self.sample_rate} Hz"
-            if header is not None and header.channels > 1:
-                yield f"{header.channels} channels turned to their mean"
+    def _conversions(self, header: AudioHeader) -> Iterator[str]:
+        if header.sample_rate != self.sample_rate:
+            yield f"{header.sample_rate} Hz resampled to {self.sample_rate} Hz"
+        if header.channels > 1:
+            yield f"{header.channels} channels turned to their mean"
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
-        """Writes short hums as LibriTTS lays speech out, of two speakers in turn; returns the arguments that read them.
-
-        Args:
-            path: a folder, made if it does not exist.
-            samples: of both splits, at least 2.
-        """
+        """Short hums as LibriTTS lays speech out, of two speakers in turn."""
         draws = Draws(0, torch.arange(samples)).uniform("fake speech", 2).tolist()
         for number, (pitch, length) in enumerate(draws):
             speaker = 100 + number % 2
@@ -186,11 +157,12 @@ class SpeechFolder(Source):
         return {"root": str(path), "seconds": 1.0}
 
 
-def _without(listing: SpeechListing, reason: str, rows: list[bool]) -> SpeechListing:
-    """Those of which `rows` is false; the others are told."""
-    out = torch.tensor(rows, dtype=torch.bool)
-    if out.any():
-        names = [os.fsdecode(name) for name in listing.choose(out).names]
-        more = ", ..." if len(names) > _NAMED else ""
-        notice(f"{listing.root}: {len(names)} file(s) {reason} skipped: {', '.join(names[:_NAMED])}{more}")
-    return listing.choose(~out)
+def _transcripts(listing: Listing) -> list[str]:
+    return [] if listing.captions is None else listing.captions.flat()
+
+
+def _readable(listing: Listing, problem: Callable[[str], str | None]) -> Listing:
+    """Those whose transcripts have no problem; the others are reported."""
+    problems = [problem(text) for text in _transcripts(listing)]
+    report_skipped(listing.root, {listing.name(place): each for place, each in enumerate(problems) if each})
+    return listing.choose(torch.tensor([each is None for each in problems], dtype=torch.bool))

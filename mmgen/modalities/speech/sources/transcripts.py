@@ -3,23 +3,22 @@
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mmgen.core.errors import UserError
-from mmgen.data.sources.scan import SOUNDS, files
+from mmgen.data.sources.scan import SOUNDS, files, read_text
 
 _LISTS = ("transcripts.txt", "transcripts.tsv")
 
 
-@dataclass(frozen=True)
-class Utterance:
+class Utterance(NamedTuple):
     """A sound file.
 
-    Args:
+    Attributes:
         name: its path, relative to the folder.
-        said: what is said in it; None where nothing tells.
-        speaker: who says it; None where the layout does not tell.
+        said: what is said in it; None where that is unknown.
+        speaker: who says it; None where the layout does not say.
     """
 
     name: str
@@ -35,10 +34,6 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
       `NAME.normalized.txt`.
     - Otherwise: NAME.txt beside NAME.wav, or `transcripts.txt` or `transcripts.tsv` in the folder itself with lines
       NAME, a tab or |, and the text. Where all files lie in folders, the outermost are the speakers.
-
-    Args:
-        root: the folder.
-        transcripts: whether to look for them.
 
     Raises:
         UserError: it is no folder, has no sound files, or a file of transcripts cannot be read.
@@ -56,7 +51,7 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
     if chapters:
         said = _by_chapter(root, names) if transcripts else {}
         return [Utterance(name, said.get(name), Path(name).parts[-3]) for name in names if len(Path(name).parts) > 2]
-    said = _beside(root, names) if transcripts else {}
+    said = _by_name(root, names) if transcripts else {}
     foldered = all(len(Path(name).parts) > 1 for name in names)
     return [Utterance(name, said.get(name), Path(name).parts[0] if foldered else None) for name in names]
 
@@ -84,43 +79,32 @@ def _by_chapter(root: Path, names: Iterable[str]) -> dict[str, str]:
             chapters[folder] = {key: text for each in lists for key, text in _lines(each, " ").items()}
         text = chapters[folder].get(Path(name).stem)
         if text is None and _normalized(root, name).is_file():
-            text = _read(_normalized(root, name))
+            text = read_text(_normalized(root, name), "transcript ")
         if text is not None:
             said[name] = text
     return said
 
 
-def _beside(root: Path, names: Iterable[str]) -> dict[str, str]:
+def _by_name(root: Path, names: Iterable[str]) -> dict[str, str]:
     listed = {key: text for each in _LISTS if (root / each).is_file() for key, text in _lines(root / each, "|").items()}
     said = {}
     for name in names:
         bare = os.path.splitext(name)[0]
         text = listed.get(name, listed.get(bare, listed.get(os.path.basename(bare))))
         if text is None and (root / f"{bare}.txt").is_file():
-            text = _read(root / f"{bare}.txt")
+            text = read_text(root / f"{bare}.txt", "transcript ")
         if text is not None:
             said[name] = text
     return said
 
 
 def _lines(path: Path, separator: str, last: bool = False) -> dict[str, str]:
-    """Name -> text of lines of both; a tab always parts them too.
-
-    Args:
-        path: a text file.
-        separator: between name and text.
-        last: the text is what comes after the last separator, where it is not empty.
+    """Name -> text of lines of both, with a `separator` or a tab between; where `last`, the text is what comes after
+    the last separator, if anything.
     """
     said = {}
-    for line in _read(path).splitlines():
+    for line in read_text(path, "transcript ").splitlines():
         name, *texts = re.split(rf"[{re.escape(separator)}\t]", line.strip(), maxsplit=2 if last else 1)
         if texts:
             said[name.strip()] = next((text for text in reversed(texts) if text.strip()), "")
     return said
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"transcript {path} cannot be read ({' '.join(str(error).split())})") from None

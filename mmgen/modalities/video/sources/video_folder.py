@@ -1,44 +1,75 @@
 """Videos in folders, a folder a class, as UCF-101 and Kinetics are laid out; read when they are needed."""
 
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.core.vocabulary import FreeText
-from mmgen.data.sources.base import Samples, Source, SplitName, check_split
-from mmgen.data.sources.caption_files import add_captions, vocabulary_of
-from mmgen.data.sources.classes import Classes, find_classes, split_folders
-from mmgen.data.sources.listing import Listing, list_folder, list_lines
-from mmgen.data.sources.scan import VIDEOS, check_no_strip, skim, tell_conversions
+from mmgen.data.sources.base import Samples, SplitName, require_argument, require_at_least
+from mmgen.data.sources.folder import SMALLEST_CROP, FolderSource
+from mmgen.data.sources.listing import ListedSamples, Listing, usable
+from mmgen.data.sources.scan import VIDEOS, check_no_strip, require_apart
+from mmgen.media.images import crop
 from mmgen.media.video import write_mp4
-from mmgen.media.video_file import VideoHeader, check_length, import_av, read_header
-from mmgen.modalities.video.sources.video_samples import ClipAugment, VideoClips
+from mmgen.media.video_file import VideoHeader, check_length, import_av, read_frames, read_header
+
+ClipAugment = Literal["crop", "flip", "start", "none"]
 
 
-class VideoFolder(Source):
+class VideoClips(ListedSamples):
+    """A clip of every video: frame i is the one shown `i / fps` seconds after the clip's beginning.
+
+    `take` gives the middle of the video and the centre of its picture. Training sees what `augment` says, the same cut
+    in all frames of a clip.
+
+    Args:
+        listing: the files.
+        shape: (C, T, H, W) of a clip.
+        fps: frames a second of a clip.
+        augment: of training; `none` for validation.
+    """
+
+    draws = "clip", 5
+
+    def __init__(self, listing: Listing, shape: tuple[int, int, int, int], fps: float, augment: ClipAugment) -> None:
+        super().__init__(listing, VIDEOS.word, augment != "none")
+        self.shape, self.fps, self.augment = shape, fps, augment
+
+    def read(self, place: int, draws: Sequence[float] | None) -> Tensor:
+        begin, scale, top, left, mirrored = (0.5, 0.0, 0.5, 0.5, 1.0) if draws is None else draws
+        if self.augment != "crop":
+            scale, top, left = 0.0, 0.5, 0.5
+        flipped = self.augment in ("crop", "flip") and mirrored < 0.5
+        path, seconds = self.listing.path(place), self.listing.more.get("seconds")
+        channels, frames, *size = self.shape
+        whole = read_header(path).seconds if seconds is None else seconds[place].item()
+        start = begin * max(0.0, whole - frames / self.fps)
+        images = read_frames(path, [start + index / self.fps for index in range(frames)], channels)
+        zoom = 1 / (1 - (1 - SMALLEST_CROP) * scale)
+        return torch.stack([crop(image, (size[0], size[1]), zoom, top, left, flipped) for image in images], dim=1)
+
+
+class VideoFolder(FolderSource):
     """Videos in `root/train/CLASS/*` and `root/val/CLASS/*` (Kinetics), in `root/CLASS/*`, or `root/*` without classes.
 
-    Which videos are held out is told by the folders `train` and `val`, or by two lists (UCF-101); otherwise video
-    number i of the sorted files is, when i % held_out == 0. Any frame rate, constant or not, and any size will do, odd
-    ones too. Unreadable files, files without a frame, and videos shorter than a clip are skipped, class folders without
-    videos are no classes: each told in one line, with a count. Captions are read as `ImageFolder` reads them, from
-    `NAME.txt` beside a video, `metadata.jsonl` or `captions.csv`. Files and folders named with a leading dot are
-    ignored.
+    The folders `train` and `val`, or two lists (UCF-101), say which videos are held out; otherwise video number i of
+    the sorted files is, when i % held_out == 0. Any frame rate, constant or not, and any size will do. Unreadable
+    files, files without a frame, and videos shorter than a clip are skipped, class folders without videos are no
+    classes: each is reported in one line, with a count. Captions are read as `ImageFolder` reads them, from `NAME.txt`,
+    `metadata.jsonl` or `captions.csv`. Files and folders named with a leading dot are ignored.
 
     Args:
         root: the folder.
         frames: of a clip.
         size: side of a frame, or [height, width].
         channels: 3 for colour, 1 for grey.
-        fps: frames a second of a clip. A video's own timestamps tell which frame is shown when, so that a faster one
+        fps: frames a second of a clip. A video's own timestamps say which frame is shown when, so that a faster one
             loses frames and a slower one has some twice.
         augment: what training sees: `crop` (a random stretch of the video, a random cut of the picture, up to 1 / 0.8
             larger than the clip, mirrored or not), `flip` (a random stretch, the centre, mirrored or not), `start` (a
@@ -49,11 +80,9 @@ class VideoFolder(Source):
         val_list: the same for validation; both lists or none.
         check: open every file once before training. Without it a large folder starts at once, and files that cannot be
             used are found when they are read.
-
-    Raises:
-        UserError: there is no such folder, or no video in it, or an argument is out of range.
     """
 
+    kind = VIDEOS
     fps: float
     crop = "the middle of the video, the centre of the picture, scaled bicubically with antialiasing"
 
@@ -72,102 +101,50 @@ class VideoFolder(Source):
         check: bool = True,
     ) -> None:
         height, width = (size, size) if isinstance(size, int) else size
-        if min(frames, height, width) < 1 or channels not in (1, 3) or held_out < 2:
-            raise UserError(
-                "data.source.frames and data.source.size must be at least 1, data.source.channels 1 or 3,"
-                " data.source.held_out at least 2, got"
-                f" {frames}, {size}, {channels} and {held_out}"
-            )
-        if not 0 < fps < math.inf:
-            raise UserError(f"data.source.fps must be above 0, got {fps:g}")
+        require_at_least(1, frames=frames, size=min(height, width))
+        require_at_least(2, held_out=held_out)
+        require_argument(channels in (1, 3), "channels", "1 or 3", channels)
+        require_argument(0 < fps < math.inf, "fps", "above 0", fps)
         if (train_list is None) != (val_list is None):
             raise UserError("data.source.train_list and data.source.val_list go together: give both or neither")
         import_av()
-        self.fps, self.augment, self.held_out, self.check = fps, augment, held_out, check
-        self.sample_shape = self._shape = (channels, frames, height, width)
+        self.fps, self.augment = fps, augment
+        self.sample_shape = self.shape = (channels, frames, height, width)
         self.lists = None if train_list is None or val_list is None else (Path(train_list), Path(val_list))
-        self.root = Path(root)
-        self.train, self.val = split_folders(self.root, VIDEOS) if self.lists is None else (self.root, None)
-        self._classes: Classes = find_classes(self.train, None if names is None else Path(names), VIDEOS)
-        self.class_names = self._classes.names
-        self._splits: dict[str, VideoClips] = {}
+        self.open_folder(root, held_out, names, check, splits=self.lists is None)
 
-    def samples(self, split: SplitName) -> Samples:
-        check_split(split)
-        if not self._splits:
-            for name, part in self._parts().items():
-                if not len(part):
-                    needed = f"at least {self._shape[1]} frames at {self.fps:g} a second"
-                    raise UserError(f"{part.root} has no usable videos of {needed} for the {name} split; add some")
-                augment = self.augment if name == "train" else "none"
-                self._splits[name] = VideoClips(part, self._shape, self.fps, augment)
-        return self._splits[split]
+    def list_files(self) -> dict[SplitName, Listing]:
+        if self.lists is None:
+            return super().list_files()
+        train = self.list_lines(self.lists[0], first=0)
+        val = self.list_lines(self.lists[1], first=len(train))
+        names = ([each.name(place) for place in range(len(each))] for each in (train, val))
+        require_apart(names, "data.source.train_list and data.source.val_list")
+        return {"train": train, "val": val}
 
-    @cached_property
-    def caption_vocabulary(self) -> FreeText | None:
-        return vocabulary_of(self._listings.values())
+    def describe_needed(self) -> str:
+        return f"usable videos of at least {self.shape[1]} frames at {self.fps:g} a second"
 
-    def _parts(self) -> dict[str, Listing]:
-        """The usable videos of both splits."""
-        parts = {name: self._usable(listing) for name, listing in self._listings.items()}
-        return parts if len(parts) > 1 else dict(zip(("train", "val"), parts["train"].hold_out(self.held_out)))
-
-    @cached_property
-    def _listings(self) -> dict[str, Listing]:
-        """The videos of each list or folder, unopened, with their captions."""
-        return add_captions(self._unopened(), self.root, VIDEOS.word)
-
-    def _unopened(self) -> dict[str, Listing]:
-        root, classes = self.train, self._classes
-        if self.lists is not None:
-            train = list_lines(self.lists[0], root, classes, first=0)
-            val = list_lines(self.lists[1], root, classes, first=len(train))
-            both = sorted(set(train.names) & set(val.names))
-            if both:
-                raise UserError(
-                    f"{os.fsdecode(both[0])} is in both data.source.train_list and data.source.val_list; take it"
-                    f" out of one"
-                )
-            return {"train": train, "val": val}
-        train = list_folder(root, classes, first=0)
-        return {"train": train} | (
-            {} if self.val is None else {"val": list_folder(self.val, classes, first=len(train))}
-        )
-
-    def _usable(self, listing: Listing) -> Listing:
-        """Without the videos that cannot be used, if they are to be looked through at all."""
-        if not self.check:
-            return listing
-        headers = skim(listing.root, [os.fsdecode(name) for name in listing.names], self._header)
-        tell_conversions(listing.root, self._conversions(headers), VIDEOS)
-        kept = listing.choose(torch.tensor([header is not None for header in headers], dtype=torch.bool))
-        seconds = [header.seconds for header in headers if header is not None]
-        return replace(kept, seconds=torch.tensor(seconds, dtype=torch.float64))
+    def read_listing(self, listing: Listing, augment: ClipAugment) -> Samples:
+        return VideoClips(listing, self.shape, self.fps, augment)
 
     def _header(self, path: Path) -> VideoHeader:
         header = read_header(path)
         check_no_strip(path, header.size)
-        check_length(path, header.seconds, self._shape[1], self.fps)
+        check_length(path, header.seconds, self.shape[1], self.fps)
         return header
 
-    def _conversions(self, headers: list[VideoHeader | None]) -> Iterator[str]:
-        for header in headers:
-            if header is not None and header.fps is not None and header.fps < 0.99 * self.fps:
-                yield f"frames repeated, because there are fewer than {self.fps:g} a second,"
+    def _conversions(self, header: VideoHeader) -> Iterator[str]:
+        if header.fps is not None and header.fps < 0.99 * self.fps:
+            yield f"frames repeated, because there are fewer than {self.fps:g} a second,"
+
+    def check_files(self, listing: Listing) -> Listing:
+        listing, headers = usable(listing, VIDEOS, self._header, self._conversions)
+        return replace(listing, more={"seconds": torch.tensor([each.seconds for each in headers], dtype=torch.float64)})
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20, classes: int = 2) -> dict[str, Any]:
-        """Writes small MP4 files of noise that drifts sideways, 25 frames at 10 a second, one video in five for
-        validation, labels in turn.
-
-        Args:
-            path: a folder, made if it does not exist.
-            samples: of both splits, at least 2.
-            classes: number of class folders.
-
-        Returns:
-            the arguments that read them.
-        """
+        """MP4 files of noise that drifts sideways, 25 frames at 10 a second, one in five for validation."""
         noise = Draws(0, torch.arange(samples)).uniform("fake videos", 3, 5, 6).float() * 2 - 1
         for number, image in enumerate(noise):
             large = image.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, : 40 - number % 3 * 7]

@@ -2,7 +2,6 @@
 
 import math
 
-import lightning as L
 import pytest
 import torch
 from PIL import Image
@@ -10,7 +9,7 @@ from PIL import Image
 from mmgen.core.errors import UserError
 from mmgen.modalities.image.sources.buckets import Buckets
 from mmgen.modalities.image.sources.image_folder import ImageFolder
-from tests.data.training import QUIET
+from tests.data.training import train
 from tests.data_modules import data_module
 
 SHAPES = [(16, 16), (12, 20), (20, 12)]
@@ -91,23 +90,11 @@ def test_a_source_holds_the_images_of_one_bucket_and_reports_all(root):
 
 def test_the_report_is_printed_before_training(root, capsys):
     data = data_module(ImageFolder, str(root), image_size=16, buckets=SHAPES, global_batch_size=2)
-    L.Trainer(max_steps=1, limit_val_batches=0, **QUIET).fit(Still(), data)
+    train(data, 1)
     printed = capsys.readouterr().out
     assert "10 images in 3 buckets" in printed
     assert "16 x 16 (trained on)" in printed
     assert data.source.samples("train").listing.numbers.tolist() == [1, 3]
-
-
-class Still(L.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-
-    def training_step(self, batch, index):
-        return self.weight * batch["x"].mean()
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 def test_buckets_that_cannot_be_trained_on_are_refused(root):
@@ -117,7 +104,3 @@ def test_buckets_that_cannot_be_trained_on_are_refused(root):
         ImageFolder(root, image_size=17, buckets=SHAPES)
     with pytest.raises(UserError, match=r"needs data.source.check"):
         ImageFolder(root, image_size=16, buckets=SHAPES, check=False)
-
-
-def test_without_buckets_there_is_nothing_to_report(root):
-    assert ImageFolder(root, image_size=8).report() is None

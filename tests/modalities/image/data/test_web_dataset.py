@@ -13,13 +13,12 @@ import webdataset
 
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
-from mmgen.data.shard_stream import ShardStream
-from mmgen.data.sources.tar_index import INDEX
-from mmgen.data.stream import RankBatches, Split
+from mmgen.data.stream import ShardStream
 from mmgen.modalities.image.sources.digits import Digits
+from mmgen.modalities.image.sources.tar_index import INDEX
 from mmgen.modalities.image.sources.web_dataset import WebDataset
-from tests.data.test_resume import Recorder, SaveAfter, slots
-from tests.data.training import QUIET
+from tests.data.test_resume import Fitted, slots
+from tests.data.training import QUIET, SaveAfter
 from tests.data_modules import data_module
 
 STEPS, GLOBAL = 10, 12
@@ -188,18 +187,9 @@ def test_an_epoch_is_a_permutation_that_goes_from_shard_to_shard() -> None:
     assert not torch.equal(ShardStream(41, 3, counts, 2).order(0), ShardStream(41, 3, counts, 3).order(0))
 
 
-@pytest.mark.parametrize(("ranks", "accumulate"), [(2, 1), (1, 3), (3, 2), (4, 3)])
-def test_ranks_and_accumulation_share_one_order(ranks: int, accumulate: int) -> None:
-    stream = ShardStream(41, 0, (10, 20, 11), 2)
-    split = Split(GLOBAL, ranks, accumulate)
-    readers = [iter(RankBatches(stream, split, rank, lambda: 0)) for rank in range(ranks)]
-    read = [slot for _ in range(5 * accumulate) for reader in readers for slot in next(reader)]
-    assert read == stream.slots(0, 5 * GLOBAL)
-
-
 def fit(
     root: Path,
-    module: Recorder,
+    module: Fitted,
     callbacks: tuple = (),
     ckpt_path: Path | None = None,
     workers: int = 0,
@@ -212,10 +202,10 @@ def fit(
 
 
 def test_resumed_within_an_epoch_by_any_number_of_workers(shards: Path, tmp_path: Path) -> None:
-    whole, resumed = Recorder(), Recorder()
+    whole, resumed = Fitted(), Fitted()
     fit(shards, whole, (SaveAfter(4, tmp_path / "here.ckpt"),), workers=2)
     fit(shards, resumed, ckpt_path=tmp_path / "here.ckpt", workers=0)
     assert slots(resumed.seen) == slots(whole.seen)[4 * GLOBAL :]
     assert resumed.layer.weight.equal(whole.layer.weight)  # the same images, cut at random in the same way
     with pytest.raises(UserError, match=r"data\.source\.window 3"):
-        fit(shards, Recorder(), ckpt_path=tmp_path / "here.ckpt", window=4)
+        fit(shards, Fitted(), ckpt_path=tmp_path / "here.ckpt", window=4)

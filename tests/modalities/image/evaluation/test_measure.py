@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.data.sources.images import StoredImages
+from mmgen.data.sources.stored import StoredImages
 from mmgen.evaluation.command import ModeSampling
 from mmgen.evaluation.extractors import Pixels, as_floats, real_features
 from mmgen.media.images import to_uint8
@@ -101,7 +101,7 @@ def test_reconstructions_are_measured_as_the_bytes_that_would_be_saved(dimmed: f
     assert math.isinf(report.values["psnr_db"])
     assert report.values["ssim"] == pytest.approx(1)
     assert report.values["rfid_pixels"] == pytest.approx(0, abs=1e-9)
-    assert torch.equal(report.samples, images(10, 16).pixels)
+    assert torch.equal(report.samples, images(10, 16).values)
 
 
 def test_a_tokenizer_s_figures_do_not_depend_on_the_batch() -> None:

@@ -1,7 +1,6 @@
 """Folders of motions with captions: layout, parts, windows, what is kept, and files that are no use."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +8,10 @@ import torch
 
 from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
-from mmgen.data.build import make_source
 from mmgen.modalities.motion.features import feature_slices, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT
 from mmgen.modalities.motion.sources import motion_survey
 from mmgen.modalities.motion.sources.humanml3d import HumanML3D
-from tests.data_modules import data_module
 from tests.modalities.motion.gait import walk
 
 WALK = {skeleton: walk(skeleton, 260).float() for skeleton in (HUMANML3D, KIT)}
@@ -118,18 +115,6 @@ def test_training_sees_any_window_of_a_longer_motion(folder):
     assert starts[:, 0].max() > 38 and starts[:, 1].max() == 14
 
 
-def test_a_sample_depends_on_its_number_epoch_and_seed_alone(folder):
-    samples = folder.source(frames=16).samples("train")
-    index, epoch = torch.tensor([2, 0, 1]), torch.tensor([4, 1, 4])
-    together = samples.augmented(index, epoch, 3)
-    for row in range(3):
-        alone = samples.augmented(index[row : row + 1], epoch[row : row + 1], 3)
-        assert all(value[0].equal(together[name][row]) for name, value in alone.items())
-    assert not samples.augmented(index, epoch + 1, 3)["x"].equal(together["x"])
-    assert not samples.augmented(index, epoch, 4)["x"].equal(together["x"])
-    assert samples.take(index)["x"].equal(samples.take(index)["x"])
-
-
 def test_joints_become_features(tmp_path):
     made = Folder(tmp_path, "new_joints")
     joints = WALK[HUMANML3D]
@@ -175,7 +160,7 @@ def test_the_test_split_and_lists_that_are_no_use(folder, caplog):
     caplog.clear()
     folder.source()
     listed = folder.root / "val.txt"
-    assert caplog.messages == [f"{listed}: 2 motion(s) are not in new_joint_vecs, the first is lost"]
+    assert caplog.messages == [f"{listed}: 2 motion(s) are not in {folder.root}/new_joint_vecs, the first is lost"]
     listed.write_text("lost\n")
     with pytest.raises(UserError, match="names no motion that is in"):
         folder.source()
@@ -251,7 +236,7 @@ def test_useless_motions_are_skipped_with_their_names(folder, caplog):
     place = folder.root / "new_joint_vecs"
     assert told == [
         f"{place}: 6 file(s) skipped: nan, joints, other, ..., the first because {place}/nan.npy holds numbers that are"
-        " none (NaN or infinite), first in frame 7"
+        " not finite, first in frame 7"
     ]
     caplog.clear()
     folder.source().samples("val")  # what is kept says it too
@@ -298,20 +283,15 @@ def test_useless_captions_are_skipped_with_their_names(folder, caplog):
         f"{texts}: 4 file(s) skipped: no_text, blank, wrong, ..., the first because {texts}/no_text.txt does not exist,"
         " so its motion has no caption",
         f"{folder.root}: 1 motion(s) or part(s) of fewer than 8 frames skipped",
-        f"{texts}: 1 file(s) skipped: spanish, the first because 'á', 'ñ' is not in data.source.alphabet",
-        f"{texts}: 1 file(s) skipped: long, the first because 'walks and walks and walks' has 25 characters, more than"
-        " 15",
+        f"{texts}: 2 file(s) skipped: spanish, long, the first because 'á', 'ñ' is not in data.source.alphabet",
     ]
 
 
-def test_a_motion_that_is_damaged_later_ends_take_and_not_training(folder, caplog):
+def test_a_motion_that_is_damaged_later_is_named(folder):
     samples = folder.source().samples("train")
     (folder.root / "new_joint_vecs" / "000002.npy").write_bytes(b"")
     with pytest.raises(UserError, match=r"000002\.npy is no array"):
         samples.take(torch.tensor([1]))
-    batch = samples.augmented(torch.tensor([1]), torch.tensor([0]), 0)
-    assert batch["sample"].tolist() == [2]
-    assert "the next motion takes its place" in caplog.messages[-1]
     np.save(folder.root / "new_joint_vecs" / "000001.npy", features(12))
     with pytest.raises(UserError, match="has 12 frames, and had 60 before training"):
         samples.take(torch.tensor([0]))
@@ -323,8 +303,8 @@ def test_a_motion_that_is_damaged_later_ends_take_and_not_training(folder, caplo
         ({"least": 3}, "data.source.least must be 4 to data.source.frames 48, got 3"),
         ({"least": 50}, "data.source.least must be 4 to data.source.frames 48, got 50"),
         ({"fps": 0}, "data.source.fps must be 1 to 240"),
-        ({"max_text": 0}, "data.source.max_text at least 1"),
-        ({"held_out": "train"}, "data.source.held_out must be 'val' or 'test'"),
+        ({"max_text": 0}, "data.source.max_text must be at least 1"),
+        ({"held_out": "train"}, "data.source.held_out 'train' is not one of val, test"),
     ],
 )
 def test_settings_out_of_range_are_refused(folder, changes, message):
@@ -336,9 +316,7 @@ def test_folders_that_are_no_use_are_named(tmp_path, folder):
     with pytest.raises(UserError, match="not laid out as HumanML3D is"):
         HumanML3D(tmp_path / "none")
     with pytest.raises(UserError, match="no usable motions, with captions, of 60 or more frames to hold out"):
-        folder.source(least=60, frames=60).samples("train")
-    with pytest.raises(UserError, match="no split 'test'"):
-        folder.source().samples("test")
+        folder.source(least=60, frames=60).samples("val")
     for name in ("000001", "000002", "M000002"):
         np.save(folder.root / "new_joint_vecs" / f"{name}.npy", np.full((9, 263), np.nan))
     with pytest.raises(UserError, match=r"no motion can be trained on, the first because .*000001"):
@@ -348,22 +326,3 @@ def test_folders_that_are_no_use_are_named(tmp_path, folder):
         (folder.root / "new_joint_vecs" / f"{name}.npy").write_bytes(b"?")
     with pytest.raises(UserError, match="holds no motion: files are"):
         folder.source()
-
-
-def test_what_describes_a_source_leads_back_to_it(folder):
-    source = folder.source(held_out="val", fps=20.0, max_text=30)
-    again = make_source(source.describe())
-    assert again.describe() == source.describe()
-    assert everything(again)["text"].equal(everything(source)["text"])
-
-
-def test_the_data_module_reads_fake_data(tmp_path):
-    data = data_module(HumanML3D, **HumanML3D.make_fake(tmp_path, 10), global_batch_size=4)
-    assert (data.source.sample_shape, data.source.fps, data.facts.more) == ((263, 48), 20.0, {"skeleton": "HumanML3D"})
-    assert isinstance(data.source.text, Text)
-    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
-    assert batch["x"].shape == (4, 263, 48)
-    assert batch["text"].shape == (4, data.source.text.length)
-    assert len(data.samples("val")) == 2
-    assert data.source.statistics()[1].shape == (263,)
-    assert Path(tmp_path / "cache").is_dir()

@@ -3,11 +3,9 @@
 import pytest
 import torch
 
-from mmgen.core.errors import UserError
 from mmgen.modalities.motion.skeleton import HUMANML3D
 from mmgen.modalities.motion.sources.humanoid3d import Stretch, read_clip
-from mmgen.modalities.motion.sources.mocap import Mocap
-from mmgen.modalities.motion.sources.mocap_mixing import PARTS, mixed
+from mmgen.modalities.motion.sources.mocap import PARTS, Mocap, mixed
 from tests.modalities.motion.data.test_mocap import moving, write
 
 NAMES = list(HUMANML3D.joints)
@@ -81,8 +79,3 @@ def test_nothing_held_out_is_shown(tmp_path) -> None:
         source = Mocap(16, 20.0, mixed=1.0, folder=folder)
         samples.append(source.samples("train").augmented(torch.arange(16), torch.zeros(16, dtype=torch.long), 0)["x"])
     assert torch.equal(*samples)
-
-
-def test_a_share_is_a_share() -> None:
-    with pytest.raises(UserError, match=r"data\.source\.mixed must be a share"):
-        Mocap(mixed=1.5)

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import make_source, open_source
+from mmgen.data.build import open_source
 from mmgen.modalities.speech.sources.asterisk_prompts import ALPHABET, ROOT, TRANSCRIPTS, AsteriskPrompts
-from tests.data_modules import data_module
 
 
 def test_prompts_with_transcripts(tmp_path: Path) -> None:
@@ -62,15 +61,6 @@ def test_without_the_package_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.gz").write_bytes(b"no gzip")
     with pytest.raises(UserError, match=r"data.source.transcripts: .*bad.gz cannot be read"):
         AsteriskPrompts(**(make | {"transcripts": tmp_path / "bad.gz"}))
-
-
-def test_what_describes_a_source_leads_back_to_it(tmp_path: Path) -> None:
-    source = AsteriskPrompts(**AsteriskPrompts.make_fake(tmp_path, samples=8), held_out=4, max_text=30)
-    again = make_source(source.describe())
-    assert again.describe() == source.describe()
-    assert again.samples("val").take(torch.tensor([1]))["x"].equal(source.samples("val").take(torch.tensor([1]))["x"])
-    data = data_module(AsteriskPrompts, **AsteriskPrompts.make_fake(tmp_path / "more", samples=12))
-    assert (data.source.sample_rate, data.source.text) == (16000, data.source.text)
 
 
 @pytest.mark.skipif(not Path(ROOT).is_dir() or not Path(TRANSCRIPTS).is_file(), reason="the package is not installed")

@@ -1,6 +1,5 @@
 """Actions stay beside their frames: in batches, on disk and back; where they cannot, that is told."""
 
-import lightning as L
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,11 +9,7 @@ from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data import DataModule
 from mmgen.data.sources import CachedTokens, Samples, Source
 from mmgen.data.tokenize import write_shards
-from mmgen.modalities.image.sources.digits import Digits
-from mmgen.modalities.video.sources.atari import Atari
 from mmgen.tokenizers import Reconstruction, Tokenizer
-from tests.data.training import QUIET
-from tests.data_modules import data_module
 
 ACTIONS = ["noop", "left", "right"]
 
@@ -69,71 +64,6 @@ def levels():
     return Levels().eval()
 
 
-@pytest.fixture
-def written(tmp_path, levels):
-    write_shards(tmp_path / "tokens", World(), levels, tmp_path / "levels", shard_size=3, batch=13)
-    return tmp_path / "tokens"
-
-
-def same(tokens, action):
-    """Each action beside the tokens of the frame it led to."""
-    level = tokens.view(len(tokens), -1, 4)[..., 0]
-    return action[:, 1:].equal(level[:, 1:].long() % 3) and (action[:, 0] == -1).all()
-
-
-def test_cached_tokens_bring_their_actions(written):
-    source = CachedTokens(written)
-    assert (source.fps, source.actions, source.action_names) == (15, 3, ACTIONS)
-    for split in ("train", "val"):
-        samples, index = source.samples(split), torch.tensor([6, 0, 3])
-        batch = samples.take(index)
-        assert batch["action"].dtype == torch.int64
-        assert batch["action"].equal(World().samples(split).take(index)["action"])
-        assert same(batch["values"], batch["action"])
-        assert samples[2]["action"].equal(samples.take(torch.tensor([2]))["action"][0])
-
-
-class Keeper(L.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.weight, self.kept = torch.nn.Parameter(torch.zeros(())), []
-
-    def training_step(self, batch, index):
-        self.kept.append(batch)
-        return self.weight * 1.0
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def test_training_meets_the_same_tokens_and_actions_encoded_or_cached(written, levels, monkeypatch):
-    monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: levels)
-    kept = []
-    for data in (
-        DataModule(World(), 4, seed=3, tokenizer="levels"),
-        data_module(CachedTokens, str(written), global_batch_size=4, seed=3),
-    ):
-        assert (data.source.fps, data.source.actions, data.source.action_names) == (15, 3, ACTIONS)
-        assert data.spec == levels.spec
-        module = Keeper()
-        L.Trainer(max_steps=4, limit_val_batches=0, **QUIET).fit(module, data)
-        kept.append(module.kept)
-    for encoded, cached in zip(*kept, strict=True):
-        assert encoded["tokens"].values.equal(cached["tokens"].values)
-        assert encoded["tokens"].grid == cached["tokens"].grid == (6, 2, 2)
-        assert encoded["action"].equal(cached["action"])
-        assert encoded["sample"].equal(cached["sample"])
-        assert same(cached["tokens"].values, cached["action"])
-
-
-def test_without_actions_nothing_of_them_is_stored(tmp_path, levels):
-    write_shards(tmp_path / "tokens", World(acted=False), levels, "x")
-    source = CachedTokens(tmp_path / "tokens")
-    assert (source.actions, list(source.action_names), source.fps) == (0, [], 15)
-    assert source.samples("val")[0].keys() == {"values", "label", "sample"}
-    assert (Digits().actions, list(Digits().action_names), Digits().fps) == (0, [], None)
-
-
 def test_a_latent_of_several_frames_has_no_room_for_their_actions(tmp_path, monkeypatch):
     pairs = Levels(stride=2)
     monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: pairs)
@@ -163,15 +93,6 @@ def test_clips_of_another_length_have_tokens_of_another_grid(tmp_path, levels, m
         assert CachedTokens(out).samples("val")[0]["values"].shape == (data.spec.length,)
 
 
-def test_frames_of_another_size_are_refused(levels, monkeypatch, means):
-    monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: levels)
-    with pytest.raises(UserError, match=r"takes samples of shape \(1, 6, 8, 8\), but the data has \(1, 28, 28\)"):
-        DataModule(Digits(), 4, tokenizer="x").tokenizer  # noqa: B018
-    monkeypatch.setattr("mmgen.data.base.load_tokenizer", lambda path: means)
-    with pytest.raises(UserError, match=r"takes samples of shape \(1, 28, 28\), but the data has \(1, 6, 8, 8\)"):
-        DataModule(World(), 4, tokenizer="x").tokenizer  # noqa: B018
-
-
 def test_clips_are_not_mirrored_and_encoded_few_at_a_time(tmp_path, levels):
     with pytest.raises(UserError, match=r"--mirror is for images, and the samples have shape \(1, 6, 8, 8\)"):
         write_shards(tmp_path / "tokens", World(), levels, "x", mirror=True)
@@ -191,13 +112,3 @@ def test_fakes_of_clips_have_actions_where_asked_for(tmp_path, kind):
     assert action.shape == (24, 5)
     assert (action[:, 0] == -1).all()
     assert set(action[:, 1:].unique().tolist()) == {0, 1, 2, 3}
-
-
-def test_a_real_game_goes_through_shards(tmp_path, levels):
-    pytest.importorskip("ale_py")
-    atari = Atari(frames=6, size=8, channels=1, clips=5, held_out=2)
-    write_shards(tmp_path / "tokens", atari, levels, "x")
-    data = data_module(CachedTokens, str(tmp_path / "tokens"))
-    assert (data.source.action_names, data.source.fps) == (atari.action_names, 15)
-    index = torch.arange(5)
-    assert data.samples("train").take(index)["action"].equal(atari.samples("train").take(index)["action"])

@@ -8,9 +8,7 @@ import torch
 from PIL import Image
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import make_source, open_source
-from mmgen.modalities.video.sources.atari import Atari, AtariSamples
-from mmgen.modalities.video.sources.atari_console import Console
+from mmgen.modalities.video.sources.atari import Atari, AtariSamples, Console
 from tests.data_modules import data_module
 
 ale = pytest.importorskip("ale_py")
@@ -52,13 +50,6 @@ def test_replaying_the_actions_gives_the_same_frames(recorded, split):
     other = samples.actions[:count].roll(1)  # one frame late is not the same
     other[0] = -1
     assert not replayed("boxing", other.clamp(min=-1).tolist(), size=32, skip=4).equal(samples.frames[:count])
-
-
-def test_a_clip_replays_from_its_own_actions(recorded):
-    """The first clip begins with the game; it needs no action that it does not hold."""
-    clip = recorded["train"][0]
-    frames = replayed("boxing", clip["action"].tolist(), size=32, skip=4)
-    assert ((clip["x"] + 1) * 127.5).round().to(torch.uint8).equal(frames.transpose(0, 1))
 
 
 def test_batches_hold_the_action_that_led_to_each_frame(boxing, recorded):
@@ -159,20 +150,6 @@ def test_facts_are_known_before_recording():
     )
     assert data.source.action_names == ["noop", "fire", "right", "left", "right fire", "left fire"]
     assert data.source._splits == {}
-
-
-def test_the_data_module_hands_out_actions(tmp_path):
-    data = data_module(Atari, size=16, frames=5, global_batch_size=4, seed=2, **Atari.make_fake(tmp_path))
-    first = next(iter(data.train_dataloader()))
-    assert first["x"].shape == (4, 3, 5, 16, 16)
-    assert first["action"].shape == (4, 5)
-    held_out = next(iter(data.val_dataloader()))
-    assert held_out["action"].equal(data.samples("val").take(torch.arange(4))["action"])
-
-
-def test_what_describes_a_source_leads_back_to_it(boxing):
-    assert make_source(boxing.describe()).describe() == boxing.describe()
-    assert open_source("atari").describe() == Atari().describe()
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,16 @@
 """Folders of videos: layouts, which frames a clip is made of, and files that are no use."""
 
 from pathlib import Path
+from typing import Any
 
 import av
-import lightning as L
 import pytest
 import torch
-from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import make_source
-from mmgen.data.loader import slot_loader
 from mmgen.data.sources import Batch, Samples, SplitName
 from mmgen.media.video import read_clip, write_mp4
 from mmgen.modalities.video.sources.video_folder import VideoFolder
-from tests.data.training import QUIET
-from tests.data_modules import data_module
 from tests.numbered_videos import numbers, write_numbered
 
 SECOND = [number / 25 for number in range(26)]
@@ -57,20 +52,6 @@ def ucf(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_layout_of_kinetics(kinetics: Path) -> None:
-    (kinetics / "train" / "run" / "notes.txt").write_text("no video")
-    write(kinetics / "train" / "run" / ".hidden", "no.mp4")
-    source = VideoFolder(kinetics, **SMALL)
-    assert source.class_names == ["jump", "run"]
-    assert (source.sample_shape, source.fps) == ((1, 4, 8, 8), 5.0)
-    train, val = everything(source, "train"), everything(source, "val")
-    assert names(source.samples("train")) == ["jump/x.mp4", "run/a.mp4", "run/b.mp4"]
-    assert (train["label"].tolist(), val["label"].tolist()) == ([0, 1, 1], [0, 1])
-    assert (train["sample"].tolist(), val["sample"].tolist()) == ([0, 1, 2], [3, 4])
-    assert train["x"].shape == (3, 1, 4, 8, 8)
-    assert train["x"].dtype == torch.float32
-
-
 def test_the_layout_of_ucf101_and_its_lists(ucf: Path) -> None:
     lists = {"train_list": ucf / "train.txt", "val_list": ucf / "test.txt"}
     source = VideoFolder(ucf / "UCF-101", **SMALL, **lists)
@@ -95,7 +76,7 @@ def test_lists_with_mistakes(ucf: Path, caplog: pytest.LogCaptureFixture) -> Non
     (ucf / "wrong.txt").write_text("UCF-101/YoYo/v_YoYo_g02_c01.avi 2\n")
     for train, val, message in (
         ("none.txt", "test.txt", r"list .*none.txt cannot be read"),
-        ("wrong.txt", "test.txt", r"wrong.txt names no file that is in .*UCF-101: a line is CLASS/NAME"),
+        ("wrong.txt", "test.txt", r"wrong.txt names no file that is in .*UCF-101: a line is the path of a file"),
         (
             "test.txt",
             "test.txt",
@@ -105,14 +86,6 @@ def test_lists_with_mistakes(ucf: Path, caplog: pytest.LogCaptureFixture) -> Non
     ):
         with pytest.raises(UserError, match=message):
             build(train, val).samples("train")
-
-
-def test_without_split_or_classes_a_share_is_held_out(tmp_path: Path) -> None:
-    write(tmp_path, *(f"{number}.mp4" for number in range(4)))
-    source = VideoFolder(tmp_path, **SMALL, held_out=2)
-    assert (source.classes, source.class_names) == (0, [])
-    assert everything(source, "val")["sample"].tolist() == [0, 2]
-    assert everything(source, "train")["label"].tolist() == [-1, -1]
 
 
 def test_validation_sees_the_middle_at_the_stated_rate(tmp_path: Path) -> None:
@@ -167,21 +140,6 @@ def test_all_frames_of_a_clip_have_the_same_cut(tmp_path: Path) -> None:
         assert (lefts.max() - lefts.min() > 0.5) == (augment == "crop")
 
 
-def batches(samples: Samples, size: int, workers: int) -> Tensor:
-    slots = [(epoch, index) for epoch in range(2) for index in range(len(samples))]
-    return torch.cat([batch["x"] for batch in slot_loader(samples, workers, slots=slots, size=size, seed=5)])
-
-
-def test_neither_workers_nor_batches_change_a_clip(tmp_path: Path) -> None:
-    fake = VideoFolder.make_fake(tmp_path, samples=6)
-    samples = VideoFolder(**fake, **(SMALL | {"channels": 3})).samples("train")
-    whole = batches(samples, size=8, workers=0)
-    assert len(whole) == 8
-    assert not whole[:4].equal(whole[4:])
-    for size, workers in ((1, 0), (3, 2)):
-        assert batches(samples, size, workers).equal(whole)
-
-
 def useless(folder: Path) -> int:
     """Files that a scan skips; how many."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -208,7 +166,8 @@ def test_useless_files_are_skipped_with_a_count(kinetics: Path, caplog: pytest.L
     assert everything(source, "train")["sample"].tolist()[-1] == 8  # the useless ones have numbers too
     first = kinetics / "train" / "run" / "aa_text.mp4"
     reason = f"{first} is not a video, or a damaged or truncated one"
-    assert caplog.messages == [f"{kinetics / 'train'}: {count} file(s) skipped, the first because {reason}"]
+    skipped = "run/aa_text.mp4, run/cut.mp4, run/cut_late.mp4, ..."
+    assert caplog.messages == [f"{kinetics / 'train'}: {count} file(s) skipped: {skipped}, the first because {reason}"]
 
 
 def test_repeated_frames_are_told(kinetics: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -224,12 +183,9 @@ def test_a_folder_without_one_usable_video_is_refused_in_one_line(tmp_path: Path
     useless(tmp_path / "all" / "train" / "run")
     useless(tmp_path / "all" / "val" / "run")
     useless(tmp_path / "flat")
-    (tmp_path / "empty" / "class").mkdir(parents=True)
     for folder, message in (
         (tmp_path / "all", r"train has no usable videos of at least 4 frames at 5 a second for the train split"),
         (tmp_path / "flat", r"flat has no usable videos of at least 4 frames at 5 a second for the train split"),
-        (tmp_path / "empty", r"empty holds no videos: put them into one folder a class"),
-        (tmp_path / "none", r"none is no folder: data.source.root must hold videos"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             VideoFolder(folder, **SMALL).samples("train")
@@ -244,20 +200,13 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_damage_that_shows_when_a_file_is_read(kinetics: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_numbered(kinetics / "train" / "jump" / "x.mp4", SECOND)
-    damage(kinetics / "train" / "jump" / "x.mp4")
+def test_damage_that_shows_when_a_file_is_read(kinetics: Path) -> None:
+    damage(write_numbered(kinetics / "train" / "jump" / "x.mp4", SECOND))
     train = VideoFolder(kinetics, **SMALL).samples("train")
     assert len(train) == 3
-    with pytest.raises(UserError, match=r"x.mp4 is not a video, or a damaged") as caught:
+    with pytest.raises(UserError, match=r"x.mp4 is not a video, or a damaged"):
         train.take(torch.tensor([1, 0]))
-    assert "\n" not in str(caught.value)
-    for _ in range(2):
-        batch = train.augmented(torch.tensor([2, 0, 1]), torch.tensor([0, 0, 0]), 0)
-        assert batch["sample"].tolist() == [2, 1, 1]
-        assert batch["label"].tolist() == [1, 1, 1]
-        assert batch["x"][1].equal(batch["x"][2])
-    assert caplog.messages == [f"{caught.value}; the next video takes its place"]
+    assert train.augmented(torch.tensor([0]), torch.tensor([0]), 0)["sample"].tolist() == [1]
 
 
 def test_without_a_check_useless_files_are_replaced_when_they_are_read(
@@ -278,43 +227,11 @@ def test_without_a_check_useless_files_are_replaced_when_they_are_read(
     assert unchecked.take(torch.tensor([0, 1]))["x"].equal(checked.take(torch.tensor([0, 1]))["x"])
 
 
-@pytest.mark.parametrize("changes", [{"size": 0}, {"channels": 2}, {"held_out": 1}, {"frames": 0}])
-def test_settings_out_of_range_are_refused(kinetics: Path, changes: dict[str, int]) -> None:
-    with pytest.raises(
-        UserError, match=r"data.source.frames and data.source.size must be at least 1, data.source.channels 1 or 3"
-    ):
-        VideoFolder(kinetics, **changes)
-
-
-@pytest.mark.parametrize("fps", [0.0, -3.0, float("nan")])
-def test_frame_rates_that_are_none_are_refused(kinetics: Path, fps: float) -> None:
-    with pytest.raises(UserError, match=r"data.source.fps must be above 0"):
-        VideoFolder(kinetics, fps=fps)
-
-
-def test_what_describes_a_source_leads_back_to_it(kinetics: Path) -> None:
-    source = VideoFolder(kinetics, frames=3, size=(8, 12), channels=1, fps=7.5, augment="flip", held_out=3)
-    again = make_source(source.describe())
-    assert again.describe() == source.describe()
-    assert again.samples("train").take(torch.tensor([2]))["x"].equal(everything(source, "train")["x"][2:])
-
-
-class Shapes(L.LightningModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight, self.shapes = torch.nn.Parameter(torch.zeros(())), []
-
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        self.shapes.append(tuple(batch["x"].shape))
-        return self.weight * batch["x"].mean()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def test_lightning_trains_on_clips(tmp_path: Path) -> None:
-    fake = VideoFolder.make_fake(tmp_path, samples=8)
-    data, module = data_module(VideoFolder, size=16, global_batch_size=4, num_workers=1, **fake), Shapes()
-    L.Trainer(max_steps=3, limit_val_batches=0, **QUIET).fit(module, data)
-    assert module.shapes == [(4, 3, 16, 16, 16)] * 3
-    assert (data.source.classes, data.source.fps, data.source.actions) == (2, 8.0, 0)
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [("size", 0, "at least 1"), ("channels", 2, "1 or 3"), ("held_out", 1, "at least 2"), ("frames", 0, "at least 1")]
+    + [("fps", value, "above 0") for value in (0.0, -3.0, float("nan"))],
+)
+def test_settings_out_of_range_are_refused(tmp_path: Path, name: str, value: Any, rule: str) -> None:
+    with pytest.raises(UserError, match=f"data.source.{name} must be {rule}, got {value}"):
+        VideoFolder(tmp_path, **{name: value})
