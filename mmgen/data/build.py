@@ -60,10 +60,8 @@ def make_source(section: dict[str, Any]) -> Source:
 
 def changed(source: Source, **arguments: Any) -> Source:
     """The same data with other arguments, as far as its source takes them; itself where it has these already."""
-    taken = {name: value for name, value in arguments.items() if name in source.arguments}
-    if all(source.arguments[name] == value for name, value in taken.items()):
-        return source
-    return make_source(source.describe() | {"init_args": source.arguments | taken})
+    changes = {name: value for name, value in arguments.items() if source.arguments.get(name, value) != value}
+    return make_source(source.describe() | {"init_args": source.arguments | changes}) if changes else source
 
 
 def open_source(text: str) -> Source:

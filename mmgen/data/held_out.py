@@ -32,11 +32,11 @@ def classes_in_turn(samples: Samples, count: int, searched: int = 1000) -> Tenso
     """
     index = all_over(len(samples), min(len(samples), max(count, searched)))
     labels = samples.take(index)["label"]
-    seen = torch.zeros(int(labels.max()) + 2, dtype=torch.long)
+    counts = torch.zeros(int(labels.max()) + 2, dtype=torch.long)
     turns = []
     for label in labels.tolist():
-        seen[label] += 1
-        turns.append(int(seen[label]))
+        counts[label] += 1
+        turns.append(int(counts[label]))
     order = sorted(range(len(index)), key=lambda place: (turns[place], int(labels[place])))
     return index[order[:count]]
 

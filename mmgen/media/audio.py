@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError, require
 
+_FULL = 0.999  # of full scale: what reaches it was most likely cut there
+_CLIPPED = 1e-3  # share of the samples; a sound that only touches full scale was not cut
 _LOUDEST = 2.0  # decoders overshoot 1 a little, which is cut; a file that goes further is of another scale
 _LARGEST_KERNEL = 2**25  # weights of a filter between two rates without a common divisor
 
@@ -129,3 +132,21 @@ def _opened(path: str | Path) -> Iterator[Any]:
     except soundfile.SoundFileRuntimeError as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise UserError(f"{path} is not a sound, or a damaged one ({reason})") from None
+
+
+def open_sound(path: str | Path, sample_rate: int) -> Tensor:
+    """A sound file that a command is given, as `read_audio` reads it; what is changed, and whether it is clipped, is
+    reported on stderr.
+    """
+    header, sound = read_header(path), read_audio(path, sample_rate)
+    notes = []
+    if header.sample_rate != sample_rate:
+        notes.append(f"resampled from {header.sample_rate} to {sample_rate} Hz")
+    if header.channels > 1:
+        notes.append(f"{header.channels} channels mixed to one")
+    share = (sound.abs() >= _FULL).double().mean().item()
+    if share >= _CLIPPED:
+        notes.append(f"clipped: {100 * share:.2g} % of the samples are at full scale")
+    if notes:
+        print(f"mmgen: {path}: {', '.join(notes)}", file=sys.stderr)
+    return sound

@@ -10,7 +10,6 @@ import math
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmgen.core.errors import UserError, nearest
+from mmgen.media.folders import write_whole
 
 RESULTS = "results.json"
 
@@ -217,21 +217,10 @@ def write_json(file: Path, content: Any) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Replace a file at once, so that it is never half written. Raises UserError where it cannot be written."""
-    temporary = None
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=file.parent, prefix=f".{file.name}.", delete=False, encoding="utf-8"
-        ) as opened:
-            temporary = Path(opened.name)
-            opened.write(text)
-        temporary.chmod(0o644)  # a temporary file is private; this one is to be read
-        os.replace(temporary, file)
+        write_whole(file, text.encode())
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def commit() -> str:

@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from mmgen.data.sources import Batch, Source, SplitName
+
 QUIET: dict[str, Any] = {
     "accelerator": "cpu",
     "devices": 1,
@@ -17,6 +19,12 @@ QUIET: dict[str, Any] = {
     "enable_model_summary": False,
 }
 """Arguments of a Lightning trainer that neither prints nor writes."""
+
+
+def everything(source: Source, split: SplitName = "train") -> Batch:
+    """All samples of a split, as they are."""
+    samples = source.samples(split)
+    return samples.take(torch.arange(len(samples)))
 
 
 def slots_of(batch: dict[str, Any]) -> list[tuple[int, int]]:

@@ -50,14 +50,13 @@ def run(
     from safetensors.torch import save_file
 
     from mmgen.core.progress import command_line, progress_bar
-    from mmgen.media.audio import write_wav
+    from mmgen.media.audio import open_sound, write_wav
     from mmgen.media.folders import new_folder, next_free
     from mmgen.media.images import save_png
     from mmgen.media.spectrogram import spectrogram_sheet
     from mmgen.modalities.speech.alignment import parse_span
     from mmgen.modalities.speech.editing import INFILL, edit
     from mmgen.modalities.speech.evaluation.recogniser import get_recogniser
-    from mmgen.modalities.speech.input_files import open_sound
     from mmgen.modalities.speech.sampling import require_speech_tokenizer
     from mmgen.sampling.options import sample_options
     from mmgen.sampling.samples import class_labels, pick_device

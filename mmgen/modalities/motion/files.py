@@ -9,9 +9,9 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.media.arrays import open_array
 from mmgen.modalities.motion.bvh import bvh_text, read_bvh
-from mmgen.modalities.motion.features import features_to_joints
+from mmgen.modalities.motion.features import features_to_joints, joints_to_features
 from mmgen.modalities.motion.names import find_joints
-from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, skeleton_of
+from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, Skeleton, skeleton_of
 
 _UNITS = (0.01, 1.0, 0.001, 0.0254)  # metres of what BVH files may mean: centimetres, metres, millimetres, inches
 _LEGS = (0.5, 1.2)  # metres from hip to ankle that people have
@@ -108,3 +108,20 @@ def _read_bvh(path: str | Path, fps: float) -> Tensor:
         raise UserError(f"{path} has legs of length {legs:g}")
     usual = HUMANML3D.offsets[[knee, ankle]].norm(dim=-1).sum().item()
     return resample_motion(joints * (units[0] if units else usual / legs), file.fps, fps)
+
+
+def open_motion(path: str | Path, skeleton: Skeleton, fps: float) -> Tensor:
+    """A motion file that a command is given, as a model's features (D, T), one frame fewer than it has.
+
+    Raises:
+        UserError: as `read_motion`; a motion of another skeleton, or of one frame.
+    """
+    joints = read_motion(path, fps)
+    if joints.shape[1] != len(skeleton):
+        raise UserError(
+            f"{path} has {joints.shape[1]} joints, but the model moves the {len(skeleton)} of {skeleton.name}'s"
+            " skeleton: choose a motion of that skeleton, or a model of the other"
+        )
+    if len(joints) < 2:
+        raise UserError(f"{path} has one frame at {fps:g} a second, and features tell how it goes on: give two or more")
+    return joints_to_features(joints).mT.contiguous()

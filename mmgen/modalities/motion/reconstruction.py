@@ -14,8 +14,7 @@ from mmgen.modalities.motion.distance import position_errors
 from mmgen.modalities.motion.drawing import draw_motion
 from mmgen.modalities.motion.evaluation.network import motions_of
 from mmgen.modalities.motion.features import features_to_joints
-from mmgen.modalities.motion.files import write_npy
-from mmgen.modalities.motion.input_files import open_motion
+from mmgen.modalities.motion.files import open_motion, write_npy
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.tokenizers import Tokenizer
 

@@ -8,13 +8,12 @@ import torch
 
 from mmgen.data.held_out import names_of
 from mmgen.data.sources import Source
-from mmgen.media.audio import write_wav
+from mmgen.media.audio import open_sound, write_wav
 from mmgen.media.folders import new_folder, unique_names
 from mmgen.media.images import save_png
 from mmgen.media.spectrogram import mel_distance_db, spectrogram_sheet
 from mmgen.modalities.speech.evaluation.tokenizer import real_lengths
 from mmgen.modalities.speech.held_out import whole_recordings
-from mmgen.modalities.speech.input_files import open_sound
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.tokenizers import Tokenizer
 

@@ -8,13 +8,12 @@ from safetensors.torch import save_file
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
 from mmgen.data.build import build_source
-from mmgen.media.audio import write_wav
+from mmgen.media.audio import open_sound, write_wav
 from mmgen.media.images import save_png
 from mmgen.media.spectrogram import spectrogram_sheet
 from mmgen.modalities.speech.evaluation.generator import Sentences
 from mmgen.modalities.speech.evaluation.recogniser import get_recogniser
 from mmgen.modalities.speech.held_out import of_known_voices, whole_recordings
-from mmgen.modalities.speech.input_files import open_sound
 from mmgen.modalities.speech.sampling import Prompt, require_speech_tokenizer, sample_speech, speech_spec
 from mmgen.sampling.options import sample_options
 from mmgen.sampling.samples import check_count, check_request, class_labels, pick_mode, tokens_per_forward

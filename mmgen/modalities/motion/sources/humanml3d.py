@@ -22,14 +22,15 @@ from mmgen.modalities.motion.sources.motion_folder import (
     FEATURES,
     TEXTS,
     Caption,
+    Survey,
     find_skeleton,
     list_motions,
     motions_folder,
     read_captions,
     read_features,
+    survey,
 )
 from mmgen.modalities.motion.sources.motion_samples import UNIT, padded, whole
-from mmgen.modalities.motion.sources.motion_survey import Survey, survey
 
 
 class Part(NamedTuple):

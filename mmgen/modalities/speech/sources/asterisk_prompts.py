@@ -59,9 +59,9 @@ class AsteriskPrompts(SpeechFolder):
                 f"the prompts are not at {missing}: apt-get install {_PACKAGE}, or set data.source.root and"
                 f" data.source.transcripts"
             )
-        said = _said(self.transcripts)
+        texts = _read_texts(self.transcripts)
         # Without a transcript, too, these are no speech: they are left out of what a tokenizer is trained on as well.
-        return [Utterance(name, said[key]) for name in names if said.get(key := name.rpartition(".")[0])]
+        return [Utterance(name, texts[key]) for name in names if texts.get(key := name.rpartition(".")[0])]
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class AsteriskPrompts(SpeechFolder):
         return {"root": f"{path}/sounds", "transcripts": f"{path}/sounds.txt", "seconds": 1.0}
 
 
-def _said(path: Path) -> dict[str, str]:
+def _read_texts(path: Path) -> dict[str, str]:
     """Name -> text of lines `NAME: text`, without those that say nothing."""
     try:
         data = path.read_bytes()
@@ -85,11 +85,11 @@ def _said(path: Path) -> dict[str, str]:
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise UserError(f"data.source.transcripts: {path} cannot be read ({' '.join(str(error).split())})") from None
     pairs = (line.partition(":") for line in lines if not line.startswith(";"))
-    said = {name.strip(): _spelt(text) for name, _, text in pairs}
-    return {name: text for name, text in said.items() if text}
+    texts = {name.strip(): _spell(text) for name, _, text in pairs}
+    return {name: text for name, text in texts.items() if text}
 
 
-def _spelt(text: str) -> str:
+def _spell(text: str) -> str:
     """A text as it is spoken, in `ALPHABET` as far as that goes."""
     text = _NOISE.sub(" ", text).lower().translate(str.maketrans("!;:", ".,,"))
     text = re.sub(r"(?<![\d.])\d(?![\d.])", lambda digit: _DIGITS[int(digit[0])], text)

@@ -115,8 +115,8 @@ class EspeakSpeech(Source):
         clips = self._recording("train", min(self.counts["train"], _PACED))
         timed = self.timing == "spoken"
         if timed:  # each word with the blank behind it
-            spans = [(clip.said, *span) for clip in clips for span in pairwise(self.word_times(clip))]
-            read = [(said[first:last], end - begin) for said, (first, begin), (last, end) in spans]
+            spans = [(clip.sentence, *span) for clip in clips for span in pairwise(self.word_times(clip))]
+            read = [(text[first:last], end - begin) for text, (first, begin), (last, end) in spans]
         else:
             read = [(self.transcript_of(clip), len(clip.sound) / self.sample_rate) for clip in clips]
         alphabet = ALPHABET if self.transcript == "text" else IPA
@@ -125,13 +125,13 @@ class EspeakSpeech(Source):
 
     def transcript_of(self, clip: Clip) -> str:
         """What the model reads of a clip."""
-        return clip.said if self.transcript == "text" else clip.phonemes
+        return clip.sentence if self.transcript == "text" else clip.phonemes
 
     def word_times(self, clip: Clip) -> list[tuple[int, float]]:
         """The character of a clip's sentence at which each word begins, and its second; with the sentence's two ends,
         which are those of the sound.
         """
-        ends = {0: 0.0} | dict(clip.words) | {len(clip.said): len(clip.sound) / self.sample_rate}
+        ends = {0: 0.0} | dict(clip.words) | {len(clip.sentence): len(clip.sound) / self.sample_rate}
         return sorted(ends.items())
 
     def load_split(self, split: SplitName) -> Samples:
@@ -168,29 +168,29 @@ class EspeakSpeech(Source):
         voice, rate, pitch = draws.uniform("voice", 3)[0].tolist()
         name = voices[int(voice * len(voices))]
         how = self.rates[int(rate * len(self.rates))], self.pitches[int(pitch * len(self.pitches))]
-        spoken = 0
+        tries = 0
         for numbers in draws.uniform("sentence", _TRIES, DRAWS)[0].tolist():
-            said = sentence(self.kind, numbers)
-            if self.is_held_out(said) != (split == "val"):
+            text = sentence(self.kind, numbers)
+            if self.is_held_out(text) != (split == "val"):
                 continue
-            samples, phonemes, words = speaker.speak(said, name, *how)
+            samples, phonemes, words = speaker.speak(text, name, *how)
             unknown = set(phonemes) - set(IPA)
             if unknown:
                 raise UserError(f"voice {name!r} speaks no English: its phonemes {sorted(unknown)} are unknown here")
             sound = resample(torch.from_numpy(samples).float() / 32768, SAMPLE_RATE, self.sample_rate)
             if len(sound) <= self.seconds * self.sample_rate and len(phonemes) <= self._longest["phonemes"]:
-                return Clip(to_int16(sound), number, name, said, phonemes, words)
-            spoken += 1
-            if spoken == _SPOKEN:
+                return Clip(to_int16(sound), number, name, text, phonemes, words)
+            tries += 1
+            if tries == _SPOKEN:
                 break
         raise UserError(
-            f"{spoken} sentences in a row take voice {name!r} more than {self.seconds:g} s at {how[0]} words a minute:"
+            f"{tries} sentences in a row take voice {name!r} more than {self.seconds:g} s at {how[0]} words a minute:"
             " set data.source.seconds or data.source.rate higher"
         )
 
-    def is_held_out(self, said: str) -> bool:
+    def is_held_out(self, text: str) -> bool:
         """Whether a sentence is said in held-out clips alone."""
-        digest = hashlib.sha256(f"{self.recording_seed} {said}".encode()).digest()
+        digest = hashlib.sha256(f"{self.recording_seed} {text}".encode()).digest()
         return int.from_bytes(digest[:8], "big") < _HELD_OUT * 2**64
 
     @staticmethod
@@ -217,7 +217,7 @@ class SpokenSamples(Samples):
         return len(self.clips)
 
     def texts(self, index: Tensor) -> list[str]:
-        return [self.clips[place].said for place in index.tolist()]
+        return [self.clips[place].sentence for place in index.tolist()]
 
     def take(self, index: Tensor) -> Batch:
         return self._batch(index, torch.zeros(len(index), dtype=torch.float64))

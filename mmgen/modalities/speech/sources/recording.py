@@ -27,7 +27,7 @@ class Clip(NamedTuple):
         sound: (n,) int16.
         number: in the whole data set.
         voice: name of the voice.
-        said: the sentence.
+        sentence: that is spoken.
         phonemes: of it.
         words: the character of the sentence at which each word begins, and its second.
     """
@@ -35,7 +35,7 @@ class Clip(NamedTuple):
     sound: Tensor
     number: int
     voice: str
-    said: str
+    sentence: str
     phonemes: str
     words: list[tuple[int, float]]
 

@@ -114,7 +114,7 @@ class SpeechFolder(Source):
             [each.name for each in self._utterances],
             [labels.get(each.speaker or "", NO_CLASS) for each in self._utterances],
             first=0,
-            captions=None if self.cropped else Captions.of([each.said or ""] for each in self._utterances),
+            captions=None if self.cropped else Captions.of([each.text or ""] for each in self._utterances),
         )
         if not self.cropped:
             listing = _readable(listing, lambda text: None if text.strip() else "it has no transcript")

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,16 +14,10 @@ _LISTS = ("transcripts.txt", "transcripts.tsv")
 
 
 class Utterance(NamedTuple):
-    """A sound file.
-
-    Attributes:
-        name: its path, relative to the folder.
-        said: what is said in it; None where that is unknown.
-        speaker: who says it; None where the layout does not say.
-    """
+    """A sound file: its path, relative to the folder, what is said in it and who speaks; None where that is unknown."""
 
     name: str
-    said: str | None
+    text: str | None
     speaker: str | None = None
 
 
@@ -45,66 +40,49 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
         raise UserError(f"{root} holds no sounds: put wav or flac files into it, with a text file NAME.txt for each")
     metadata = root / "metadata.csv"
     if metadata.is_file() and (root / "wavs").is_dir():
-        said = _lines(metadata, "|", last=True) if transcripts else {}
-        return [Utterance(name, said.get(Path(name).stem)) for name in names if name.startswith("wavs")]
-    chapters = _chapters(root, names)
-    if chapters:
-        said = _by_chapter(root, names) if transcripts else {}
-        return [Utterance(name, said.get(name), Path(name).parts[-3]) for name in names if len(Path(name).parts) > 2]
-    said = _by_name(root, names) if transcripts else {}
-    foldered = all(len(Path(name).parts) > 1 for name in names)
-    return [Utterance(name, said.get(name), Path(name).parts[0] if foldered else None) for name in names]
+        table = _lines(metadata, "|", last=True) if transcripts else {}
+        return [Utterance(name, table.get(Path(name).stem)) for name in names if name.startswith("wavs")]
+    texts: dict[str, str | None]
+    speaker: int | None = -3  # place of the speaker's folder in a path
+    if _has_chapters(root, names):
 
+        @cache
+        def chapter(folder: Path) -> dict[str, str]:
+            lists = sorted(folder.glob("*.trans.txt")) if transcripts else []
+            return {key: text for path in lists for key, text in _lines(path, " ").items()}
 
-def _chapters(root: Path, names: Iterable[str]) -> bool:
-    """Whether these are of LibriSpeech or LibriTTS, told by the first file that lies in two folders."""
+        texts = {name: chapter((root / name).parent).get(Path(name).stem) for name in names}
+        ending = ".normalized.txt"
+        names = [name for name in names if len(Path(name).parts) > 2]
+    else:
+        lists = [root / name for name in _LISTS if transcripts and (root / name).is_file()]
+        listed = {key: text for path in lists for key, text in _lines(path, "|").items()}
+        keys = {name: (name, os.path.splitext(name)[0], Path(name).stem) for name in names}
+        texts = {name: next((listed[key] for key in keys[name] if key in listed), None) for name in names}
+        ending, speaker = ".txt", 0 if all(len(Path(name).parts) > 1 for name in names) else None
+    utterances = []
     for name in names:
-        path = Path(name)
-        if len(path.parts) > 2:
-            folder = root / path.parent
-            return next(folder.glob("*.trans.txt"), None) is not None or _normalized(root, name).is_file()
-    return False
+        path, text = (root / name).with_suffix(ending), texts[name]
+        if text is None and transcripts and path.is_file():
+            text = read_text(path, "transcript ")
+        utterances.append(Utterance(name, text, None if speaker is None else Path(name).parts[speaker]))
+    return utterances
 
 
-def _normalized(root: Path, name: str) -> Path:
-    return (root / name).with_suffix(".normalized.txt")
-
-
-def _by_chapter(root: Path, names: Iterable[str]) -> dict[str, str]:
-    said, chapters = {}, {}
-    for name in names:
-        folder = os.path.dirname(name)
-        if folder not in chapters:
-            lists = sorted((root / folder).glob("*.trans.txt"))
-            chapters[folder] = {key: text for each in lists for key, text in _lines(each, " ").items()}
-        text = chapters[folder].get(Path(name).stem)
-        if text is None and _normalized(root, name).is_file():
-            text = read_text(_normalized(root, name), "transcript ")
-        if text is not None:
-            said[name] = text
-    return said
-
-
-def _by_name(root: Path, names: Iterable[str]) -> dict[str, str]:
-    listed = {key: text for each in _LISTS if (root / each).is_file() for key, text in _lines(root / each, "|").items()}
-    said = {}
-    for name in names:
-        bare = os.path.splitext(name)[0]
-        text = listed.get(name, listed.get(bare, listed.get(os.path.basename(bare))))
-        if text is None and (root / f"{bare}.txt").is_file():
-            text = read_text(root / f"{bare}.txt", "transcript ")
-        if text is not None:
-            said[name] = text
-    return said
+def _has_chapters(root: Path, names: Iterable[str]) -> bool:
+    """Whether these are of LibriSpeech or LibriTTS, as the first file shows that lies in two folders."""
+    path = next((root / name for name in names if len(Path(name).parts) > 2), None)
+    lists = [] if path is None else [*path.parent.glob("*.trans.txt"), path.with_suffix(".normalized.txt")]
+    return any(each.is_file() for each in lists)
 
 
 def _lines(path: Path, separator: str, last: bool = False) -> dict[str, str]:
     """Name -> text of lines of both, with a `separator` or a tab between; where `last`, the text is what comes after
     the last separator, if anything.
     """
-    said = {}
+    table = {}
     for line in read_text(path, "transcript ").splitlines():
         name, *texts = re.split(rf"[{re.escape(separator)}\t]", line.strip(), maxsplit=2 if last else 1)
         if texts:
-            said[name.strip()] = next((text for text in reversed(texts) if text.strip()), "")
-    return said
+            table[name.strip()] = next((text for text in reversed(texts) if text.strip()), "")
+    return table

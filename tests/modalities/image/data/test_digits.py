@@ -80,8 +80,3 @@ def test_a_truncated_file_is_told_in_one_line(tmp_path, kept):
     file.write_bytes(file.read_bytes()[:kept])
     with pytest.raises(UserError, match="damaged"):
         Digits(tmp_path).samples("train")
-
-
-def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"digits\.npz does not exist"):
-        Digits(tmp_path / "none").samples("train")

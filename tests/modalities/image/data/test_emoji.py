@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image, ImageFont
 
 from mmgen.core.errors import UserError
 from mmgen.media.images import to_uint8
 from mmgen.modalities.image.sources.emoji import NOTO, Emoji
+from tests.data.training import everything
 
 HAS_FONT = Path(NOTO).is_file()
 
@@ -20,13 +20,8 @@ def noto():
     return Emoji(image_size=24)
 
 
-def batch(source, split):
-    samples = source.samples(split)
-    return samples.take(torch.arange(len(samples)))
-
-
 def test_a_font_draws_a_thousand_emoji_in_colour_on_white(noto):
-    train, val = batch(noto, "train"), batch(noto, "val")
+    train, val = everything(noto, "train"), everything(noto, "val")
     assert len(train["x"]) > 1000
     assert 100 < len(val["x"]) < len(train["x"]) / 8
     for part in (train, val):
@@ -40,7 +35,7 @@ def test_a_font_draws_a_thousand_emoji_in_colour_on_white(noto):
 
 
 def test_captions_are_unicode_names_and_follow_the_samples(noto):
-    names = [name for split in ("train", "val") for name in batch(noto, split)["caption"]]
+    names = [name for split in ("train", "val") for name in everything(noto, split)["caption"]]
     assert {"thumbs up sign", "grinning face", "snowman without snow", "rocket"} <= set(names)
     assert len(set(names)) == len(names)
     assert not any("fitzpatrick" in name or name.startswith("u+") for name in names)
@@ -72,7 +67,7 @@ def test_pictures_are_named_by_code_point(tmp_path):
         Image.new("RGB", (12, 6), colour).save(tmp_path / name)
     Image.new("RGBA", (6, 6), (0, 0, 255, 0)).save(tmp_path / "1f608.png")  # clear: white
     source = Emoji(image_size=12, folder=tmp_path)
-    train, val = batch(source, "train"), batch(source, "val")
+    train, val = everything(source, "train"), everything(source, "val")
     codes = sorted([0x1F600, 0x1F602, 0x1F608])
     assert sorted(train["sample"].tolist() + val["sample"].tolist()) == codes
     assert val["sample"].tolist() == [code for code in codes if code % 10 == 0]

@@ -7,8 +7,10 @@ from PIL import Image
 
 from mmgen.core.errors import UserError
 from mmgen.data.build import open_source
+from mmgen.data.loader import slot_loader
 from mmgen.media.images import from_pil, to_uint8
 from mmgen.modalities.image.sources.image_folder import ImageFolder
+from tests.data.training import everything
 
 NOISE = np.random.default_rng(0).integers(0, 256, (300, 200, 4), dtype=np.uint8)
 
@@ -21,11 +23,6 @@ def write(folder, *names, image=None):
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (image or picture()).save(folder / name)
-
-
-def everything(source, split):
-    samples = source.samples(split)
-    return samples.take(torch.arange(len(samples)))
 
 
 @pytest.fixture
@@ -238,6 +235,9 @@ def test_damage_that_shows_when_a_file_is_read(root, caplog):
         assert batch["label"].tolist() == [1, 1, 1]
         assert batch["x"][1].equal(batch["x"][2])
     assert caplog.messages == [f"{caught.value}; the next image takes its place"]
+    with pytest.raises(UserError) as again:
+        list(slot_loader(train, 1, batches=[[(0, 0)]]))
+    assert str(again.value) == str(caught.value)  # one line, on its way out of a worker too
 
 
 def test_a_disk_that_is_gone_ends_training_in_one_line(root):

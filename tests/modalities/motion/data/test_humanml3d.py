@@ -10,8 +10,9 @@ from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.modalities.motion.features import feature_slices, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT
-from mmgen.modalities.motion.sources import motion_survey
+from mmgen.modalities.motion.sources import motion_folder
 from mmgen.modalities.motion.sources.humanml3d import HumanML3D
+from tests.data.training import everything
 from tests.modalities.motion.gait import walk
 
 WALK = {skeleton: walk(skeleton, 260).float() for skeleton in (HUMANML3D, KIT)}
@@ -56,11 +57,6 @@ def folder(tmp_path):
     made.add("M000002", features(30), "he  walks#he/PRON#0.0#0.0", "he turns#x#0.5#1.0", "he sits#x#nan#nan")
     made.add("000003", features(40), "a person walks#x#0.0#0.0", split="val")
     return made
-
-
-def everything(source, split="train"):
-    samples = source.samples(split)
-    return samples.take(torch.arange(len(samples)))
 
 
 def frames_of(x):
@@ -191,7 +187,7 @@ def test_a_folder_is_looked_through_once(folder, monkeypatch, caplog):
     first = folder.source()
     first.samples("train")
     assert "4 motions are looked through" in caplog.text
-    monkeypatch.setattr(motion_survey, "_look", None)
+    monkeypatch.setattr(motion_folder, "_look_through", None)
     again = folder.source()
     assert all(one.equal(other) for one, other in zip(first.statistics(), again.statistics()))
     assert everything(again)["x"].equal(everything(first)["x"])

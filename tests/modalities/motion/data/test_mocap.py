@@ -15,6 +15,7 @@ from mmgen.modalities.motion.skeleton import HUMANML3D
 from mmgen.modalities.motion.sources.humanoid3d import read_clip, slerp
 from mmgen.modalities.motion.sources.mocap import Mocap
 from mmgen.store.store import load_tokenizer
+from tests.data.training import everything
 from tests.data_modules import data_module
 from tests.motion_runs import motion_tokenizer_run
 
@@ -49,10 +50,6 @@ def write(folder, name, rows, **more):
     path = folder / f"humanoid3d_{name}.txt"
     path.write_text(json.dumps({"Loop": "wrap", **more, "Frames": np.asarray(rows).tolist()}))
     return path
-
-
-def everything(samples):
-    return samples.take(torch.arange(len(samples)))
 
 
 def joint(joints, name):
@@ -184,7 +181,7 @@ def test_the_clips_of_the_package(real, caplog):
     assert (real.sample_shape, real.fps, real.more) == ((263, 48), 20.0, {"skeleton": "HumanML3D"})
     training, held_out = (sum(part.seconds for part in parts) for parts in zip(*real._stretches))
     assert (round(training, 1), round(held_out, 1)) == (25.1, 8.5)
-    val = everything(real.samples("val"))
+    val = everything(real, "val")
     assert val["label"].unique().tolist() == list(range(14))
     assert len(val["label"]) == 30
     assert not caplog.messages
@@ -212,7 +209,7 @@ def test_each_split_is_of_its_own_time_alone(tmp_path):
     for name, changed in places.items():
         write(tmp_path / name, "hop", changed)
         made = Mocap(folder=tmp_path / name, clips=40)
-        x = {split: everything(made.samples(split))["x"] for split in ("train", "val")}
+        x = {split: everything(made, split)["x"] for split in ("train", "val")}
         found[name] = x | {"mean": made.statistics()[0]}
     assert found["later"]["train"].equal(found["both"]["train"])
     assert found["later"]["mean"].equal(found["both"]["mean"])
@@ -223,7 +220,7 @@ def test_each_split_is_of_its_own_time_alone(tmp_path):
 
 def test_held_out_time_is_cut_into_windows_plain_and_mirrored(folder):
     source = Mocap(frames=12, folder=folder)
-    val = everything(source.samples("val"))
+    val = everything(source, "val")
     names = [source.class_names[label] for label in val["label"].tolist()]
     assert names == ["get_up"] * 2 + ["hop"] * 4 + ["run"] * 2  # of 0.27 s, 0.75 s and 0.5 s, and 0.2 s
     assert val["length"].tolist() == [4, 4, 12, 12, 8, 8, 4, 4]
@@ -241,7 +238,7 @@ def test_time_that_is_too_short_to_be_held_out_is_told(tmp_path, caplog):
     write(tmp_path, "long", moving(61))
     path = write(tmp_path, "short", moving(13))
     source = Mocap(folder=tmp_path)
-    assert everything(source.samples("val"))["label"].tolist() == [0, 0]
+    assert everything(source, "val")["label"].tolist() == [0, 0]
     assert caplog.messages == [f"{path}: the 0.1 s held out are fewer than 4 frames, and not used"]
     (tmp_path / "humanoid3d_long.txt").unlink()
     with pytest.raises(UserError, match="no clip is held out for 4 frames"):
@@ -252,7 +249,7 @@ def test_time_that_is_too_short_to_be_held_out_is_told(tmp_path, caplog):
 
 
 def test_classes_take_turns_and_all_clips_of_an_action_are_seen(source):
-    batch = everything(source.samples("train"))
+    batch = everything(source, "train")
     assert source.class_names == ["get_up", "hop", "run"]
     assert batch["label"].bincount().tolist() == [80, 80, 80]
     longer = batch["length"][batch["label"] == 1]  # of the 3 s or the 2 s
@@ -265,7 +262,7 @@ def test_a_sample_is_a_window_of_its_clip_at_a_speed(tmp_path):
     rows = rest(91)  # 3 s, of which the frames up to 67 / 30 s are trained on
     rows[:, START["left_elbow"]] = rows[:, START["right_elbow"]] = 0.3 + 0.9 * np.arange(91) / 30
     write(tmp_path, "clock", rows)
-    batch = everything(Mocap(folder=tmp_path, clips=200).samples("train"))
+    batch = everything(Mocap(folder=tmp_path, clips=200), "train")
     joints = features_to_joints(batch["x"].mT).double()
     shoulder, elbow, wrist = (joint(joints, f"left_{name}") for name in ("shoulder", "elbow", "wrist"))
     bend = torch.nn.functional.cosine_similarity(elbow - shoulder, wrist - elbow, dim=-1).acos()
@@ -285,7 +282,7 @@ def test_half_of_the_samples_are_mirrored(tmp_path):
     rows = rest(31)
     rows[:, START["left_elbow"]] = 1.5
     write(tmp_path, "point", rows)
-    batch = everything(Mocap(folder=tmp_path, clips=200).samples("train"))
+    batch = everything(Mocap(folder=tmp_path, clips=200), "train")
     joints = features_to_joints(batch["x"].mT)[:, 0]
     left, right = (joint(joints, f"{side}_wrist")[:, 2] > 0.2 for side in ("left", "right"))
     assert (left ^ right).all()
@@ -294,7 +291,7 @@ def test_half_of_the_samples_are_mirrored(tmp_path):
 
 def test_statistics_are_those_of_real_training_frames(source):
     mean, std = source.statistics()
-    batch = everything(source.samples("train"))
+    batch = everything(source, "train")
     frames = torch.cat([x[:, :length] for x, length in zip(batch["x"], batch["length"].tolist())], 1).double()
     assert torch.allclose(mean.double(), frames.mean(1), atol=1e-5)
     for group in SLICES.values():
@@ -314,7 +311,7 @@ def test_numbers_that_are_not_finite_are_refused(folder):
 def test_fake_tokens_of_motions_have_lengths(tmp_path):
     spec = load_tokenizer(motion_tokenizer_run(tmp_path / "tokenizer")).spec
     fake = CachedTokens.make_fake(tmp_path / "tokens", spec=spec)
-    assert everything(CachedTokens(fake["path"]).samples("val"))["length"].tolist() == [12] * 4
+    assert everything(CachedTokens(fake["path"]), "val")["length"].tolist() == [12] * 4
 
 
 # What is refused.

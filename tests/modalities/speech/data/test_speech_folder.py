@@ -10,9 +10,10 @@ import torch
 
 from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
-from mmgen.data.sources import Batch, Samples, SplitName
+from mmgen.data.sources import Samples, SplitName
 from mmgen.media.audio import read_audio
 from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
+from tests.data.training import everything
 
 SMALL: dict[str, Any] = {"seconds": 1.0, "sample_rate": 8000, "held_out": 2}
 
@@ -30,11 +31,6 @@ def write(path: Path, seconds: float = 0.5, said: str | None = None, sample_rate
     if said is not None:
         path.with_suffix(".txt").write_text(said)
     return path
-
-
-def everything(source: SpeechFolder, split: SplitName) -> Batch:
-    samples = source.samples(split)
-    return samples.take(torch.arange(len(samples)))
 
 
 def said(source: SpeechFolder, split: SplitName) -> dict[str, str]:

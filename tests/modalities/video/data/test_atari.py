@@ -78,12 +78,8 @@ def test_the_player_keeps_to_an_action(boxing):
     assert (played.bincount(minlength=18) / len(played)).sub(1 / 18).abs().max() < 0.01
 
 
-def test_the_same_arguments_record_the_same_and_another_seed_another(recorded):
-    again, other = Atari(**SMALL), Atari(**SMALL, recording_seed=1)
-    for split in ("train", "val"):
-        assert again.samples(split).frames.equal(recorded[split].frames)
-        assert again.samples(split).actions.equal(recorded[split].actions)
-    assert not other.samples("val").actions.equal(recorded["val"].actions)
+def test_another_seed_records_another_game(recorded):
+    assert not Atari(**SMALL, recording_seed=1).samples("val").actions.equal(recorded["val"].actions)
 
 
 def test_more_clips_begin_with_those_of_fewer(recorded):

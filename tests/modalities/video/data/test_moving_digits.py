@@ -117,15 +117,6 @@ def test_the_class_is_the_digit_or_the_pair_whichever_came_first(flat):
     assert (many.classes, many.samples("val")[0]["label"]) == (0, -1)
 
 
-def test_every_pair_has_a_label_of_its_own():
-    from mmgen.modalities.video.sources.moving_digits import _classes, _label
-
-    for low in range(10):
-        for high in range(low, 10):
-            names = {_classes(2)[label] for label in _label(torch.tensor([[low, high], [high, low]])).tolist()}
-            assert names == {f"{low} {high}"}
-
-
 def test_training_moves_other_digits_in_every_epoch(folder):
     samples, index = MovingDigits(folder=folder).samples("train"), torch.tensor([3, 0, 7])
     epochs = [samples.augmented(index, torch.full((3,), epoch), seed=1)["x"] for epoch in (0, 1)]

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from mmgen.core.errors import UserError
-from mmgen.data.sources import Batch, Samples, SplitName
+from mmgen.data.sources import Samples
 from mmgen.media.video import read_clip, write_mp4
 from mmgen.modalities.video.sources.video_folder import VideoFolder
+from tests.data.training import everything
 from tests.numbered_videos import numbers, write_numbered
 
 SECOND = [number / 25 for number in range(26)]
@@ -20,11 +21,6 @@ SMALL = {"frames": 4, "size": 8, "channels": 1, "fps": 5.0}
 def write(folder: Path, *names: str) -> None:
     for name in names:
         write_numbered(folder / name, SECOND, codec="mpeg4")
-
-
-def everything(source: VideoFolder, split: SplitName) -> Batch:
-    samples = source.samples(split)
-    return samples.take(torch.arange(len(samples)))
 
 
 def names(samples: Samples) -> list[str]:
