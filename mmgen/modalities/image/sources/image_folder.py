@@ -28,13 +28,7 @@ _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap height and width
 
 
 class ImageSamples(ListedSamples):
-    """Images read from files, scaled until they cover the shape, and cut to it; `take` cuts the centre.
-
-    Args:
-        listing: the files.
-        shape: (C, H, W) of a sample.
-        augment: of training; `none` for validation.
-    """
+    """Images read from files, scaled until they cover the shape (C, H, W), and cut to it; `take` cuts the centre."""
 
     draws = "crop", 4
 

@@ -43,16 +43,10 @@ class Part(NamedTuple):
 
 
 class CaptionedMotions(ListedSamples):
-    """A window of every part of a motion.
+    """A window of every part of a motion, of `frames` at most; the listing has columns `start` and `end`.
 
     `take` begins at the part's beginning and has its first caption; training begins anywhere, if the part is longer
     than the window, and has any of them.
-
-    Args:
-        listing: the parts, with columns `start` and `end`.
-        skeleton: of the people.
-        frames: of the longest window.
-        text: how captions are read; None for motions alone.
     """
 
     draws = "window", 2

@@ -41,16 +41,8 @@ def clip_length(seconds: float, crop: float | None, sample_rate: int) -> int:
 
 
 class SpeechClips(ListedSamples):
-    """A clip of every sound file.
-
-    `take` begins at the file's beginning, and so does training on whole clips; training on stretches begins anywhere.
-
-    Args:
-        listing: the files.
-        samples: of a clip.
-        sample_rate: in Hz.
-        cropped: clips are stretches of longer sounds; otherwise a longer one is an error.
-        text: how transcripts are read; None where they are not.
+    """A clip (1, `samples`) of every sound file, from its beginning. Where clips are `cropped` they are stretches of
+    longer sounds, and training begins anywhere; otherwise a longer sound is an error.
     """
 
     draws = STRETCH, 1

@@ -23,16 +23,10 @@ ClipAugment = Literal["crop", "flip", "start", "none"]
 
 
 class VideoClips(ListedSamples):
-    """A clip of every video: frame i is the one shown `i / fps` seconds after the clip's beginning.
+    """A clip (C, T, H, W) of every video: frame i is the one shown `i / fps` seconds after the clip's beginning.
 
     `take` gives the middle of the video and the centre of its picture. Training sees what `augment` says, the same cut
     in all frames of a clip.
-
-    Args:
-        listing: the files.
-        shape: (C, T, H, W) of a clip.
-        fps: frames a second of a clip.
-        augment: of training; `none` for validation.
     """
 
     draws = "clip", 5
