@@ -60,9 +60,7 @@ class Tokenizer(nn.Module, ABC):
 
     `decode(encode(x))` has x's shape and lies in [-1, 1]. Both are deterministic and leave the tokenizer as it was, in
     training mode too: only `forward` trains. The features of a motion have units of their own, and any finite values.
-
-    Clips of video and motions may have any number of frames and those of sound any number of samples, whatever
-    `sample_shape` and `spec.grid` say: those are of the clips that the tokenizer is trained on. See `TimedTokenizer`.
+    `sample_shape` and `spec.grid` are of the clips that it is trained on; it codes any length (`TimedTokenizer`).
     """
 
     spec: TokenSpec
@@ -83,16 +81,14 @@ class Tokenizer(nn.Module, ABC):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the decoder's last convolution or linear map, on whose output an adversarial loss is balanced
-        against the others (Esser et al. 2021, equation 7). Raises UserError where the decoder is not trained here.
+        """Weight of the decoder's last convolution or linear map, at which an adversarial loss is balanced against the
+        others (Esser et al. 2021, equation 7). Raises UserError where the decoder is not trained here.
         """
         raise UserError(f"{type(self).__name__} names no last layer, so its losses cannot be balanced by gradients")
 
     def adapt(self, data: TrainingData) -> None:
-        """Takes from the data what is not learned by gradients, once, before training. As a rule there is nothing.
-
-        Raises:
-            UserError: data that it is not made for.
+        """Takes from the data what is not learned by gradients, once, before training: as a rule nothing. Raises
+        UserError for data that it is not made for.
         """
 
     def streaming(self) -> "TokenizerStream":
@@ -124,8 +120,8 @@ class Tokenizer(nn.Module, ABC):
         return x
 
     def check_tokens(self, tokens: Tokens) -> Tensor:
-        """The values of tokens, if their grid and what a position holds are this tokenizer's; clips of any number of
-        latents along time, and residual codes of sound and motion of fewer levels too.
+        """The values of tokens, if they are this tokenizer's, of any number of latents along time; residual codes of
+        sound and motion may have fewer levels.
         """
         name, spec, values = type(self).__name__, self.spec, tokens.values
         grid, timed = tuple(tokens.grid), spec.unit is not None
@@ -181,8 +177,8 @@ class TimedTokenizer(Tokenizer):
 class TokenizerStream(ABC):
     """Encodes and decodes one batch of clips in consecutive chunks; all chunks together equal the whole clip.
 
-    Encoding and decoding go on independently of one another. All state is here and none on the tokenizer, so that
-    several streams may share it. Without gradient. A chunk that is refused leaves the stream as it was.
+    The two directions are independent. All state is here, so that several streams may share a tokenizer. Without
+    gradient. A chunk that is refused leaves the stream as it was.
 
     A video's first chunk may have any number of frames, since its remainder comes first; each later one whole groups.
     A chunk of a sound or a motion that is no whole number of tokens is the last of its direction.

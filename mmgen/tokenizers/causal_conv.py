@@ -85,9 +85,3 @@ class FrameBlock(Streamed):
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         return x + rearrange(self.mlp(rearrange(self.time(x, state), "b c t -> b t c")), "b t c -> b c t")
-
-
-def last_weight(decoder: nn.Module) -> nn.Parameter:
-    """Weight of the last convolution of a decoder, in the order in which its layers were made."""
-    convolutions = [layer for layer in decoder.modules() if isinstance(layer, nn.Conv1d | nn.Conv2d)]
-    return convolutions[-1].get_parameter("weight")

@@ -12,14 +12,8 @@ from mmgen.core.errors import UserError
 
 
 def conv_encoder(channels: int, width: int, strides: list[int], blocks: int, out: int) -> nn.Sequential:
-    """(b, channels, h s, w s) -> (b, out, h, w) with s the product of the strides.
-
-    Args:
-        channels: of the image.
-        width: channels of the convolutions.
-        strides: how much each step shrinks the image, the outermost first.
-        blocks: residual blocks a step.
-        out: channels of the latent grid.
+    """(b, channels, h s, w s) -> (b, out, h, w) with s the product of the strides, the outermost first; `blocks`
+    residual blocks a step.
     """
     inputs = [channels] + [width] * (len(strides) - 1)
     down = [
@@ -61,9 +55,8 @@ class Grow(nn.Sequential):
     """(b, c, h, w) -> (b, out, h s, w s): a convolution, then depth to space."""
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__(
-            norm(channels), nn.SiLU(), nn.Conv2d(channels, out * stride**2, 3, padding=1), nn.PixelShuffle(stride)
-        )
+        conv = nn.Conv2d(channels, out * stride**2, 3, padding=1)
+        super().__init__(norm(channels), nn.SiLU(), conv, nn.PixelShuffle(stride))
 
 
 class ResidualBlock(nn.Module):
@@ -73,9 +66,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         last = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(last.weight)
-        self.branch = nn.Sequential(
-            norm(width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), norm(width), nn.SiLU(), last
-        )
+        first = nn.Conv2d(width, width, 3, padding=1)
+        self.branch = nn.Sequential(norm(width), nn.SiLU(), first, norm(width), nn.SiLU(), last)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.branch(x)
@@ -90,9 +82,8 @@ def _strides(downsample: int | list[int]) -> list[int]:
     if isinstance(downsample, int):
         steps = downsample.bit_length() - 1
         if downsample < 2 or downsample != 2**steps:
-            raise UserError(
-                f"downsample {downsample} is not a power of two of at least 2; give the steps as a list, such as [3, 2]"
-            )
+            mend = "give the steps as a list, such as [3, 2]"
+            raise UserError(f"downsample {downsample} is not a power of two of at least 2; {mend}")
         return [2] * steps
     if not downsample or min(downsample) < 1:
         raise UserError(f"downsample steps {downsample} must be whole numbers of at least 1")

@@ -122,9 +122,7 @@ class PretrainedTokenizer(Tokenizer):
 
 
 def library_of(path: str | Path) -> str | None:
-    """The package that wrote a folder, `transformers` or `diffusers`; None for runs and exports of mmgen, and folders
-    without config.json.
-    """
+    """The package that wrote a folder, `transformers` or `diffusers`; None for mmgen's, and without a config."""
     path = Path(path)
     if (path / "config.yaml").exists():
         return None

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgen.core.tokens import Tokens
 from mmgen.tokenizers.base import Reconstruction, State, TimedTokenizer, TokenizerStream
@@ -18,6 +18,11 @@ class QuantizedTokenizer(TimedTokenizer):
     """
 
     quantizer: Quantizer
+    decoder: nn.Module
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        return last_weight(self.decoder)
 
     @abstractmethod
     def latents(self, x: Tensor, state: State) -> Tensor:
@@ -81,6 +86,12 @@ class QuantizedStream(TokenizerStream):
         x = self._quantized.decode_chunk(tokens, length, state)
         self.state = state
         return x
+
+
+def last_weight(decoder: nn.Module) -> nn.Parameter:
+    """Weight of the last convolution of a decoder, in the order in which its layers were made."""
+    convolutions = [layer for layer in decoder.modules() if isinstance(layer, nn.Conv1d | nn.Conv2d)]
+    return convolutions[-1].get_parameter("weight")
 
 
 def raster(indices: Tensor) -> Tokens:

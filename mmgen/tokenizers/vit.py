@@ -30,8 +30,8 @@ class ViT(QuantizedTokenizer):
     A patch lies in one frame, and both transformers attend under `block_causal` with a frame as block: a frame's
     tokens, and its pixels after decoding, do not depend on later frames, and a first frame is coded as an image is.
 
-    Positions are rotary in (t, h, w), so they are relative: nothing ties a weight to a place in the image, and no
-    weight depends on the number of frames. Clips may have any; with a window, a stream's memory does not grow.
+    Positions are rotary in (t, h, w), so that no weight depends on the number of frames. With a window, a stream's
+    memory does not grow.
 
     Args:
         quantizer: the bottleneck, of discrete or continuous tokens.
@@ -50,6 +50,7 @@ class ViT(QuantizedTokenizer):
     """
 
     modality: ClassVar[str]
+    decoder: Transformer
 
     def __init__(
         self,
@@ -86,9 +87,7 @@ class ViT(QuantizedTokenizer):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Unit variance for the latents, and for what enters the decoder: codes on the unit sphere would otherwise
-        vanish beside the branches of its blocks, and training starts slowly.
-        """
+        """Unit variance for the latents and for what enters the decoder, where codes on a sphere would vanish."""
         for linear in (self.from_pixels, self.to_latents):
             nn.init.normal_(linear.weight, std=1 / math.sqrt(linear.in_features))
             nn.init.zeros_(linear.bias)
@@ -97,7 +96,6 @@ class ViT(QuantizedTokenizer):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the map to pixels."""
         return self.to_pixels.get_parameter("weight")
 
     def stream_state(self) -> State:
@@ -180,9 +178,7 @@ class FrameStream:
 
 
 def _frames(grid: Grid, start: int, device: torch.device) -> Layout:
-    """Raster order with a frame as block, from frame `start` on. From 0 on it is the same object every time, so that
-    masks and tables are found again.
-    """
+    """Raster order with a frame as block, from frame `start` on; from 0 on a cached object, as its masks are."""
     frame = math.prod(grid[1:])
     layout = grid_layout(grid, block_size=frame).to(device)
     if not start:

@@ -6,11 +6,7 @@ Lightning takes seconds to import, so the modules are imported when they are fir
 from importlib import import_module
 from typing import Any
 
-_MODULES = {
-    "GeneratorModule": "generator_module",
-    "JointModule": "joint_module",
-    "TokenizerModule": "tokenizer_module",
-}
+_MODULES = {"GeneratorModule": "generator_module", "JointModule": "joint_module", "TokenizerModule": "tokenizer_module"}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,13 +19,10 @@ from mmgen.training.optim import FusedAdamW, WarmupCosine, scheduled
 class Adversary(Callback):
     """Trains a discriminator, a step right after each of the tokenizer's.
 
-    Lightning's automatic optimisation takes one optimiser, and its manual one gives up what it does for that: to
-    accumulate and clip gradients, to schedule learning rates, to count steps (a step of two optimisers counts twice).
-    So the tokenizer's optimiser stays Lightning's, and `max_steps`, `accumulate_grad_batches`, `gradient_clip_val` and
-    a resumed run mean what they always do; the discriminator's is stepped here with the same accumulation and clipping,
-    each network by its own norm. Being no part of the module, the discriminator is neither averaged nor exported, and
-    data-parallel training waits for no gradient of it: they are averaged over ranks here. It travels in checkpoints as
-    the state of this callback.
+    The tokenizer's optimiser stays Lightning's, whose manual optimisation would give up accumulation, clipping,
+    schedules and the count of steps; the discriminator's is stepped here with the same accumulation and clipping, each
+    network by its own norm. Being no part of the module, the discriminator is neither averaged nor exported; its
+    gradients are averaged over ranks here, and checkpoints hold it as the state of this callback.
 
     Args:
         settings: of adversarial training, with the discriminator.
@@ -40,7 +37,7 @@ class Adversary(Callback):
         self.settings, self.tokenizer = settings, tokenizer
         self.net = settings.discriminator
         self._restored: dict[str, Any] = {}
-        # Mistakes are told here, and not at the step where the discriminator becomes active.
+        # Mistakes are reported here, and not at the step where the discriminator becomes active.
         with torch.no_grad():
             verdicts = self.net.verdicts(torch.zeros(1, *tokenizer.sample_shape))
             if settings.feature_matching:
@@ -58,7 +55,7 @@ class Adversary(Callback):
         return trainer.global_step >= self.settings.start
 
     def losses(self, made: Tensor, x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
-        """What the tokenizer minimises, after the discriminator's gradients of this batch have been added to its own.
+        """What the tokenizer minimises; adds the discriminator's gradients of this batch to its own.
 
         Args:
             made: (B, *sample_shape) reconstructions, with gradients.
@@ -66,8 +63,8 @@ class Adversary(Callback):
             reconstruction: the loss that the adversarial one is balanced against.
 
         Returns:
-            `adversarial`, and `feature_matching` where it has a weight: weighted; `adaptive_weight`, and
-            `discriminator`, its own loss: to be looked at.
+            `adversarial`, and `feature_matching` where it has a weight: weighted; to be logged, `adaptive_weight` and
+            `discriminator`, its own loss.
         """
         settings = self.settings
         both = [each.halves() for each in self.net.verdicts(torch.cat([x, made.detach().to(x.dtype)]))]
@@ -87,8 +84,6 @@ class Adversary(Callback):
             matched = feature_matching([real for real, _ in both], verdicts)
             losses["feature_matching"] = settings.feature_matching * matched
         return losses | {"adaptive_weight": weight, "discriminator": loss.detach()}
-
-    # Lightning's hooks.
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Refuses what the discriminator's gradients are not made for."""

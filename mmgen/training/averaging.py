@@ -14,11 +14,9 @@ from mmgen.training.sharded import FSDP, reshard
 
 
 class EMA(WeightAveraging):
-    """Lightning's weight averaging with a decay that warms up: min(decay, (1 + n) / (10 + n)) after n updates.
-
-    A fixed decay of 0.999 would keep a share of the initial weights for thousands of steps; warmed up, the average
-    looks back over a tenth of the run at any time, so that short runs gain by it too. Validation, samples and the
-    checkpoint's `state_dict` use the average; the weights that training goes on with are `current_model_state` in it.
+    """Lightning's weight averaging with a decay that warms up: min(decay, (1 + n) / (10 + n)) after n updates, so that
+    short runs gain by it too. Validation, samples and the checkpoint's `state_dict` use the average; the weights that
+    training goes on with are `current_model_state` in it.
 
     Args:
         decay: limit of the decay per optimiser step, in [0, 1); 0 keeps no average.
@@ -32,7 +30,7 @@ class EMA(WeightAveraging):
         super().__init__(use_buffers=False, avg_fn=self.update)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Makes the average, in the precision that training will have: Lightning gives it to the module only later."""
+        # Lightning converts the module only later, and the average is to have the precision of training.
         if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             raise UserError("weights that are spread over devices are not averaged: use ddp, or set ema.decay to 0")
         trainer.precision_plugin.convert_module(pl_module)
@@ -71,7 +69,6 @@ class ShardedEMA(Callback):
         return self.ema.state_key
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begins with the initial weights."""
         _require_32_bits(pl_module)
         self._average = {name: each.clone() for name, each in _shares(pl_module).items()}
 
@@ -93,7 +90,6 @@ class ShardedEMA(Callback):
         self._swap(pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The average is what training made."""
         for name, current in _shares(pl_module).items():
             current.copy_(self._average[name])
 

@@ -38,15 +38,13 @@ class Checkpoints(ModelCheckpoint):
         self.dirpath = str((run / "checkpoints").absolute())
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """A resumed run has just read the checkpoint of its step. Written again after the first of some accumulated
-        batches, it would lack that batch's gradient.
-        """
+        # Written again after the first of some accumulated batches, the checkpoint would lack that batch's gradient.
         super().on_train_start(trainer, pl_module)
         self._last_global_step_saved = trainer.global_step
         self._lowest = best_record(Path(self.dirpath) / BEST) if self.best and self.dirpath else None
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Here the weights of training are back in place of their average, which a checkpoint holds beside them."""
+        # Here the weights of training are back in place of their average, which a checkpoint holds beside them.
         super().on_validation_end(trainer, pl_module)
         loss = trainer.callback_metrics.get("val/loss")
         training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not trainer.fast_dev_run
@@ -58,7 +56,6 @@ class Checkpoints(ModelCheckpoint):
             trainer.save_checkpoint(Path(self.dirpath) / BEST)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds step and held-out loss to the checkpoint of the best step so far."""
         if self._lowest is not None and self._lowest["step"] == trainer.global_step:
             checkpoint["best"] = dict(self._lowest)
 
@@ -70,7 +67,7 @@ class Checkpoints(ModelCheckpoint):
         """Nothing, likewise."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The endless stream is one epoch: here training ends, and the weights are still those of training."""
+        # The endless stream is one epoch: here training ends, and the weights are still those of training.
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
@@ -93,10 +90,7 @@ class SealedFiles(TorchCheckpointIO):
 
 
 class RandomState(Callback):
-    """Keeps torch's global random state with the checkpoint.
-
-    Data and paradigms draw by sample number and need none of it; dropout inside a backbone does.
-    """
+    """Keeps torch's global random state with the checkpoint, for dropout."""
 
     def __init__(self) -> None:
         self._restored: dict[str, Tensor] = {}

@@ -44,12 +44,8 @@ def checkpoint_bytes(module: L.LightningModule, averaged: bool) -> int:
 
 
 def require_space(folder: Path, needed: int, count: int) -> None:
-    """Make a folder for so many checkpoints of so many bytes.
-
-    What is in it already counts: the next checkpoint takes the place of the older one.
-
-    Raises:
-        UserError: that many of them do not fit, or nothing can be written there.
+    """Make a folder for so many checkpoints of so many bytes, those in it included. Raises UserError where they do not
+    fit, or nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

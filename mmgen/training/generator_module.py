@@ -66,11 +66,11 @@ class GeneratorModule(TrainedModule):
                 "a generator trains on tokens: name a trained tokenizer as data.tokenizer, or use CachedTokens as data"
                 " (JointData goes with JointModule)"
             )
-        made = build_conditions(conditions, facts.conditions, spec, backbone.dim)
-        if ignored := unread(made, facts.conditions):
+        conditions_read = build_conditions(conditions, facts.conditions, spec, backbone.dim)
+        if ignored := unread(conditions_read, facts.conditions):
             rank_zero_info(f"{', '.join(ignored)} of the data is read by no condition of the model (model.conditions)")
         parts = paradigm.parts(spec, backbone)
-        self.generator = Generator(spec, backbone, made, positions, head, parts, paradigm.starts)
+        self.generator = Generator(spec, backbone, conditions_read, positions, head, parts, paradigm.starts)
         paradigm.require(self.generator)
         self._outside_blocks = outside_blocks(self.generator)
         self.paradigm, self.seed = paradigm, seed
@@ -88,13 +88,12 @@ class GeneratorModule(TrainedModule):
         tokens = counted_tokens(self.paradigm, batch)
         losses = self.paradigm.losses(self.generator, tokens, condition, draws)
         if is_sharded(self.generator):
-            # Blocks are gathered by all devices together, so that each has to run them as often as the others: a device
-            # without a sample for one member of a mixture runs that member too, and counts none of it.
+            # Devices gather blocks together, so that each has to run them as often as the others: one without a sample
+            # for a member of a mixture runs that member too, and counts none of it.
             first = torch.zeros(1, dtype=torch.int64, device=batch["sample"].device)
             for mode in self.paradigm.modes().keys() - losses.keys():
-                idle = self.paradigm.modes()[mode].losses(
-                    self.generator, tokens.rows(first), condition.rows(first), draws.rows(first)
-                )
+                rows = tokens.rows(first), condition.rows(first), draws.rows(first)
+                idle = self.paradigm.modes()[mode].losses(self.generator, *rows)
                 losses[mode] = torch.cat(list(idle.values()))[:0]
         nothing = zero_loss_over_parameters(self._outside_blocks)
         return {mode: each + nothing for mode, each in losses.items()}

@@ -17,13 +17,7 @@ from mmgen.training.generator_module import GeneratorModule
 
 
 def held_out_batch(module: GeneratorModule, data: DataModule, count: int) -> Batch:
-    """Held-out samples with their `tokens`, on the module's device.
-
-    Args:
-        module: the generator.
-        data: which it is trained on: raw samples or tokens.
-        count: B.
-    """
+    """So many held-out samples of the module's data with their `tokens`, on the module's device."""
     batch = to_device(held_out_clips(data.samples("val"), count), module.device)
     return data.on_after_batch_transfer(batch, 0)
 
@@ -42,12 +36,7 @@ def sample_held_out(
     """
     generator, tokens = module.generator, batch["tokens"]
     number = torch.arange(len(tokens), device=module.device)
-    request = Request(
-        Draws(0, number),
-        lengths,
-        grid=tokens.grid,
-        conditions=batch_conditions(generator, batch),
-    )
+    request = Request(Draws(0, number), lengths, grid=tokens.grid, conditions=batch_conditions(generator, batch))
     for mode, paradigm in module.paradigm.modes().items():
         filling = (
             replace(request, known=tokens.values, keep=_outer(tokens)) if isinstance(paradigm, SpanInfill) else request

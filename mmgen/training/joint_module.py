@@ -21,8 +21,7 @@ from mmgen.training.sharded import shard
 
 @dataclass(frozen=True)
 class Member:
-    """How one modality is generated over the shared backbone: what `GeneratorModule` takes, but for the backbone and
-    its optimiser.
+    """How one modality is generated over the shared backbone, as `GeneratorModule` takes it.
 
     Args:
         paradigm: how its tokens are corrupted, what the loss is, how they are sampled.
@@ -42,9 +41,8 @@ class Member:
 class JointModule(TrainedModule):
     """Trains a `Generator` a modality, all over the same backbone; each is sampled alone, as RUN/MEMBER.
 
-    Every step runs the backbone once for each member, over rows of that member alone: members share weights, and see
-    nothing of one another. The loss is the mean of theirs, by their weights. The command line takes `facts` from the
-    data module (`JointData`), and `seed` from `seed_everything`.
+    Every step runs the backbone once for each member, over its rows alone. The loss is the mean of theirs, by their
+    weights. The command line takes `facts` from the data module (`JointData`), and `seed` from `seed_everything`.
 
     Args:
         facts: member -> what its data says of its tokens; None for data without members.
@@ -160,9 +158,8 @@ def _require_data(members: dict[str, Member], facts: dict[str, Facts]) -> None:
         if not facts:
             raise UserError(f"model.members.{name} has no data: use JointData as data, with a member {name}")
         if name not in facts:
-            raise UserError(
-                f"model.members.{name} has no data: data.members has {', '.join(facts)}{nearest(name, facts)}"
-            )
+            known = f"{', '.join(facts)}{nearest(name, facts)}"
+            raise UserError(f"model.members.{name} has no data: data.members has {known}")
         if member.weight <= 0:
             raise UserError(f"model.members.{name}.weight must be positive, got {member.weight}")
     if left := [name for name in facts if name not in members]:

@@ -40,9 +40,7 @@ class MuonWithAdamW(Optimizer):
         hidden = [group for group in groups if group["hidden"]]
         others = [group for group in groups if not group["hidden"]]
         if not hidden:
-            raise UserError(
-                "model.optimizer MuonWithAdamW trains matrices of a transformer, and there are none: use FusedAdamW"
-            )
+            raise UserError("model.optimizer MuonWithAdamW trains matrices of a transformer: use FusedAdamW for others")
         if any(isinstance(each, DTensor) for group in hidden for each in group["params"]):
             raise UserError("model.optimizer MuonWithAdamW takes whole matrices, and FSDP spreads them: use ddp")
         self._muon = Muon(hidden, lr=lr, weight_decay=weight_decay, momentum=momentum, adjust_lr_fn="match_rms_adamw")
@@ -53,7 +51,6 @@ class MuonWithAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of both."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -63,7 +60,6 @@ class MuonWithAdamW(Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores both."""
         super().load_state_dict(state_dict)
         self._share()
 

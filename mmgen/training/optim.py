@@ -37,18 +37,13 @@ class FusedAdamW(torch.optim.AdamW):
     """
 
     def __init__(
-        self,
-        params: Iterable,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        betas: tuple[float, float] = (0.9, 0.98),
+        self, params: Iterable, lr: float = 1e-3, weight_decay: float = 0.05, betas: tuple[float, float] = (0.9, 0.98)
     ) -> None:
         groups = list(params)
         tensors = [each for group in groups for each in (group["params"] if isinstance(group, dict) else [group])]
         fused = all(each.device.type in FUSED and torch.is_floating_point(each) for each in tensors)
         super().__init__(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
-        # A fused step can undo the scaling of float16 losses itself, and Lightning then clips no gradients under
-        # autocast, of bfloat16 either. So the scaler undoes it, before gradients are clipped, as for other optimizers.
+        # Otherwise Lightning leaves the scaling of float16 losses to the step, and clips no gradients under autocast.
         self._step_supports_amp_scaling = False
 
 
@@ -67,11 +62,7 @@ class WarmupCosine(LambdaLR):
         super().__init__(optimizer, lambda step: 0.0)  # until the end is known
 
     def end_at(self, max_steps: int) -> None:
-        """Stretch the schedule over a run, from its first step.
-
-        Raises:
-            UserError: the run has no end.
-        """
+        """Stretch the schedule over a run, from its first step. Raises UserError where the run has no end."""
         if max_steps < 1:
             raise UserError("trainer.max_steps must say how long the run is: the learning rate is scheduled over it")
         warmup_steps = min(self._warmup_steps, max_steps // 2)
@@ -149,8 +140,7 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """Trainable parameters in groups that any optimizer of torch takes.
 
     Weights of linear maps and convolutions decay, by the optimizer's own `weight_decay`; gains, biases and tables have
-    a `weight_decay` of 0: decay pulls a norm's gain away from 1 and an embedding that is rarely used towards 0, and
-    helps neither. `hidden` marks the group of matrices within the blocks of a transformer.
+    a `weight_decay` of 0. `hidden` marks the group of matrices within the blocks of a transformer.
     """
     trainable = [each for each in module.parameters() if each.requires_grad]
     decayed, hidden = _weights(module), set()

@@ -29,11 +29,9 @@ log = logging.getLogger("mmgen.training.previews")
 
 
 class SampleGrids(Callback):
-    """After each validation, writes previews to the run's `samples/` and to TensorBoard.
-
-    A generator shows samples of every mode, always of the same draws; a tokenizer shows held-out samples and their
-    reconstructions. What a preview looks like is up to the modality (`Modality.sample_previews`). Of a joint run each
-    member shows its own, under its name. Every process computes the same, so that none waits for another.
+    """After each validation, writes previews to the run's `samples/` and to the loggers: samples of every mode of a
+    generator, or of each member's, always of the same draws; held-out samples and reconstructions of a tokenizer. Every
+    process computes the same, so that none waits for another.
 
     Args:
         count: samples a preview; 0 for no previews at all; by default as many as suit the modality.
@@ -113,14 +111,13 @@ def _log(writer: Any, preview: Preview, step: int) -> None:
 
 
 def log_files(logger: Logger, name: str, files: Sequence[Path], step: int) -> None:
-    """Hand files over: PNG, GIF, WAV.
+    """Hand PNG, GIF and WAV files to a logger other than TensorBoard and CSV.
 
     Weights & Biases has `log_image`, `log_video` and `log_audio` in Lightning's logger, Comet in its experiment; MLflow
-    takes files as artifacts of the run. A logger that has none of these is named once; a CSV log is expected to have
-    none.
+    takes files as artifacts of the run. A logger that has none of these is named once.
 
     Args:
-        logger: of the trainer; of TensorBoard nothing is left to do here.
+        logger: of the trainer.
         name: what the files show, such as a mode.
         files: in the run's `samples/`.
         step: optimizer steps taken.

@@ -12,7 +12,7 @@ from mmgen.training.optim import TrainedModule
 
 
 class Throughput(Callback):
-    """Logs `train/tokens_per_second` (or samples) over all devices, without the time that validation takes, and
+    """Logs `train/tokens_per_second` (or samples) over all devices without the time of validation, and
     `train/wait_share`, the part of it in [0, 1] that this process waited for batches.
     """
 

@@ -48,8 +48,8 @@ _STEPS = ("training_step", "validation_step", "test_step")  # what reads weights
 def shard(module: L.LightningModule) -> None:
     """Spread a module over the devices of the run, block by block and then what is left; once, and only under `FSDP`.
 
-    What `configure_model` of a module calls. Every block of a backbone is gathered just before it is worked on, so that
-    no device ever holds more than two of them; embeddings, conditioning and head are gathered for the whole step.
+    Every block of a backbone is gathered just before it is worked on; embeddings, conditioning and head are gathered
+    for the whole step.
     """
     if module.device_mesh is None or isinstance(module, FSDPModule):
         return
@@ -82,7 +82,8 @@ class FSDP(ModelParallelStrategy):
     """Weights, gradients, optimiser and average spread over all devices (FSDP2), each of which trains on its own
     samples: the same run as with `ddp`, in a share of the memory.
 
-    Checkpoints are folders with a file a process (`store.sharded_checkpoint`), and go on with any number of processes.
+    Checkpoints, the last and the best, are folders with a file a process (`store.sharded_checkpoint`), and go on with
+    any number of processes.
     Samples are drawn from an export, not while training: set samples.count to 0.
     """
 
@@ -90,12 +91,10 @@ class FSDP(ModelParallelStrategy):
         super().__init__(tensor_parallel_size=1)
 
     def setup_environment(self) -> None:
-        """One axis of devices, over all machines."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
     def setup(self, trainer: L.Trainer) -> None:
-        """Refuses what needs the whole model on a device."""
         assert self.lightning_module is not None
         if not is_sharded(self.lightning_module):
             name = type(self.lightning_module).__name__
@@ -125,11 +124,10 @@ class FSDP(ModelParallelStrategy):
             torch.save(checkpoint, partial / REST)
         self.barrier()
         names = sorted(set(os.listdir(partial)) - before)
-        mine = seals(partial, names[self.global_rank :: self.world_size])
-        everybody: list[Any] = [None] * self.world_size
-        dist.all_gather_object(everybody, mine)
+        parts: list[Any] = [None] * self.world_size
+        dist.all_gather_object(parts, seals(partial, names[self.global_rank :: self.world_size]))
         if self.is_global_zero:
-            (partial / PARTS).write_text(json.dumps({name: seal for part in everybody for name, seal in part.items()}))
+            (partial / PARTS).write_text(json.dumps({name: seal for part in parts for name, seal in part.items()}))
             _replace(partial, path, keep_previous=path.name != BEST)
         self.barrier()
 
@@ -142,7 +140,6 @@ class FSDP(ModelParallelStrategy):
             raise UserError(f"checkpoint {path} {error}; restore it, or start a new run") from None
 
     def remove_checkpoint(self, filepath: _PATH) -> None:
-        """A folder goes whole."""
         path = Path(filepath)
         if self.is_global_zero:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -151,8 +148,8 @@ class FSDP(ModelParallelStrategy):
         names = check_parts(path)
         faults: list[Any] = [None] * self.world_size
         dist.all_gather_object(faults, _fault(path, sorted(names)[self.global_rank :: self.world_size]))
-        if found := next(filter(None, faults), None):
-            raise Unsound(found)
+        if fault := next(filter(None, faults), None):
+            raise Unsound(fault)
         checkpoint, reader = read_checkpoint(path / REST), HuggingFaceStorageReader(str(path))
         assert self.model is not None
         model: dict[str, Any] = dict(get_model_state_dict(self.model))
@@ -194,12 +191,10 @@ class FSDP(ModelParallelStrategy):
         set_optimizer_state_dict(self.model, self.optimizers[0], state, options=options)
 
     def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
-        """By name of the parameters, in shares."""
         assert self.model is not None
         return get_optimizer_state_dict(self.model, getattr(optimizer, "_optimizer", optimizer))
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """In shares."""
         assert self.model is not None
         return get_model_state_dict(self.model)
 

@@ -38,7 +38,7 @@ class Part:
 
 
 class StartUp(Callback):
-    """Prints the model's parts, with size, state, source and expected memory, and how the global batch is divided."""
+    """Prints the model's parts, with size, state, source and memory, and how the global batch is divided."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if rank_zero_only.rank == 0:

@@ -16,12 +16,9 @@ from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory,
 
 
 class TokenizerModule(TrainedModule):
-    """Trains a `Tokenizer` on absolute and squared error, and on what its bottleneck asks for; also on how its
-    reconstructions look to a frozen network, on how they sound, and on how real they seem to a discriminator, where the
-    recipe names them.
-
-    What fills up a sample to its length is reconstructed too and counts in all losses, but not in the metrics of a
-    modality.
+    """Trains a `Tokenizer` on absolute and squared error, on its bottleneck's losses, and on perceptual, spectral and
+    adversarial losses where the recipe names them. What fills up a sample to its length counts in all losses, but not
+    in the metrics of a modality.
 
     Args:
         tokenizer: encoder, quantizer and decoder.
@@ -31,9 +28,9 @@ class TokenizerModule(TrainedModule):
             are never decayed.
         lr_scheduler: a class of torch.optim.lr_scheduler, or of `mmgen.training`, and its arguments; stepped with the
             optimizer.
-        perceptual: another error of the reconstruction, in a frozen network's features.
+        perceptual: error in a frozen network's features.
         adversarial: the discriminator and its settings.
-        spectral: another error of the reconstruction of a sound, in its spectra.
+        spectral: error of a sound in its spectra.
         balancer: makes the weights of all losses of the reconstruction, l1 to adversarial, shares of its gradient.
 
     Raises:
@@ -87,16 +84,14 @@ class TokenizerModule(TrainedModule):
             self.tokenizer.adapt(data.source)
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
-        """Weighted sum of the errors, of the bottleneck's losses and of the adversarial ones; with a balancer, a scalar
-        that has the gradient of them balanced.
-        """
+        """Weighted sum of all losses; with a balancer, a scalar that has the balanced gradient."""
         errors, made, target = self._losses(batch["x"])
-        parts, seen = dict(errors), {}
+        parts, adversarial = dict(errors), {}
         if self.adversary is not None and self.adversary.active(self.trainer):
-            seen = self.adversary.losses(made.x, target, torch.stack(list(errors.values())).sum())
-            parts |= {name: loss for name, loss in seen.items() if name in self.weights}
+            adversarial = self.adversary.losses(made.x, target, torch.stack(list(errors.values())).sum())
+            parts |= {name: loss for name, loss in adversarial.items() if name in self.weights}
         loss = torch.stack([*parts.values(), *made.losses.values()]).sum()
-        self.log_dict({f"train/{name}": each.detach() for name, each in (seen | parts | made.losses).items()})
+        self.log_dict({f"train/{name}": each.detach() for name, each in (adversarial | parts | made.losses).items()})
         self.log("train/loss", loss.detach(), prog_bar=True)
         if self.balance is None:
             return loss
@@ -127,30 +122,25 @@ class TokenizerModule(TrainedModule):
         self.log_dict(named, batch_size=len(target), sync_dist=True, prog_bar=False)
 
     def configure_callbacks(self) -> list[Callback]:
-        """What trains the discriminator."""
         return [] if self.adversary is None else [self.adversary]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the balancer's averages, by which a resumed run goes on."""
         if self.balance is not None:
             checkpoint["balance"] = self.balance.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores them; a run that had no balancer may begin to have one."""
         if self.balance is not None:
             self.balance.load_state_dict(checkpoint.get("balance", {}))
 
     @property
     def auxiliary_networks(self) -> dict[str, tuple[nn.Module, str | None]]:
-        """Networks that training takes and that are no part of the tokenizer, each with the source of its weights, if
-        that is not the run's.
-        """
-        found: dict[str, tuple[nn.Module, str | None]] = {}
+        """Networks beside the tokenizer, each with the source of its weights, if that is not the run's."""
+        networks: dict[str, tuple[nn.Module, str | None]] = {}
         if self.perceptual is not None:
-            found["perceptual"] = (self.perceptual.net, self.perceptual.source)
+            networks["perceptual"] = (self.perceptual.net, self.perceptual.source)
         if self.adversary is not None:
-            found["discriminator"] = (self.adversary.net, None)
-        return found
+            networks["discriminator"] = (self.adversary.net, None)
+        return networks
 
     def work(self, batch: dict[str, Any]) -> int:
         """Samples in a batch."""
@@ -160,9 +150,8 @@ class TokenizerModule(TrainedModule):
 def _check_sounds(tokenizer: Tokenizer, spectral: Spectral) -> None:
     rate = getattr(tokenizer, "sample_rate", None)
     if rate is None:
-        raise UserError(
-            f"spectral losses are of sounds, but {type(tokenizer).__name__} codes samples of {tokenizer.sample_shape}"
-        )
+        kind = type(tokenizer).__name__
+        raise UserError(f"spectral losses are of sounds, but {kind} codes samples of {tokenizer.sample_shape}")
     if rate != spectral.sample_rate:
         raise UserError(
             f"spectral losses at {spectral.sample_rate} Hz cannot judge a tokenizer of sounds at {rate} Hz: set"

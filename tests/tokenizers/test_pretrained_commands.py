@@ -43,7 +43,7 @@ def test_the_command_chooses_size_and_patch(tmp_path: Path, capsys: pytest.Captu
     assert "trains again" not in capsys.readouterr().out
     loaded = load_tokenizer(out)
     assert (loaded.sample_shape, loaded.spec.grid, loaded.spec.size) == ((3, 24, 24), (1, 6, 6), 12)
-    with pytest.raises(UserError, match=r"--patch: for tokenizers that other packages published, and .* is none"):
+    with pytest.raises(UserError, match=r"--patch: only for tokenizers that other packages published, and .* is none"):
         save_export(tokenizer_run(tmp_path / "run"), tmp_path / "no", patch=2)
 
 

@@ -15,8 +15,7 @@ from mmgen.modalities.speech.tokenizers.codec import SEANetCodec
 from mmgen.modalities.speech.tokenizers.mel import MelTokenizer
 from mmgen.modalities.speech.tokenizers.seanet import SpectralHead
 from mmgen.modalities.speech.tokenizers.vocoder import Vocoder
-from mmgen.modalities.video.tokenizers.causal import TimeConv
-from mmgen.modalities.video.tokenizers.causal_conv import CausalConvTokenizer
+from mmgen.modalities.video.tokenizers.causal_conv import CausalConvTokenizer, TimeConv
 from mmgen.modalities.video.tokenizers.vit import VideoViTTokenizer
 from mmgen.model.backbone import Transformer
 from mmgen.tokenizers import QuantizedTokenizer

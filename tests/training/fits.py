@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from mmgen.apps.cli.main import main
@@ -37,3 +38,29 @@ def fit(run: Path, *options: str) -> Path:
 
 def checkpoint(run: Path) -> dict:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+class Killed(BaseException):
+    """What no handler catches, as a kill is."""
+
+
+def killed_and_resumed(
+    folder: Path, module: type, options: list[str], after: bool = False, at: int = 5
+) -> tuple[dict, dict]:
+    """Checkpoints of a run, and of the same run that was killed past some steps and went on from the checkpoint of the
+    step before; killed before its training step, or after it.
+    """
+    whole, step = checkpoint(fit(folder / "whole", *options)), module.training_step
+
+    def dies(self, batch, index):
+        loss = step(self, batch, index) if after else None
+        if self.trainer.global_step == at:
+            raise Killed
+        return step(self, batch, index) if loss is None else loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "training_step", dies)
+        with pytest.raises(Killed):
+            main(["fit", *QUICK, *options, f"--run={folder / 'killed'}"])
+    assert checkpoint(folder / "killed")["global_step"] == at - 1
+    return whole, checkpoint(fit(folder / "killed", *options, "--ckpt_path=last"))

@@ -18,8 +18,8 @@ from mmgen.training import TokenizerModule
 from mmgen.training.adversarial import Adversary
 from mmgen.training.optim import FusedAdamW
 from mmgen.training.startup import parts
-from tests.training.fits import QUICK, TOKENIZER, checkpoint, fit
-from tests.training.test_resume import Killed, same
+from tests.training.fits import TOKENIZER, checkpoint, fit, killed_and_resumed
+from tests.training.test_resume import same
 
 PLAIN = [*TOKENIZER, "--data.global_batch_size=4", "--trainer.val_check_interval=100"]
 GAN = [
@@ -127,25 +127,11 @@ def test_accumulated_batches_are_one_batch(digits, tmp_path):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_killed_run_goes_on_bit_for_bit(accumulate, digits, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_bit_for_bit(accumulate, digits, tmp_path):
     """Batches of 6 of 16 samples, killed when the game has begun, within an epoch and past the first of them."""
     options = [*GAN, *digits, "--data.global_batch_size=6", "--trainer.max_steps=7", "--ema.decay=0.9"]
     options += [f"--trainer.accumulate_grad_batches={accumulate}", "--checkpoint.every_n_train_steps=2"]
-    whole = checkpoint(fit(tmp_path / "whole", *options))
-    step = TokenizerModule.training_step
-
-    def dies(self, batch, index):
-        loss = step(self, batch, index)  # the discriminator has its gradients already
-        if self.trainer.global_step == 5:
-            raise Killed
-        return loss
-
-    monkeypatch.setattr(TokenizerModule, "training_step", dies)
-    with pytest.raises(Killed):
-        main(["fit", *QUICK, *options, f"--run={tmp_path / 'killed'}"])
-    monkeypatch.undo()
-    assert checkpoint(tmp_path / "killed")["global_step"] == 4
-    resumed = checkpoint(fit(tmp_path / "killed", *options, "--ckpt_path=last"))
+    whole, resumed = killed_and_resumed(tmp_path, TokenizerModule, options, after=True)
     weights = ("state_dict", "current_model_state", "averaging_state")
     for key in (*weights, "optimizer_states", "lr_schedulers", "DataModule"):
         same(whole[key], resumed[key], key)

@@ -22,8 +22,8 @@ from mmgen.training.optim import FusedAdamW, WarmupCosine
 from mmgen.training.startup import parts
 from tests.data.training import QUIET
 from tests.data_modules import data_module, data_section
-from tests.training.fits import QUICK, checkpoint, fit
-from tests.training.test_resume import Killed, same
+from tests.training.fits import QUICK, checkpoint, fit, killed_and_resumed
+from tests.training.test_resume import same
 
 SPECS = {
     "image": TokenSpec("bits", 4, (1, 3, 3)),
@@ -210,10 +210,7 @@ def recipe(folders, digits, tokenizer, tmp_path_factory):
                 "members": {"image": {"paradigm": masked}, "motion": {"paradigm": mixture, "positions": "none"}},
             },
         },
-        "data": {
-            "class_path": "JointData",
-            "init_args": {"members": {"image": image, "motion": motion}},
-        },
+        "data": {"class_path": "JointData", "init_args": {"members": {"image": image, "motion": motion}}},
     }
     file = tmp_path_factory.mktemp("recipe") / "config.yaml"
     file.write_text(yaml.safe_dump(config))
@@ -221,24 +218,11 @@ def recipe(folders, digits, tokenizer, tmp_path_factory):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_killed_run_goes_on_bit_for_bit(recipe, accumulate, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_bit_for_bit(recipe, accumulate, tmp_path):
     """16 digits by 6 and 24 motions by 4: the members' epochs end at different steps."""
     options = [recipe, "--trainer.max_steps=7", "--ema.decay=0.9", "--checkpoint.every_n_train_steps=2"]
     options += [f"--trainer.accumulate_grad_batches={accumulate}", "--trainer.val_check_interval=3"]
-    whole = checkpoint(fit(tmp_path / "whole", *options))
-    step = JointModule.training_step
-
-    def dies(self, batch, index):
-        if self.trainer.global_step == 5:
-            raise Killed
-        return step(self, batch, index)
-
-    monkeypatch.setattr(JointModule, "training_step", dies)
-    with pytest.raises(Killed):
-        main(["fit", *QUICK, *options, f"--run={tmp_path / 'killed'}"])
-    monkeypatch.undo()
-    assert checkpoint(tmp_path / "killed")["global_step"] == 4
-    resumed = checkpoint(fit(tmp_path / "killed", *options, "--ckpt_path=last"))
+    whole, resumed = killed_and_resumed(tmp_path, JointModule, options)
     for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "JointData", "mmgen"):
         same(whole[key], resumed[key], key)
 

@@ -14,6 +14,7 @@ from mmgen.paradigms import Autoregressive
 from mmgen.tokenizers.quantizers import VQ
 from mmgen.training.muon import MuonWithAdamW
 from mmgen.training.optim import FusedAdamW, WarmupCosine, parameter_groups, scheduled, warmup_cosine
+from tests.training import fits
 from tests.worlds import condition_of, conditions
 
 SPEC = TokenSpec("categorical", 16, (1, 2, 2))
@@ -148,3 +149,14 @@ def test_muon_trains_matrices_and_goes_on_from_its_state():
     second.load_state_dict(deepcopy(first.state_dict()))
     for _ in range(2):
         assert step(one, first) == step(other, second)
+
+
+def test_muon_trains_a_run_that_names_it_and_resumes(digits, tokenizer, tmp_path):
+    options = [*fits.GENERATOR, *digits, f"--data.tokenizer={tokenizer}", "--data.global_batch_size=4"]
+    options += ["--model.optimizer=mmgen.training.muon.MuonWithAdamW", "--model.optimizer.lr=0.01"]
+    run = fits.fit(tmp_path / "run", *options, "--trainer.max_steps=2")
+    saved = fits.checkpoint(fits.fit(run, *options, "--trainer.max_steps=3", "--ckpt_path=last"))
+    (state,) = saved["optimizer_states"]
+    kinds = {frozenset(each) for each in state["state"].values()}
+    assert kinds == {frozenset({"momentum_buffer"}), frozenset({"step", "exp_avg", "exp_avg_sq"})}
+    assert saved["global_step"] == 3

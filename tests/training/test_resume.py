@@ -3,23 +3,18 @@
 import pytest
 import torch
 
-from mmgen.apps.cli.main import main
 from mmgen.core.draws import Draws
 from mmgen.training import GeneratorModule, TokenizerModule
-from tests.training.fits import GENERATOR, QUICK, TOKENIZER, checkpoint, fit
+from tests.training.fits import GENERATOR, TOKENIZER, checkpoint, fit, killed_and_resumed
 from tests.worlds import condition_of
 
-STEPS, KILLED_AT = 7, 5
+STEPS = 7
 VQ = ["--config=tokenizers/digits_vq", "--model.tokenizer.width=8", "--model.tokenizer.quantizer.codes=16"]
 RUNS = {
     "vq": (TokenizerModule, VQ),
     "bsq": (TokenizerModule, TOKENIZER),
     "generator": (GeneratorModule, [*GENERATOR, "--model.backbone.dropout=0.2"]),
 }
-
-
-class Killed(BaseException):
-    """What no handler catches, as a kill is."""
 
 
 def same(one, other, path=""):
@@ -39,7 +34,7 @@ def same(one, other, path=""):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("name", RUNS)
-def test_a_killed_run_goes_on_bit_for_bit(name, accumulate, digits, tokenizer, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_bit_for_bit(name, accumulate, digits, tokenizer, tmp_path):
     """16 training samples and batches of 6: epochs end within steps, and the kill is past the first of them."""
     module, recipe = RUNS[name]
     options = [*recipe, *digits, "--data.global_batch_size=6", f"--trainer.max_steps={STEPS}", "--ema.decay=0.9"]
@@ -49,22 +44,7 @@ def test_a_killed_run_goes_on_bit_for_bit(name, accumulate, digits, tokenizer, t
         "--trainer.val_check_interval=3",
     ]
     options += [f"--data.tokenizer={tokenizer}"] if name == "generator" else []
-    whole = checkpoint(fit(tmp_path / "whole", *options))
-
-    step = module.training_step
-
-    def dies(self, batch, index):
-        if self.trainer.global_step == KILLED_AT:
-            raise Killed
-        return step(self, batch, index)
-
-    monkeypatch.setattr(module, "training_step", dies)
-    with pytest.raises(Killed):
-        main(["fit", *QUICK, *options, f"--run={tmp_path / 'killed'}"])
-    monkeypatch.undo()
-    assert checkpoint(tmp_path / "killed")["global_step"] == 4
-    resumed = checkpoint(fit(tmp_path / "killed", *options, "--ckpt_path=last"))
-
+    whole, resumed = killed_and_resumed(tmp_path, module, options)
     assert whole["global_step"] == resumed["global_step"] == STEPS
     weights = ("state_dict", "current_model_state", "averaging_state")
     for key in (*weights, "optimizer_states", "lr_schedulers", "DataModule"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmgen.apps.cli.main import main
-from mmgen.store.checkpoint_file import check_seal, read_checkpoint
+from mmgen.store.checkpoint_file import best_record, check_seal, read_checkpoint
 from mmgen.store.sharded_checkpoint import check_hashes
 from mmgen.store.store import load_generator
 from mmgen.store.torch_file import Unsound
@@ -63,6 +63,10 @@ def test_two_processes_with_half_the_model_each(alone: Path, two: Path) -> None:
     assert len(sizes) == 2
     assert max(sizes) < 1.5 * min(sizes)
     assert_same(checkpoint(alone), read_checkpoint(folder))
+    whole, shares = (best_record(run / "checkpoints" / "best.ckpt") for run in (alone, two / "sharded"))
+    assert whole is not None and shares is not None  # the best checkpoint is a folder of shares too
+    assert shares == whole | {"loss": pytest.approx(whole["loss"], rel=1e-6)}
+    assert read_checkpoint(two / "sharded" / "checkpoints" / "best.ckpt")["global_step"] == shares["step"]
 
 
 def test_a_sharded_run_exports_and_loads_as_one_model(alone: Path, two: Path, tmp_path: Path) -> None:

@@ -26,14 +26,13 @@ class Adversarial:
 
     Args:
         discriminator: tells reconstructions from samples; trained along, and no part of the tokenizer.
-        start: steps before it begins to be trained and to count, so that it meets reconstructions that are worth it.
+        start: steps before it begins to be trained and to count.
         weight: of the adversarial loss.
         loss: `hinge` (Lim & Ye 2017), `non_saturating` (Goodfellow et al. 2014) or `least_squares` (Mao et al. 2017).
         adaptive: multiply the weight by `adaptive_weight`, of each accumulated batch. With a `Balancer`, which does the
             same for all losses, it must be off.
         feature_matching: weight of `feature_matching`, the distance of the discriminator's features.
-        lr: highest learning rate of the discriminator. From `start` on it climbs, then falls along a
-            cosine to 0 at trainer.max_steps.
+        lr: highest learning rate of the discriminator; from `start` on it climbs, then falls to 0 as `WarmupCosine`.
         betas: decay rates of the two moments of its AdamW.
         warmup_steps: on which its learning rate climbs from 0.
 
@@ -59,49 +58,45 @@ class Adversarial:
             )
 
 
-def generator_loss(made: Tensor, game: Game) -> Tensor:
+def generator_loss(fake: Tensor, game: Game) -> Tensor:
     """What the tokenizer minimises, from the logits of its reconstructions.
 
     `hinge`: any sign, falls as they look more real. `non_saturating`: cross-entropy in nats, >= 0. `least_squares`:
     mean squared distance to 1, >= 0.
     """
-    made = _precise(made)
+    fake = _precise(fake)
     if game == "least_squares":
-        return (1 - made).square().mean()
-    return -made.mean() if game == "hinge" else F.softplus(-made).mean()
+        return (1 - fake).square().mean()
+    return -fake.mean() if game == "hinge" else F.softplus(-fake).mean()
 
 
-def discriminator_loss(real: Tensor, made: Tensor, game: Game) -> Tensor:
+def discriminator_loss(real: Tensor, fake: Tensor, game: Game) -> Tensor:
     """What the discriminator minimises: the mean of its losses on samples and on reconstructions, >= 0.
 
-    It starts near 1 (`hinge`), log 2 (`non_saturating`) or 1/2 (`least_squares`). There a discriminator also ends that
-    is no better than chance (`least_squares`: at 1/4); near 0 it has won, and has nothing more to teach.
+    1 (`hinge`), log 2 (`non_saturating`) or 1/4 (`least_squares`, which starts at 1/2) is chance; near 0 it has won.
     """
-    real, made = _precise(real), _precise(made)
+    real, fake = _precise(real), _precise(fake)
     if game == "hinge":
-        return (F.relu(1 - real).mean() + F.relu(1 + made).mean()) / 2
+        return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
     if game == "least_squares":
-        return ((1 - real).square().mean() + made.square().mean()) / 2
-    return (F.softplus(-real).mean() + F.softplus(made).mean()) / 2
+        return ((1 - real).square().mean() + fake.square().mean()) / 2
+    return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
 
 
-def feature_matching(real: list[Verdict], made: list[Verdict]) -> Tensor:
+def feature_matching(real: list[Verdict], fake: list[Verdict]) -> Tensor:
     """Distance between a discriminator's features of samples and of their reconstructions, a scalar >= 0 (EnCodec,
     Defossez et al. 2022, equation 6): the mean absolute difference over the mean absolute feature of the sample, for
-    each sample by itself, averaged over samples, layers and networks.
-
-    It falls as reconstructions come closer to their samples in what the discriminator looks at, and rises again as the
-    discriminator learns to look at what still differs. Features that are all 0 are at a distance of 1.
+    each sample by itself, averaged over samples, layers and networks. Features that are all 0 are at a distance of 1.
 
     Args:
         real: verdicts on the samples; constants.
-        made: verdicts on their reconstructions, in the same order.
+        fake: verdicts on their reconstructions, in the same order.
 
     Raises:
         UserError: the discriminator has no features.
     """
     distances = []
-    for one, other in zip(real, made, strict=True):
+    for one, other in zip(real, fake, strict=True):
         for feature, its in zip(one.features, other.features, strict=True):
             feature, its = _precise(feature.detach()).flatten(1), _precise(its).flatten(1)
             size = feature.abs().mean(1).clamp_min(_SMALLEST)

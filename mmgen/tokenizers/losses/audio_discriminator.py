@@ -1,6 +1,7 @@
 """Networks that tell reconstructed sounds from real ones, by their periods and by their spectra."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +51,9 @@ class MultiPeriod(Discriminator):
         super().__init__()
         _check("MultiPeriod", "periods", width, periods, 1)
         with torch.random.fork_rng(devices=[]):  # a recipe starts from the same tokenizer with an adversary and without
-            self.judges = nn.ModuleList(_Judge(_Rows(period), _columns(width), 0.1) for period in periods)
+            self.judges = nn.ModuleList(
+                _Judge(partial(_rows, period=period), _columns(width), 0.1) for period in periods
+            )
 
     def verdicts(self, x: Tensor) -> list[Verdict]:
         """x (B, 1, T) of any T >= 1 -> one verdict a period, logits (B, 1, about T / (81 p), p)."""
@@ -74,7 +77,8 @@ class MultiSTFT(Discriminator):
         super().__init__()
         _check("MultiSTFT", "windows", width, windows, 4)
         with torch.random.fork_rng(devices=[]):
-            self.judges = nn.ModuleList(_Judge(_Spectrum(window), _pictures(width), 0.2) for window in windows)
+            pictures = [partial(_spectrum, window=window) for window in windows]
+            self.judges = nn.ModuleList(_Judge(picture, _pictures(width), 0.2) for picture in pictures)
 
     def verdicts(self, x: Tensor) -> list[Verdict]:
         """x (B, 1, T) of any T >= 1 -> one verdict a window, logits (B, 1, 1 + 4 T / window, about window / 16)."""
@@ -82,46 +86,28 @@ class MultiSTFT(Discriminator):
         return [judge(x) for judge in self.judges]
 
 
-class _Rows:
+def _rows(x: Tensor, period: int) -> Tensor:
     """(B, 1, T) -> (B, 1, ceil(T / period), period), with silence at the end."""
-
-    def __init__(self, period: int) -> None:
-        self.period = period
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.pad(x, (0, -x.shape[-1] % self.period)).unflatten(-1, (-1, self.period))
+    return F.pad(x, (0, -x.shape[-1] % period)).unflatten(-1, (-1, period))
 
 
-class _Spectrum:
+def _spectrum(x: Tensor, window: int) -> Tensor:
     """(B, 1, T) -> (B, 2, frames, window / 2 + 1), real and imaginary parts."""
-
-    def __init__(self, window: int) -> None:
-        self.window = window
-
-    def __call__(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            sound = x.squeeze(1).to(torch.promote_types(x.dtype, torch.float32))
-            hann = torch.hann_window(self.window, dtype=sound.dtype, device=x.device)
-            spectrum = torch.stft(
-                sound,
-                self.window,
-                self.window // 4,
-                window=hann / hann.square().sum().sqrt(),
-                pad_mode="constant",  # reflection would need clips longer than half a window
-                return_complex=True,
-            )
-        return torch.view_as_real(spectrum).permute(0, 3, 2, 1).to(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        sound = x.squeeze(1).to(torch.promote_types(x.dtype, torch.float32))
+        hann = torch.hann_window(window, dtype=sound.dtype, device=x.device)
+        hann = hann / hann.square().sum().sqrt()
+        # Padding by reflection would need clips longer than half a window.
+        spectrum = torch.stft(sound, window, window // 4, window=hann, pad_mode="constant", return_complex=True)
+    return torch.view_as_real(spectrum).permute(0, 3, 2, 1).to(x.dtype)
 
 
 def _columns(width: int) -> list[nn.Conv2d]:
     """5 x 1 convolutions: four of stride 3, one of stride 1, and the logits."""
     widths = [1, width, 4 * width, 16 * width, 32 * width]
     strided = [nn.Conv2d(a, b, (5, 1), stride=(3, 1), padding=(2, 0)) for a, b in zip(widths, widths[1:])]
-    return [
-        *strided,
-        nn.Conv2d(widths[-1], widths[-1], (5, 1), padding=(2, 0)),
-        nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)),
-    ]
+    last = nn.Conv2d(widths[-1], widths[-1], (5, 1), padding=(2, 0))
+    return [*strided, last, nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0))]
 
 
 def _pictures(width: int) -> list[nn.Conv2d]:
@@ -129,12 +115,8 @@ def _pictures(width: int) -> list[nn.Conv2d]:
     wider = [
         nn.Conv2d(width, width, (3, 9), stride=(1, 2), dilation=(reach, 1), padding=(reach, 4)) for reach in (1, 2, 4)
     ]
-    return [
-        nn.Conv2d(2, width, (3, 9), padding=(1, 4)),
-        *wider,
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.Conv2d(width, 1, 3, padding=1),
-    ]
+    first = nn.Conv2d(2, width, (3, 9), padding=(1, 4))
+    return [first, *wider, nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, 1, 3, padding=1)]
 
 
 def _check(name: str, what: str, width: int, sizes: Sequence[int], least: int) -> None:

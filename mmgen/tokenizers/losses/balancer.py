@@ -37,17 +37,10 @@ class Balancer:
 
 
 class Balance:
-    """A balancer at work: it holds the moving averages.
+    """A balancer at work: it holds the moving averages, whose first value is the first batch's own.
 
-    Each loss L is a mean over samples. Its norm is that of the gradient of one sample's L with respect to the sample's
-    reconstruction, averaged over the batch and over ranks, so that neither batch sizes nor numbers of ranks matter and
-    all ranks agree. Accumulated batches are measured one by one.
-
-    Averages are those of the batches seen so far, with weights that fall off by `decay`: the first one is the first
-    batch's own, and a loss that joins later is measured from then on.
-
-    Args:
-        settings: decay and norm.
+    A loss's norm is that of the gradient of one sample's loss with respect to its reconstruction, averaged over the
+    batch and over ranks. Accumulated batches are measured one by one.
     """
 
     def __init__(self, settings: Balancer) -> None:
@@ -55,31 +48,31 @@ class Balance:
         self._sums: dict[str, Tensor] = {}  # (2,): decayed sums of norms, and of ones
 
     def __call__(
-        self, losses: dict[str, Tensor], weights: dict[str, float], made: Tensor
+        self, losses: dict[str, Tensor], weights: dict[str, float], reconstruction: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Measures the losses and balances them. A collective call.
 
         Args:
-            losses: weighted scalars by name, means over the batch, that depend on `made`.
+            losses: weighted scalars by name, means over the batch.
             weights: of all of these, and maybe others.
-            made: (B, ...) reconstructions, with gradients.
+            reconstruction: (B, ...) reconstructions, with gradients.
 
         Returns:
-            A scalar whose gradient with respect to `made` is norm x the sum of share x gradient / average norm; its
-            value means nothing. And each loss's average norm, without its weight, to be looked at.
+            A scalar whose gradient with respect to the reconstruction is norm x the sum of share x gradient / average
+            norm, and whose value means nothing; and each loss's average norm, without its weight, to be logged.
         """
-        taking = [name for name in losses if weights[name] > 0]
-        if not taking:
-            return 0 * made.sum(), {}
-        gradients = {name: _gradient(losses[name], made) / weights[name] for name in taking}
-        norms = torch.stack([len(made) * each.flatten(1).norm(dim=1).mean() for each in gradients.values()])
+        names = [name for name in losses if weights[name] > 0]
+        if not names:
+            return 0 * reconstruction.sum(), {}
+        gradients = {name: _gradient(losses[name], reconstruction) / weights[name] for name in names}
+        norms = torch.stack([len(reconstruction) * each.flatten(1).norm(dim=1).mean() for each in gradients.values()])
         norms = sum_over_ranks(norms) / world()[1]
-        averages = {name: self._average(name, norm) for name, norm in zip(taking, norms)}
-        total = sum(weights[name] for name in taking)
+        averages = {name: self._average(name, norm) for name, norm in zip(names, norms)}
+        total = sum(weights[name] for name in names)
         balanced = torch.stack(
-            [weights[name] / total * gradients[name] / averages[name].clamp_min(_SMALLEST) for name in taking]
+            [weights[name] / total * gradients[name] / averages[name].clamp_min(_SMALLEST) for name in names]
         ).sum(0)
-        return (made * (self.settings.norm * balanced).to(made.dtype)).sum(), averages
+        return (reconstruction * (self.settings.norm * balanced).to(reconstruction.dtype)).sum(), averages
 
     def _average(self, name: str, norm: Tensor) -> Tensor:
         now = torch.stack([norm, torch.ones_like(norm)])
@@ -89,16 +82,14 @@ class Balance:
         return sums[0] / sums[1]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that going on exactly needs, by name of the loss."""
         return dict(self._sums)
 
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
-        """Goes on from there."""
         self._sums = dict(state_dict)
 
 
-def _gradient(loss: Tensor, made: Tensor) -> Tensor:
+def _gradient(loss: Tensor, reconstruction: Tensor) -> Tensor:
     """Of a loss, with respect to reconstructions; in at least float32. The graph stays."""
-    with torch.autocast(made.device.type, enabled=False):  # types are those of the forward pass
-        (gradient,) = torch.autograd.grad(loss, made, retain_graph=True)
+    with torch.autocast(reconstruction.device.type, enabled=False):  # types are those of the forward pass
+        (gradient,) = torch.autograd.grad(loss, reconstruction, retain_graph=True)
     return gradient.to(torch.promote_types(gradient.dtype, torch.float32))

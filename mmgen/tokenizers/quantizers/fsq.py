@@ -24,8 +24,8 @@ class FSQ(Quantizer):
     (The published listing has tan for atanh in the shift, which puts 0 a little off its code, and a reach slightly
     below L - 1.)
 
-    Losses: none. All codes exist from the start and no code can die, though a number of z that runs far from 0 stays
-    at its outermost value for want of a gradient.
+    Losses: none, and no code can die, though a number of z far from 0 stays at its outermost value for want of a
+    gradient.
 
     Args:
         steps: how many values each number may take, 3 to 1000 (the paper's levels, which should be at least 5):

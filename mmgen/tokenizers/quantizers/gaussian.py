@@ -22,13 +22,11 @@ class Gaussian(Quantizer):
     unit variance means the same for each; `lookup` undoes it. Both are moving averages over the last 100 training
     batches and all ranks, kept with the weights.
 
-    The noise of a training step is keyed by the number of batches so far, kept with the weights too, and by the row of
-    the global batch: a resumed run goes on exactly, and ranks draw what one process would draw for the whole batch.
+    The noise is keyed by the number of batches so far and by the row of the global batch.
 
     Loss `kl`: `kl_weight` x divergence of the posterior from N(0, 1), in nats, mean per latent number. In [0, inf).
-    Begins near 0, where the posterior says nothing; rises quickly while the decoder learns to use the latents, then
-    settles. If it stays at 0 nothing gets through (lower kl_weight). Weights of the literature count the sum over the
-    latents of a sample against the sum over its pixels: multiply those by latent numbers / pixels.
+    Rises quickly while the decoder learns to use the latents, then settles; if it stays at 0, lower kl_weight. Weights
+    of the literature count sums over a sample's latents and pixels: multiply those by latent numbers / pixels.
 
     Args:
         dim: numbers a token.

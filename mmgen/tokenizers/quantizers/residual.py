@@ -22,21 +22,16 @@ class ResidualVQ(Quantizer):
     et al. 2022). `lookup` takes the first q levels of any indices, and gives a coarser vector.
 
     `dropout` lets the decoder see the first n levels only, n even over 1 to `levels`, drawn for every sample, which is
-    a row of z's first axis (SoundStream; with the probability of DAC, Kumar et al. 2023). It changes
-    `values` in training and nothing else: the residual of a level does not depend on whether later levels are used, so
-    that indices, losses and codebooks are those of all levels and all samples. (DAC leaves the losses of dropped levels
-    out.) Draws are keyed by the count of batches and the sample's place in the global batch, as the revival of codes
-    is: the rows are those that one process would draw.
+    a row of z's first axis (SoundStream; with the probability of DAC, Kumar et al. 2023). It changes `values` in
+    training and nothing else. (DAC leaves the losses of dropped levels out.) Draws are keyed by the count of batches
+    and the sample's place in the global batch.
 
     A shared codebook counts one batch as the vectors that all its levels see, and is held fixed while a batch is
-    quantized. From the first batch, every level fills an equal part of it: filled with whole vectors it would hold
-    hardly a code as small as a residual, and later levels would have little to do for long.
+    quantized. At the first batch every level fills an equal part of it.
 
     Losses `commitment_q` for q = 1 to `levels`: `commitment` x mean squared distance of level q's residual to its code,
-    per number: just the error of the first q levels. Not below 0, without upper bound. Each should be smaller than
-    the one before; the first goes as VQ's does (up while the encoder spreads out, then slowly down to a plateau). A
-    level that is no better than the one before it is dead weight: fewer levels would do. Growth without end means that
-    the encoder runs away from the codebooks: raise `commitment`.
+    per number: just the error of the first q levels. In [0, inf); the first goes as VQ's does. A level whose loss is no
+    smaller than the one before is dead weight. Growth without end means that the encoder runs away: raise `commitment`.
 
     Args:
         codes: size of each codebook.
@@ -71,9 +66,8 @@ class ResidualVQ(Quantizer):
             raise UserError(f"ResidualVQ cannot share {codes} codes among {levels} levels: give it at least {levels}")
         self.dim, self.size, self.levels = dim, codes, levels
         self.shared, self.dropout, self.commitment = shared, dropout, commitment
-        books = [
-            VQ(codes, dim, False, decay, commitment, dead_below, smoothing) for _ in range(1 if shared else levels)
-        ]
+        options = (codes, dim, False, decay, commitment, dead_below, smoothing)
+        books = [VQ(*options) for _ in range(1 if shared else levels)]
         for level, book in enumerate(books):
             book.offset = level / levels
         self.books = nn.ModuleList(books)
@@ -85,7 +79,7 @@ class ResidualVQ(Quantizer):
         return books * self.levels if self.shared else books
 
     def quantize(self, z: Tensor) -> Quantized:
-        flat, seen = self._flat(z), self._seen(z)
+        flat, levels_used = self._flat(z), self._levels_used(z)
         if not self.training:
             self.by_level[0].require_codebook()
         elif self.shared:
@@ -96,13 +90,13 @@ class ResidualVQ(Quantizer):
             residual = flat - total
             if self.training and not self.shared:
                 book.revive(residual)
-            chosen = book.nearest(residual)
-            codes = book.codebook[chosen]
+            choice = book.nearest(residual)
+            codes = book.codebook[choice]
             losses[f"commitment_{level + 1}"] = self.commitment * F.mse_loss(residual, codes)
             total = total + codes
-            values = values + torch.where(level < seen[:, None], codes, 0.0)
+            values = values + torch.where(level < levels_used[:, None], codes, 0.0)
             residuals.append(residual)
-            choices.append(chosen)
+            choices.append(choice)
         indices = torch.stack(choices, dim=-1)
         if self.training:
             self._learn(residuals, indices)
@@ -120,16 +114,14 @@ class ResidualVQ(Quantizer):
 
     def lookup(self, indices: Tensor) -> Tensor:
         """indices (..., q) of the first q levels, 1 <= q <= levels -> the sum of their codes (..., dim) float32."""
-        given = indices.shape[-1] if indices.dim() else 0
-        if not 1 <= given <= self.levels:
-            raise UserError(
-                f"ResidualVQ looks up 1 to {self.levels} levels on the last axis, got shape {tuple(indices.shape)}"
-            )
+        if not 1 <= (indices.shape[-1] if indices.dim() else 0) <= self.levels:
+            shape = tuple(indices.shape)
+            raise UserError(f"ResidualVQ looks up 1 to {self.levels} levels on the last axis, got shape {shape}")
         self.by_level[0].require_codebook()
         self.check_indices(indices, self.size)
         total = torch.zeros((), device=indices.device)
-        for book, chosen in zip(self.by_level, indices.unbind(-1), strict=False):
-            total = total + book.codebook[chosen]
+        for book, choice in zip(self.by_level, indices.unbind(-1), strict=False):
+            total = total + book.codebook[choice]
         return total
 
     def _flat(self, z: Tensor) -> Tensor:
@@ -138,7 +130,7 @@ class ResidualVQ(Quantizer):
     def _unflat(self, indices: Tensor, z: Tensor) -> Tensor:
         return indices.view(*z.shape[:-1], self.levels)
 
-    def _seen(self, z: Tensor) -> Tensor:
+    def _levels_used(self, z: Tensor) -> Tensor:
         """How many levels the decoder sees of each vector, the same within a sample: z (B, ..., dim) -> (n,) int64."""
         vectors = z.numel() // self.dim
         if not self.training or self.dropout == 0:
@@ -147,8 +139,8 @@ class ResidualVQ(Quantizer):
         start, _ = place_among_ranks(samples, z.device)
         draws = Draws(0, start + torch.arange(samples, device=z.device), self.by_level[0].batches)
         some = 1 + (draws.uniform("levels") * self.levels).long()
-        seen = torch.where(draws.uniform("dropout") < self.dropout, some, self.levels)
-        return seen.repeat_interleave(vectors // samples)
+        levels_used = torch.where(draws.uniform("dropout") < self.dropout, some, self.levels)
+        return levels_used.repeat_interleave(vectors // samples)
 
     @torch.no_grad()
     def _fill(self, flat: Tensor) -> None:
@@ -167,8 +159,8 @@ class ResidualVQ(Quantizer):
     def _learn(self, residuals: list[Tensor], indices: Tensor) -> None:
         """Codes follow the residuals (n, dim) of each level that chose them: indices (n, levels)."""
         if not self.shared:
-            for book, residual, chosen in zip(self.by_level, residuals, indices.unbind(-1), strict=True):
-                book.follow(residual, chosen)
+            for book, residual, choice in zip(self.by_level, residuals, indices.unbind(-1), strict=True):
+                book.follow(residual, choice)
             return
         # The levels of a vector stand together: ranks in a row then hold what one process would.
         pooled = rearrange(residuals, "levels n dim -> (n levels) dim")

@@ -21,8 +21,8 @@ class VQ(Quantizer):
     rank, and what one process would learn from the whole batch, up to rounding.
 
     Loss `commitment`: `commitment` x mean squared distance to the code, per number. In [0, 4 commitment / dim] if
-    cosine, else without upper bound. Rises while the encoder spreads out from its start, then falls slowly to a
-    plateau. Growth without end means that the encoder runs away from the codebook: raise `commitment`, or use `cosine`.
+    cosine, else without upper bound. Rises at first, then falls slowly to a plateau. Growth without end means that the
+    encoder runs away from the codebook: raise `commitment`, or use `cosine`.
 
     Args:
         codes: size of the codebook.
@@ -73,9 +73,8 @@ class VQ(Quantizer):
         commitment = self.commitment * F.mse_loss(flat, codes)
         if self.training:
             self.follow(flat.detach(), indices)
-        return Quantized(
-            straight_through(flat, codes).view(z.shape), indices.view(z.shape[:-1]), {"commitment": commitment}
-        )
+        values = straight_through(flat, codes).view(z.shape)
+        return Quantized(values, indices.view(z.shape[:-1]), {"commitment": commitment})
 
     def encode(self, z: Tensor) -> Tensor:
         self.require_codebook()
@@ -112,10 +111,8 @@ class VQ(Quantizer):
 
     @torch.no_grad()
     def candidates(self, flat: Tensor, offset: float) -> tuple[Tensor, Tensor]:
-        """A vector of the global batch for every code (size, dim), and an even share of the batch.
-
-        One from each of `size` equal stretches of it, hence distinct where it has enough; from another place in the
-        stretch for another offset. A collective call.
+        """A vector of the global batch for every code (size, dim), one from each of `size` equal stretches of it, from
+        another place for another offset; and an even share of the batch. A collective call.
         """
         start, total = place_among_ranks(len(flat), flat.device)
         draws = Draws(0, torch.arange(self.size, device=flat.device), self.batches)
@@ -137,8 +134,8 @@ class VQ(Quantizer):
         """Move each code towards the mean of the vectors (n, dim) that chose it (n,), over all ranks: a collective
         call. Ends the batch.
         """
-        counted = torch.cat([flat, flat.new_ones(len(flat), 1)], dim=-1)
-        totals = sum_over_ranks(flat.new_zeros(self.size, self.dim + 1).index_add_(0, indices, counted))
+        with_ones = torch.cat([flat, flat.new_ones(len(flat), 1)], dim=-1)
+        totals = sum_over_ranks(flat.new_zeros(self.size, self.dim + 1).index_add_(0, indices, with_ones))
         self.sums.lerp_(totals[:, :-1], 1 - self.decay)
         self.usage.lerp_(totals[:, -1], 1 - self.decay)
         everything = self.usage.sum()

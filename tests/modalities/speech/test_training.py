@@ -13,9 +13,9 @@ from mmgen.tokenizers.losses import Adversarial, Balancer, Discriminators, Multi
 from mmgen.tokenizers.quantizers import FSQ
 from mmgen.training import TokenizerModule
 from mmgen.training.startup import parts
-from tests.training.fits import QUICK, checkpoint, fit
+from tests.training.fits import checkpoint, fit, killed_and_resumed
 from tests.training.sounds import hums, tiny
-from tests.training.test_resume import Killed, same
+from tests.training.test_resume import same
 
 SPECTRAL = Spectral(windows=(128,), mels=(8,), stft=0.5, resolutions=((64, 10, 40),))
 
@@ -47,26 +47,12 @@ def gradient_of_step(module, x):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_killed_run_goes_on_bit_for_bit(accumulate, recipe, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_bit_for_bit(accumulate, recipe, tmp_path):
     """Balanced, with the game begun: killed when both the balance and the discriminator have seen the batch."""
     options = [*recipe, "--data.global_batch_size=6", "--trainer.max_steps=5", "--ema.decay=0.9"]
     options += [f"--trainer.accumulate_grad_batches={accumulate}", "--checkpoint.every_n_train_steps=2"]
     options += ["--trainer.val_check_interval=2"]
-    whole = checkpoint(fit(tmp_path / "whole", *options))
-    step = TokenizerModule.training_step
-
-    def dies(self, batch, index):
-        loss = step(self, batch, index)
-        if self.trainer.global_step == 3:
-            raise Killed
-        return loss
-
-    monkeypatch.setattr(TokenizerModule, "training_step", dies)
-    with pytest.raises(Killed):
-        main(["fit", *QUICK, *options, f"--run={tmp_path / 'killed'}"])
-    monkeypatch.undo()
-    assert checkpoint(tmp_path / "killed")["global_step"] == 2
-    resumed = checkpoint(fit(tmp_path / "killed", *options, "--ckpt_path=last"))
+    whole, resumed = killed_and_resumed(tmp_path, TokenizerModule, options, after=True, at=3)
     for key in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "balance"):
         same(whole[key], resumed[key], key)
     same(whole["callbacks"]["Adversary"], resumed["callbacks"]["Adversary"])

@@ -199,13 +199,13 @@ def test_dropout_shows_a_prefix_of_levels_and_changes_nothing_else(shared: bool)
 
 def test_dropout_differs_from_batch_to_batch_and_a_lone_vector_is_one_sample() -> None:
     rvq = ResidualVQ(4, 2, levels=8, dropout=1.0).train()
-    first, second = rvq._seen(torch.zeros(50, 2)), rvq._seen(torch.zeros(50, 3, 2)).view(50, 3)
+    first, second = rvq._levels_used(torch.zeros(50, 2)), rvq._levels_used(torch.zeros(50, 3, 2)).view(50, 3)
     assert torch.equal(first, second[:, 0])  # the same batch, however large its samples are
     assert torch.equal(second, first[:, None].expand(50, 3))
     assert set(first.tolist()) == set(range(1, 9))
     rvq.books[0].batches += 1
-    assert not torch.equal(rvq._seen(torch.zeros(50, 2)), first)
-    assert rvq._seen(torch.zeros(2)).shape == (1,)
+    assert not torch.equal(rvq._levels_used(torch.zeros(50, 2)), first)
+    assert rvq._levels_used(torch.zeros(2)).shape == (1,)
 
 
 def test_mistakes_are_named() -> None:

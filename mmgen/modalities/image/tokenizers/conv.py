@@ -1,14 +1,12 @@
 """Image tokenizers around any quantizer: residual convolutions that are quick on a CPU, and a small KL autoencoder."""
 
 import math
-from abc import abstractmethod
 
 from einops import rearrange
 from torch import Tensor, nn
 
 from mmgen.core.tokens import TokenSpec
 from mmgen.tokenizers.base import State
-from mmgen.tokenizers.causal_conv import last_weight
 from mmgen.tokenizers.conv import check_sizes, conv_decoder, conv_encoder
 from mmgen.tokenizers.quantized import QuantizedTokenizer
 from mmgen.tokenizers.quantizers import Gaussian, Quantizer
@@ -24,6 +22,8 @@ class QuantizedImageTokenizer(QuantizedTokenizer):
         side: height and width of the grid.
     """
 
+    encoder: nn.Module
+
     def __init__(self, quantizer: Quantizer, image_size: int, channels: int, side: int) -> None:
         super().__init__()
         self.sample_shape = (channels, image_size, image_size)
@@ -32,13 +32,13 @@ class QuantizedImageTokenizer(QuantizedTokenizer):
         )
         self.quantizer = quantizer
 
-    @abstractmethod
     def to_latents(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) -> (B, quantizer.inputs, side, side)."""
+        return self.encoder(x)
 
-    @abstractmethod
     def to_pixels(self, codes: Tensor) -> Tensor:
         """codes (B, quantizer.dim, side, side), of the weights' type -> (B, C, H, W), not clamped."""
+        return self.decoder(codes)
 
     def latents(self, x: Tensor, state: State) -> Tensor:
         return rearrange(self.to_latents(x), "b c h w -> b 1 h w c")
@@ -76,16 +76,6 @@ class ConvImageTokenizer(QuantizedImageTokenizer):
         super().__init__(quantizer, image_size, channels, side=image_size // math.prod(strides))
         self.encoder = conv_encoder(channels, width, strides, blocks, quantizer.inputs)
         self.decoder = conv_decoder(channels, width, strides, blocks, quantizer.dim)
-
-    @property
-    def last_layer(self) -> nn.Parameter:
-        return last_weight(self.decoder)
-
-    def to_latents(self, x: Tensor) -> Tensor:
-        return self.encoder(x)
-
-    def to_pixels(self, codes: Tensor) -> Tensor:
-        return self.decoder(codes)
 
 
 class KLImageTokenizer(ConvImageTokenizer):

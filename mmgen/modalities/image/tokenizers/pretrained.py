@@ -101,12 +101,8 @@ class DiffusersTokenizer(PretrainedTokenizer):
 
 
 def open_pretrained(path: str | Path, image_size: int | None = None, patch: int = 1) -> DiffusersTokenizer:
-    """The autoencoder in a folder that diffusers' `save_pretrained` wrote.
-
-    Args:
-        path: holds config.json and diffusion_pytorch_model.safetensors.
-        image_size: height and width in pixels; by default `sample_size` of its config.
-        patch: latents a token in each direction.
+    """The autoencoder in a folder that diffusers' `save_pretrained` wrote; other arguments as for `DiffusersTokenizer`,
+    the size by default `sample_size` of its config.
 
     Raises:
         UserError: a file is missing, corrupt, pickled or of another model, or there is no image size.

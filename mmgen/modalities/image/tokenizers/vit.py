@@ -17,8 +17,7 @@ class ViTTokenizer(ViT):
         patch: pixels a token in each direction.
 
     Raises:
-        UserError: sizes that do not fit, a modulated transformer, or one whose rotary shares leave an axis of the grid
-            without positions.
+        UserError: as `ViT`.
     """
 
     modality = "image"

@@ -42,9 +42,8 @@ class VQGANTokenizer(QuantizedImageTokenizer):
         if not multipliers or min(sizes) < 1:
             raise UserError("VQGANTokenizer needs multipliers, and sizes, blocks and groups of at least 1")
         if image_size % 2 ** (len(multipliers) - 1):
-            raise UserError(
-                f"image_size {image_size} is not divisible by the downsampling {2 ** (len(multipliers) - 1)}"
-            )
+            pixels = 2 ** (len(multipliers) - 1)
+            raise UserError(f"image_size {image_size} is not divisible by the downsampling {pixels}")
         heights = [image_size // 2**level for level in range(len(multipliers))]
         widths = [width * multiplier for multiplier in multipliers]
         if any(each % groups for each in widths):
@@ -57,25 +56,12 @@ class VQGANTokenizer(QuantizedImageTokenizer):
 
         attends = [height in attention for height in heights]
         shared = {"block_out_channels": tuple(widths), "layers_per_block": blocks, "norm_num_groups": groups}
-        self.encoder = Encoder(
-            channels,
-            latent_channels,
-            tuple("AttnDownEncoderBlock2D" if each else "DownEncoderBlock2D" for each in attends),
-            double_z=False,
-            **shared,
-        )
+        down = tuple("AttnDownEncoderBlock2D" if each else "DownEncoderBlock2D" for each in attends)
+        self.encoder = Encoder(channels, latent_channels, down, double_z=False, **shared)
         self.quant_conv = nn.Conv2d(latent_channels, quantizer.inputs, 1)
         self.post_quant_conv = nn.Conv2d(quantizer.dim, latent_channels, 1)
-        self.decoder = Decoder(
-            latent_channels,
-            channels,
-            tuple("AttnUpDecoderBlock2D" if each else "UpDecoderBlock2D" for each in reversed(attends)),
-            **shared,
-        )
-
-    @property
-    def last_layer(self) -> nn.Parameter:
-        return self.decoder.conv_out.weight
+        up = tuple("AttnUpDecoderBlock2D" if each else "UpDecoderBlock2D" for each in reversed(attends))
+        self.decoder = Decoder(latent_channels, channels, up, **shared)
 
     def to_latents(self, x: Tensor) -> Tensor:
         return self.quant_conv(self.encoder(x))

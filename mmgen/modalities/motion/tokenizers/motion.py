@@ -1,19 +1,20 @@
 """Motion of people by way of its features, around any quantizer."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
 from mmgen.modalities.motion.features import feature_slices
 from mmgen.modalities.motion.skeleton import skeleton_of_features
-from mmgen.modalities.motion.tokenizers.networks import conv_decoder, conv_encoder, patch_decoder, patch_encoder
 from mmgen.tokenizers.base import Reconstruction, State, TokenizerStream, TrainingData
-from mmgen.tokenizers.causal_conv import last_weight
+from mmgen.tokenizers.causal_conv import CausalConv, Chain, FrameBlock, Streamed
 from mmgen.tokenizers.quantized import QuantizedTokenizer, raster
 from mmgen.tokenizers.quantizers import Quantizer
 
@@ -24,12 +25,9 @@ class MotionTokenizer(QuantizedTokenizer):
     """Autoencoder of features around a quantizer: that of T2M-GPT (Zhang et al. 2023) with `VQ`, that of MoMask (Guo et
     al. 2024) with `ResidualVQ`; `Gaussian` gives continuous tokens.
 
-    Motions are (B, dims, T) raw features of any T >= 1 (`motion.features`), in the units they were made in. Their
-    mean and standard deviation over the training data are part of the tokenizer: `adapt` takes them from the data once,
-    before training, and they are saved with the weights. Inside, and in what `forward` gives, features are normalised.
-
-    A motion that is no whole number of tokens is filled up at its end with copies of its last frame; `decode` is told
-    how long it was, or gives whole tokens. Residual codes decode with fewer levels too, (B, N, q), coarser.
+    Motions are (B, dims, T) raw features of any T >= 1 (`motion.features`). Their mean and standard deviation over the
+    training data are saved with the weights; inside, and in what `forward` gives, features are normalised. Copies of
+    the last frame fill a motion up to whole tokens. Residual codes decode with fewer levels too.
 
     Args:
         quantizer: the bottleneck; its `dim` is the number of channels of the latents.
@@ -80,16 +78,8 @@ class MotionTokenizer(QuantizedTokenizer):
             raise UserError(f"downsample {downsample} is not a power of two: give 1, 2, 4, 8 ... or network: patch")
         self.fps, self.causal, self.positions = fps, causal, positions
         self.sample_shape = (dims, frames)
-        self.spec = TokenSpec(
-            quantizer.kind,
-            quantizer.size,
-            (-(-frames // downsample), 1, 1),
-            levels=quantizer.levels,
-            modality="motion",
-            rate=fps / downsample,
-            stride=downsample,
-            first=downsample,
-        )
+        kind, size, levels, grid = quantizer.kind, quantizer.size, quantizer.levels, (-(-frames // downsample), 1, 1)
+        self.spec = TokenSpec(kind, size, grid, levels, "motion", fps / downsample, downsample, first=downsample)
         self.quantizer = quantizer
         if network == "conv":
             self.encoder = conv_encoder(dims, width, steps, dilations, quantizer.inputs, causal)
@@ -107,26 +97,19 @@ class MotionTokenizer(QuantizedTokenizer):
         """Whether mean and standard deviation are known."""
         return bool(self.std.any())
 
-    @property
-    def last_layer(self) -> nn.Parameter:
-        return last_weight(self.decoder)
-
     def adapt(self, data: TrainingData) -> None:
-        """Takes mean and standard deviation from the data's training split. Does nothing if they are known already:
-        weights that were trained with them need them.
-
-        Raises:
-            UserError: data that is no motion, or of other features or another rate.
+        """Takes mean and standard deviation from the data's training split, unless they are known already. Raises
+        UserError for data that is no motion, or of other features or another rate.
         """
         if self.adapted:
             return
-        found, dims = data.statistics(), self.sample_shape[0]
-        if found is None:
+        statistics, dims = data.statistics(), self.sample_shape[0]
+        if statistics is None:
             raise UserError(
                 f"MotionTokenizer codes motions, and samples of shape {tuple(data.sample_shape)} are none: choose"
                 " data of motions, such as Mocap"
             )
-        mean, std = found
+        mean, std = statistics
         if len(mean) != dims:
             raise UserError(f"the data has {len(mean)} features a frame, and the tokenizer {dims}: set tokenizer.dims")
         if data.fps != self.fps:
@@ -191,3 +174,61 @@ class MotionTokenizer(QuantizedTokenizer):
                 " is trained, or call adapt(data)"
             )
         return self.mean[:, None], self.std[:, None]
+
+
+def conv_encoder(dims: int, width: int, steps: int, dilations: Sequence[int], out: int, causal: bool) -> Chain:
+    """(b, dims, t 2^steps) -> (b, out, t); each step halves the frames, and a block for each dilation follows it."""
+    layers: list[nn.Module] = [_conv(dims, width, 3, causal), nn.ReLU()]
+    for _ in range(steps):
+        layers += [_conv(width, width, 4, causal, stride=2), *_blocks(width, dilations, causal)]
+    return Chain([*layers, _conv(width, out, 3, causal)])
+
+
+def conv_decoder(dims: int, width: int, steps: int, dilations: Sequence[int], dim: int, causal: bool) -> Chain:
+    """(b, dim, t) -> (b, dims, t 2^steps): the mirror image of `conv_encoder`, but for the order of the dilations."""
+    layers: list[nn.Module] = [_conv(dim, width, 3, causal), nn.ReLU()]
+    for _ in range(steps):
+        layers += [*_blocks(width, dilations, causal), nn.Upsample(scale_factor=2), _conv(width, width, 3, causal)]
+    return Chain([*layers, _conv(width, width, 3, causal), nn.ReLU(), _conv(width, dims, 3, causal)])
+
+
+def patch_encoder(dims: int, width: int, frames: int, blocks: int, out: int, causal: bool) -> Chain:
+    """(b, dims, t frames) -> (b, out, t), frames becoming channels; linear at first, as the blocks are the identity."""
+    first = [Rearrange("b c (t frames) -> b (c frames) t", frames=frames), _conv(dims * frames, width, 1, causal)]
+    return Chain([*first, *(PatchBlock(width, causal) for _ in range(blocks)), _conv(width, out, 1, causal)])
+
+
+def patch_decoder(dims: int, width: int, frames: int, blocks: int, dim: int, causal: bool) -> Chain:
+    """(b, dim, t) -> (b, dims, t frames): the mirror image of `patch_encoder`."""
+    last = [_conv(width, dims * frames, 1, causal), Rearrange("b (c frames) t -> b c (t frames)", frames=frames)]
+    return Chain([_conv(dim, width, 1, causal), *(PatchBlock(width, causal) for _ in range(blocks)), *last])
+
+
+class DilatedBlock(Streamed):
+    """x + narrow(wide(x)): ReLU, a dilated convolution, ReLU, and a convolution of each frame by itself."""
+
+    def __init__(self, width: int, dilation: int, causal: bool) -> None:
+        super().__init__()
+        wide = _conv(width, width, 3, causal, dilation=dilation)
+        self.branch = Chain([nn.ReLU(), wide, nn.ReLU(), _conv(width, width, 1, causal)])
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        return x + self.branch(x, state)
+
+
+class PatchBlock(FrameBlock):
+    """A block of ConvNeXt at the rate of tokens, which sees the four tokens before its own, or two on each side."""
+
+    def __init__(self, width: int, causal: bool) -> None:
+        super().__init__(width)
+        if not causal:  # drawn after the rest of the block
+            kernel = self.time.conv.kernel_size[0]
+            self.time = CausalConv(width, width, kernel, groups=width, normed=False, causal=False)
+
+
+def _conv(inputs: int, outputs: int, kernel: int, causal: bool, stride: int = 1, dilation: int = 1) -> CausalConv:
+    return CausalConv(inputs, outputs, kernel, stride, dilation, normed=False, causal=causal)
+
+
+def _blocks(width: int, dilations: Sequence[int], causal: bool) -> list[nn.Module]:
+    return [DilatedBlock(width, dilation, causal) for dilation in dilations]

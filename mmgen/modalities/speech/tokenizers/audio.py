@@ -10,8 +10,8 @@ from mmgen.tokenizers.base import TimedTokenizer
 class AudioTokenizer(TimedTokenizer):
     """Sounds (B, 1, T) of any T >= 1 <-> Tokens of a grid (ceil(T / stride), 1, 1), `spec.rate` of them a second.
 
-    A sound that is no whole number of tokens is filled up with silence at its end; `decode` is told how long it was, or
-    gives whole tokens. Residual codes decode with fewer levels too, (B, N, q) with 1 <= q <= `spec.levels`, coarser.
+    A sound that is no whole number of tokens is filled up with silence at its end. Residual codes decode with fewer
+    levels too, (B, N, q) with 1 <= q <= `spec.levels`, coarser.
 
     Attributes:
         sample_rate: samples a second.

@@ -19,8 +19,7 @@ from mmgen.modalities.speech.tokenizers.seanet import (
     seanet_head,
 )
 from mmgen.tokenizers.base import Reconstruction, State
-from mmgen.tokenizers.causal_conv import last_weight
-from mmgen.tokenizers.quantized import QuantizedStream, QuantizedTokenizer, raster
+from mmgen.tokenizers.quantized import QuantizedStream, QuantizedTokenizer, last_weight, raster
 from mmgen.tokenizers.quantizers import Quantizer
 
 
@@ -28,9 +27,8 @@ class SEANetCodec(QuantizedTokenizer, AudioTokenizer):
     """Residual autoencoder of causal convolutions around a quantizer: the SEANet of SoundStream (Zeghidour et al. 2021)
     and EnCodec (Defossez et al. 2022), with blocks of ConvNeXt at the rate of tokens where EnCodec has an LSTM.
 
-    The product of `ratios` is the number of samples a token. All convolutions are padded with silence on the left
-    alone: a token depends on no sample that is more than `lookahead` tokens after its own, samples depend on no later
-    token, and a stream equals the whole from the first sample on.
+    The product of `ratios` is the number of samples a token. A token depends on no sample that is more than `lookahead`
+    tokens after its own, samples depend on no later token, and a stream equals the whole from the first sample on.
 
     Args:
         quantizer: the bottleneck; its `dim` is the number of channels of the latents. With `ResidualVQ`, its `dropout`
@@ -42,13 +40,12 @@ class SEANetCodec(QuantizedTokenizer, AudioTokenizer):
         width: the most channels, and those at the rate of tokens.
         units: residual units a step, dilated by 1, 2, 4, ...
         blocks: at the rate of tokens, in the encoder and again in the decoder; 0 for none.
-        front: how the encoder gets from the rate of samples to that of tokens: `conv`; or `mel`, four log-mel spectra a
-            token, which is much quicker, and learns in fewer steps.
-        head: how the decoder gets from the rate of tokens to that of samples: `conv`, the mirror image of the encoder;
-            `istft`, an inverse Fourier transform of spectra that a linear map draws (Vocos, Siuzdak 2023), which is
-            much quicker.
-        lookahead: tokens that the encoder waits for before it makes one, so that it has heard how the sound goes on:
-            each adds its length to the latency, and the first one raises the quality much.
+        front: from samples to tokens: `conv`; or `mel`, four log-mel spectra a token, which is much quicker, and learns
+            in fewer steps.
+        head: from tokens to samples: `conv`, the mirror image of the encoder; or `istft`, an inverse Fourier transform
+            of spectra that a linear map draws (Vocos, Siuzdak 2023), which is much quicker.
+        lookahead: tokens that the encoder waits for before it makes one: each adds its length to the latency, and the
+            first one raises the quality much.
         overlap: the part of a token, in (0, 1], over which spectra fade into the next; for `istft` only.
 
     Raises:
@@ -109,8 +106,8 @@ class SEANetCodec(QuantizedTokenizer, AudioTokenizer):
         return Tokens(values, (values.shape[1], 1, 1))
 
     def forward(self, x: Tensor) -> Reconstruction:
-        heard = F.pad(self.filled(self.check_samples(x)), (0, self.lookahead * self.spec.stride))
-        quantized = self.quantizer(self.latents(heard, {})[:, self.lookahead :])
+        padded = F.pad(self.filled(self.check_samples(x)), (0, self.lookahead * self.spec.stride))
+        quantized = self.quantizer(self.latents(padded, {})[:, self.lookahead :])
         sound = self.samples(quantized.values, x.shape[2], {})
         return Reconstruction(sound, raster(quantized.indices), quantized.losses)
 

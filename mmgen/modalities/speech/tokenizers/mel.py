@@ -23,9 +23,8 @@ _KERNEL = 7  # frames, or tokens, that a block sees
 class MelTokenizer(QuantizedTokenizer, AudioTokenizer):
     """Autoencoder of log-mel spectrograms around any quantizer, and a vocoder that is not trained.
 
-    Only the spectrogram is coded, so that training takes no waveforms: `forward` compares spectrograms, scaled so that
-    the floor is -1 and a full-scale tone about 1. Nothing runs at the rate of samples but the transform, which makes it
-    quick on a CPU. What phases the sound had is lost; the vocoder finds others.
+    Only the spectrogram is coded: `forward` compares spectrograms, scaled so that the floor is -1 and a full-scale tone
+    about 1. Nothing runs at the rate of samples but the transform. Phases are lost; the vocoder finds others.
 
     A convolution over frames, `pool` frames folded into a token, blocks of ConvNeXt (Liu et al. 2022) at the rate of
     tokens; the decoder mirrors it, with one block at the rate of frames that smooths the joints of tokens.
@@ -49,6 +48,8 @@ class MelTokenizer(QuantizedTokenizer, AudioTokenizer):
     Raises:
         UserError: sizes that are too small, spectrograms that cannot be, or that the vocoder does not take.
     """
+
+    decoder: nn.Sequential
 
     def __init__(
         self,

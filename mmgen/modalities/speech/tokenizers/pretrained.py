@@ -85,12 +85,7 @@ class TransformersCodec(PretrainedTokenizer, AudioTokenizer):
 
 
 def open_codec(path: str | Path, levels: int | None = None, seconds: float = 1.0) -> TransformersCodec:
-    """The codec in a folder that transformers' `save_pretrained` wrote.
-
-    Args:
-        path: holds config.json and model.safetensors.
-        levels: codebooks to use; by default all.
-        seconds: of the sounds that `spec.grid` is about.
+    """The codec in a folder that transformers' `save_pretrained` wrote; other arguments as for `TransformersCodec`.
 
     Raises:
         UserError: a file is missing, corrupt, pickled or of another model, or the levels are not the model's.

@@ -48,38 +48,26 @@ class GrowTime(Streamed):
 class MelFront(Streamed):
     """(b, 1, t stride) -> (b, width, t): log-mel spectra through windows that end with their token, and a linear map.
 
-    The spectra are scaled so that the floor is -1 and a full-scale tone about 1. A mel spectrum does not tell where in
-    a window a sound is, and a window fades what is newest in it: several short frames a token keep onsets sharp.
+    The spectra are scaled so that the floor is -1 and a full-scale tone about 1. Several short frames a token keep
+    onsets sharp.
 
     Args:
         sample_rate: in Hz.
         stride: samples a token.
         width: channels that come out.
         frames: of the spectrogram, a token; must divide the stride.
-        n_fft: samples of a window.
-        bins: mel bands.
-        floor: magnitude below which all is silence.
 
     Raises:
         UserError: a stride that does not divide, or is longer than the windows.
     """
 
-    def __init__(
-        self,
-        sample_rate: int,
-        stride: int,
-        width: int,
-        frames: int,
-        n_fft: int = 512,
-        bins: int = 80,
-        floor: float = 1e-4,
-    ) -> None:
+    def __init__(self, sample_rate: int, stride: int, width: int, frames: int) -> None:
         super().__init__()
         if stride % frames:
             raise UserError(f"a mel front takes {frames} spectra a token, which do not divide its {stride} samples")
-        self.mel, self.per_token = LogMel(sample_rate, n_fft, stride // frames, bins, floor), frames
-        self.before = n_fft - self.mel.hop
-        self.project = nn.Conv1d(frames * bins, width, 1)
+        self.mel, self.per_token = LogMel(sample_rate, hop=stride // frames), frames
+        self.before = self.mel.n_fft - self.mel.hop
+        self.project = nn.Conv1d(frames * self.mel.bins, width, 1)
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         x = self.after_past(x, state, x.new_zeros(*x.shape[:2], self.before), 2)
@@ -91,13 +79,9 @@ class SpectralHead(Streamed):
     """(b, width, t) -> (b, 1, t hop): a linear map to magnitude and phase of each token's spectrum, its inverse Fourier
     transform, a window, and the sum of what overlaps (Vocos, Siuzdak 2023).
 
-    Nothing runs at the rate of samples but the transform, which makes it quick on a CPU. A token's window begins where
-    its `hop` samples do and ends `overlap` samples after them, faded in and out by halves of a Hann window; with
-    `overlap` = `hop` it is a Hann window of two hops. So the sound is causal: its samples depend on their own token
-    and those before. A token says how the sound goes on for `overlap` samples after its own, before the encoder has
-    seen them: a shorter overlap leaves less to foresee, a longer one makes smoother joints.
-
-    Works in float32 at least, whatever the caller's autocast says: bfloat16 has no phases.
+    Nothing runs at the rate of samples but the transform. A token's window begins where its `hop` samples do and ends
+    `overlap` samples after them, faded in and out by halves of a Hann window, so that the sound is causal. A shorter
+    overlap leaves less to foresee, a longer one makes smoother joints. Works in float32 at least.
 
     Args:
         width: channels that come in.
@@ -137,15 +121,8 @@ class SpectralHead(Streamed):
 
 
 def seanet_encoder(ratios: Sequence[int], channels: int, width: int, units: int, blocks: int, out: int) -> Chain:
-    """(b, 1, t n) -> (b, out, t) with n the product of the ratios.
-
-    Args:
-        ratios: how much each step shortens the sound, the innermost first.
-        channels: at the rate of samples; they double with each step.
-        width: the most channels, and those at the rate of tokens.
-        units: residual units a step.
-        blocks: at the rate of tokens.
-        out: channels of the latents.
+    """(b, 1, t n) -> (b, out, t) with n the product of the ratios, the innermost first; channels double with each step,
+    up to `width`.
     """
     wide = _widths(ratios, channels, width)
     layers: list[nn.Module] = [CausalConv(1, wide[0], 7)]

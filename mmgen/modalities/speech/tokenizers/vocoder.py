@@ -55,25 +55,16 @@ class GriffinLim(Vocoder):
             silent = mel.n_fft // (2 * mel.hop) + 1  # frames: no window of the ends reaches beyond them
             bands = F.pad(_beyond(bands), (silent, silent))
             magnitudes = (inverse_filters(mel, bands.device) @ bands).clamp_min(0)
-            sound = griffinlim(
-                magnitudes,
-                mel.window(magnitudes),
-                mel.n_fft,
-                mel.hop,
-                mel.n_fft,
-                power=1.0,
-                n_iter=self.steps,
-                momentum=self.momentum,
-                length=None,
-                rand_init=False,
-            )
+            options = {"power": 1.0, "n_iter": self.steps, "momentum": self.momentum, "length": None}
+            window, sizes = mel.window(magnitudes), (mel.n_fft, mel.hop, mel.n_fft)
+            sound = griffinlim(magnitudes, window, *sizes, **options, rand_init=False)
         return _within(sound[:, silent * mel.hop :][:, : -silent * mel.hop], mel.hop)
 
 
 class Vocos(Vocoder):
     """A trained vocoder of the `vocos` package (Siuzdak 2023), from a local folder.
 
-    Its weights are its own folder's and not part of the tokenizer's: an export names the folder and does not hold it.
+    Its weights are no part of the tokenizer's: an export names the folder.
 
     Args:
         folder: holds config.yaml, and model.safetensors or pytorch_model.bin, of which nothing but tensors is read.
@@ -90,11 +81,11 @@ class Vocos(Vocoder):
     def check(self, mel: LogMel) -> None:
         features = self._held[0].feature_extractor.mel_spec
         own = (features.sample_rate, features.n_fft, features.hop_length, features.n_mels, "htk")
-        found = (mel.sample_rate, mel.n_fft, mel.hop, mel.bins, mel.scale)
-        if own != found:
+        wanted = (mel.sample_rate, mel.n_fft, mel.hop, mel.bins, mel.scale)
+        if own != wanted:
             raise UserError(
                 f"the vocoder {self.folder} takes mel spectrograms of sample_rate, n_fft, hop, bins and scale {own},"
-                f" not {found}"
+                f" not {wanted}"
             )
 
     @torch.no_grad()
@@ -151,13 +142,13 @@ def _open_vocos(folder: Path) -> Any:
     except Exception as error:  # a config from anywhere: what its values break is open-ended
         raise UserError(f"{config} is missing, or no config of Vocos ({one_line(error)})") from None
     model = package.Vocos(**parts)
-    found = [folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
-    if not found:
+    files = [folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
+    if not files:
         raise UserError(f"{folder} holds no weights of Vocos, model.safetensors or pytorch_model.bin")
     try:
-        model.load_state_dict(_tensors(found[0]))
+        model.load_state_dict(_tensors(files[0]))
     except Exception as error:  # damaged files, and weights that do not fit: open-ended
-        raise UserError(f"{found[0]} is corrupt, or not of the model in {config.name} ({one_line(error)})") from None
+        raise UserError(f"{files[0]} is corrupt, or not of the model in {config.name} ({one_line(error)})") from None
     return model.eval().requires_grad_(False)
 
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
-from mmgen.modalities.video.tokenizers.causal import TimeConv
-from mmgen.modalities.video.tokenizers.causal_conv import CausalConvTokenizer
+from mmgen.modalities.video.tokenizers.causal_conv import CausalConvTokenizer, TimeConv
 from mmgen.tokenizers.quantizers import BSQ, Gaussian, Quantizer
 
 STRIDES = pytest.mark.parametrize("stride", [1, 2, 4])
