@@ -61,8 +61,8 @@ def data(tmp_path_factory):
         here = ["--data.global_batch_size=4", *(f"--data.source.{key}={value}" for key, value in made[kind].items())]
         if lists := {key: None for key in given if key.endswith("_list")}:  # the parser reads no null this deep
             file = tmp_path_factory.mktemp("lists") / "config.yaml"
-            section = {"class_path": name, "init_args": lists}
-            file.write_text(yaml.safe_dump({"data": {"class_path": "DataModule", "init_args": {"source": section}}}))
+            empty = {"source": {"class_path": name, "init_args": lists}}
+            file.write_text(yaml.safe_dump({"data": {"class_path": "DataModule", "init_args": empty}}))
             here = [f"--config={file}", *here]
         return here + (["--data.num_workers=0"] if section["init_args"].get("num_workers") else [])
 
