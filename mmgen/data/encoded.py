@@ -9,14 +9,9 @@ from mmgen.tokenizers import Tokenizer
 def encoded_spec(tokenizer: Tokenizer, source: Source, path: str) -> TokenSpec:
     """The tokens of a source's samples; clips, sounds and motions may have another length than the tokenizer's.
 
-    Args:
-        tokenizer: of such samples.
-        source: raw samples, or tokens that remember the raw samples' shape.
-        path: where the tokenizer is, for messages.
-
     Raises:
-        UserError: the tokenizer takes samples of another shape or rate, or an action belongs to each frame and it makes
-            one latent of several.
+        UserError: the tokenizer, which is at `path`, takes samples of another shape or rate, or an action belongs to
+            each frame and it makes one latent of several.
     """
     spec, trained, shape = tokenizer.spec, tuple(tokenizer.sample_shape), tuple(source.sample_shape)
     if spec.unit is not None and len(shape) == len(trained) and shape[1] != trained[1]:
