@@ -8,30 +8,23 @@ import torch
 from torch import Tensor
 
 from mmgen.core.characters import Text
-from mmgen.core.facts import Facts
 from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.modalities.motion.features import feature_slices, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D, Skeleton, skeleton_of_features
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.store.rebuild import build_tokenizer
-from mmgen.store.store import load_tokenizer, weights_hash
 from tests.data_modules import data_section
 from tests.modalities.motion.gait import walk
-from tests.tiny_runs import ending, prefixed, scramble, untrained, write_run
+from tests.spoken_runs import CONTINUOUS as CONTINUOUS
+from tests.spoken_runs import PARADIGM as SPOKEN
+from tests.spoken_runs import QUANTIZER as RESIDUAL
+from tests.tiny_runs import ending, scramble, timed_run, write_tokenizer
 
-RESIDUAL = {"class_path": "mmgen.tokenizers.quantizers.ResidualVQ", "init_args": {"codes": 8, "dim": 4, "levels": 2}}
-CONTINUOUS = {"class_path": "mmgen.tokenizers.quantizers.Gaussian", "init_args": {"dim": 4}}
 PARADIGM = {
     "class_path": "mmgen.paradigms.Mixture",
-    "init_args": {
-        "members": {
-            "ar": {"class_path": "mmgen.paradigms.CodebookAutoregressive", "init_args": {"pattern": "delay"}},
-            "masked": {"class_path": "mmgen.paradigms.MaskedCodebooks", "init_args": {"steps": [2, 1]}},
-        }
-    },
+    "init_args": {"members": {name: SPOKEN["init_args"]["members"][name] for name in ("ar", "masked")}},
 }
-_NARROW = {"dim": 16, "depth": 1, "heads": 2, "rope": [1, 1, 1]}
 
 
 class Walks(Source):
@@ -84,11 +77,7 @@ def motion_tokenizer_run(
     walks = Walks(skeleton=skeleton_of_features(dims))
     module.adapt(walks)
     module.train()(walks.x)  # fills the codebooks
-    config = {
-        "class_path": "mmgen.training.TokenizerModule",
-        "init_args": {"tokenizer": tokenizer},
-    }
-    return write_run(folder, {"model": config}, prefixed("tokenizer", module))
+    return write_tokenizer(folder, tokenizer, module)
 
 
 def motion_run(
@@ -102,17 +91,7 @@ def motion_run(
     data: dict[str, Any] | None = None,
 ) -> Path:
     """A generator of one narrow block that moves; with `ends`, paradigms over codebooks model where it ends."""
-    coder = load_tokenizer(tokenizer)
-    spec, classes = coder.spec.with_frames(frames), len(class_names)
-    init_args = {
-        "backbone": {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
-        "paradigm": ending(paradigm) if ends else paradigm,
-        "positions": "none",
-    }
-    conditions: dict[str, Vocabulary] = {"class": Names(tuple(class_names))} if classes else {}
+    conditions: dict[str, Vocabulary] = {"class": Names(tuple(class_names))} if class_names else {}
     conditions |= {} if text is None else {"text": text}
-    facts = Facts(spec, conditions, fps=20.0, tokenizer_path=str(tokenizer), tokenizer_hash=weights_hash(coder))
-    state = prefixed("generator", untrained(init_args, facts))
-    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
-    mocap = data_section("Mocap", frames=frames, tokenizer=str(tokenizer))
-    return write_run(folder, {"model": model, "data": data or mocap}, state, mmgen=facts.to_dict())
+    data = data or data_section("Mocap", frames=frames, tokenizer=str(tokenizer))
+    return timed_run(folder, tokenizer, frames, conditions, ending(paradigm) if ends else paradigm, data, fps=20.0)

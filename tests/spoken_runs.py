@@ -6,12 +6,10 @@ from typing import Any
 import torch
 
 from mmgen.core.characters import Text
-from mmgen.core.facts import Facts
 from mmgen.core.vocabulary import Names, Vocabulary
 from mmgen.store.rebuild import build_tokenizer
-from mmgen.store.store import load_tokenizer, weights_hash
 from tests.data_modules import data_section
-from tests.tiny_runs import ending, prefixed, scramble, untrained, write_run
+from tests.tiny_runs import ending, scramble, timed_run, write_tokenizer
 
 RATE, STRIDE, SECONDS = 1600, 40, 0.6
 TOKENS = round(RATE * SECONDS) // STRIDE
@@ -34,32 +32,20 @@ BLOCK = {
     "class_path": "mmgen.paradigms.ContinuousBlockDiffusion",
     "init_args": {"split": 6, "process": {"class_path": "mmgen.paradigms.Flow"}, "steps": 2},
 }
-_NARROW = {"dim": 16, "depth": 1, "heads": 2, "rope": [1, 1, 1]}
+_SMALL = {"channels": 2, "width": 8, "blocks": 1}
 
 
 def codec_run(folder: Path, quantizer: dict[str, Any] = QUANTIZER) -> Path:
     """A codec of sounds of 0.6 s at 1600 Hz, 24 tokens of two codes each, that streams."""
     tokenizer = {
         "class_path": "mmgen.modalities.speech.tokenizers.codec.SEANetCodec",
-        "init_args": {
-            "quantizer": quantizer,
-            "sample_rate": RATE,
-            "seconds": SECONDS,
-            "ratios": [8, 5],
-            "channels": 2,
-            "width": 8,
-            "blocks": 1,
-        },
+        "init_args": {"quantizer": quantizer, "sample_rate": RATE, "seconds": SECONDS, "ratios": [8, 5], **_SMALL},
     }
     module = scramble(build_tokenizer({"tokenizer": tokenizer}, "tests"))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module.train()(torch.rand(4, 1, 2 * STRIDE * TOKENS) - 0.5)  # fills the codebooks
-    config = {
-        "class_path": "mmgen.training.TokenizerModule",
-        "init_args": {"tokenizer": tokenizer},
-    }
-    return write_run(folder, {"model": config}, prefixed("tokenizer", module))
+    return write_tokenizer(folder, tokenizer, module)
 
 
 def speech_run(
@@ -72,22 +58,8 @@ def speech_run(
     data: dict[str, Any] | None = None,
 ) -> Path:
     """A generator of one narrow block that speaks; with `ends`, paradigms over codebooks model where it ends."""
-    codec = load_tokenizer(tokenizer)
-    init_args = {
-        "backbone": {"class_path": "mmgen.model.backbone.Transformer", "init_args": {"size": "tiny", **_NARROW}},
-        "paradigm": ending(paradigm) if ends else paradigm,
-        "positions": "none",
-    }
     conditions: dict[str, Vocabulary] = {"class": Names(tuple(VOICES[:classes]))} if classes else {}
     conditions |= {} if text is None else {"text": text}
-    facts = Facts(
-        codec.spec,
-        conditions,
-        sample_rate=RATE,
-        tokenizer_path=str(tokenizer),
-        tokenizer_hash=weights_hash(codec),
-    )
-    state = prefixed("generator", untrained(init_args, facts))
-    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
     data = data or data_section("EspeakSpeech", tokenizer=str(tokenizer))
-    return write_run(folder, {"model": model, "data": data}, state, mmgen=facts.to_dict())
+    paradigm = ending(paradigm) if ends else paradigm
+    return timed_run(folder, tokenizer, TOKENS * STRIDE, conditions, paradigm, data, sample_rate=RATE)

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ import pytest
 import torch
 
 import mmgen.paradigms
-from mmgen.apps.cli.main import COMMANDS, TRAINING, main
+from mmgen.apps.cli.main import COMMANDS, TRAINING, command_module, main
 from mmgen.core.characters import Text
 from mmgen.core.masks import CATALOGUE
 from mmgen.media.audio import write_wav
@@ -247,7 +246,7 @@ def test_the_commands_of_a_walk_are_understood(
         if command in TRAINING:
             assert main([command, *words, "--print_config"]) == 0, capsys.readouterr().err
             continue
-        module = import_module(f"mmgen.apps.cli.{command}")
+        module = command_module(command)
 
         @functools.wraps(module.run)
         def note(*args: Any, _command: str = command, **given: Any) -> None:

@@ -11,16 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.apps.cli.main import main
-from mmgen.apps.serve.sampling import stream_previews
 from mmgen.core.modality import Modality, register
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.data.sources import Batch, Samples, Source
 from mmgen.evaluation.command import EvaluationCommand, Metric, metric_rows
 from mmgen.evaluation.reference import Reference
-from mmgen.sampling.options import sample_options
+from mmgen.sampling.command import SamplingCommand
 from mmgen.sampling.preview import Preview
 from mmgen.sampling.request import SamplingRequest
-from mmgen.sampling.samples import check_request, class_labels, follow, pick_mode, requests
+from mmgen.sampling.samples import Samples as DrawnTokens
 from mmgen.store.store import load_generator
 from mmgen.tokenizers import Reconstruction, Tokenizer
 from mmgen.training.held_out import held_out_batch, sample_held_out
@@ -74,21 +73,22 @@ class RhythmTokenizer(Tokenizer):
         return Reconstruction(self.loudness * (2.0 * (x > 0) - 1), self.encode(x), {})
 
 
-class RhythmSampling:
-    def __init__(self, loaded: Any, arguments: dict[str, Any]) -> None:
-        self.sign, self.options = arguments.get("sign"), sample_options(arguments)
-        self.labels = class_labels([], arguments["num"] or 4, loaded)
-        check_request(loaded, self.labels, self.options, batch=64)
-        ((_, request),) = requests(loaded, self.labels, arguments.get("seed", 0))
-        self.states = follow(pick_mode(loaded, arguments["mode"]), loaded, request, self.options)
+class RhythmSampling(SamplingCommand):
+    modality, batch = "rhythm", 64
 
-    def draw(self) -> None:
-        *_, self.state = self.states
+    def __init__(self, loaded: Any, arguments: dict[str, Any]) -> None:
+        super().__init__(loaded, arguments)
+        self.task = self.make_task(arguments["num"] or 4)
+
+    def sample(self) -> DrawnTokens:
+        ((rows, states),) = self.task.run()
+        *_, state = states
+        return DrawnTokens(**self.task.totals([(rows, state)], 1.0))
 
     def write(self, folder: Path) -> dict[str, Any]:
-        rows = ["".join(self.sign if beat else "." for beat in row) for row in self.state.tokens]
+        rows = ["".join(self.arguments["sign"] if beat else "." for beat in row) for row in self.samples.tokens]
         (folder / "rhythms.txt").write_text("\n".join(rows))
-        return {"samples": len(rows)}
+        return {"samples": len(rows), **self.samples.record()}
 
 
 class RhythmEvaluation(EvaluationCommand):
@@ -98,7 +98,7 @@ class RhythmEvaluation(EvaluationCommand):
     def generator(self, saved: Any, loaded: Any, options: Any) -> Any:
         (sampling := RhythmSampling(loaded, self.arguments | {"num": 20})).draw()
         truth = RhythmTokenizer().encode(Rhythms(range(2)).take(sampling.labels)["x"]).values
-        right = (sampling.state.tokens == truth).all(1).double().mean().item()
+        right = (sampling.samples.tokens == truth).all(1).double().mean().item()
         return self._rows(saved, loaded.generator, Metric("class_accuracy", right, "rule"))
 
     def _rows(self, saved: Any, network: Any, metric: Metric) -> Any:
@@ -116,7 +116,8 @@ class RhythmModality(Modality):
         return RhythmSampling(loaded, arguments)
 
     def stream(self, loaded: Any, request: SamplingRequest, every: float) -> Iterator[Preview]:
-        for state in RhythmSampling(loaded, {"mode": request.mode, "num": request.count}).states:
+        ((_, states),) = request.task(loaded).run()
+        for state in states:
             done = state.committed.double().mean().item()
             yield preview("so far", state.tokens, progress=done, last=done == 1)
 
@@ -146,5 +147,5 @@ def test_it_goes_through_every_command(tmp_path: Path, capsys: Any, monkeypatch:
     commands = ("evaluate tok", "evaluate gen --out figures", "report gen --out page")
     assert not any(main(line.split()) for line in commands)
     assert json.loads(Path("figures").read_text())[0]["value"] > 0.8 and "rhythms.txt" in Path("page").read_text()
-    *partial, last = stream_previews(load_generator("gen"), SamplingRequest("ar", count=2), every=0)
+    *partial, last = RhythmModality().stream(load_generator("gen"), SamplingRequest("ar", count=2), 0)
     assert len(partial) == BEATS and last.last and last.progress == 1

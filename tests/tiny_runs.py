@@ -1,7 +1,7 @@
 """Run folders made by hand, as `mmgen fit` leaves them, so that loading and sampling are tested without training."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 from torch import Tensor, nn
 
 from mmgen.core.facts import Facts
-from mmgen.core.vocabulary import FrameNames, Names
+from mmgen.core.vocabulary import FrameNames, Names, Vocabulary
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
 from mmgen.modalities.video.sources.moving_digits import MovingDigits
 from mmgen.model.embeddings.positions import PositionKind
@@ -84,22 +84,13 @@ def scramble(module: nn.Module, seed: int = 0) -> nn.Module:
 
 def tokenizer_run(folder: Path, seed: int = 0) -> Path:
     """A tokenizer of 8x8 grey images, 4x4 tokens of 4 bits."""
-    module = scramble(ConvImageTokenizer(BSQ(4), image_size=8, channels=1, width=8, downsample=2), seed)
-    config = {
-        "class_path": "mmgen.training.TokenizerModule",
-        "init_args": {"tokenizer": TOKENIZER},
-    }
-    return write_run(folder, {"model": config}, prefixed("tokenizer", module))
+    return write_tokenizer(folder, TOKENIZER, scramble(build_tokenizer({"tokenizer": TOKENIZER}, "tests"), seed))
 
 
 def video_tokenizer_run(folder: Path, seed: int = 0) -> Path:
     """A tokenizer of grey clips of four 32x32 frames, 2x2 tokens of 4 bits each, that streams."""
     module = scramble(build_tokenizer({"tokenizer": VIDEO_TOKENIZER}, "tests"), seed)
-    config = {
-        "class_path": "mmgen.training.TokenizerModule",
-        "init_args": {"tokenizer": VIDEO_TOKENIZER},
-    }
-    return write_run(folder, {"model": config}, prefixed("tokenizer", module))
+    return write_tokenizer(folder, VIDEO_TOKENIZER, module)
 
 
 def video_run(
@@ -128,7 +119,6 @@ def generator_run(
     init_args = {"backbone": backbone, "paradigm": paradigm, "positions": positions}
     source = str(tokenizer) if tokenizer else None
     data = data or data_section("Digits", tokenizer=source)
-    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
     names = {"class": [*CLASS_NAMES, *map(str, range(3, classes))][:classes], "actions": action_names}
     facts = Facts(
         spec,
@@ -137,6 +127,38 @@ def generator_run(
         tokenizer_path=source,
         tokenizer_hash=weights_hash(load_tokenizer(tokenizer)) if tokenizer else None,
     )
+    return write_generator(folder, init_args, facts, data, **changes)
+
+
+def timed_run(
+    folder: Path,
+    tokenizer: Path,
+    frames: int,
+    conditions: Mapping[str, Vocabulary],
+    paradigm: dict[str, Any],
+    data: dict[str, Any],
+    **rates: Any,
+) -> Path:
+    """A generator of one narrow block that makes sounds or motions of so many samples or frames."""
+    coder = load_tokenizer(tokenizer)
+    backbone = {"class_path": "mmgen.model.backbone.Transformer"}
+    backbone["init_args"] = {"size": "tiny", **_NARROW, "rope": [1, 1, 1]}  # type: ignore[assignment]
+    spec, digest = coder.spec.with_frames(frames), weights_hash(coder)
+    facts = Facts(spec, conditions, tokenizer_path=str(tokenizer), tokenizer_hash=digest, **rates)
+    return write_generator(folder, {"backbone": backbone, "paradigm": paradigm, "positions": "none"}, facts, data)
+
+
+def write_tokenizer(folder: Path, tokenizer: dict[str, Any], module: nn.Module) -> Path:
+    """The run of a tokenizer that a section of a config describes."""
+    model = {"class_path": "mmgen.training.TokenizerModule", "init_args": {"tokenizer": tokenizer}}
+    return write_run(folder, {"model": model}, prefixed("tokenizer", module))
+
+
+def write_generator(
+    folder: Path, init_args: dict[str, Any], facts: Facts, data: dict[str, Any], **changes: Any
+) -> Path:
+    """The run of a generator with random weights."""
+    model = {"class_path": "mmgen.training.GeneratorModule", "init_args": init_args}
     state = prefixed("generator", untrained(init_args, facts))
     return write_run(folder, {"model": model, "data": data}, state, mmgen=facts.to_dict(), **changes)
 

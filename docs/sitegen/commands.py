@@ -3,13 +3,12 @@
 import inspect
 from argparse import SUPPRESS
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 import docstring_parser
 
 from mmgen.apps.cli.fit import RecipeCLI
-from mmgen.apps.cli.main import COMMANDS, TRAINING
+from mmgen.apps.cli.main import COMMANDS, TRAINING, command_module
 from sitegen.arguments import described, paragraphs, plain, rows, table, type_name, value
 
 
@@ -20,7 +19,7 @@ def reference(_: str, page: str) -> str:
 
 def _plain(name: str) -> str:
     """A command that is a function."""
-    run = import_module(f"mmgen.apps.cli.{name}").run
+    run = command_module(name).run
     about, by_place, options = docstring_parser.parse(inspect.getdoc(run) or ""), [], []
     required = {each.name for each in inspect.signature(run).parameters.values() if each.default is each.empty}
     keyword = {each.name for each in inspect.signature(run).parameters.values() if each.kind is each.KEYWORD_ONLY}

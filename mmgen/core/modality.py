@@ -7,13 +7,12 @@ enters the table by the name of its folder, and is imported when it is asked for
 
 import pkgutil
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmgen.core.errors import UserError, nearest
 
@@ -22,11 +21,14 @@ if TYPE_CHECKING:
 
     from mmgen.data import DataModule
     from mmgen.evaluation.command import EvaluationCommand
+    from mmgen.page.parts import PageParts
     from mmgen.paradigms import SampleOptions
+    from mmgen.sampling.command import SamplingCommand
     from mmgen.sampling.preview import Preview
     from mmgen.sampling.request import SamplingRequest
     from mmgen.store.store import Loaded
     from mmgen.tokenizers import Tokenizer
+    from mmgen.tokenizers.pretrained import PretrainedTokenizer
     from mmgen.training.generator_module import GeneratorModule
     from mmgen.training.tokenizer_module import TokenizerModule
 
@@ -51,34 +53,12 @@ class AppControls:
     sound: bool = False
 
 
-class SamplingCommand(Protocol):
-    """One call of `mmgen sample`, checked when it is made, with its steps, guidance and decoding as `options`."""
-
-    options: "SampleOptions"
-
-    def draw(self) -> None:
-        """Run the sampler."""
-
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Write all files but the record. Returns what belongs into the record."""
-
-
-class PublishedTokenizer(Protocol):
-    """A tokenizer that another package published."""
-
-    def describe(self) -> dict[str, Any]:
-        """What builds this tokenizer, but for its weights, as `tokenizer` in a config.yaml."""
-        ...
-
-    def state_dict(self) -> dict[str, "Tensor"]:
-        """Its weights, by name."""
-        ...
-
-
-class Modality(ABC):
+class Modality:
     """One kind of data: its facts, and where the code is that handles it.
 
-    Methods import what they need themselves, so that looking up a modality costs nothing.
+    A package of its own has modules of fixed names, which are imported when they are needed: `sample_files` (the
+    `SamplingCommand`), `live`, `reconstruction`, `previews`, `evaluation.rows` (the `EvaluationCommand`) and
+    `page.sections`. A modality that is laid out otherwise overrides the methods that look there.
 
     Attributes:
         name: as in `TokenSpec.modality`.
@@ -96,6 +76,9 @@ class Modality(ABC):
         reconstruct_options: the same for `mmgen reconstruct`.
         evaluate_options: the same for `mmgen evaluate`.
         export_options: the same for `mmgen export`, of published tokenizers.
+        library: package whose published tokenizers are taken, by `tokenizers.pretrained`; None for none.
+        commands: name of a command of its own -> what it does, in a line; each is `run` of a module of that name in
+            `commands`.
         sample_files: suffixes of files of samples that `mmgen evaluate` takes in the place of a run.
     """
 
@@ -112,42 +95,51 @@ class Modality(ABC):
     reconstruct_options: ClassVar[type] = NoOptions
     evaluate_options: ClassVar[type] = NoOptions
     export_options: ClassVar[type] = NoOptions
+    library: ClassVar[str | None] = None
+    commands: ClassVar[Mapping[str, str]] = {}
     sample_files: ClassVar[tuple[str, ...]] = ()
 
-    @abstractmethod
-    def sample(self, loaded: "Loaded", arguments: dict[str, Any]) -> SamplingCommand:
-        """A call of `mmgen sample`. Raises UserError where the arguments do not fit the run."""
+    def _part(self, module: str, name: str) -> Any:
+        """What a module of the modality's package calls by that name."""
+        return getattr(import_module(f"{self.package}.{module}"), name)
 
-    @abstractmethod
+    def sample(self, loaded: "Loaded", arguments: dict[str, Any]) -> "SamplingCommand":
+        """A call of `mmgen sample`. Raises UserError where the arguments do not fit the run."""
+        return self._part("sample_files", "COMMAND")(loaded, arguments)
+
     def stream(self, loaded: "Loaded", request: "SamplingRequest", every: float) -> Iterator["Preview"]:
         """Samples while they are made, the finished ones last, `every` seconds apart at least; 0 for every step."""
+        return self._part("live", "stream_previews")(loaded, request, every)
 
     def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
         """Encode files, decode them again, and write the results into a new folder. Raises UserError for files that do
         not fit.
         """
-        raise UserError(f"mmgen reconstruct reads no files of {self.plural}")
+        if self.package is None:
+            raise UserError(f"mmgen reconstruct reads no files of {self.plural}")
+        self._part("reconstruction", "reconstruct_files")(tokenizer, files, out, **arguments)
 
     def reconstruct_held_out(self, tokenizer: "Tokenizer", source: Any, count: int, folder: Path) -> dict[str, Any]:
         """Encode `count` held-out samples of a source, decode them, and write each beside its recording into an empty
         folder: NNN.* and NNN.real.*. Returns the record: `samples`, figures and names. Raises UserError where the
         tokenizer does not take such samples.
         """
-        raise UserError(f"{self.plural} of data cannot be reconstructed: name files")
+        if self.package is None:
+            raise UserError(f"{self.plural} of data cannot be reconstructed: name files")
+        return self._part("reconstruction", "reconstruct_held_out")(tokenizer, source, count, folder)
 
-    def page_parts(self) -> Any:
-        """What a page says of samples, `mmgen.page.parts.PageParts`; None for a table of their files."""
-        return None
+    def page_parts(self) -> "PageParts | None":
+        """What a page says of samples; None for a table of their files."""
+        return None if self.package is None else self._part("page.sections", "PARTS")
 
-    @abstractmethod
     def evaluation(self) -> type["EvaluationCommand"]:
         """The class of a call of `mmgen evaluate`."""
+        return self._part("evaluation.rows", "COMMAND")
 
-    @abstractmethod
     def reconstruction_preview(self, module: "TokenizerModule", data: "DataModule", count: int) -> "Preview":
         """Held-out samples and their reconstructions, for a preview in training."""
+        return self._part("previews", "reconstruction_preview")(module, data, count)
 
-    @abstractmethod
     def sample_previews(
         self,
         module: "GeneratorModule",
@@ -157,6 +149,7 @@ class Modality(ABC):
         options: "SampleOptions",
     ) -> Iterator["Preview"]:
         """Samples of each mode, whose name is the preview's caption, for previews in training."""
+        return self._part("previews", "sample_previews")(module, data, tokenizer, count, options)
 
     def reconstruction_metrics(
         self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]
@@ -164,15 +157,9 @@ class Modality(ABC):
         """Scalar metrics of held-out reconstructions, against their targets, that training logs beside the losses."""
         return {}
 
-    def is_published(self, path: Path) -> bool:
-        """Whether a folder holds a model of another package that `open_published` may know."""
-        return False
-
-    def open_published(self, path: Path, arguments: dict[str, Any]) -> tuple[Path, "PublishedTokenizer"]:
-        """Weights' file and tokenizer of another package's folder, by `export_options`. Raises UserError for what is
-        none.
-        """
-        raise UserError(f"{path} holds no tokenizer of {self.plural}")
+    def open_published(self, path: Path, arguments: dict[str, Any]) -> "PretrainedTokenizer":
+        """The tokenizer in a folder that `library` wrote, by `export_options`. Raises UserError for what is none."""
+        return self._part("tokenizers.pretrained", "open_pretrained")(path, **arguments)
 
 
 _MODALITIES: dict[str, Modality] = {}

@@ -1,9 +1,11 @@
 """What commands that take a while have in common: a progress bar, and the line that runs them again."""
 
 import inspect
+import json
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -47,6 +49,15 @@ def command_line(name: str, run: Callable[..., Any], arguments: dict[str, Any]) 
             values = value if isinstance(value, list) else [value]
             words += [word for each in values for word in ([option] if each is True else [option, str(each)])]
     return shlex.join(words)
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write record.json into a folder, and print it."""
+    (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
+    for name, value in record.items():
+        plain = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
+        print(f"{name + ':':22}{plain}")
+    print(f"{'written to:':22}{folder}")
 
 
 Progress = Callable[[float], None]

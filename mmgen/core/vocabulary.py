@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Self, TypeVar
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, nearest
 
 Kind = TypeVar("Kind")
 
@@ -34,6 +34,18 @@ class Names(Vocabulary):
     def from_fields(cls, fields: dict[str, Any]) -> Self:
         """From a list of names."""
         return cls(tuple(str(name) for name in fields["names"]))
+
+    def number(self, name: str) -> int:
+        """The number of a name, of a number written out, or of `none`. Raises UserError where there is none such."""
+        if name == "none":
+            return NO_CLASS
+        if name in self.names:
+            return self.names.index(name)
+        if name.lstrip("-").isdigit():
+            if 0 <= int(name) < len(self.names):
+                return int(name)
+            raise UserError(f"{name} is out of range: known are 0 to {len(self.names) - 1}")
+        raise UserError(f"{name!r} is unknown: known are {', '.join(self.names)}{nearest(name, self.names)}")
 
 
 @dataclass(frozen=True)

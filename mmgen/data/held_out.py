@@ -6,7 +6,7 @@ from itertools import count as count_up
 import torch
 from torch import Tensor
 
-from mmgen.data.sources import Batch, Samples
+from mmgen.data.sources import Batch, Samples, Source
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -39,6 +39,13 @@ def classes_in_turn(samples: Samples, count: int, searched: int = 1000) -> Tenso
         turns.append(int(counts[label]))
     order = sorted(range(len(index)), key=lambda place: (turns[place], int(labels[place])))
     return index[order[:count]]
+
+
+def titles_of(batch: Batch, source: Source, noun: str) -> list[str]:
+    """The text of each sample, or else its class; its number where neither is known."""
+    if "text" in batch and source.text is not None:
+        return [source.text.decode(symbols) for symbols in batch["text"].cpu()]
+    return [name or f"{noun} {n}" for n, name in enumerate(names_of(batch["label"], source.class_names), 1)]
 
 
 def names_of(labels: Tensor, class_names: list[str]) -> list[str | None]:

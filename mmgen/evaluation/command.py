@@ -1,12 +1,12 @@
 """One call of `mmgen evaluate`: its options, the metrics that it yields, and their rows in results.json."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import Progress, progress_bar
@@ -14,8 +14,10 @@ from mmgen.data.build import build_source, open_source
 from mmgen.data.sources import Source
 from mmgen.evaluation.reference import Reference
 from mmgen.paradigms import SampleOptions
+from mmgen.paradigms.base import ConditionValues
 from mmgen.sampling.options import settings
-from mmgen.sampling.samples import pick_mode, tokens_per_forward
+from mmgen.sampling.samples import Samples as DrawnSamples
+from mmgen.sampling.samples import SamplingTask, pick_mode
 from mmgen.store.results import Better, metric_name
 from mmgen.store.store import Loaded, Saved
 
@@ -65,6 +67,11 @@ class ModeSampling:
     seed: int = 0  # with a sample's number, the key of its randomness
     batch: int = 16  # samples at a time; changes no sample, only the time
     progress: Progress | None = None  # called with the number of samples that are done
+
+    def task(self, conditions: Mapping[str, ConditionValues], **more: Any) -> SamplingTask:
+        """Samples of these conditions; `more` are further arguments of `SamplingTask`."""
+        more = {"progress": self.progress, "batch": self.batch} | more
+        return SamplingTask(self.loaded, self.mode, conditions, self.options, self.seed, **more)
 
 
 @dataclass(frozen=True)
@@ -201,13 +208,10 @@ def metric_rows(
     ]
 
 
-def cost_metrics(passes: int, tokens: float | Tensor, seconds: Metric) -> list[Metric]:
-    """`forward_passes` and `tokens_per_forward` of a sampler, with `tokens` of a row or of each, and its time."""
-    return [
-        Metric("forward_passes", float(passes)),
-        Metric("tokens_per_forward", tokens_per_forward(tokens, passes)),
-        seconds,
-    ]
+def cost_metrics(samples: DrawnSamples, seconds: Metric) -> list[Metric]:
+    """`forward_passes` and `tokens_per_forward` of samples, and their time."""
+    passes = Metric("forward_passes", float(samples.forward_passes))
+    return [passes, Metric("tokens_per_forward", samples.tokens_per_forward), seconds]
 
 
 def budget(saved: Saved) -> str:

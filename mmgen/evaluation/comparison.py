@@ -98,9 +98,9 @@ def _require_same_tokens(pair: Sequence[Loaded]) -> None:
     if len({weights_hash(require_tokenizer(run)) for run in pair}) > 1:
         raise UserError(f"{paths} are of tokens of different tokenizers, whose losses do not compare")
     conditions: dict[str, list[Any]] = {  # falsy for a generator without it
-        "classes": [run.facts.class_names if run.generator.classes else None for run in pair],
+        "classes": [run.generator.vocabulary("class") for run in pair],
         "actions": [run.facts.action_names for run in pair],
-        "texts": [run.generator.text for run in pair],
+        "texts": [run.generator.vocabulary("text") for run in pair],
     }
     for name, (one, two) in conditions.items():
         if one and two and one != two:

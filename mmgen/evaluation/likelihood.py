@@ -37,8 +37,8 @@ def likelihood_rows(loaded: Loaded, modes: list[str], reference: Reference, batc
     whole, measured, frames = "bits_per_image", "uint8 images", 1
     if len(reference.sample_shape) == 4:
         whole, measured, frames = "bits_per_frame", "uint8 clips", reference.sample_shape[1]
-    tokens = "of the tokens given the class" if loaded.generator.classes else "of the tokens"
-    tokens += " and the actions" if loaded.generator.actions else ""
+    tokens = "of the tokens given the class" if "class" in loaded.generator.conditions else "of the tokens"
+    tokens += " and the actions" if "actions" in loaded.generator.conditions else ""
     rows: Rows = []
     for mode in modes:
         with progress_bar(f"likelihood: {mode}", len(reference)) as progress:
@@ -121,7 +121,7 @@ def measure_likelihood(
 
 def known_labels(labels: Tensor, loaded: Loaded) -> Tensor:
     """The samples' classes, or -1 for a model without classes. Raises UserError for a class out of range."""
-    classes = loaded.generator.classes
+    classes = len(loaded.generator.names("class"))
     if not classes:
         return torch.full_like(labels, -1)
     if labels.max() >= classes or labels.min() < -1:

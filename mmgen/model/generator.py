@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgen.core.characters import Text
 from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout, Role
 from mmgen.core.mask import Mask
@@ -71,23 +70,10 @@ class Generator(nn.Module):
         """The values that a condition can take; None for a generator that does not take it."""
         return self.conditions[condition].vocabulary if condition in self.conditions else None
 
-    @property
-    def classes(self) -> int:
-        """Number of classes that it can be told; 0 for none."""
-        vocabulary = self.vocabulary("class")
-        return len(vocabulary.names) if isinstance(vocabulary, Names) else 0
-
-    @property
-    def actions(self) -> int:
-        """Number of actions that it can follow from frame to frame; 0 for none."""
-        vocabulary = self.vocabulary("actions")
-        return len(vocabulary.names) if isinstance(vocabulary, Names) else 0
-
-    @property
-    def text(self) -> Text | None:
-        """The alphabet and length of the texts that it reads character by character; None for none."""
-        vocabulary = self.vocabulary("text")
-        return vocabulary if isinstance(vocabulary, Text) else None
+    def names(self, condition: str) -> tuple[str, ...]:
+        """The values of a condition that are a list of names; none of another kind, or where it is not taken."""
+        vocabulary = self.vocabulary(condition)
+        return vocabulary.names if isinstance(vocabulary, Names) else ()
 
     @property
     def device(self) -> torch.device:

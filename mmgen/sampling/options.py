@@ -5,49 +5,35 @@ A command takes them as `**options` under `@takes_sampling`, which puts the fiel
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from mmgen.core.command_options import Command, Options, dataclass_options, default_options, show_options
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
 
-_RENAMED = {
-    "steps": (SampleOptions, "steps", "network steps: an image (masked, diffusion) or a block; ar takes one a token."),
-    "cfg": (
-        Guidance,
-        "scale",
-        "guidance scale s in u + s (c - u): 1 is the plain conditional model, 0 the unconditional one.",
-    ),
-    "cfg_schedule": (Guidance, "schedule", "constant, or linear from 1 up to the scale over the steps."),
-    "cfg_drop": (
-        Guidance,
-        "drop",
-        "conditions that the guidance strengthens, separated by commas, such as class,text; all by default.",
-    ),
-    "context_noise": (
-        SampleOptions,
-        "context_noise",
-        "0 to 1, noise on a finished block or frame that later ones see (block modes), against drift.",
-    ),
-    "parallel_blocks": (
-        SampleOptions,
-        "parallel_blocks",
-        "blocks or frames that are generated at the same time (block modes trained on corrupted histories).",
-    ),
-}
-"""Option -> class, field, and what it is in a command's help."""
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    """What a command calls the fields of `SampleOptions` and `Guidance`.
+
+    Args:
+        steps: network steps: an image (masked, diffusion) or a block; ar takes one a token.
+        cfg: guidance scale s in u + s (c - u): 1 is the plain conditional model, 0 the unconditional one.
+        cfg_schedule: constant, or linear from 1 up to the scale over the steps.
+        cfg_drop: conditions that the guidance strengthens, separated by commas, such as class,text; all by default.
+        context_noise: 0 to 1, noise on a finished block or frame that later ones see (block modes), against drift.
+        parallel_blocks: blocks or frames that are generated at the same time (block modes trained on corrupted
+            histories).
+    """
+
+    steps: int | None = SampleOptions.steps
+    cfg: float = Guidance.scale
+    cfg_schedule: Literal["constant", "linear"] = Guidance.schedule
+    cfg_drop: str | None = None
+    context_noise: float | None = SampleOptions.context_noise
+    parallel_blocks: int = SampleOptions.parallel_blocks
 
 
-def _sampling() -> Options:
-    found = {}
-    for option, (owner, name, about) in _RENAMED.items():
-        parameter, _ = dataclass_options(owner)[name]
-        found[option] = (parameter.replace(name=option), about)
-    drop, about = found["cfg_drop"]
-    found["cfg_drop"] = (drop.replace(annotation=str | None), about)
-    return found | dataclass_options(Decoding)
-
-
-_OPTIONS = _sampling()
+_OPTIONS: Options = dataclass_options(_Options) | dataclass_options(Decoding)
 
 SAMPLING: dict[str, Any] = {option: parameter.default for option, (parameter, _) in _OPTIONS.items()}
 """Option -> its default."""
@@ -58,25 +44,25 @@ def takes_sampling(run: Command) -> Command:
     return show_options(run, _OPTIONS)
 
 
-def all_arguments(given: dict[str, Any], command: str | None = None) -> dict[str, Any]:
+def all_arguments(arguments: dict[str, Any], command: str | None = None) -> dict[str, Any]:
     """All arguments of a command: `locals()` at its start, with each option in `options` by its own name.
 
     Args:
-        given: names to values.
+        arguments: names to values.
         command: whose options of modalities it takes, as for `modality_options`; None for none.
     """
-    named = {name: value for name, value in given.items() if name != "options"}
+    named = {name: value for name, value in arguments.items() if name != "options"}
     more = {} if command is None else default_options(command)
-    return named | SAMPLING | more | given["options"]
+    return named | SAMPLING | more | arguments["options"]
 
 
-def sample_options(given: dict[str, Any]) -> SampleOptions:
+def sample_options(arguments: dict[str, Any]) -> SampleOptions:
     """Options as on the command line, as the sampler takes them; others are ignored, missing ones have their default.
 
     Raises:
         UserError: one is out of range.
     """
-    chosen = SAMPLING | given
+    chosen = SAMPLING | arguments
     rules = {field.name: chosen[field.name] for field in dataclasses.fields(Decoding)}
     drop = chosen["cfg_drop"]
     names = None if drop is None else tuple(name.strip() for name in drop.split(","))
@@ -86,7 +72,7 @@ def sample_options(given: dict[str, Any]) -> SampleOptions:
     )
 
 
-def settings(given: dict[str, Any]) -> str | None:
-    """The options that are not the default ones, as `cfg 2.0, top_k 8`; steps are told elsewhere."""
-    changed = [f"{name} {given[name]}" for name in SAMPLING if name != "steps" and given[name] != SAMPLING[name]]
-    return ", ".join(changed) or None
+def settings(arguments: dict[str, Any]) -> str | None:
+    """The options but `steps` that are not the default ones, as `cfg 2.0, top_k 8`."""
+    changed = {name: arguments[name] for name, value in SAMPLING.items() if arguments[name] != value}
+    return ", ".join(f"{name} {value}" for name, value in changed.items() if name != "steps") or None

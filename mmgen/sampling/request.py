@@ -1,9 +1,12 @@
 """What a person asks for, within limits that one machine and one page can bear."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from mmgen.core.errors import UserError
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
+from mmgen.sampling.samples import SamplingTask, class_labels, text_values
+from mmgen.store.store import Loaded
 
 MOST_SAMPLES = 16
 MOST_TEXT = 400  # characters
@@ -55,15 +58,15 @@ class SamplingRequest:
         if len(self.text) > MOST_TEXT:
             raise UserError(f"the text has {len(self.text)} characters, and at most {MOST_TEXT} are taken: shorten it")
 
-    @property
-    def classes(self) -> list[str]:
-        """As `mmgen.sampling.samples.class_labels` takes them."""
-        return [] if self.class_ in (None, EACH_IN_TURN) else [str(self.class_)]
-
-    @property
-    def options(self) -> SampleOptions:
-        """As the sampler takes them."""
-        return SampleOptions(self.steps, Guidance(self.guidance), Decoding(temperature=self.temperature))
+    def task(self, loaded: Loaded, needs_text: bool = False, **more: Any) -> SamplingTask:
+        """The samples of one batch; `more` are further arguments of `SamplingTask`. A generator that reads texts gets
+        an empty one only where it `needs_text`. Raises UserError where the run cannot make them.
+        """
+        names = [] if self.class_ in (None, EACH_IN_TURN) else [str(self.class_)]
+        texts = text_values(loaded, [self.text] * self.count) if self.text or needs_text else {}
+        conditions = texts | {"class": class_labels(names, self.count, loaded)}
+        options = SampleOptions(self.steps, Guidance(self.guidance), Decoding(temperature=self.temperature))
+        return SamplingTask(loaded, self.mode, conditions, options, self.seed, batch=self.count, **more)
 
 
 def _within(name: str, value: float | None, least: float, most: float, optional: bool = False) -> None:

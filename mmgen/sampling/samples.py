@@ -1,87 +1,209 @@
-"""Samples from a loaded generator: labels to tokens to images, in batches, with progress and previews.
-
-What `mmgen sample`, `evaluate`, `demo` and the page share. Sample i depends
-on (seed, i) and its own label alone, so that neither the batch size nor the number of samples changes it.
-"""
+"""Samples from a loaded generator, in batches: what is wanted, what the sampler does, and what all results share."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.modality import modality_of
+from mmgen.core.tokens import TokenSpec
+from mmgen.core.vocabulary import NO_CLASS, Names
 from mmgen.paradigms import Paradigm, Request, SampleOptions, State
+from mmgen.paradigms.base import ConditionValues
+from mmgen.paradigms.canvas import real_positions, where
 from mmgen.paradigms.guidance import require_droppable
 from mmgen.store.store import Loaded
 from mmgen.tokenizers import Tokenizer
 
 
-def tokens_per_forward(tokens: float | Tensor, passes: int) -> float:
-    """Tokens of a row for each forward pass of the backbone: 1 for token after token, more where several come at once,
-    less where a token takes several steps of a diffusion. A residual token is one, whatever its levels; tokens that
-    were given count too.
+@dataclass(eq=False)
+class SamplingTask:
+    """Samples to be drawn, checked before anything runs. Sample i depends on (seed, i) and its own conditions alone, so
+    that neither the batch size nor the number of samples changes it.
 
     Args:
-        tokens: of a row; or of each, (B,), until their ends.
-        passes: one after the other.
-    """
-    return float(torch.as_tensor(tokens).double().mean()) / passes
-
-
-def requests(
-    loaded: Loaded,
-    labels: Tensor,
-    seed: int = 0,
-    first_sample: int = 0,
-    batch: int = 64,
-    known: Tensor | None = None,
-    keep: Tensor | None = None,
-    conditions: Mapping[str, Tensor] | None = None,
-) -> Iterator[tuple[slice, Request]]:
-    """What is asked for, `batch` samples at a time: which rows of it, and the request on the generator's device.
-
-    Arguments as for `sample_images`, and the values (B, ...) of further conditions by name.
-    """
-    given = dict(conditions or {})
-    if "class" in loaded.generator.conditions:
-        given["class"] = labels
-    device, numbers = loaded.generator.device, torch.arange(first_sample, first_sample + len(labels))
-    known, keep = (None if x is None else x.expand(len(labels), *x.shape[1:]) for x in (known, keep))
-
-    def on_device(x: Tensor | None, rows: slice) -> Tensor | None:
-        return None if x is None else x[rows].to(device)
-
-    for start in range(0, len(labels), batch):
-        rows = slice(start, min(start + batch, len(labels)))
-        draws = Draws(seed, numbers[rows].to(device))
-        values = {name: each[rows].to(device) for name, each in given.items()}
-        yield rows, Request(draws, known=on_device(known, rows), keep=on_device(keep, rows), conditions=values)
-
-
-@torch.no_grad()
-def follow(
-    paradigm: Paradigm,
-    loaded: Loaded,
-    request: Request,
-    options: SampleOptions,
-    before: int = 0,
-    progress: Callable[[float], None] | None = None,
-) -> Iterator[State]:
-    """The sampler's states, one request long.
-
-    Args:
-        paradigm: one of `loaded.paradigm.modes()`.
-        loaded: whose generator is sampled.
-        request: which samples.
+        loaded: from `mmgen.store.store.load_generator`; everything runs on the device its generator is on.
+        mode: one of `loaded.paradigm.modes()`; may be None where there is only one.
+        conditions: by name the values (B, ...), or a name or text for each sample, or a function of the number of a
+            frame, see `mmgen.paradigms.Request`. Those that say nothing (-1, empty texts) may be named for generators
+            that do not take them.
         options: steps, guidance and decoding.
-        before: samples that are done already.
+        seed: with the sample's number, the key of all its randomness.
+        first_sample: the number of the first one.
+        batch: samples at a time.
+        known: (1 or B, N, ...) tokens, of which `keep` says which ones stand (inpainting).
+        keep: (1 or B, N) bool.
+        frames: length of every sample, in frames or samples; that of training by default. More is a rollout.
+        lengths: (B,) int64 the same for each sample, at most that; by default rows end by themselves where they can.
         progress: called after each state with the number of samples that are done; a started one counts by its tokens.
+
+    Raises:
+        UserError: an unknown mode, no tokenizer to decode with, a condition that the generator does not take, values
+            out of range, guidance that it was not trained for, or a length that it cannot make.
     """
-    for state in paradigm.sample(loaded.generator, request, options):
-        if progress is not None:
-            progress(before + request.rows * state.committed.double().mean().item())
-        yield state
+
+    loaded: Loaded
+    mode: str | None
+    conditions: Mapping[str, ConditionValues]
+    options: SampleOptions = field(default_factory=SampleOptions)
+    seed: int = 0
+    first_sample: int = 0
+    batch: int = 16
+    known: Tensor | None = None
+    keep: Tensor | None = None
+    frames: int | None = None
+    lengths: Tensor | None = None
+    progress: Callable[[float], None] | None = None
+
+    def __post_init__(self) -> None:
+        generator, spec = self.loaded.generator, self.loaded.spec
+        self.paradigm = pick_mode(self.loaded, self.mode)
+        self.tokenizer = require_tokenizer(self.loaded)
+        self.count = next(len(each) for each in self.conditions.values() if not callable(each))
+        check_count(self.count, self.batch)
+        self.spec: TokenSpec = spec if self.frames is None else spec.with_frames(self.frames)
+        generator.require_grid(self.spec.grid)
+        self.values = condition_values(self.loaded, self.conditions, self.spec.grid[0])
+        check_guidance(self.loaded, self.values, self.options)
+        if self.lengths is not None:
+            longest, low, high = self.spec.frames(self.spec.grid[0]), int(self.lengths.min()), int(self.lengths.max())
+            if not 1 <= low <= high <= longest:
+                what = f"{modality_of(spec.modality).plural} have 1 to {longest} {spec.unit}"
+                raise UserError(f"{what} in {self.loaded.path}, got {low} to {high}")
+
+    def token_lengths(self, state: State, rows: slice) -> Tensor:
+        """(b,) int64 tokens of each of these rows, on the CPU: all, as long as they have not ended."""
+        if self.lengths is not None:
+            return (self.lengths[rows] + self.spec.stride - 1) // self.spec.stride
+        if state.lengths is not None:
+            return state.lengths.cpu()
+        return torch.full((len(state.tokens),), state.tokens.shape[1])
+
+    def run(self) -> Iterator[tuple[slice, Iterator[State]]]:
+        """Batch after batch: which samples, and the states of the sampler."""
+        device, count = self.loaded.generator.device, self.count
+        numbers = torch.arange(self.first_sample, self.first_sample + count)
+        lengths = None if self.lengths is None else (self.lengths + self.spec.stride - 1) // self.spec.stride
+        for start in range(0, count, self.batch):
+            rows = slice(start, min(start + self.batch, count))
+            known, keep, own = (
+                None if x is None else x.expand(count, *x.shape[1:])[rows].to(device)
+                for x in (self.known, self.keep, lengths)
+            )
+            values = {
+                name: each[rows].to(device) if isinstance(each, Tensor) else each for name, each in self.values.items()
+            }
+            draws = Draws(self.seed, numbers[rows].to(device))
+            yield rows, self._states(Request(draws, own, known, keep, self.spec.grid, values), start)
+
+    @torch.no_grad()
+    def _states(self, request: Request, before: int) -> Iterator[State]:
+        for state in self.paradigm.sample(self.loaded.generator, request, self.options):
+            if self.progress is not None:
+                self.progress(before + request.rows * state.committed.double().mean().item())
+            yield state
+
+    def totals(self, last: Sequence[tuple[slice, State]], seconds: float) -> dict[str, Any]:
+        """The fields of `Samples`, from the last state of each batch."""
+        lengths = [self.token_lengths(state, rows) for rows, state in last]
+        return {
+            "tokens": torch.cat([ended_tokens(state.tokens, each).cpu() for (_, state), each in zip(last, lengths)]),
+            "lengths": torch.cat(lengths),
+            "steps": max(state.step for _, state in last),
+            "forward_passes": max(state.forward_passes for _, state in last),
+            "seconds": seconds,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What came out, on the CPU.
+
+    Args:
+        tokens: (B, N) int64, (B, N, Q) residual ones, or (B, N, C) continuous ones; 0 behind the end of a row.
+        lengths: (B,) int64 tokens of each row until its end.
+        steps: states that the slowest batch went through.
+        forward_passes: of the backbone, one after the other, for the slowest batch; a guided one is a doubled batch and
+            counts once.
+        seconds: wall clock for all batches, encoding and decoding included.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    steps: int
+    forward_passes: int
+    seconds: float
+
+    @property
+    def tokens_per_forward(self) -> float:
+        """Tokens of a row for each forward pass: 1 for token after token, more where several come at once, less where a
+        token takes several steps of a diffusion. A residual token is one, whatever its levels; given tokens count.
+        """
+        return float(self.lengths.double().mean()) / self.forward_passes
+
+    def record(self) -> dict[str, Any]:
+        """What a record.json says of every kind of samples."""
+        return {
+            "steps": self.steps,
+            "forward_passes": self.forward_passes,
+            "tokens_per_forward": round(self.tokens_per_forward, 4),
+            "seconds": round(self.seconds, 3),
+            "seconds_per_sample": round(self.seconds / len(self.tokens), 5),
+        }
+
+
+def ended_tokens(tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Tokens with zeros behind the end of each row, where they may be no code of the tokenizer."""
+    return where(real_positions(tokens, lengths.to(tokens.device)), tokens, torch.zeros_like(tokens))
+
+
+def condition_values(
+    loaded: Loaded, conditions: Mapping[str, ConditionValues], frames: int | None = None
+) -> dict[str, Tensor | Callable[[int], Tensor]]:
+    """The values of the conditions that a generator takes, texts encoded, as for `SamplingTask`; `frames` are latents
+    along time of each sample, those of training by default. Raises UserError for a condition that it does not take,
+    unless it says nothing, and for values of another shape or out of range.
+    """
+    known, values = loaded.generator.conditions, {}
+    for name, each in conditions.items():
+        if name in known:
+            values[name] = each if isinstance(each, Tensor) or callable(each) else known[name].encode(each)
+            if isinstance(value := values[name], Tensor):
+                try:
+                    known[name].check(value, len(value), frames or loaded.spec.grid[0])
+                except UserError as error:
+                    raise UserError(f"{loaded.path}: {error}") from None
+        elif callable(each) or any(each if not isinstance(each, Tensor) else (each >= 0).flatten()):
+            raise UserError(f"{loaded.path} was trained without {name}: leave --{name} out")
+    return values
+
+
+def text_condition(loaded: Loaded) -> str | None:
+    """The name of the condition that reads texts; None for a generator that reads none."""
+    return next((name for name, each in loaded.generator.conditions.items() if each.reads_text), None)
+
+
+def text_values(loaded: Loaded, texts: Sequence[str]) -> dict[str, ConditionValues]:
+    """Texts as a condition of `SamplingTask`."""
+    return {text_condition(loaded) or "text": texts}
+
+
+def check_guidance(loaded: Loaded, values: Mapping[str, Any], options: SampleOptions) -> None:
+    """Raises UserError where a generator cannot be guided so."""
+    if options.guidance.scale == 1:
+        return
+    label, drop = values.get("class"), options.guidance.drop
+    try:
+        require_droppable(loaded.generator, options.guidance)
+        if label is not None and (drop is None or "class" in drop) and bool((label < 0).any()):
+            raise UserError("not every sample has a class")
+    except UserError as error:
+        reason = f"--cfg {options.guidance.scale} cannot guide {loaded.path}: {error}"
+        raise UserError(f"{reason}; leave --cfg out") from None
 
 
 def pick_mode(loaded: Loaded, mode: str | None) -> Paradigm:
@@ -98,46 +220,38 @@ def pick_mode(loaded: Loaded, mode: str | None) -> Paradigm:
     return modes[mode]
 
 
-def require_tokenizer(loaded: Loaded) -> Tokenizer:
-    """The tokenizer. Raises UserError where the run has none."""
+def require_tokenizer(loaded: Loaded, modality: str | None = None) -> Tokenizer:
+    """The tokenizer. Raises UserError where the run has none, or generates another modality."""
+    own = loaded.spec.modality
+    if modality is not None and own not in ("", modality):
+        raise UserError(
+            f"{loaded.path} generates {modality_of(own).plural}, not {modality_of(modality).plural}: choose another run"
+        )
     if loaded.tokenizer is None:
-        raise UserError(f"{loaded.path} has no tokenizer, so its tokens cannot become images; name one when you fit")
+        raise UserError(f"{loaded.path} has no tokenizer, so its tokens cannot be decoded; name one when you fit")
     return loaded.tokenizer
 
 
 def class_labels(names: Sequence[str], count: int, loaded: Loaded) -> Tensor:
-    """(count,) int64 labels that go round the named classes; all classes in turn where none is named.
-
-    Args:
-        names: class names, or numbers, or `none` for samples without a class.
-        count: how many samples.
-        loaded: whose classes they are.
-
-    Raises:
-        UserError: a class that there is not.
+    """(count,) int64 labels that go round the named classes (names, numbers, or `none`); all classes in turn where none
+    is named. Raises UserError for a class that there is not.
     """
-    classes = loaded.generator.classes
-    numbers = [_class_number(name, loaded) for name in names] or list(range(classes)) or [-1]
+    classes = len(loaded.generator.names("class"))
+    numbers = name_numbers(names, "class", loaded) or list(range(classes)) or [NO_CLASS]
     return torch.tensor(numbers)[torch.arange(count) % len(numbers)]
 
 
-def check_request(loaded: Loaded, labels: Tensor, options: SampleOptions, batch: int) -> None:
-    """Raises UserError where `sample_images` would: before anything is written or run."""
-    check_count(len(labels), batch)
-    classes = loaded.generator.classes
-    if labels.max() >= classes or labels.min() < -1:
-        wrong = labels[(labels >= classes) | (labels < -1)][0]
-        known_classes = f"classes 0 to {classes - 1}" if classes else "no classes"
-        raise UserError(f"class {wrong} is out of range: {loaded.path} knows {known_classes}")
-    if options.guidance.scale != 1:
-        by_class = options.guidance.drop is None or "class" in options.guidance.drop
-        try:
-            require_droppable(loaded.generator, options.guidance)
-            if classes and by_class and bool((labels < 0).any()):
-                raise UserError("not every sample has a class")
-        except UserError as error:
-            reason = f"--cfg {options.guidance.scale} cannot guide {loaded.path}: {error}"
-            raise UserError(f"{reason}; leave --cfg out") from None
+def name_numbers(names: Sequence[str], condition: str, loaded: Loaded) -> list[int]:
+    """The numbers of values of a condition that are named, or written out, or `none`. Raises UserError where there is
+    none such.
+    """
+    vocabulary = Names(loaded.generator.names(condition))
+    if not vocabulary.names and (named := [name for name in names if name != "none"]):
+        raise UserError(f"{loaded.path} was trained without {condition}: leave --{condition} out (got {named[0]!r})")
+    try:
+        return [vocabulary.number(name) for name in names]
+    except UserError as error:
+        raise UserError(f"{loaded.path}: --{condition} {error}") from None
 
 
 def check_count(count: int, batch: int) -> None:
@@ -158,19 +272,3 @@ def pick_device(name: str) -> torch.device:
         here = "cpu and cuda" if torch.cuda.is_available() else "cpu"
         raise UserError(f"--device {name} is not available: this machine has {here}") from None
     return torch.device(name)
-
-
-def _class_number(name: str, loaded: Loaded) -> int:
-    classes, names = loaded.generator.classes, loaded.facts.class_names
-    if name == "none":
-        return -1
-    if not classes:
-        raise UserError(f"{loaded.path} was trained without classes: leave --class out (got {name!r})")
-    if name in names:
-        return names.index(name)
-    if name.lstrip("-").isdigit():
-        if 0 <= int(name) < classes:
-            return int(name)
-        raise UserError(f"class {name} is out of range: {loaded.path} knows classes 0 to {classes - 1}")
-    known = ", ".join(names) or f"0 to {classes - 1}"
-    raise UserError(f"class {name!r} is unknown: {loaded.path} knows {known}{nearest(name, names)}")

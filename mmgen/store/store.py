@@ -35,6 +35,7 @@ from mmgen.store.rebuild import build_generator, build_tokenizer
 from mmgen.store.run_config import CONFIG, Kind, first_line, kind_of, read_config, recipe_for
 from mmgen.store.torch_file import Unsound
 from mmgen.tokenizers import Tokenizer
+from mmgen.tokenizers.pretrained import library_of
 
 WEIGHTS = "model.safetensors"
 CHECKPOINT = Path("checkpoints") / LAST
@@ -297,13 +298,13 @@ class Saved:
     @classmethod
     def _published(cls, path: Path, published: dict[str, Any]) -> "Saved | None":
         """A tokenizer that another package published, by the modality that knows its form; None where none does."""
-        if (path / CONFIG).exists():
-            return None
-        modality = next((each for each in all_modalities() if each.is_published(path)), None)
+        library = library_of(path)
+        modality = next((each for each in all_modalities() if library and each.library == library), None)
         if modality is None:
             return None
         options = default_options("export") | published
-        file, tokenizer = modality.open_published(path, require_own_options("export", modality, options, str(path)))
+        tokenizer = modality.open_published(path, require_own_options("export", modality, options, str(path)))
+        file = path / tokenizer.weights
         init_args = {"tokenizer": tokenizer.describe()}
         config = {"model": {"class_path": "mmgen.training.TokenizerModule", "init_args": init_args}}
         return cls(file.parent, "tokenizer", config, file, tokenizer.state_dict(), step=0, averaged=False)

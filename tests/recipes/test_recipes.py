@@ -8,7 +8,7 @@ import yaml
 
 from mmgen.apps.cli.main import main
 from mmgen.data.build import build_source, source_kinds
-from mmgen.sampling.texts import text_condition
+from mmgen.sampling.samples import text_condition
 from mmgen.store.recipes import recipes_root
 from mmgen.store.store import Saved, load_generator, load_tokenizer
 from tests.training.fits import QUICK, fit

@@ -3,10 +3,7 @@
 import inspect
 from dataclasses import fields, replace
 
-import pytest
-
 from mmgen.apps.cli import evaluate, sample
-from mmgen.core.errors import UserError
 from mmgen.core.progress import command_line
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
 from mmgen.sampling.options import SAMPLING, all_arguments, sample_options, settings, takes_sampling
@@ -33,13 +30,6 @@ def test_each_option_reaches_its_rule() -> None:
         value = others.get(field.name, 0.125)
         found = sample_options({field.name: value}).decoding
         assert found == replace(Decoding(), **{field.name: value}) != Decoding()
-
-
-def test_mistakes_are_told_as_the_sampler_tells_them() -> None:
-    with pytest.raises(UserError, match="temperature -1 must be at least 0"):
-        sample_options({"temperature": -1})
-    with pytest.raises(UserError, match="steps 0"):
-        sample_options({"steps": 0})
 
 
 def test_settings_are_what_differs_from_the_defaults() -> None:

@@ -108,7 +108,7 @@ def test_a_member_loads_as_a_run_of_its_own(run: Path, name: str) -> None:
     assert loaded.tokenizer.spec == loaded.spec
     assert loaded.facts.class_names == {"image": CLASS_NAMES, "speech": VOICES}[name]
     assert loaded.facts.sample_rate == (RATE if name == "speech" else None)
-    assert (loaded.generator.text, [*loaded.generator.parts]) == (
+    assert (loaded.generator.vocabulary("text"), [*loaded.generator.parts]) == (
         (TEXT, ["sentinel"]) if name == "speech" else (None, [])
     )
     assert (loaded.step, loaded.path) == (12, run / name)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmgen.modalities.video.previews import clip_reconstruction, clip_samples
+from mmgen.modalities.video import previews
 from mmgen.modalities.video.sources.moving_digits import MovingDigits
 from mmgen.paradigms import SampleOptions
 from mmgen.store.store import load_generator
@@ -38,10 +38,14 @@ def module(data: MovingDigits, tmp_path_factory: pytest.TempPathFactory) -> Gene
 
 
 class Logger:
-    """TensorBoard, as far as pictures go."""
+    """TensorBoard, as far as pictures and sounds go."""
 
     def __init__(self) -> None:
         self.experiment, self.images = self, dict[str, tuple[Tensor, int]]()
+        self.sounds = dict[str, tuple[Tensor, int, int]]()
+
+    def add_audio(self, name: str, sound: Tensor, step: int, sample_rate: int) -> None:
+        self.sounds[name] = sound, step, sample_rate
 
     def add_image(self, name: str, picture: Tensor, step: int) -> None:
         self.images[name] = picture, step
@@ -83,11 +87,13 @@ def test_clips_of_every_mode_are_shown_still_and_in_motion(
     assert [(tmp_path / "samples" / name).read_bytes() for name in files(tmp_path)] == before
 
 
-def test_what_is_made_begins_as_the_held_out_clip_does(data: MovingDigits, module: GeneratorModule) -> None:
+def test_what_is_made_begins_as_the_held_out_clip_does(
+    data: MovingDigits, module: GeneratorModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokenizer = data.tokenizer
     assert tokenizer is not None
-    for pairs in clip_samples(module, data, tokenizer, CLIPS, SampleOptions()):
-        truth, made = pairs.truth, pairs.made
+    monkeypatch.setattr(previews, "pair_preview", lambda *pairs: pairs)
+    for _, truth, made, _ in previews.sample_previews(module, data, tokenizer, CLIPS, SampleOptions()):
         assert truth.shape == made.shape == (CLIPS, 1, FRAMES, SIDE, SIDE)
         copy = tokenizer.decode(tokenizer.encode(truth))
         torch.testing.assert_close(made[:, :, : FRAMES // 3], copy[:, :, : FRAMES // 3], atol=1e-5, rtol=0)
@@ -95,13 +101,15 @@ def test_what_is_made_begins_as_the_held_out_clip_does(data: MovingDigits, modul
         assert len({tuple(clip.flatten().tolist()) for clip in truth}) == CLIPS
 
 
-def test_a_tokenizer_shows_its_reconstructions(data: MovingDigits, tmp_path: Path) -> None:
+def test_a_tokenizer_shows_its_reconstructions(
+    data: MovingDigits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert data.tokenizer is not None
     module = TokenizerModule(data.tokenizer)
     logger = validated(tmp_path, data, module)
     assert files(tmp_path) == ["reconstruction-0000007.gif", "reconstruction-0000007.png"]
-    pairs = clip_reconstruction(module, data, CLIPS)
-    truth, made = pairs.truth, pairs.made
+    monkeypatch.setattr(previews, "pair_preview", lambda *pairs: pairs)
+    _, truth, made, _ = previews.reconstruction_preview(module, data, CLIPS)
     torch.testing.assert_close(made, data.tokenizer.decode(data.tokenizer.encode(truth)))
     picture, _ = logger.images["samples/reconstruction"]
     torch.testing.assert_close(picture[:, 2 : 2 + SIDE, 2 : 2 + SIDE], truth[0, :, 0] / 2 + 0.5)

@@ -39,19 +39,16 @@ def run(
     from mmgen.core.errors import UserError
     from mmgen.core.modality import modality_of
     from mmgen.core.progress import progress_bar
+    from mmgen.media.folders import require_new_file
     from mmgen.media.images import read_image
-    from mmgen.modalities.image.modality import MODALITY as IMAGES
     from mmgen.sampling.samples import class_labels, pick_device, require_tokenizer
     from mmgen.store.store import load_generator
     from mmgen.tools.compression import autoregressive_mode, compress
 
-    if Path(out).exists():
-        raise UserError(f"--out {out} exists, and nothing is overwritten; choose another")
-    if not Path(out).absolute().parent.is_dir():
-        raise UserError(f"the folder of --out {out} does not exist; make it, or choose another")
+    require_new_file(out, "--out")
     loaded = load_generator(path, checkpoint).to(pick_device(device))
     tokenizer = require_tokenizer(loaded)
-    if loaded.spec.modality != IMAGES.name:
+    if loaded.spec.unit is not None:
         raise UserError(f"{path} generates {modality_of(loaded.spec.modality).plural}: choose a run of images")
     autoregressive_mode(loaded, mode)  # its error comes before the work
     classes = [name.strip() for name in class_.split(",")]

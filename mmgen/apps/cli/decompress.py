@@ -1,7 +1,5 @@
 """`mmgen decompress`: what `mmgen compress` wrote, as images again."""
 
-from pathlib import Path
-
 from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
 
@@ -28,19 +26,16 @@ def run(
     import torch
     from safetensors.torch import save_file
 
-    from mmgen.core.errors import UserError
     from mmgen.core.progress import progress_bar
     from mmgen.core.tokens import Tokens
-    from mmgen.media.folders import new_folder
+    from mmgen.media.folders import new_folder, require_new_file
     from mmgen.media.images import save_png
     from mmgen.sampling.samples import pick_device, require_tokenizer
     from mmgen.store.store import load_generator
     from mmgen.tools.compression import decompress, read_container
 
-    if tokens is not None and Path(tokens).exists():
-        raise UserError(f"--tokens {tokens} exists, and nothing is overwritten; choose another")
-    if tokens is not None and not Path(tokens).absolute().parent.is_dir():
-        raise UserError(f"the folder of --tokens {tokens} does not exist; make it, or choose another")
+    if tokens is not None:
+        require_new_file(tokens, "--tokens")
     container = read_container(file)
     loaded = load_generator(path, checkpoint).to(pick_device(device))
     tokenizer = require_tokenizer(loaded)

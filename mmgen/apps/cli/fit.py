@@ -108,12 +108,8 @@ class RecipeCLI(LightningCLI):
         parser.add_argument(
             "--matmul_precision", type=precision, default="highest", help="of float32 products on GPUs: high is TF32"
         )
-        for kind, key in (
-            (EMA, "ema"),
-            (Checkpoints, "checkpoint"),
-            (SampleGrids, "samples"),
-            (SkipBadSteps, "skip"),
-        ):
+        callbacks = ((EMA, "ema"), (Checkpoints, "checkpoint"), (SampleGrids, "samples"), (SkipBadSteps, "skip"))
+        for kind, key in callbacks:
             parser.add_lightning_class_args(kind, key)
         parser.set_defaults({"data": {"class_path": "mmgen.data.base.DataModule"}})
         parser.link_arguments("data", "model.init_args.facts", lambda data: data.facts, apply_on="instantiate")
@@ -209,14 +205,8 @@ class RecipeCLI(LightningCLI):
 
 
 def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
-    """Train, or measure, as a recipe says.
-
-    Args:
-        command: fit, validate or test.
-        args: what follows it on the command line.
-
-    Raises:
-        UserError: a mistake in the recipe, the command line or the run folder.
+    """Train, or measure, as a recipe says: `args` follow fit, validate or test on the command line. Raises UserError
+    for a mistake in the recipe, the command line or the run folder.
     """
     if not args:
         raise UserError(f"give a recipe: mmgen {command} --config RECIPE (mmgen list names them)")

@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from mmgen import __version__
 from mmgen.core.command_options import update_modality_options
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.modality import all_modalities
 from mmgen.store.config_errors import explain
 
 TRAINING = ("fit", "validate", "test")  # these read a whole recipe: mmgen/apps/cli/fit.py
@@ -26,13 +27,10 @@ COMMANDS = {
     "validate": "measure a run's losses on the validation set",
     "test": "measure a run's losses on the test set",
     "sample": "draw samples from a trained generator",
-    "edit": "say other words in a recording, and leave the rest as it is",
-    "play": "steer a clip while it is made, an action a frame",
     "reconstruct": "encode files with a tokenizer and decode them again",
     "compress": "write images as one small file, under an autoregressive generator",
     "decompress": "turn such a file back into images",
     "tokenize": "write a data set as tokens, once, for quicker training",
-    "shards": "write images as .tar shards, for training that streams them",
     "evaluate": "measure a tokenizer or a generator and record the figures",
     "export": "write a run as safetensors + config, to share or to deploy",
     "plan": "say what a training run will take: parameters, arithmetic, memory, days",
@@ -43,7 +41,7 @@ COMMANDS = {
     "bench": "measure speed and memory beside those of other packages",
     "demo": "train on digits, written, moving or spoken, sample, make a page of it",
     "serve": "a local page on which a person samples the trained runs",
-}
+} | {name: text for modality in all_modalities() for name, text in modality.commands.items()}
 
 HELP = """\
 mmgen: autoregressive, masked and diffusion generation over one backbone
@@ -63,13 +61,8 @@ Or all of it at once, with a page to look at: mmgen demo
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        args: what stands after `mmgen` on the command line; that of this process by default.
-
-    Returns:
-        The exit code: 0, 2 after a mistake of the user (told in one line on stderr), 130 after an interruption.
+    """Run one command, by default that of this process's command line. Returns the exit code: 0, 2 after a mistake of
+    the user (reported in one line on stderr), 130 after an interruption.
     """
     try:
         dispatch(list(sys.argv[1:] if args is None else args))
@@ -100,9 +93,15 @@ def dispatch(args: list[str]) -> None:
     elif name in TRAINING:
         import_module("mmgen.apps.cli.fit").run(name, _underscored(rest))
     elif name in COMMANDS:
-        _run_function(import_module(f"mmgen.apps.cli.{name}").run, name, _underscored(rest))
+        _run_function(command_module(name).run, name, _underscored(rest))
     else:
         raise UserError(f"there is no command {name!r}{nearest(name, COMMANDS)} (mmgen --help lists them)")
+
+
+def command_module(name: str) -> Any:
+    """The module of a command: one of this package, or of the modality that brings it."""
+    owner = next((each for each in all_modalities() if name in each.commands), None)
+    return import_module(f"mmgen.apps.cli.{name}" if owner is None else f"{owner.package}.commands.{name}")
 
 
 def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> None:

@@ -28,15 +28,8 @@ _PLACES = {"model": ("init_args",), "data": ()}
 
 
 def only(command: str, args: list[str], recipes: list[Path]) -> list[str]:
-    """The command line of a run of one member, where it asks for that; else as it is.
-
-    Args:
-        command: fit, validate or test.
-        args: what follows it.
-        recipes: the files that it names, which exist.
-
-    Raises:
-        UserError: another command than fit, no recipe of several modalities, or no such member.
+    """The command line of a run of one member, where it asks for that; else as it is. `recipes` are the files that it
+    names. Raises UserError for another command than fit, no recipe of several modalities, or no such member.
     """
     name, rest = _asked(args)
     if name is None:
@@ -52,8 +45,8 @@ def only(command: str, args: list[str], recipes: list[Path]) -> list[str]:
         raise UserError(f"{where} has no member {name!r}: name one of {', '.join(names)}{nearest(name, names)}")
     folder = RunFolder.of(None, recipes).path
     moved = _Moved(name, OmegaConf.merge(*files.values()))
-    found = {path: member_config(moved.within(content), name) for path, content in files.items()}
-    changed = {path: yaml.safe_dump(content, sort_keys=False) for path, content in found.items()}
+    single = {path: member_config(moved.within(content), name) for path, content in files.items()}
+    changed = {path: yaml.safe_dump(content, sort_keys=False) for path, content in single.items()}
     return [f"--run={folder.with_name(f'{folder.name}-{name}')}", *_replaced(rest, lambda path: changed[Path(path)])]
 
 
@@ -121,10 +114,10 @@ def _asked(args: list[str]) -> tuple[str | None, list[str]]:
 
 def _replaced(args: list[str], change: Callable[[str], str]) -> list[str]:
     """A command line with other words for its recipes."""
-    found = []
+    words = []
     for before, arg in zip(["", *args], args):
         option, equals, value = arg.partition("=")
         if equals and option in _RECIPE:
             arg = f"{option}={change(value)}"
-        found.append(change(arg) if before in _RECIPE else arg)
-    return found
+        words.append(change(arg) if before in _RECIPE else arg)
+    return words

@@ -38,12 +38,11 @@ def run(
     """
     arguments = default_options("reconstruct") | options
 
-    import json
     from pathlib import Path
 
     from mmgen.core.errors import UserError
     from mmgen.core.modality import modality_of
-    from mmgen.core.progress import command_line
+    from mmgen.core.progress import command_line, write_record
     from mmgen.data.build import build_source, open_source
     from mmgen.media.folders import new_folder, next_free
     from mmgen.sampling.samples import pick_device
@@ -66,10 +65,7 @@ def run(
         if not any(folder.iterdir()):
             folder.rmdir()
         raise
-    given = {"tokenizer": tokenizer, "files": files, "data": data, "num": num, "out": out, "device": device}
-    command = command_line("reconstruct", run, given | {"checkpoint": checkpoint} | arguments)
+    chosen = {"tokenizer": tokenizer, "files": files, "data": data, "num": num, "out": out, "device": device}
+    command = command_line("reconstruct", run, chosen | {"checkpoint": checkpoint} | arguments)
     record = {"command": command, "data": data, "checkpoint": checkpoint, **results}
-    (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
-    for name, value in record.items():
-        print(f"{name + ':':22}{value}")
-    print(f"{'written to:':22}{folder}")
+    write_record(folder, record)

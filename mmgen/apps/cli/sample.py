@@ -1,7 +1,6 @@
 """`mmgen sample`: draw from a trained generator."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +50,7 @@ def run(
     import torch
 
     from mmgen.core.modality import modality_of
-    from mmgen.core.progress import command_line
+    from mmgen.core.progress import command_line, write_record
     from mmgen.media.folders import new_folder, next_free
     from mmgen.model.backbone import compile_passes
     from mmgen.model.backbone.precision import lower
@@ -89,8 +88,4 @@ def run(
         "compiled": compile,
         "torch": torch.__version__,
     }
-    (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
-    for name, value in record.items():
-        plain = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
-        print(f"{name + ':':22}{plain}")
-    print(f"{'written to:':22}{folder}")
+    write_record(folder, record)

@@ -21,19 +21,9 @@ _QUIET = {
 
 
 def launch(folder: str | Path, port: int, device: torch.device | str = "cpu", block: bool = True) -> Any:
-    """Serve the page on 127.0.0.1 until the process is interrupted.
-
-    Args:
-        folder: with the runs.
-        port: that nobody else listens on.
-        device: where generators run.
-        block: False returns once the server answers; it then runs in a thread, until `close()` of what is returned.
-
-    Returns:
-        The running app.
-
-    Raises:
-        UserError: gradio is not installed, the folder is none, or the port cannot be had.
+    """Serve the page of the runs in a folder on 127.0.0.1 until the process is interrupted; where `block` is False,
+    return the running app once the server answers, which then runs in a thread until `close()`. Raises UserError where
+    gradio is not installed, the folder is none, or the port cannot be had.
     """
     count = len(find_runs(folder).paths)
     require_free(port)
@@ -59,10 +49,8 @@ def launch(folder: str | Path, port: int, device: torch.device | str = "cpu", bl
 
 
 def import_gradio() -> None:
-    """Import gradio, with all that it does beyond this machine switched off.
-
-    Raises:
-        UserError: it is not installed.
+    """Import gradio, with all that it does beyond this machine switched off. Raises UserError where it is not
+    installed.
     """
     os.environ.update(_QUIET)  # gradio reads them when it is imported
     try:

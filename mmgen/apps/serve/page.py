@@ -1,7 +1,7 @@
 """The page of the app: which controls there are, and what happens when they are used."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,17 @@ import gradio
 from markupsafe import escape
 
 from mmgen.apps.serve.drawing import mistake, note, render_preview
-from mmgen.apps.serve.runs import FoundRuns, LastLoaded, find_runs
-from mmgen.apps.serve.sampling import stream_previews
+from mmgen.apps.serve.runs import LastLoaded, RunList, find_runs
+from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.core.modality import modality_of
 from mmgen.page.wording import mode_title
 from mmgen.sampling.request import EACH_IN_TURN, LARGEST_SEED, MOST_SAMPLES, MOST_TEXT, SamplingRequest
-from mmgen.sampling.samples import require_tokenizer
-from mmgen.sampling.texts import text_condition
+from mmgen.sampling.samples import require_tokenizer, text_condition
 from mmgen.store.store import Loaded
 
 _HERE = Path(__file__).parent
+EVERY = 0.1  # seconds between two previews, at least
 _QUEUE = 8  # clicks that wait at most
 _ONE = "model"  # all that uses the loaded run takes turns
 _PAGE_WORDS = {"--mode": "mode", "--cfg": "guidance", "--num": "samples", "--class": "class"}
@@ -36,18 +36,18 @@ class Page:
     """
 
     def __init__(self, folder: Path, last: LastLoaded) -> None:
-        self.folder, self.last, self.found = folder, last, FoundRuns()
+        self.folder, self.last, self.listing = folder, last, RunList()
 
     def runs(self) -> Changes:
         """[run, what was left out]: looked for anew."""
         try:
-            found = self.found = find_runs(self.folder)
+            listing = self.listing = find_runs(self.folder)
         except UserError as error:
             return [gradio.update(choices=[], value=None), mistake(str(error))]
-        skipped = "".join(f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in found.skipped.items())
-        names = list(found.paths)
-        told = f"<ul>{skipped}</ul>" if skipped else note("Nothing was left out.")
-        return [gradio.update(choices=names, value=names[0] if names else None), told]
+        skipped = "".join(f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in listing.skipped.items())
+        names = list(listing.paths)
+        reasons = f"<ul>{skipped}</ul>" if skipped else note("Nothing was left out.")
+        return [gradio.update(choices=names, value=names[0] if names else None), reasons]
 
     def choose(self, name: str | None) -> Changes:
         """[about, mode, class, text, samples, frames, guidance, aloud, results] of a run that was chosen."""
@@ -56,17 +56,16 @@ class Page:
         if not name:
             return [note(f"No run of a generator lies in {self.folder}: mmgen fit makes one."), *nothing, ""]
         try:
-            loaded = self.last.get(self.found.path(name))
+            loaded = self.last.get(self.listing.path(name))
             modality = modality_of(loaded.spec.modality)
             require_tokenizer(loaded)
         except UserError as error:
             return ["", *nothing, mistake(_in_page_words(error))]
         modes = list(loaded.paradigm.modes())
-        names = loaded.facts.class_names or [str(number) for number in range(loaded.generator.classes)]
-        reads = loaded.generator.text
-        conditions = loaded.generator.conditions
+        names, conditions = loaded.generator.names("class"), loaded.generator.conditions
         guided = bool(len(conditions)) and conditions.trains_without(tuple(conditions))
-        letters = "" if reads is None else f"Letters it knows: {reads.alphabet.replace(' ', '␣')}"
+        vocabulary = loaded.generator.vocabulary(text_condition(loaded) or "")
+        letters = f"Letters it knows: {vocabulary.alphabet.replace(' ', '␣')}" if isinstance(vocabulary, Text) else ""
         return [
             _about(loaded),
             gradio.update(choices=[(mode_title(mode), mode) for mode in modes], value=modes[0], visible=True),
@@ -74,7 +73,7 @@ class Page:
                 choices=[EACH_IN_TURN, *names, "none"], value=EACH_IN_TURN, visible=bool(names),
                 label=modality.class_noun.capitalize(),
             ),
-            gradio.update(visible=text_condition(loaded) is not None, info=letters),
+            gradio.update(visible=vocabulary is not None, info=letters),
             gradio.update(value=modality.app.count, visible=True),
             gradio.update(visible=modality.app.frames, value=0),
             gradio.update(visible=guided, value=1.0),
@@ -85,8 +84,9 @@ class Page:
     def sample(self, name: str | None, *controls: Any) -> Iterator[str]:
         """The results, again and again while they are made; a mistake as one line."""
         try:
-            loaded = self.last.get(self.found.path(name))
-            for preview in stream_previews(loaded, _request(loaded, *controls)):
+            loaded = self.last.get(self.listing.path(name))
+            modality = modality_of(loaded.spec.modality)
+            for preview in modality.stream(loaded, _request(loaded, controls), EVERY):
                 yield render_preview(preview)
         except UserError as error:
             yield mistake(_in_page_words(error))
@@ -148,19 +148,9 @@ def build(folder: Path, last: LastLoaded) -> gradio.Blocks:
     return blocks
 
 
-def _request(
-    loaded: Loaded,
-    mode: str | None,
-    class_: str | None,
-    text: str | None,
-    count: int,
-    seed: int,
-    steps: int | None,
-    guidance: float,
-    temperature: float,
-    frames: int | None,
-) -> SamplingRequest:
+def _request(loaded: Loaded, controls: Sequence[Any]) -> SamplingRequest:
     """What the controls say; those that the page hides for this run say nothing."""
+    mode, class_, text, count, seed, steps, guidance, temperature, frames = controls
     text = text if text and text_condition(loaded) is not None else ""
     frames = (frames or None) if modality_of(loaded.spec.modality).app.frames else None
     return SamplingRequest(mode, class_, text, count, seed, steps or None, guidance, temperature, frames)
@@ -185,7 +175,7 @@ def _in_page_words(error: UserError) -> str:
 
 def theme_options() -> dict[str, Any]:
     """How the page looks, with the fonts of the system: as `launch` of gradio takes it."""
-    sans = (
+    sans = [
         "ui-sans-serif",
         "system-ui",
         "-apple-system",
@@ -194,7 +184,7 @@ def theme_options() -> dict[str, Any]:
         "Noto Sans",
         "Liberation Sans",
         "Arial",
-    )
+    ]
     mono = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
     theme = gradio.themes.Base(
         primary_hue="blue", neutral_hue="stone", font=[*sans, "sans-serif"], font_mono=list(mono)

@@ -17,7 +17,7 @@ _DEPTH = 3  # folders below the one that is searched: runs/demo/masked is found,
 
 
 @dataclass(frozen=True)
-class FoundRuns:
+class RunList:
     """What a folder holds.
 
     Args:
@@ -37,21 +37,14 @@ class FoundRuns:
         return self.paths[name]
 
 
-def find_runs(folder: str | Path) -> FoundRuns:
-    """The runs and exports of generators in a folder, in folders of it, or that it is itself.
-
-    A run is judged by its config and by whether its weights are there and whole; they are read only when it is chosen.
-
-    Args:
-        folder: such as runs/.
-
-    Raises:
-        UserError: it is no folder.
+def find_runs(folder: str | Path) -> RunList:
+    """The runs and exports of generators in a folder such as runs/, in folders of it, or that it is itself. A run is
+    judged by its config and by whether its weights are there and whole. Raises UserError where it is no folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; name one that holds runs, as `mmgen fit` writes them")
-    found, skipped = {}, {}
+    paths, skipped = {}, {}
     for run in _configured(folder):
         name = run.name if run == folder else str(run.relative_to(folder))
         config = _config(run)
@@ -59,11 +52,11 @@ def find_runs(folder: str | Path) -> FoundRuns:
             label = name if path == run else f"{name}/{path.name}"
             reason = _why_not(path, run, config)
             if reason is None:
-                found[label] = path
+                paths[label] = path
             else:
                 skipped[label] = reason
-    latest = sorted(found, key=lambda name: (-_changed(found[name]), name))
-    return FoundRuns({name: found[name] for name in latest}, dict(sorted(skipped.items())))
+    latest = sorted(paths, key=lambda name: (-_changed(paths[name]), name))
+    return RunList({name: paths[name] for name in latest}, dict(sorted(skipped.items())))
 
 
 class LastLoaded:

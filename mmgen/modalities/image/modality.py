@@ -1,26 +1,14 @@
 """Images, as the engine knows them."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mmgen.core.modality import AppControls, Modality, PublishedTokenizer, SamplingCommand
+from mmgen.core.modality import AppControls, Modality
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mmgen.data import DataModule
-    from mmgen.data.sources import Source
-    from mmgen.evaluation.command import EvaluationCommand
-    from mmgen.page.parts import PageParts
-    from mmgen.paradigms import SampleOptions
-    from mmgen.sampling.preview import Preview
-    from mmgen.sampling.request import SamplingRequest
-    from mmgen.store.store import Loaded
     from mmgen.tokenizers import Tokenizer
-    from mmgen.training.generator_module import GeneratorModule
-    from mmgen.training.tokenizer_module import TokenizerModule
 
 
 @dataclass(frozen=True)
@@ -107,57 +95,10 @@ class ImageModality(Modality):
     sample_options = ImageSampleOptions
     reconstruct_options = ImageReconstructOptions
     evaluate_options = ImageEvaluateOptions
+    commands: ClassVar = {"shards": "write images as .tar shards, for training that streams them"}
     export_options = ImageExportOptions
+    library = "diffusers"
     sample_files = (".npz",)
-
-    def sample(self, loaded: "Loaded", arguments: dict[str, Any]) -> SamplingCommand:
-        from mmgen.modalities.image.sample_files import ImageSampling
-
-        return ImageSampling(loaded, arguments)
-
-    def stream(self, loaded: "Loaded", request: "SamplingRequest", every: float) -> Iterator["Preview"]:
-        from mmgen.modalities.image.live import stream_image_previews
-
-        return stream_image_previews(loaded, request, every)
-
-    def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
-        from mmgen.modalities.image.reconstruction import reconstruct_images
-
-        reconstruct_images(tokenizer, files, out, **arguments)
-
-    def reconstruct_held_out(
-        self, tokenizer: "Tokenizer", source: "Source", count: int, folder: Path
-    ) -> dict[str, Any]:
-        from mmgen.modalities.image.reconstruction import reconstruct_held_out_images
-
-        return reconstruct_held_out_images(tokenizer, source, count, folder)
-
-    def page_parts(self) -> "PageParts":
-        from mmgen.modalities.image.page.sections import PARTS
-
-        return PARTS
-
-    def evaluation(self) -> type["EvaluationCommand"]:
-        from mmgen.modalities.image.evaluation.rows import ImageEvaluation
-
-        return ImageEvaluation
-
-    def reconstruction_preview(self, module: "TokenizerModule", data: "DataModule", count: int) -> "Preview":
-        from mmgen.modalities.image.previews import reconstruction_preview
-
-        return reconstruction_preview(module, data, count)
-
-    def sample_previews(
-        self,
-        module: "GeneratorModule",
-        data: "DataModule",
-        tokenizer: "Tokenizer",
-        count: int,
-        options: "SampleOptions",
-    ) -> Iterator["Preview"]:
-        from mmgen.modalities.image.previews import sample_previews
-
-        return sample_previews(module, data, tokenizer, count, options)
 
     def reconstruction_metrics(
         self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]
@@ -165,17 +106,6 @@ class ImageModality(Modality):
         from mmgen.media.images import psnr_db
 
         return {"psnr_db": psnr_db(made, target).mean()}
-
-    def is_published(self, path: Path) -> bool:
-        from mmgen.tokenizers.pretrained import library_of
-
-        return library_of(path) == "diffusers"
-
-    def open_published(self, path: Path, arguments: dict[str, Any]) -> tuple[Path, PublishedTokenizer]:
-        from mmgen.modalities.image.tokenizers.pretrained import open_pretrained
-
-        tokenizer = open_pretrained(path, **arguments)
-        return path / tokenizer.weights, tokenizer
 
 
 MODALITY = ImageModality()

@@ -48,7 +48,7 @@ def _conditions(module: GeneratorModule, data: DataModule, number: Tensor) -> di
     """All classes in turn, or whatever else held-out samples come with."""
     generator = module.generator
     if set(generator.conditions) <= {"class"}:
-        return {"class": number % generator.classes} if generator.classes else {}
+        return {name: number % len(generator.names(name)) for name in generator.conditions}
     held_out = data.samples("val")
     spread = torch.linspace(0, len(held_out) - 1, min(len(number), len(held_out))).long()
     values = batch_conditions(generator, held_out.take(spread))

@@ -66,16 +66,9 @@ def read_bvh(path: str | Path) -> Bvh:
 
 
 def bvh_text(joints: Tensor, fps: float, scale: float = _UNIT) -> str:
-    """A motion as the text of a BVH file. Its joints come back to a hundredth of a millimetre where bones keep their
-    lengths, and those that meet in pelvis and chest their angles; elsewhere as near as a rigid body can.
-
-    Args:
-        joints: (T, J, 3) in metres, of one of the skeletons.
-        fps: frames a second.
-        scale: metres of the file's unit.
-
-    Raises:
-        UserError: the joints are of no skeleton, or not numbers.
+    """Joints (T, J, 3) in metres as the text of a BVH file, whose unit is `scale` metres. They come back to a hundredth
+    of a millimetre where bones keep their lengths, and those that meet in pelvis and chest their angles; elsewhere as
+    near as a rigid body can. Raises UserError for joints of no skeleton, or that are not numbers.
     """
     skeleton = skeleton_of(joints.shape[-2])
     skeleton.check(joints)
@@ -239,10 +232,10 @@ class _Reader:
                     self.number = number
                     yield words
 
-    def _next(self, found: str = "more should follow") -> list[str]:
+    def _next(self, reason: str = "more should follow") -> list[str]:
         words = next(self.lines, None)
         if words is None:
-            self._fail(f"the file ends here, but {found}")
+            self._fail(f"the file ends here, but {reason}")
         return words
 
     def _fail(self, what: str) -> NoReturn:

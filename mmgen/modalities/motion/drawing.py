@@ -4,18 +4,18 @@ The person's left is blue, the right orange, the rest dark. Every motion is seen
 left, whichever way it was recorded; the lines on the floor are half a metre apart.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mmgen.media.images import from_pil, load_font, wrap_text
-from mmgen.modalities.motion.camera import Camera
 from mmgen.modalities.motion.features import canonical
+from mmgen.modalities.motion.kinematics import smoothed
 from mmgen.modalities.motion.skeleton import Skeleton, skeleton_of
-from mmgen.modalities.motion.smoothing import smoothed
 
 Colour = tuple[int, int, int]
 INK, FADED, PAPER, LINE, SHADOW = (31, 35, 40), (98, 108, 119), (248, 249, 250), (214, 220, 227), (217, 221, 226)
@@ -25,22 +25,56 @@ _FILLED = 0.84  # of a picture's height or width, at most, that the person takes
 _LAG = 5.0  # frames: how softly the camera follows the root
 _GRID, _FAR = 0.5, 3.5  # metres between the lines on the floor, and to where they fade away
 _CAPTION = 18  # pixels beneath a pose
-_LIMB, _HEAD, _HALO = (
-    0.075,
-    0.105,
-    0.022,
-)  # metres: thickness of a limb, radius of the head, a rim that sets limbs apart
+_LIMB, _HEAD, _HALO = 0.075, 0.105, 0.022  # metres: thickness of a limb, radius of the head, a rim around limbs
+_AZIMUTH, _ELEVATION = math.radians(38), math.radians(13)  # of the camera, from +z towards +x and from the floor
+_LENS = 4.0  # focal length in halves of the picture's smaller side: long, so that limbs keep their proportions
+_NEAREST = 0.5  # metres before the lens; what is nearer is not seen
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Looks at a person who faces +z from the front, a little from the left and from above.
+
+    Args:
+        target: (T, 3), what is in the middle of the picture in each frame, in metres.
+        size: (H, W) of the picture.
+        distance: metres from the lens to the target.
+    """
+
+    target: Tensor
+    size: tuple[int, int]
+    distance: float = 5.0
+
+    def fitted(self, points: Tensor, filled: float) -> "Camera":
+        """As near as it may come for all `points` (T, N, 3) to lie in the middle `filled` part of the picture."""
+        side, up, near = self._axes(points)
+        height, width = self.size
+        half = min(self.size) / 2
+        reach = torch.maximum(side.abs() * half / width, up.abs() * half / height)
+        return replace(self, distance=float((near + reach * 2 * _LENS / filled).max()))
+
+    def project(self, points: Tensor) -> Tensor:
+        """Points (T, ..., 3) to pixels from the left, pixels from the top, and pixels a metre there, 0 where unseen."""
+        side, up, near = self._axes(points)
+        height, width = self.size
+        depth = self.distance - near
+        scale = torch.where(depth > _NEAREST, _LENS * min(self.size) / 2 / depth.clamp(min=_NEAREST), 0)
+        return torch.stack([width / 2 + side * scale, height / 2 - up * scale, scale], -1)
+
+    def _axes(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How far points lie to the right of the target, above it and before it, as the camera has them."""
+        sin, cos = math.sin(_AZIMUTH), math.cos(_AZIMUTH)
+        low, high = math.cos(_ELEVATION), math.sin(_ELEVATION)
+        axes = points.new_tensor([[cos, 0, -sin], [-sin * high, low, -cos * high], [sin * low, high, cos * low]])
+        target = self.target.to(points).reshape(len(self.target), *[1] * (points.ndim - 2), 3)
+        side, up, near = ((points - target) @ axes.T).unbind(-1)
+        return side, up, near
 
 
 def draw_motion(joints: Tensor, size: tuple[int, int] = (192, 192)) -> Tensor:
-    """A motion as a clip (3, T, H, W) in [-1, 1]. The camera follows the root and stands where the whole clip fits.
-
-    Args:
-        joints: (T, J, 3) in metres, or (P, T, J, 3), which are drawn side by side, H x (P W).
-        size: (H, W) of one person's picture.
-
-    Raises:
-        UserError: the joints are of no skeleton, or not numbers.
+    """Motions (T, J, 3) in metres as a clip (3, T, H, W) in [-1, 1]; (P, T, J, 3) are drawn side by side, H x (P W).
+    The camera follows the root and stands where the whole clip fits. Raises UserError for joints of no skeleton, or
+    that are not numbers.
     """
     people = [_prepared(motion) for motion in (joints if joints.ndim == 4 else joints[None])]
     cameras = [_camera(person, size, lag=_LAG) for person in people]
@@ -50,16 +84,9 @@ def draw_motion(joints: Tensor, size: tuple[int, int] = (192, 192)) -> Tensor:
 
 
 def motion_strip(joints: Tensor, poses: int = 8, size: tuple[int, int] = (176, 112), fps: float = 20.0) -> Tensor:
-    """Poses of a motion at even times from its first frame to its last, from left to right: (3, H, poses W) in [-1, 1].
-
-    Args:
-        joints: (T, J, 3) in metres; fewer than `poses` frames are all shown.
-        poses: how many.
-        size: (H, W) for each.
-        fps: frames a second, for the times beneath.
-
-    Raises:
-        UserError: the joints are of no skeleton, or not numbers.
+    """`poses` of a motion (T, J, 3) in metres at even times from its first frame to its last, from left to right, (3,
+    H, poses W) in [-1, 1], each of `size` (H, W), with its time beneath; all of fewer frames. Raises UserError for
+    joints of no skeleton, or that are not numbers.
     """
     return from_pil(_strip(joints, poses, size, fps))
 
@@ -93,6 +120,11 @@ def motion_sheet(
         sheet.paste(strip, (0, top + height))
         top += height + size[0]
     return from_pil(sheet)
+
+
+def standing_still(joints: Tensor, frames: int) -> Tensor:
+    """(T, J, 3) -> (frames, J, 3): the last pose goes on."""
+    return torch.cat([joints, joints[-1:].expand(frames - len(joints), -1, -1)])
 
 
 def _prepared(joints: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ from einops import rearrange
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.modalities.motion.kinematics import shortest_turn
+from mmgen.modalities.motion.kinematics import shortest_turn, smoothed
 from mmgen.modalities.motion.skeleton import Skeleton, skeleton_of, skeleton_of_features
-from mmgen.modalities.motion.smoothing import smoothed
 
 _SMOOTHING = 20.0  # frames: standard deviation of the Gaussian over the facing, one second of HumanML3D
 _SMALLEST = 1e-9
+_MILLIMETRES = 1000.0
 
 
 def feature_slices(dims: int) -> dict[str, slice]:
@@ -65,14 +65,9 @@ def canonical(joints: Tensor) -> Tensor:
 
 
 def joints_to_features(joints: Tensor, contact: float = 0.002) -> Tensor:
-    """Positions (T, J, 3) in metres as features (T - 1, 12 J - 1), float32.
-
-    Args:
-        joints: of one of the skeletons, T >= 2, y up.
-        contact: a foot stands in a frame if the square of its way to the next one is less, in square metres.
-
-    Raises:
-        UserError: another number of joints, positions that are not numbers, or fewer than two frames.
+    """Positions (T, J, 3) in metres, T >= 2, y up, of one of the skeletons, as features (T - 1, 12 J - 1), float32. A
+    foot stands where the square of its way to the next frame is below `contact`, in square metres. Raises UserError for
+    joints of no skeleton, positions that are not numbers, or one frame.
     """
     placed = canonical(joints.detach().double())
     if len(placed) < 2:
@@ -116,6 +111,30 @@ def features_to_joints(features: Tensor) -> Tensor:
     others = _turned(local, facing[..., None]) + ground[..., None, :]
     root = torch.stack([ground[..., 0], height[..., 0], ground[..., 2]], -1)
     return torch.cat([root[..., None, :], others], -2).to(features.dtype)
+
+
+def pose_errors(made: Tensor, real: Tensor) -> Tensor:
+    """Mean distance of the joints of every frame, in millimetres, the roots put upon each other: made and real
+    (..., T, J, 3) -> (..., T) float64, 0 for the same poses.
+    """
+    apart = made.double() - real.double()
+    return _MILLIMETRES * (apart - apart[..., :1, :]).norm(dim=-1).mean(-1)
+
+
+def position_errors(made: Tensor, real: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
+    """Errors of motions (B, D, T) against real ones, a number (B,) each; the mean over the `lengths` (B,) of their
+    frames. `mpjpe_mm` is the mean distance of the joints where the roots are put upon each other in every frame, as
+    MoMask measures it; `root_mm` that of the roots, of motions that begin at one place: what errors of the steps add up
+    to.
+    """
+    joints, others = features_to_joints(made.double().mT), features_to_joints(real.double().mT)
+    roots = _MILLIMETRES * (joints - others)[:, :, 0].norm(dim=-1)
+    each = {"mpjpe_mm": pose_errors(joints, others), "root_mm": roots}
+    frames = torch.arange(real.shape[2], device=real.device)
+    counts = torch.ones_like(frames, dtype=torch.bool).expand(len(real), -1)
+    if lengths is not None:
+        counts = frames < lengths[:, None]
+    return {name: error.where(counts, 0).sum(1) / counts.sum(1).clamp_min(1) for name, error in each.items()}
 
 
 def _checked(joints: Tensor) -> Skeleton:

@@ -1,5 +1,7 @@
 """Motions between tensors and files: joints (T, J, 3) in metres on one side, .npy arrays and BVH on the other."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,32 @@ from mmgen.core.errors import UserError
 from mmgen.media.arrays import open_array
 from mmgen.modalities.motion.bvh import bvh_text, read_bvh
 from mmgen.modalities.motion.features import features_to_joints, joints_to_features
-from mmgen.modalities.motion.names import find_joints
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, Skeleton, skeleton_of
 
 _UNITS = (0.01, 1.0, 0.001, 0.0254)  # metres of what BVH files may mean: centimetres, metres, millimetres, inches
 _LEGS = (0.5, 1.2)  # metres from hip to ankle that people have
+
+# A column each: how SMPL's tools, Mixamo, CMU's files (and those that follow them), and Unreal call the same joint. The
+# same word may mean another joint elsewhere (a foot is an ankle in most of them), so that one column is read at a time.
+_MIDDLE = {
+    "pelvis": ("pelvis", "hips", "hips", "pelvis"),
+    "spine1": ("spine1", "spine", "lowerback", "spine01"),
+    "spine2": ("spine2", "spine1", "spine", "spine02"),
+    "spine3": ("spine3", "spine2", "spine1", "spine03"),
+    "neck": ("neck", "neck", "neck", "neck01"),
+    "head": ("head", "head", "head", "head"),
+}
+_SIDES = {
+    "hip": ("hip", "upleg", "upleg", "thigh"),
+    "knee": ("knee", "leg", "leg", "calf"),
+    "ankle": ("ankle", "foot", "foot", "foot"),
+    "foot": ("foot", "toebase|toe", "toebase|toe", "ball"),
+    "collar": ("collar", "shoulder", "shoulder", "clavicle"),
+    "shoulder": ("shoulder", "arm", "arm", "upperarm"),
+    "elbow": ("elbow", "forearm", "forearm", "lowerarm"),
+    "wrist": ("wrist", "hand", "hand", "hand"),
+}
+_STYLES = ("SMPL", "Mixamo", "CMU", "Unreal")
 
 
 def read_motion(path: str | Path, fps: float = 20.0) -> Tensor:
@@ -40,6 +63,21 @@ def read_motion(path: str | Path, fps: float = 20.0) -> Tensor:
     joints = (_read_bvh(path, fps) if suffix == ".bvh" else _read_array(path)).float()
     skeleton_of(joints.shape[1]).check(joints, f"{path}: a motion")
     return joints
+
+
+def open_motion(path: str | Path, skeleton: Skeleton, fps: float) -> Tensor:
+    """A motion file, as `read_motion` takes it, as raw features (D, T), one frame fewer than it has. Raises UserError
+    for a motion of another skeleton than the model's, or of one frame.
+    """
+    joints = read_motion(path, fps)
+    if joints.shape[1] != len(skeleton):
+        raise UserError(
+            f"{path} has {joints.shape[1]} joints, but the model moves the {len(skeleton)} of {skeleton.name}'s"
+            " skeleton: choose a motion of that skeleton, or a model of the other"
+        )
+    if len(joints) < 2:
+        raise UserError(f"{path} has one frame at {fps:g} a second, and features tell how it goes on: give two or more")
+    return joints_to_features(joints).mT.contiguous()
 
 
 def write_npy(joints: Tensor, path: str | Path) -> None:
@@ -70,9 +108,8 @@ def write_bvh(joints: Tensor, path: str | Path, fps: float = 20.0) -> None:
 
 
 def resample_motion(joints: Tensor, before: float, after: float) -> Tensor:
-    """Joints (T, J, 3) at `before` frames a second as those at `after`, on straight lines between the frames.
-
-    The result ends no later than they do.
+    """Joints (T, J, 3) at `before` frames a second as those at `after`, on straight lines between the frames; the
+    result ends no later than they do.
     """
     count = int((len(joints) - 1) * after / before + 1e-6) + 1
     times = (torch.arange(count, dtype=torch.float64) * before / after).clamp(max=len(joints) - 1)
@@ -83,9 +120,9 @@ def resample_motion(joints: Tensor, before: float, after: float) -> Tensor:
 
 def _read_array(path: str | Path) -> Tensor:
     array = open_array(path)
-    known = (HUMANML3D, KIT)
-    shapes = [s for skeleton in known for s in (f"(frames, {len(skeleton)}, 3)", f"(frames, {skeleton.features})")]
-    ends = [end for skeleton in known for end in ((len(skeleton), 3), (skeleton.features,))]
+    skeletons = (HUMANML3D, KIT)
+    shapes = [s for skeleton in skeletons for s in (f"(frames, {len(skeleton)}, 3)", f"(frames, {skeleton.features})")]
+    ends = [end for skeleton in skeletons for end in ((len(skeleton), 3), (skeleton.features,))]
     if array.shape[1:] not in ends or not len(array):
         raise UserError(f"{path} has shape {array.shape}, but a motion is one of {', '.join(shapes)}")
     motion = torch.from_numpy(array.astype(np.float64))
@@ -98,8 +135,7 @@ def _read_array(path: str | Path) -> Tensor:
 
 def _read_bvh(path: str | Path, fps: float) -> Tensor:
     file = read_bvh(path)
-    found = find_joints(file.names, path)
-    joints = file.joints(1.0)[:, found]
+    joints = file.joints(1.0)[:, find_joints(file.names, path)]
     hip, knee, ankle = (HUMANML3D.joints.index(f"left_{part}") for part in ("hip", "knee", "ankle"))
     legs = sum((joints[0, end] - joints[0, start]).norm().item() for start, end in ((hip, knee), (knee, ankle)))
     shortest, longest = _LEGS
@@ -110,18 +146,48 @@ def _read_bvh(path: str | Path, fps: float) -> Tensor:
     return resample_motion(joints * (units[0] if units else usual / legs), file.fps, fps)
 
 
-def open_motion(path: str | Path, skeleton: Skeleton, fps: float) -> Tensor:
-    """A motion file that a command is given, as a model's features (D, T), one frame fewer than it has.
-
-    Raises:
-        UserError: as `read_motion`; a motion of another skeleton, or of one frame.
+def find_joints(names: Sequence[str], path: str | Path = "the file") -> list[int]:
+    """Where each joint of HumanML3D's skeleton stands among `names`. Case, prefixes (`mixamorig:`), `L_`, `left_` or
+    `_l`, and signs between words do not matter. Raises UserError where some cannot be found, named as the style says
+    them that fits best.
     """
-    joints = read_motion(path, fps)
-    if joints.shape[1] != len(skeleton):
+    places: dict[str, int] = {}
+    for place, name in enumerate(names):
+        places.setdefault(_plain(name), place)
+    columns = [_find(places, style) for style in range(len(_STYLES))]
+    style = min(range(len(_STYLES)), key=lambda style: columns[style].count(None))
+    best = [place for place in columns[style] if place is not None]
+    if len(best) < len(HUMANML3D):
+        missing = [
+            f"{joint} ({_called(joint, style).replace('|', ' or ')})"
+            for joint, place in zip(HUMANML3D.joints, columns[style])
+            if place is None
+        ]
         raise UserError(
-            f"{path} has {joints.shape[1]} joints, but the model moves the {len(skeleton)} of {skeleton.name}'s"
-            " skeleton: choose a motion of that skeleton, or a model of the other"
+            f"{path} has no joint that is {', '.join(missing)} among {', '.join(names[:40])}; "
+            f"names are looked for as {', '.join(_STYLES)} have them: rename those joints"
         )
-    if len(joints) < 2:
-        raise UserError(f"{path} has one frame at {fps:g} a second, and features tell how it goes on: give two or more")
-    return joints_to_features(joints).mT.contiguous()
+    return best
+
+
+def _find(places: dict[str, int], style: int) -> list[int | None]:
+    return [
+        next((places[word] for word in _called(joint, style).split("|") if word in places), None)
+        for joint in HUMANML3D.joints
+    ]
+
+
+def _called(joint: str, style: int) -> str:
+    """The plain names of a joint in a style, with a bar between them."""
+    if joint in _MIDDLE:
+        return _MIDDLE[joint][style]
+    side, part = joint.split("_")
+    return "|".join(side[0] + word for word in _SIDES[part][style].split("|"))
+
+
+def _plain(name: str) -> str:
+    """`mixamorig:LeftUpLeg`, `left_up_leg` and `upleg_l` alike as `lupleg`."""
+    name = re.sub(r"^(mixamorig\d*|[mf]_avg_)", "", name.rsplit(":", 1)[-1].lower())
+    name = re.sub(r"^(.+)[_.-]([lr])$", r"\2\1", name)
+    name = re.sub(r"^(left|right)", lambda match: match[1][0], name)
+    return re.sub(r"[^a-z0-9]", "", name)

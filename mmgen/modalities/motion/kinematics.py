@@ -4,12 +4,14 @@ Quaternions are (w, x, y, z) wherever mmgen shows them. roma, which does the mat
 this file is the only place that turns one into the other.
 """
 
+import math
 from collections.abc import Sequence
 
 import roma
 import torch
 from torch import Tensor
 
+_REACH = 4  # standard deviations after which a Gaussian ends
 _SMALLEST = 1e-12  # below this length, a vector has no direction
 
 
@@ -68,16 +70,10 @@ def turned(quaternions: Tensor, vectors: Tensor) -> Tensor:
 
 
 def inverse(parents: Sequence[int], rest: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
-    """Offsets (J, 3) and rotations (T, J, 4), float64, with which `forward` gives `joints` (T, J, 3) again.
-
-    It does so exactly where bones keep their lengths, and those that begin in one joint their angles to one another, as
-    a body's do; elsewhere it comes near. Bones turn no more than they must, so that there is no twist along them.
-
-    Args:
-        parents: the parent of each joint; -1 for the root, joint 0.
-        rest: (J, 3), the pose in which nothing is turned. Its directions are kept, as far as the body has them; its
-            lengths are not.
-        joints: finite positions.
+    """Offsets (J, 3) and rotations (T, J, 4), float64, with which `forward` gives `joints` (T, J, 3) again: exactly
+    where bones keep their lengths, and those that begin in one joint their angles to one another; elsewhere it comes
+    near. Directions are those of `rest` (J, 3), the pose in which nothing is turned, as far as the body has them. Bones
+    turn no more than they must, so that there is no twist along them.
     """
     joints, before = joints.double(), torch.tensor(parents).clamp(min=0)
     bones = joints - joints[:, before]
@@ -112,3 +108,13 @@ def _common_shape(rest: Tensor, bones: Tensor) -> Tensor:
 def _best_turn(before: Tensor, after: Tensor) -> Tensor:
     """Rotations (T, 3, 3) that bring vectors (K, 3) nearest to those of each frame (T, K, 3)."""
     return roma.rigid_vectors_registration(before.expand_as(after), after)
+
+
+def smoothed(x: Tensor, frames: float) -> Tensor:
+    """(T, N) averaged over time under a Gaussian of so many frames standard deviation; before its first frame and after
+    its last it is held to stand still.
+    """
+    reach = math.ceil(_REACH * frames)
+    weights = torch.exp(-(torch.arange(-reach, reach + 1).to(x) / frames).square() / 2)
+    padded = torch.nn.functional.pad(x.T[:, None], (reach, reach), mode="replicate")
+    return torch.nn.functional.conv1d(padded, (weights / weights.sum())[None, None])[:, 0].T

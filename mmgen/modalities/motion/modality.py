@@ -1,26 +1,14 @@
 """Motions of people, as the engine knows them."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgen.core.modality import AppControls, Modality, SamplingCommand
+from mmgen.core.modality import AppControls, Modality
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mmgen.data import DataModule
-    from mmgen.data.sources import Source
-    from mmgen.evaluation.command import EvaluationCommand
-    from mmgen.page.parts import PageParts
-    from mmgen.paradigms import SampleOptions
-    from mmgen.sampling.preview import Preview
-    from mmgen.sampling.request import SamplingRequest
-    from mmgen.store.store import Loaded
     from mmgen.tokenizers import Tokenizer
-    from mmgen.training.generator_module import GeneratorModule
-    from mmgen.training.tokenizer_module import TokenizerModule
 
 
 @dataclass(frozen=True)
@@ -53,59 +41,10 @@ class MotionModality(Modality):
     app = AppControls(frames=True)
     sample_options = MotionSampleOptions
 
-    def sample(self, loaded: "Loaded", arguments: dict[str, Any]) -> SamplingCommand:
-        from mmgen.modalities.motion.sample_files import MotionSampling
-
-        return MotionSampling(loaded, arguments)
-
-    def stream(self, loaded: "Loaded", request: "SamplingRequest", every: float) -> Iterator["Preview"]:
-        from mmgen.modalities.motion.live import stream_motion_previews
-
-        return stream_motion_previews(loaded, request, every)
-
-    def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
-        from mmgen.modalities.motion.reconstruction import reconstruct_motions
-
-        reconstruct_motions(tokenizer, files, out, **arguments)
-
-    def reconstruct_held_out(
-        self, tokenizer: "Tokenizer", source: "Source", count: int, folder: Path
-    ) -> dict[str, Any]:
-        from mmgen.modalities.motion.reconstruction import reconstruct_held_out_motions
-
-        return reconstruct_held_out_motions(tokenizer, source, count, folder)
-
-    def page_parts(self) -> "PageParts":
-        from mmgen.modalities.motion.page.sections import PARTS
-
-        return PARTS
-
-    def evaluation(self) -> type["EvaluationCommand"]:
-        from mmgen.modalities.motion.evaluation.rows import MotionEvaluation
-
-        return MotionEvaluation
-
-    def reconstruction_preview(self, module: "TokenizerModule", data: "DataModule", count: int) -> "Preview":
-        from mmgen.modalities.motion.previews import motion_reconstruction
-
-        return motion_reconstruction(module, data, count).preview()
-
-    def sample_previews(
-        self,
-        module: "GeneratorModule",
-        data: "DataModule",
-        tokenizer: "Tokenizer",
-        count: int,
-        options: "SampleOptions",
-    ) -> Iterator["Preview"]:
-        from mmgen.modalities.motion.previews import motion_samples
-
-        return (pairs.preview() for pairs in motion_samples(module, data, tokenizer, count, options))
-
     def reconstruction_metrics(
         self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]
     ) -> dict[str, "Tensor"]:
-        from mmgen.modalities.motion.distance import position_errors
+        from mmgen.modalities.motion.features import position_errors
         from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 
         assert isinstance(tokenizer, MotionTokenizer)

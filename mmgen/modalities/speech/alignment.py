@@ -27,16 +27,7 @@ def words_of(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Change:
-    """Which words differ: `old[first:last]` become `new[start:stop]`; one of the two may be empty.
-
-    Args:
-        old: all words before.
-        new: all words after.
-        first: of `old`.
-        last: behind the last of `old`.
-        start: of `new`.
-        stop: behind the last of `new`.
-    """
+    """Which words differ: `old[first:last]` become `new[start:stop]`; one of the two may be empty."""
 
     old: list[str]
     new: list[str]
@@ -57,36 +48,26 @@ class Change:
 
 
 def find_span(sound: Tensor, sample_rate: int, change: Change, align: Aligner) -> Times:
-    """Between which seconds the words stand that change; where only new ones come in, the pause that they come into.
-
-    Where pauses cut the sound into as many pieces as it has words, two or more, these are the words; otherwise `align`
-    finds them.
-
-    Args:
-        sound: (1, T).
-        sample_rate: in Hz.
-        change: of its words.
-        align: finds words in it.
-
-    Raises:
-        UserError: other words are found in it than it should hold.
+    """Between which seconds of a sound (1, T) the words stand that change; where only new ones come in, the pause that
+    they come into. Where pauses cut the sound into as many pieces as it has words, two or more, these are the words;
+    otherwise `align` finds them. Raises UserError where other words are found in it than it should hold.
     """
     cuts = (between_pauses(sound, sample_rate, quiet) for quiet in _QUIET_DB)
     pieces = next((cut for cut in cuts if len(cut) == len(change.old) > 1), None)
     if pieces is not None:
-        heard = [(word, *times) for word, times in zip(change.old, pieces)]
+        transcript = [(word, *times) for word, times in zip(change.old, pieces)]
     else:
-        heard = [(word, start, end) for text, start, end in align(sound, sample_rate) for word in words_of(text)]
-    times = _matched(change.old, heard)
+        transcript = [(word, start, end) for text, start, end in align(sound, sample_rate) for word in words_of(text)]
+    times = _matched(change.old, transcript)
     seconds = sound.shape[1] / sample_rate
     before = times[change.first - 1] if change.first else (0.0, 0.0)
     after = times[change.last] if change.last < len(change.old) else (seconds, seconds)
     within = times[change.first : change.last]
     needed = within if within else [before, after]
     if any(each is None for each in needed):
-        found = " ".join(word for word, *_ in heard) or "nothing"
+        words = " ".join(word for word, *_ in transcript) or "nothing"
         raise UserError(
-            f"the words that change were not found in the sound, in which {found!r} was heard instead of"
+            f"the words that change were not found in the sound, in which {words!r} was heard instead of"
             f" {' '.join(change.old)!r}: say between which seconds they stand, as --span 0.52:0.93"
         )
     if within:
@@ -141,19 +122,19 @@ def parse_span(text: str) -> Times:
     try:
         if not colon:
             raise ValueError
-        found = float(start), float(end)
+        span = float(start), float(end)
     except ValueError:
         raise UserError(f"--span {text!r} must be two times in seconds, such as 0.52:0.93") from None
-    return found
+    return span
 
 
-def _matched(old: list[str], heard: Sequence[tuple[str, float, float]]) -> list[Times | None]:
-    """When each word is said; None where it was not heard. Where as many were heard, each is taken for its own."""
-    if len(heard) == len(old):
-        return [(start, end) for _, start, end in heard]
+def _matched(old: list[str], transcript: Sequence[tuple[str, float, float]]) -> list[Times | None]:
+    """When each word is said; None where it is missing. Where there are as many, each is taken for its own."""
+    if len(transcript) == len(old):
+        return [(start, end) for _, start, end in transcript]
     times: list[Times | None] = [None] * len(old)
-    words = [word for word, *_ in heard]
+    words = [word for word, *_ in transcript]
     for a, b, size in SequenceMatcher(None, old, words, autojunk=False).get_matching_blocks():
         for place in range(size):
-            times[a + place] = heard[b + place][1:]
+            times[a + place] = transcript[b + place][1:]
     return times

@@ -6,20 +6,18 @@ Outside the part that changes the recording stays as it is, sample for sample.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.core.draws import Draws
+from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
 from mmgen.modalities.speech.alignment import Aligner, Change, Times, find_span, word_times
-from mmgen.modalities.speech.sampling import require_speech_tokenizer, speech_spec
-from mmgen.paradigms import Paradigm, Request, SampleOptions
-from mmgen.sampling.samples import check_request, follow, pick_mode
-from mmgen.sampling.texts import text_values
+from mmgen.modalities.speech.sampling import require_speech_tokenizer
+from mmgen.paradigms import SampleOptions
+from mmgen.sampling.samples import SamplingTask, condition_values, text_condition, text_values
 from mmgen.store.store import Loaded
 
 INFILL = "infill"
@@ -85,34 +83,31 @@ def edit(
         UserError: as `sampling.sample_speech`; both texts say the same, the words cannot be found in the sound, the
             span lies outside it, or the result would be longer than what the generator was trained on.
     """
-    started = time.perf_counter()
-    tokenizer = require_speech_tokenizer(loaded)
-    modes, options = loaded.paradigm.modes(), options or SampleOptions()
-    paradigm = pick_mode(loaded, INFILL if mode is None and INFILL in modes else mode)
-    labels = torch.tensor([label])
-    check_request(loaded, labels, options, 1)
+    started, tokenizer = time.perf_counter(), require_speech_tokenizer(loaded)
+    mode = INFILL if mode is None and INFILL in loaded.paradigm.modes() else mode
+    conditions = text_values(loaded, [new]) | {"class": torch.tensor([label])}
+    task = SamplingTask(loaded, mode, conditions, options or SampleOptions(), seed, progress=progress)
     change = Change.between(old, new)
-    values = text_values(loaded, [new])
-    text_values(loaded, [old])
-    if "class" in loaded.generator.conditions:
-        values["class"] = labels
+    condition_values(loaded, text_values(loaded, [old]))
     rate, count = tokenizer.sample_rate, sound.shape[1]
     if span is None:
         span = find_span(sound, rate, change, align or word_times)
     first, last = _window(span, margin, rate, count)
-    gap = _Gap.of(loaded, paradigm, sound, (first, last), " ".join(old.split()), " ".join(new.split()))
-    if gap.free:
-        changes: dict[str, Any] = {"fit": False}
-        options = replace(options, **changes)
-    for state in follow(paradigm, loaded, gap.request(values, seed), options, 0, progress):
-        final = state
-    length = gap.known.shape[1] if final.lengths is None else int(final.lengths[0])
+    gap = _Gap.of(task, sound, (first, last), " ".join(old.split()), " ".join(new.split()))
+    stride, room = tokenizer.spec.stride, gap.known.shape[1]
+    lengths = torch.tensor([gap.length * stride]) if gap.free else None
+    task = replace(
+        task, known=gap.known, keep=gap.keep, frames=room * stride, lengths=lengths,
+        options=replace(task.options, fit=task.options.fit and not gap.free),
+    )  # fmt: skip
+    ((_, states),) = task.run()
+    *_, final = states
+    length = room if final.lengths is None else int(final.lengths[0])
     tokens = final.tokens[:, :length]
     with torch.no_grad():
         decoded = tokenizer.decode(Tokens(tokens, (length, 1, 1)))[0].float().cpu()
     grown = (length if gap.free else gap.length) - tokenizer.spec.latents(count)
-    moved = grown * tokenizer.spec.stride  # what follows the gap
-    made = decoded[:, first : max(first, last + moved)]
+    made = decoded[:, first : max(first, last + grown * stride)]
     result = splice(sound.cpu(), made, first, last, round(margin * rate))
     stop = last + result.shape[1] - count
     return Edited(
@@ -122,17 +117,8 @@ def edit(
 
 
 def splice(sound: Tensor, made: Tensor, first: int, last: int, fade: int) -> Tensor:
-    """A sound whose samples from `first` to `last` are replaced; all others stay as they are, to the bit.
-
-    The new part begins as the old one and becomes the new one over `fade` samples, and at its end the other way round,
-    so that nothing clicks.
-
-    Args:
-        sound: (1, T).
-        made: (1, M) any number of samples, which follow `first`.
-        first: of the samples that are replaced.
-        last: behind the last of them.
-        fade: samples of a cross-fade, as far as there are so many.
+    """A sound (1, T) whose samples from `first` to `last` are replaced by `made` (1, M), with a cross-fade of `fade`
+    samples, as far as there are so many; all others stay as they are, to the bit.
     """
     old, count = sound[:, first:last], made.shape[1]
     width = min(fade, old.shape[1], count // 2 if count > 1 else count)
@@ -161,15 +147,9 @@ def _window(span: Times, margin: float, sample_rate: int, count: int) -> tuple[i
 
 @dataclass(frozen=True, eq=False)
 class _Gap:
-    """A row of tokens in which some are to be filled in.
-
-    Args:
-        known: (1, N, ...) all of them, anything within the gap and behind the row's end.
-        keep: (1, N) bool, False in the gap.
-        length: tokens of the row, the gap included.
-        start: of the tokens of the recording that are left out.
-        stop: behind the last of them.
-        free: whether the filling may be shorter or longer than the gap.
+    """A row of tokens `known` (1, N, ...), to be filled in where `keep` (1, N) is False. `length` tokens of it are the
+    row, the gap included; tokens `start` to `stop` of the recording are left out; where `free`, the filling may be
+    shorter or longer than the gap.
     """
 
     known: Tensor
@@ -181,17 +161,15 @@ class _Gap:
 
     @classmethod
     @torch.no_grad()
-    def of(
-        cls, loaded: Loaded, paradigm: Paradigm, sound: Tensor, window: tuple[int, int], old: str, new: str
-    ) -> "_Gap":
+    def of(cls, task: SamplingTask, sound: Tensor, window: tuple[int, int], old: str, new: str) -> "_Gap":
         """The gap that a window of samples makes, with the room that the new text needs."""
-        tokenizer, most = require_speech_tokenizer(loaded), speech_spec(loaded).length
+        loaded, tokenizer, most = task.loaded, require_speech_tokenizer(task.loaded), task.spec.length
         stride, ends = tokenizer.spec.stride, loaded.paradigm.ends
         start, stop = window[0] // stride, -(-window[1] // stride)
         count = tokenizer.spec.latents(sound.shape[1])
-        free = ends and getattr(paradigm, "positions", "original") != "original"
-        reads = loaded.generator.text
-        assert reads is not None  # it has read both texts
+        free = ends and getattr(task.paradigm, "positions", "original") != "original"
+        reads = loaded.generator.vocabulary(text_condition(loaded) or "")
+        assert isinstance(reads, Text)  # it has read both texts
         more = 0 if free else round(count * (reads.expected(new) / reads.expected(old) - 1))
         room = max(1, stop - start + more)
         length = count - (stop - start) + room
@@ -213,15 +191,3 @@ class _Gap:
             known = F.pad(known, (0, 0) * (known.dim() - 2) + (0, rest))
             keep = F.pad(keep, (0, rest), value=True)
         return cls(known, keep, length, start, stop, free)
-
-    def request(self, values: dict[str, Tensor], seed: int) -> Request:
-        """What the sampler is asked for."""
-        device = self.known.device
-        return Request(
-            Draws(seed, torch.zeros(1, dtype=torch.int64, device=device)),
-            lengths=torch.tensor([self.length], device=device) if self.free else None,
-            known=self.known,
-            keep=self.keep,
-            grid=(self.known.shape[1], 1, 1),
-            conditions={name: each.to(device) for name, each in values.items()},
-        )

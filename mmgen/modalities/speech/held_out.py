@@ -31,12 +31,12 @@ def of_known_voices(samples: Samples, classes: int, count: int) -> Samples:
     """
     if not classes:
         return Chosen(samples, torch.arange(min(count, len(samples))))
-    found: list[Tensor] = []
+    parts: list[Tensor] = []
     for index in torch.arange(len(samples)).split(64):
-        found.append(index[samples.take(index)["label"] >= 0])
-        if sum(map(len, found)) >= count:
+        parts.append(index[samples.take(index)["label"] >= 0])
+        if sum(map(len, parts)) >= count:
             break
-    index = torch.cat(found)[:count]
+    index = torch.cat(parts)[:count]
     if not len(index):
         raise UserError("no held-out clip has a voice that the generator was trained on; choose other --data")
     return Chosen(samples, index)

@@ -1,80 +1,55 @@
 """Speech: sound while it is made, with its spectrogram."""
 
-import time
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from mmgen.media.spectrogram import spectrogram
-from mmgen.modalities.speech.decoding import Chunk, without_silence
-from mmgen.modalities.speech.sampling import require_speech_tokenizer, speech_spec, stream_speech
-from mmgen.sampling.live import Pace, with_progress
+from mmgen.modalities.speech.sampling import require_speech_tokenizer, stream_speech, without_silence
+from mmgen.sampling.live import Moment, watch
 from mmgen.sampling.preview import Preview
 from mmgen.sampling.request import SamplingRequest
-from mmgen.sampling.samples import check_request, class_labels, pick_mode
-from mmgen.sampling.texts import text_values
 from mmgen.store.store import Loaded
 
 _CHUNK = 0.2  # seconds of sound that are handed out together, at least
 
 
-def stream_speech_previews(loaded: Loaded, request: SamplingRequest, every: float) -> Iterator[Preview]:
-    """Sounds as far as they are said, and at the end those of `mmgen.modalities.speech.sampling.sample_speech`.
+def stream_previews(loaded: Loaded, request: SamplingRequest, every: float) -> Iterator[Preview]:
+    """Sounds as far as they are said, and at the end those that `mmgen sample` makes.
 
     Arguments and errors as for `mmgen.core.modality.Modality.stream`.
     """
-    pick_mode(loaded, request.mode)
-    rate = require_speech_tokenizer(loaded).sample_rate
-    texts, labels = [request.text] * request.count, class_labels(request.classes, request.count, loaded)
-    check_request(loaded, labels, request.options, request.count)
-    speech_spec(loaded)
-    text_values(loaded, texts)
-    titles = _sound_titles(loaded, labels)
-    sounds = torch.zeros(request.count, 0)
-    pictures: Sequence[Tensor] = ()
-    pace, began, done, steps, first, newest = Pace(every), time.perf_counter(), 0.0, 0, 0.0, None
-    for part in with_progress(
-        lambda report: stream_speech(
-            loaded, request.mode, texts, labels, request.options, request.seed,
-            batch=request.count, chunk=_CHUNK, progress=report,
-        )
-    ):  # fmt: skip
-        if isinstance(part, Chunk):
-            sounds, newest = torch.cat([sounds, part.sound[:, 0]], dim=1), part
-            first = first or time.perf_counter() - began
-        else:
-            done, steps = part / request.count, steps + 1
-        draw = pace.due()
-        if isinstance(part, Chunk) or draw:  # all sound is handed out at once, and only drawing may wait
-            if draw and sounds.numel():
-                pictures = [spectrogram(sound, rate) for sound in sounds]
-            so_far = f"step {steps}, {sounds.shape[1] / rate:.1f} s so far"
-            state = None if newest is None else newest.state
-            yield Preview(
-                so_far, done, state, pictures=pictures, sounds=list(sounds), sample_rate=rate, sound_titles=titles
-            )
-        if draw:
-            pace.drawn()
-    whole = _whole(sounds, newest, rate, loaded.spec.stride)
-    spoken, seconds = sum(map(len, whole)) / rate, time.perf_counter() - began
-    said = f"{spoken:.1f} s of speech in {seconds:.2g} s, the first of it after {first:.2g} s"
+    rate, task = require_speech_tokenizer(loaded).sample_rate, request.task(loaded, needs_text=True)
+    names, labels = loaded.facts.class_names, task.conditions["class"]
+    assert isinstance(labels, Tensor)
+    titles = [names[label] if label >= 0 and names else f"sample {n}" for n, label in enumerate(labels.tolist())]
+    first, pictures = 0.0, list[Tensor]()
+
+    def preview(caption: str, now: Moment, sounds: Sequence[Tensor], last: bool = False) -> Preview:
+        return Preview(
+            caption, 1.0 if last else now.progress, now.state, last, pictures, sounds=sounds, sample_rate=rate,
+            sound_titles=titles,
+        )  # fmt: skip
+
+    for now in watch(task, lambda task: stream_speech(task, chunk=_CHUNK), every):
+        sounds = torch.zeros(request.count, 0) if now.values is None else now.values[:, 0]
+        first = first or now.seconds * now.fresh
+        if now.due and sounds.numel():
+            pictures = [spectrogram(sound, rate) for sound in sounds]
+        if now.fresh or now.due:  # all sound is handed out at once, and only drawing may wait
+            yield preview(f"step {now.steps}, {sounds.shape[1] / rate:.1f} s so far", now, list(sounds))
+    whole = _cut(now, rate, loaded.spec.stride, request.count)
     pictures = [spectrogram(sound, rate) for sound in whole]
-    state = None if newest is None else newest.state
-    yield Preview(said, 1.0, state, last=True, pictures=pictures, sounds=whole, sample_rate=rate, sound_titles=titles)
+    spoken = f"{sum(map(len, whole)) / rate:.1f} s of speech in {now.seconds:.2g} s"
+    yield preview(f"{spoken}, the first of it after {first:.2g} s", now, whole, last=True)
 
 
-def _sound_titles(loaded: Loaded, labels: Tensor) -> list[str]:
-    """The voice of each sound, or its number."""
-    names = loaded.facts.class_names
-    return [names[label] if label >= 0 and names else f"sample {row}" for row, label in enumerate(labels.tolist())]
-
-
-def _whole(sounds: Tensor, last: Chunk | None, rate: int, stride: int) -> list[Tensor]:
+def _cut(last: Moment, rate: int, stride: int, count: int) -> list[Tensor]:
     """Each sound of its own length, as `mmgen.modalities.speech.sampling.sample_speech` cuts it."""
-    if last is None:  # all ended at once: nothing, but a sound
-        return [torch.zeros(stride) for _ in sounds]
-    if last.state.lengths is None:
+    if last.values is None or last.newest is None:  # all ended at once: nothing, but a sound
+        return [torch.zeros(stride)] * count
+    sounds = last.values[:, 0]
+    if last.newest.state.lengths is None:
         return [without_silence(sound, rate, stride) for sound in sounds]
-    lengths = [max(1, length) * stride for length in last.state.lengths.tolist()]
-    return [sound[:length] for sound, length in zip(sounds, lengths, strict=True)]
+    return [sound[: max(stride, length)] for sound, length in zip(sounds, last.newest.lengths.tolist(), strict=True)]

@@ -1,24 +1,9 @@
 """Speech, as the engine knows it."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
-from mmgen.core.modality import AppControls, Modality, PublishedTokenizer, SamplingCommand
-
-if TYPE_CHECKING:
-    from mmgen.data import DataModule
-    from mmgen.data.sources import Source
-    from mmgen.evaluation.command import EvaluationCommand
-    from mmgen.page.parts import PageParts
-    from mmgen.paradigms import SampleOptions
-    from mmgen.sampling.preview import Preview
-    from mmgen.sampling.request import SamplingRequest
-    from mmgen.store.store import Loaded
-    from mmgen.tokenizers import Tokenizer
-    from mmgen.training.generator_module import GeneratorModule
-    from mmgen.training.tokenizer_module import TokenizerModule
+from mmgen.core.modality import AppControls, Modality
 
 
 @dataclass(frozen=True)
@@ -83,67 +68,9 @@ class SpeechModality(Modality):
     app = AppControls(count=1, sound=True)
     sample_options = SpeechSampleOptions
     evaluate_options = SpeechEvaluateOptions
+    commands: ClassVar = {"edit": "say other words in a recording, and leave the rest as it is"}
     export_options = SpeechExportOptions
-
-    def sample(self, loaded: "Loaded", arguments: dict[str, Any]) -> SamplingCommand:
-        from mmgen.modalities.speech.sample_files import SpeechSampling
-
-        return SpeechSampling(loaded, arguments)
-
-    def stream(self, loaded: "Loaded", request: "SamplingRequest", every: float) -> Iterator["Preview"]:
-        from mmgen.modalities.speech.live import stream_speech_previews
-
-        return stream_speech_previews(loaded, request, every)
-
-    def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
-        from mmgen.modalities.speech.reconstruction import reconstruct_sounds
-
-        reconstruct_sounds(tokenizer, files, out, **arguments)
-
-    def reconstruct_held_out(
-        self, tokenizer: "Tokenizer", source: "Source", count: int, folder: Path
-    ) -> dict[str, Any]:
-        from mmgen.modalities.speech.reconstruction import reconstruct_held_out_sounds
-
-        return reconstruct_held_out_sounds(tokenizer, source, count, folder)
-
-    def page_parts(self) -> "PageParts":
-        from mmgen.modalities.speech.page.sections import PARTS
-
-        return PARTS
-
-    def evaluation(self) -> type["EvaluationCommand"]:
-        from mmgen.modalities.speech.evaluation.rows import SpeechEvaluation
-
-        return SpeechEvaluation
-
-    def reconstruction_preview(self, module: "TokenizerModule", data: "DataModule", count: int) -> "Preview":
-        from mmgen.modalities.speech.previews import sound_reconstruction
-
-        return sound_reconstruction(module, data, count).preview()
-
-    def sample_previews(
-        self,
-        module: "GeneratorModule",
-        data: "DataModule",
-        tokenizer: "Tokenizer",
-        count: int,
-        options: "SampleOptions",
-    ) -> Iterator["Preview"]:
-        from mmgen.modalities.speech.previews import sound_samples
-
-        return (pairs.preview() for pairs in sound_samples(module, data, tokenizer, count, options))
-
-    def is_published(self, path: Path) -> bool:
-        from mmgen.tokenizers.pretrained import library_of
-
-        return library_of(path) == "transformers"
-
-    def open_published(self, path: Path, arguments: dict[str, Any]) -> tuple[Path, PublishedTokenizer]:
-        from mmgen.modalities.speech.tokenizers.pretrained import open_codec
-
-        tokenizer = open_codec(path, **arguments)
-        return path / tokenizer.weights, tokenizer
+    library = "transformers"
 
 
 MODALITY = SpeechModality()

@@ -1,19 +1,17 @@
 """Held-out sounds, and what a run makes of them: a tokenizer of each sound, a generator of its text and its voice."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from mmgen.core.tokens import Tokens
 from mmgen.data import DataModule
-from mmgen.data.held_out import held_out_clips
-from mmgen.data.sources import Batch
+from mmgen.data.held_out import held_out_clips, titles_of
 from mmgen.media.spectrogram import spectrogram_sheet
-from mmgen.modalities.speech.sampling import decode_rows, without_silence
+from mmgen.modalities.speech.sampling import without_silence
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import SampleOptions
+from mmgen.sampling.pieces import decode_rows
 from mmgen.sampling.preview import Preview
 from mmgen.tokenizers import Tokenizer
 from mmgen.training.generator_module import GeneratorModule
@@ -21,81 +19,49 @@ from mmgen.training.held_out import held_out_batch, sample_held_out
 from mmgen.training.tokenizer_module import TokenizerModule
 
 
-@dataclass(frozen=True, eq=False)
-class SpeechPairs:
-    """Held-out sounds and what was made of them, without the silence at their ends.
-
-    Args:
-        name: mode, or `reconstruction`.
-        titles: what is said in each, or its number.
-        truth: B sounds (1, T) in [-1, 1], on the CPU.
-        made: likewise.
-        sample_rate: in Hz.
-    """
-
-    name: str
-    titles: list[str]
-    truth: list[Tensor]
-    made: list[Tensor]
-    sample_rate: int
-
-    def preview(self) -> Preview:
-        """The spectrograms of a row of held-out sounds, and of what was made of them below, which can be heard."""
-        titles = [*(f"held out: {text}" for text in self.titles), *(f"{self.name}: {text}" for text in self.titles)]
-        sheet = spectrogram_sheet([*self.truth, *self.made], self.sample_rate, titles, columns=len(self.truth))
-        sounds = [sound[0] for sound in self.made]
-        return Preview(
-            self.name, pictures=[sheet], sounds=sounds, sample_rate=self.sample_rate, sound_titles=self.titles
-        )
+def pair_preview(
+    name: str, titles: Sequence[str], truth: Sequence[Tensor], made: Sequence[Tensor], sample_rate: int
+) -> Preview:
+    """The spectrograms of a row of held-out sounds (1, T), and of what was made of them below, which can be heard."""
+    captions = [*(f"held out: {text}" for text in titles), *(f"{name}: {text}" for text in titles)]
+    sheet = spectrogram_sheet([*truth, *made], sample_rate, captions, columns=len(truth))
+    sounds = [sound[0] for sound in made]
+    return Preview(name, pictures=[sheet], sounds=sounds, sample_rate=sample_rate, sound_titles=titles)
 
 
 @torch.no_grad()
-def sound_reconstruction(module: TokenizerModule, data: DataModule, count: int) -> SpeechPairs:
+def reconstruction_preview(module: TokenizerModule, data: DataModule, count: int) -> Preview:
     """Held-out sounds and their reconstructions."""
     tokenizer, batch = module.tokenizer, held_out_clips(data.samples("val"), count)
     assert isinstance(tokenizer, AudioTokenizer)
     x = batch["x"].to(module.device)
     made = tokenizer.decode(tokenizer.encode(x), x.shape[2]).float().cpu()
-    lengths = _lengths(batch, x.shape[2])
-    truth = [sound[:, :length] for sound, length in zip(batch["x"], lengths)]
-    same = [sound[:, :length] for sound, length in zip(made, lengths)]
-    return SpeechPairs("reconstruction", _titles(batch, data), truth, same, tokenizer.sample_rate)
+    lengths = batch["length"].tolist() if "length" in batch else [x.shape[2]] * len(x)
+    truth, same = ([sound[:, :length] for sound, length in zip(each, lengths)] for each in (batch["x"], made))
+    return pair_preview("reconstruction", titles_of(batch, data.source, "sound"), truth, same, tokenizer.sample_rate)
 
 
 @torch.no_grad()
-def sound_samples(
+def sample_previews(
     module: GeneratorModule, data: DataModule, tokenizer: Tokenizer, count: int, options: SampleOptions
-) -> Iterator[SpeechPairs]:
+) -> Iterator[Preview]:
     """Of every mode the held-out sounds, and sounds of the same texts and voices; always of the same draws. The mode
-    `infill` fills in the middle third of each instead.
-
-    Args:
-        module: the generator.
-        data: which it is trained on: raw sounds or tokens.
-        tokenizer: on the module's device.
-        count: B.
-        options: of sampling.
+    `infill` fills in the middle third of each instead. Arguments as for
+    `mmgen.core.modality.Modality.sample_previews`.
     """
     assert isinstance(tokenizer, AudioTokenizer)
     rate, batch = tokenizer.sample_rate, held_out_batch(module, data, count)
-    tokens: Tokens = batch["tokens"]
-    whole = decode_rows(tokenizer, tokens.values, tokens.lengths)
-    truth = [without_silence(sound, rate, tokenizer.spec.stride)[None] for sound in whole]
-    titles = _titles(batch, data)
+    truth, titles = (
+        _sounds(tokenizer, batch["tokens"].values, batch["tokens"].lengths),
+        titles_of(batch, data.source, "sound"),
+    )
     for mode, last in sample_held_out(module, batch, options):
-        sounds = decode_rows(tokenizer, last.tokens, last.lengths)
-        least = torch.zeros(tokenizer.spec.stride)  # one that ended at once
-        made = [without_silence(sound if len(sound) else least, rate, len(least))[None] for sound in sounds]
-        yield SpeechPairs(mode, titles, truth, made, rate)
+        yield pair_preview(mode, titles, truth, _sounds(tokenizer, last.tokens, last.lengths), rate)
 
 
-def _lengths(batch: Batch, count: int) -> list[int]:
-    found: list[int] = batch["length"].tolist() if "length" in batch else [count] * len(batch["x"])
-    return found
-
-
-def _titles(batch: Batch, data: DataModule) -> list[str]:
-    """What is said in each sound; its number where nobody knows."""
-    if "text" in batch and data.source.text is not None:
-        return [data.source.text.decode(symbols) for symbols in batch["text"].cpu()]
-    return [f"sound {number}" for number in range(1, len(batch["label"]) + 1)]
+def _sounds(tokenizer: AudioTokenizer, tokens: Tensor, lengths: Tensor | None) -> list[Tensor]:
+    """(1, T) each without the silence at its end; a token of silence for one that ended at once."""
+    stride = tokenizer.spec.stride
+    frames = [tokens.shape[1] * stride] * len(tokens) if lengths is None else (lengths * stride).tolist()
+    sounds = [sound[0] if sound.numel() else torch.zeros(stride) for sound in decode_rows(tokenizer, tokens, frames)]
+    return [without_silence(sound, tokenizer.sample_rate, stride)[None] for sound in sounds]

@@ -1,30 +1,27 @@
-"""Speech from a loaded generator: texts to sounds, whole or while they are made, perhaps going on from a recording.
-
-What `sampling.samples` is for images and `video.sampling` for clips. Sample i depends on (seed, i), its text, its label
-and its prompt alone.
-"""
+"""Speech from a loaded generator: texts to sounds, whole or while they are made, perhaps going on from a recording."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.core.modality import modality_of
-from mmgen.core.tokens import TokenSpec
-from mmgen.modalities.speech.decoding import Chunk, decode_rows, decoded, without_silence
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
-from mmgen.paradigms import Paradigm, Request, SampleOptions, State
-from mmgen.sampling.rows import ended_tokens, row_lengths
-from mmgen.sampling.samples import check_request, follow, pick_mode, requests, require_tokenizer
-from mmgen.sampling.texts import text_values
+from mmgen.sampling.pieces import Piece, decode_rows, stream_pieces
+from mmgen.sampling.samples import Samples, SamplingTask, require_tokenizer, text_condition
 from mmgen.store.store import Loaded
 
 CHUNK = 0.1
 """Seconds of sound that a stream decodes together, where nobody chose."""
+
+_FRAME = 0.02  # seconds over which loudness is measured
+_SILENCE_DB = 40.0  # what is so much softer than the loudest frame of its sound is silence
+_MARGIN = 0.05  # seconds of silence that a sound keeps at its end
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,27 +38,16 @@ class Prompt:
 
 
 @dataclass(frozen=True, eq=False)
-class SpeechSamples:
-    """What was said, on the CPU.
+class SpeechSamples(Samples):
+    """Speech, on the CPU. Tokens and lengths count prompts.
 
     Args:
         sounds: one a text, (T,) float32 in [-1, 1] of its own length, at least a token long; prompts are left out.
         sample_rate: of them, in Hz.
-        tokens: (B, N) int64, (B, N, Q) residual ones, or (B, N, C) continuous ones, prompts included; 0 behind the end.
-        lengths: (B,) int64 tokens of each row until its end, prompts included; N where rows do not end by themselves.
-        steps: states that the slowest batch went through.
-        forward_passes: of the backbone, one after the other, for the slowest batch; a guided one is a doubled batch and
-            counts once.
-        seconds: wall clock for all batches, encoding and decoding included.
     """
 
     sounds: list[Tensor]
     sample_rate: int
-    tokens: Tensor
-    lengths: Tensor
-    steps: int
-    forward_passes: int
-    seconds: float
 
     @property
     def spoken_seconds(self) -> float:
@@ -69,228 +55,101 @@ class SpeechSamples:
         return sum(map(len, self.sounds)) / self.sample_rate
 
 
-def sample_speech(
-    loaded: Loaded,
-    mode: str | None,
-    texts: Sequence[str],
-    labels: Tensor | None = None,
-    options: SampleOptions | None = None,
-    seed: int = 0,
-    first_sample: int = 0,
-    batch: int = 16,
-    seconds: float | None = None,
-    prompt: Prompt | Sequence[Prompt] | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> SpeechSamples:
+def sample_speech(task: SamplingTask, prompts: Sequence[Prompt] = ()) -> SpeechSamples:
     """Say each text.
 
     Rows that end by themselves are as long as they are. Others are as long as the clips of training, which end in
     silence, and that silence is cut.
 
     Args:
-        loaded: from `mmgen.store.store.load_generator`; everything runs on the device its generator is on.
-        mode: one of `loaded.paradigm.modes()`; may be None where there is only one.
-        texts: what is to be said, prompts not included; all empty for a generator that reads no text.
-        labels: (B,) int64 voice of each, -1 for none; -1 for all by default.
-        options: steps, guidance and decoding; the default ones if None.
-        seed: with the sample's number, the key of all its randomness.
-        first_sample: the number of the first one.
-        batch: texts at a time.
-        seconds: how long a row may be, prompt included; as long as the clips of training by default.
-        prompt: a recording to go on from, one for all or one a text; it is kept, and left out of what is returned.
-        progress: called after each state with the number of samples that are done; a started one counts by its tokens.
+        task: which texts, in which voices (`class`); `frames` count the prompt.
+        prompts: recordings to go on from, one for all or one a text; they are kept, and left out of what is returned.
 
     Raises:
-        UserError: as `samples.sample_images`; or the generator is of no sound, a text has characters that it
-            does not know or is too long, or a prompt leaves no room or has no token.
+        UserError: the generator is of no sound, a text has characters that it does not know or is too long, or a prompt
+            leaves no room or has no token.
     """
-    started = time.perf_counter()
-    task = _Task.of(loaded, mode, texts, labels, options, batch, seconds, prompt)
+    started, tokenizer = time.perf_counter(), require_speech_tokenizer(task.loaded)
+    task, given = with_prompts(task, prompts)
+    stride, rate = task.spec.stride, tokenizer.sample_rate
     sounds: list[Tensor] = []
-    last: list[State] = []
-    for rows, request in task.requests(seed, first_sample, batch):
-        for state in follow(task.paradigm, loaded, request, task.options, rows.start, progress):
-            final = state
-        last.append(final)
-        whole = decode_rows(task.tokenizer, final.tokens, final.lengths)
-        stride = task.spec.stride
-        for sound, given in zip(whole, task.given[rows].tolist(), strict=True):
-            rest = sound[given * stride :]
+    last = []
+    for rows, states in task.run():
+        *_, state = states
+        last.append((rows, state))
+        whole = decode_rows(tokenizer, state.tokens, (stride * task.token_lengths(state, rows)).tolist())
+        for sound, count in zip(whole, given[rows].tolist(), strict=True):
+            rest = sound[0, count * stride :]
             rest = rest if len(rest) else torch.zeros(stride)  # it ended at once: nothing, but a sound
-            ended = final.lengths is not None
-            sounds.append(rest if ended else without_silence(rest, task.tokenizer.sample_rate, stride))
-    lengths = [row_lengths(state) for state in last]
-    return SpeechSamples(
-        sounds,
-        task.tokenizer.sample_rate,
-        torch.cat([ended_tokens(state.tokens, length).cpu() for state, length in zip(last, lengths)]),
-        torch.cat(lengths).cpu(),
-        steps=max(state.step for state in last),
-        forward_passes=max(state.forward_passes for state in last),
-        seconds=time.perf_counter() - started,
-    )
+            sounds.append(rest if state.lengths is not None else without_silence(rest, rate, stride))
+    return SpeechSamples(**task.totals(last, time.perf_counter() - started), sounds=sounds, sample_rate=rate)
 
 
-def stream_speech(
-    loaded: Loaded,
-    mode: str | None,
-    texts: Sequence[str],
-    labels: Tensor | None = None,
-    options: SampleOptions | None = None,
-    seed: int = 0,
-    first_sample: int = 0,
-    batch: int = 16,
-    seconds: float | None = None,
-    prompt: Prompt | None = None,
-    chunk: float = CHUNK,
-    progress: Callable[[float], None] | None = None,
-) -> Iterator[Chunk]:
+def stream_speech(task: SamplingTask, prompt: Prompt | None = None, chunk: float = CHUNK) -> Iterator[Piece]:
     """Say each text, and hand out the sound while it is made, in order, as soon as its tokens are final.
 
-    All chunks of a row together are what `sample_speech` returns for it, up to rounding, and up to the silence that it
-    cuts where rows do not end by themselves. Modes that finish everything at the end yield one chunk, and so do
-    tokenizers that need the whole.
+    All pieces of a row together are what `sample_speech` returns for it, up to rounding, and up to the silence that it
+    cuts where rows do not end by themselves.
 
     Args:
-        loaded: as for `sample_speech`, and so are all but:
-        mode: likewise.
-        texts: likewise.
-        labels: likewise.
-        options: likewise.
-        seed: likewise.
-        first_sample: likewise.
-        batch: likewise.
-        seconds: likewise.
-        prompt: one for all texts.
+        task: as for `sample_speech`.
+        prompt: one for all texts; samples are counted from its end.
         chunk: seconds that are decoded together at least; less is sooner, and more work.
-        progress: likewise.
 
     Raises:
         UserError: as `sample_speech` does, at once.
     """
-    task = _Task.of(loaded, mode, texts, labels, options, batch, seconds, prompt)
-    least = max(1, round(chunk * task.tokenizer.sample_rate / task.spec.stride))
-
-    def run() -> Iterator[Chunk]:
-        for rows, request in task.requests(seed, first_sample, batch):
-            states = follow(task.paradigm, loaded, request, task.options, rows.start, progress)
-            yield from decoded(states, task.tokenizer, rows, int(task.given[0]), least)
-
-    return run()
-
-
-def speech_spec(loaded: Loaded, seconds: float | None = None) -> TokenSpec:
-    """The tokens of speech of so many seconds, as long as the clips of training by default. Raises UserError where the
-    generator makes no sound, or none so long.
-    """
-    if loaded.spec.modality != "speech":
-        raise UserError(f"{loaded.path} generates {modality_of(loaded.spec.modality).plural}, not speech")
-    spec = loaded.spec
-    if seconds is not None:
-        samples = round(seconds * require_speech_tokenizer(loaded).sample_rate)
-        if samples < 1:
-            raise UserError(f"--seconds must be above 0, got {seconds:g}")
-        spec = spec.with_frames(samples)
-    loaded.generator.require_grid(spec.grid)
-    return spec
+    tokenizer = require_speech_tokenizer(task.loaded)
+    task, given = with_prompts(task, [] if prompt is None else [prompt])
+    return stream_pieces(task, int(given[0]), max(1, round(chunk * tokenizer.sample_rate / task.spec.stride)))
 
 
 def require_speech_tokenizer(loaded: Loaded) -> AudioTokenizer:
     """The tokenizer of sound. Raises UserError where the run has none, or one of something else."""
-    tokenizer = require_tokenizer(loaded)
-    if not isinstance(tokenizer, AudioTokenizer):
-        raise UserError(f"{loaded.path} generates {modality_of(loaded.spec.modality).plural}, not speech")
+    tokenizer = require_tokenizer(loaded, "speech")
+    assert isinstance(tokenizer, AudioTokenizer)
     return tokenizer
 
 
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """What is to be said, checked.
+@torch.no_grad()
+def with_prompts(task: SamplingTask, prompts: Sequence[Prompt]) -> tuple[SamplingTask, Tensor]:
+    """The task with recordings to go on from, and (B,) int64 tokens of each row that they take."""
+    if not prompts:
+        return task, torch.zeros(task.count, dtype=torch.int64)
+    if len(prompts) not in (1, task.count):
+        raise ValueError(f"{task.count} texts and {len(prompts)} prompts: there must be one for all, or one a text")
+    spec, rate, rows = task.spec, require_speech_tokenizer(task.loaded).sample_rate, []
+    for prompt in prompts:
+        sound = prompt.sound.reshape(1, 1, -1).float().to(task.loaded.generator.device)
+        tokens = sound.shape[2] // spec.stride
+        if not 1 <= tokens < spec.length:
+            length, token = sound.shape[2] / rate, spec.stride / rate
+            raise UserError(
+                f"a --prompt of {length:.2f} s must be at least a token of {token:g} s long, and leave room in the"
+                f" {spec.length * token:.2f} s of a sample; choose another, or other --seconds"
+            )
+        rows.append(task.tokenizer.encode(sound[..., : tokens * spec.stride]).values[0])
+    known = torch.stack([F.pad(row, (0, 0) * (row.dim() - 1) + (0, spec.length - len(row))) for row in rows])
+    given = torch.tensor([len(row) for row in rows])
+    keep = torch.arange(spec.length) < given[:, None]
+    name = text_condition(task.loaded) or "text"
+    texts = task.conditions.get(name, [""] * task.count)
+    assert not callable(texts) and not isinstance(texts, Tensor)
+    said = [f"{prompt.text} {text}".strip() for prompt, text in zip(cycle(prompts), texts)]
+    task = replace(task, known=known, keep=keep, conditions={**task.conditions, name: said})
+    return task, given.expand(task.count)
+
+
+def without_silence(sound: Tensor, sample_rate: int, least: int = 1) -> Tensor:
+    """A sound without the silence at its end, but for a twentieth of a second.
 
     Args:
-        loaded: whose generator speaks.
-        paradigm: one of its modes.
-        tokenizer: its own.
-        options: of sampling.
-        spec: of the tokens of a row.
-        labels: (B,) int64.
-        conditions: name -> values (B, ...) of its texts.
-        given: (B,) int64 tokens of each row that are given.
-        known: (B, N, ...) these tokens; None where none are.
+        sound: (T,).
+        sample_rate: in Hz.
+        least: samples to keep at any rate.
     """
-
-    loaded: Loaded
-    paradigm: Paradigm
-    tokenizer: AudioTokenizer
-    options: SampleOptions
-    spec: TokenSpec
-    labels: Tensor
-    conditions: dict[str, Tensor]
-    given: Tensor
-    known: Tensor | None
-
-    @classmethod
-    def of(
-        cls,
-        loaded: Loaded,
-        mode: str | None,
-        texts: Sequence[str],
-        labels: Tensor | None,
-        options: SampleOptions | None,
-        batch: int,
-        seconds: float | None,
-        prompt: Prompt | Sequence[Prompt] | None,
-    ) -> "_Task":
-        paradigm, tokenizer = pick_mode(loaded, mode), require_speech_tokenizer(loaded)
-        spec = speech_spec(loaded, seconds)
-        labels = torch.full((len(texts),), -1) if labels is None else labels
-        if len(labels) != len(texts):
-            raise ValueError(f"{len(texts)} texts and {len(labels)} labels: there must be a label a text")
-        options = options or SampleOptions()
-        check_request(loaded, labels, options, batch)
-        prompts = [prompt] * len(texts) if isinstance(prompt, Prompt) else list(prompt or [])
-        if prompts and len(prompts) != len(texts):
-            raise ValueError(f"{len(texts)} texts and {len(prompts)} prompts: there must be one for all, or one a text")
-        said = [f"{each.text} {text}".strip() for each, text in zip(prompts, texts)] if prompts else list(texts)
-        conditions = text_values(loaded, said)
-        known, given = _given(tokenizer, spec, prompts, loaded.generator.device)
-        return cls(
-            loaded, paradigm, tokenizer, options, spec, labels, conditions,
-            torch.zeros(len(texts), dtype=torch.int64) if given is None else given, known,
-        )  # fmt: skip
-
-    def requests(self, seed: int, first_sample: int, batch: int) -> Iterator[tuple[slice, Request]]:
-        """As `mmgen.sampling.samples.requests`."""
-        device = self.loaded.generator.device
-        for rows, request in requests(self.loaded, self.labels, seed, first_sample, batch, conditions=self.conditions):
-            request = replace(request, grid=self.spec.grid)
-            if self.known is not None:
-                keep = torch.arange(self.spec.length) < self.given[rows, None]
-                request = replace(request, known=self.known[rows], keep=keep.to(device))
-            yield rows, request
-
-
-@torch.no_grad()
-def _given(
-    tokenizer: AudioTokenizer, spec: TokenSpec, prompts: Sequence[Prompt], device: torch.device
-) -> tuple[Tensor | None, Tensor | None]:
-    """Known tokens (B, N, ...) and how many of them there are, (B,)."""
-    if not prompts:
-        return None, None
-    found: dict[int, Tensor] = {}
-    for prompt in prompts:
-        if id(prompt) in found:
-            continue
-        sound = prompt.sound.reshape(1, 1, -1).float().to(device)
-        whole = sound.shape[2] // spec.stride
-        if not 1 <= whole < spec.length:
-            length, token = sound.shape[2] / tokenizer.sample_rate, spec.stride / tokenizer.sample_rate
-            room = spec.length * token
-            raise UserError(
-                f"a prompt of {length:.2f} s must be at least a token of {token:g} s long, and leave room in the"
-                f" {room:.2f} s of a row; choose another, or other --seconds"
-            )
-        found[id(prompt)] = tokenizer.encode(sound[..., : whole * spec.stride]).values[0]
-    rows = [found[id(prompt)] for prompt in prompts]
-    padded = [F.pad(row, (0, 0) * (row.dim() - 1) + (0, spec.length - len(row))) for row in rows]
-    return torch.stack(padded), torch.tensor([len(row) for row in rows])
+    size = max(1, round(_FRAME * sample_rate))
+    power = rearrange(F.pad(sound, (0, -len(sound) % size)), "(n s) -> n s", s=size).square().mean(1)
+    loud = (power > power.max() * 10 ** (-_SILENCE_DB / 10)).nonzero()
+    stop = (int(loud[-1]) + 1) * size + round(_MARGIN * sample_rate) if len(loud) else 0
+    return sound[: max(least, stop)]

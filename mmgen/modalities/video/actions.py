@@ -8,32 +8,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmgen.core.errors import UserError, nearest
+from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import NO_ACTION
+from mmgen.sampling.samples import name_numbers
 from mmgen.store.store import Loaded
 
 RECORDED = "recorded"
 
 
 def read_actions(text: str, loaded: Loaded, frames: int) -> Tensor:
-    """The actions that lead to each of `frames` frames, (frames,) int64.
-
-    Args:
-        text: names or numbers separated by commas, which are repeated as often as is needed; or a file with one a
-            frame: a JSON list (.json), or one a line or word.
-        loaded: the run whose actions they are.
-        frames: how many are needed.
+    """The actions that lead to each of `frames` frames, (frames,) int64: names or numbers separated by commas, which
+    are repeated as often as is needed; or a file with one a frame, a JSON list (.json), or one a line or word.
 
     Raises:
         UserError: the run knows no actions, or not this one; or the file cannot be read, or is too short.
     """
-    if not loaded.generator.actions:
-        raise UserError(f"{loaded.path} was trained without actions: leave --actions out")
     path = Path(text)
     if not path.is_file():
-        listed = torch.tensor([_number(name.strip(), loaded) for name in text.split(",")])
+        listed = torch.tensor(name_numbers([name.strip() for name in text.split(",")], "actions", loaded))
         return listed[torch.arange(frames) % len(listed)]
-    numbers = [_number(name, loaded) for name in _words(path)]
+    numbers = name_numbers(_words(path), "actions", loaded)
     if len(numbers) < frames:
         raise UserError(f"{path} holds {len(numbers)} actions, but {frames} frames are to be generated; add some")
     return torch.tensor(numbers[:frames])
@@ -42,18 +36,10 @@ def read_actions(text: str, loaded: Loaded, frames: int) -> Tensor:
 def clip_actions(
     text: str | None, loaded: Loaded, count: int, frames: int, given: int, recorded: Tensor | None
 ) -> Tensor | None:
-    """The actions of all clips, (count, frames) int64; None where none are asked for.
-
-    Args:
-        text: as for `read_actions`, the first one leading to the first generated frame; or `recorded`.
-        loaded: the run.
-        count: clips.
-        frames: of a clip.
-        given: frames of the context. Without one the first frame is generated, and no action leads to it.
-        recorded: (count, T) actions of the clips that the context is from; None where they are unknown.
-
-    Raises:
-        UserError: as `read_actions`; or none were recorded, or fewer than frames.
+    """The actions of `count` clips, (count, frames) int64; None where `text` is None. As for `read_actions`, the first
+    one leads to the first generated frame, behind `given` frames of context; `recorded` are those of the clips that the
+    context is from, (count, T), also behind the word `recorded`. Without a context no action leads to the first frame.
+    Raises UserError where none were recorded, or fewer than frames.
     """
     if text is None:
         return None
@@ -81,14 +67,3 @@ def _words(path: Path) -> Sequence[str]:
     if not isinstance(listed, list) or any(isinstance(each, list | dict) for each in listed):
         raise UserError(f"{path} must hold a list of actions, such as [0, 2, 2] or names")
     return [str(each) for each in listed]
-
-
-def _number(name: str, loaded: Loaded) -> int:
-    names, count = loaded.facts.action_names, loaded.generator.actions
-    if name in names:
-        return names.index(name)
-    if name.lstrip("-").isdigit():
-        if 0 <= int(name) < count:
-            return int(name)
-        raise UserError(f"action {name} is out of range: {loaded.path} knows actions 0 to {count - 1}")
-    raise UserError(f"action {name!r} is unknown: {loaded.path} knows {', '.join(names)}{nearest(name, names)}")

@@ -19,35 +19,24 @@ IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """The beginnings of B clips.
-
-    Args:
-        frames: (B, C, K, H, W) in [-1, 1].
-        labels: (B,) int64, the classes of the clips that they are from; None where these are unknown.
-        actions: (B, T) int64, T at least K, which action led to each frame of those clips; None where unknown.
-        clips: (B, C, T, H, W), the whole clips that they are from; None where unknown.
+    """The beginnings of B clips: `frames` (B, C, K, H, W) in [-1, 1]; and of the clips that they are from, as far as
+    these are known, `labels` (B,) int64, `actions` (B, T) int64 that led to each frame, and `clips` (B, C, T, H, W)
+    themselves.
     """
 
-    frames: Tensor
+    frames: Tensor | None
     labels: Tensor | None = None
     actions: Tensor | None = None
     clips: Tensor | None = None
 
 
 def held_out_context(loaded: Loaded, count: int, frames: int) -> Context:
-    """The first frames of held-out clips of the data that the run was trained on, another clip for each sample.
-
-    Args:
-        loaded: the run.
-        count: B.
-        frames: K.
-
-    Raises:
-        UserError: the data is missing, or holds other or shorter clips.
+    """The first frames of held-out clips of the data that the run was trained on, another clip for each sample. Raises
+    UserError where the data is missing, or holds other or shorter clips.
     """
     source = build_source(loaded.config)
-    shape, wanted = tuple(source.sample_shape), require_tokenizer(loaded).sample_shape
-    if len(shape) != 4 or (shape[0], *shape[2:]) != (wanted[0], *wanted[2:]):
+    shape, expected = tuple(source.sample_shape), require_tokenizer(loaded).sample_shape
+    if len(shape) != 4 or (shape[0], *shape[2:]) != (expected[0], *expected[2:]):
         raise UserError(f"the data of {loaded.path} has samples of shape {shape}, which do not begin its clips")
     if frames > shape[1]:
         raise UserError(f"context_frames {frames} is more than the {shape[1]} frames of the held-out clips")
@@ -56,14 +45,7 @@ def held_out_context(loaded: Loaded, count: int, frames: int) -> Context:
 
 
 def file_context(path: str, loaded: Loaded, count: int, frames: int, fps: float) -> Context:
-    """The first frames of a video, or one image, which every sample begins with; scaled and cut to fit.
-
-    Args:
-        path: a file.
-        loaded: the run.
-        count: B.
-        frames: K; 1 for an image.
-        fps: frames a second that the video is read at.
+    """The first frames of a video, read at `fps`, or one image, which every sample begins with; scaled and cut to fit.
 
     Raises:
         UserError: no such file, a damaged one, one that ends too early, or more than one frame of an image.

@@ -1,26 +1,14 @@
 """Clips, as the engine knows them."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mmgen.core.modality import AppControls, Modality, SamplingCommand
+from mmgen.core.modality import AppControls, Modality
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mmgen.data import DataModule
-    from mmgen.data.sources import Source
-    from mmgen.evaluation.command import EvaluationCommand
-    from mmgen.page.parts import PageParts
-    from mmgen.paradigms import SampleOptions
-    from mmgen.sampling.preview import Preview
-    from mmgen.sampling.request import SamplingRequest
-    from mmgen.store.store import Loaded
     from mmgen.tokenizers import Tokenizer
-    from mmgen.training.generator_module import GeneratorModule
-    from mmgen.training.tokenizer_module import TokenizerModule
 
 
 @dataclass(frozen=True)
@@ -92,55 +80,7 @@ class VideoModality(Modality):
     sample_options = VideoSampleOptions
     reconstruct_options = VideoReconstructOptions
     evaluate_options = VideoEvaluateOptions
-
-    def sample(self, loaded: "Loaded", arguments: dict[str, Any]) -> SamplingCommand:
-        from mmgen.modalities.video.sample_files import VideoSampling
-
-        return VideoSampling(loaded, arguments)
-
-    def stream(self, loaded: "Loaded", request: "SamplingRequest", every: float) -> Iterator["Preview"]:
-        from mmgen.modalities.video.live import stream_clip_previews
-
-        return stream_clip_previews(loaded, request, every)
-
-    def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
-        from mmgen.modalities.video.reconstruction import reconstruct_clips
-
-        reconstruct_clips(tokenizer, files, out, **arguments)
-
-    def reconstruct_held_out(
-        self, tokenizer: "Tokenizer", source: "Source", count: int, folder: Path
-    ) -> dict[str, Any]:
-        from mmgen.modalities.video.reconstruction import reconstruct_held_out_clips
-
-        return reconstruct_held_out_clips(tokenizer, source, count, folder)
-
-    def page_parts(self) -> "PageParts":
-        from mmgen.modalities.video.page.sections import PARTS
-
-        return PARTS
-
-    def evaluation(self) -> type["EvaluationCommand"]:
-        from mmgen.modalities.video.evaluation.rows import VideoEvaluation
-
-        return VideoEvaluation
-
-    def reconstruction_preview(self, module: "TokenizerModule", data: "DataModule", count: int) -> "Preview":
-        from mmgen.modalities.video.previews import clip_reconstruction
-
-        return clip_reconstruction(module, data, count).preview()
-
-    def sample_previews(
-        self,
-        module: "GeneratorModule",
-        data: "DataModule",
-        tokenizer: "Tokenizer",
-        count: int,
-        options: "SampleOptions",
-    ) -> Iterator["Preview"]:
-        from mmgen.modalities.video.previews import clip_samples
-
-        return (pairs.preview() for pairs in clip_samples(module, data, tokenizer, count, options))
+    commands: ClassVar = {"play": "steer a clip while it is made, an action a frame"}
 
     def reconstruction_metrics(
         self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]

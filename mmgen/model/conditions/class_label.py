@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.core.draws import Draws
-from mmgen.core.errors import UserError, nearest, require
+from mmgen.core.errors import UserError, require
 from mmgen.core.layout import Layout, prefix
 from mmgen.core.tokens import TokenSpec
 from mmgen.core.vocabulary import NO_CLASS, Names, Vectors, Vocabulary
@@ -71,7 +71,7 @@ class ClassLabel(SampleCondition):
         own_dropout: float = 0.0,
     ) -> None:
         super().__init__(vocabulary, enters, dropout, own_dropout, lambda: _table(len(vocabulary.names) + 1, dim))
-        self.names, self.count = vocabulary.names, len(vocabulary.names)
+        self.names, self.count = vocabulary, len(vocabulary.names)
 
     def null(self, rows: int, frames: int | None = None) -> Tensor:
         """(B,) int64."""
@@ -79,12 +79,15 @@ class ClassLabel(SampleCondition):
 
     def check(self, values: Tensor, rows: int, frames: int | None = None) -> None:
         """values (B,) int64 in [-1, classes)."""
-        if values.shape != (rows,) or bool((values < NO_CLASS).any()) or bool((values >= self.count).any()):
-            raise UserError(f"a class lies between -1 (none) and {self.count - 1}, one for each of {rows} rows")
+        if values.shape != (rows,):
+            raise UserError(f"classes must be given for {rows} samples, got {tuple(values.shape)}")
+        wrong = values[(values < NO_CLASS) | (values >= self.count)]
+        if len(wrong):
+            raise UserError(f"class {int(wrong[0])} is out of range: known are 0 to {self.count - 1}, and -1 for none")
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """(B,) int64 of names, numbers, or `none`."""
-        return torch.tensor([class_number(each, self.names) for each in texts])
+        return torch.tensor([self.names.number(each) for each in texts])
 
     def forward(self, values: Tensor, draws: Draws | None = None) -> Entry:
         """values (B,) int64."""
@@ -130,18 +133,6 @@ class Speaker(SampleCondition):
     def forward(self, values: Tensor, draws: Draws | None = None) -> Entry:
         """values (B, size)."""
         return self.entry(torch.where(values.isnan(), self.none, values.to(self.none.dtype)))
-
-
-def class_number(name: str, names: Sequence[str]) -> int:
-    """The number of a name, of a number written out, or of `none`. Raises UserError for anything else."""
-    if name == "none":
-        return NO_CLASS
-    if name in names:
-        return names.index(name)
-    if name.lstrip("-").isdigit():
-        require(0 <= int(name) < len(names), f"{name} is out of range: known are 0 to {len(names) - 1}")
-        return int(name)
-    raise UserError(f"{name!r} is unknown: known are {', '.join(names)}{nearest(name, names)}")
 
 
 def _table(rows: int, dim: int) -> nn.Embedding:

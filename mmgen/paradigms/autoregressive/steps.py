@@ -88,7 +88,7 @@ class StepParadigm(Paradigm):
         another number of levels, actions, which no step follows, or a mask under which a step sees a later one.
         """
         self.choices(generator)
-        if generator.actions:
+        if "actions" in generator.conditions:
             raise UserError(f"{type(self).__name__} follows no actions; take Autoregressive or FrameAutoregressive")
         pattern = Pattern(self.pattern, generator.spec.levels, self.delays)
         require_ordered(self.mask, generator.prefix + pattern.layout(generator.spec.grid))

@@ -118,7 +118,7 @@ def decompress(
 
 
 def _check(loaded: Loaded, tokens: Tensor, labels: Tensor, batch: int) -> None:
-    spec, classes = loaded.spec, loaded.generator.classes
+    spec, classes = loaded.spec, len(loaded.generator.names("class"))
     if not len(tokens) or len(tokens) * spec.length > LARGEST:
         most = LARGEST // spec.length
         raise UserError(f"a file holds 1 to {most:,} images of {spec.length} tokens, not {len(tokens):,}")
@@ -147,7 +147,7 @@ def _check_origin(loaded: Loaded, container: Container, name: str) -> None:
             f"{name} holds tokens of another tokenizer (weights {container.tokenizer}) than that of {loaded.path},"
             " which would decode them wrongly; restore that tokenizer"
         )
-    if container.mode not in loaded.paradigm.modes() or max(container.labels) >= loaded.generator.classes:
+    if container.mode not in loaded.paradigm.modes() or max(container.labels) >= len(loaded.generator.names("class")):
         raise UserError(f"{name} is corrupt: {loaded.path} has no such mode or class; copy it again")
 
 

@@ -6,7 +6,7 @@ import yaml
 
 from mmgen.apps.cli.main import main
 from mmgen.modalities.image.sampling import sample_images
-from mmgen.paradigms import SampleOptions
+from mmgen.sampling.samples import SamplingTask
 from mmgen.store.store import load_generator, load_tokenizer, weights_hash
 from tests.tiny_runs import generator_run, tokenizer_run
 
@@ -40,46 +40,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        data = ["--data.source", "Digits", "--data.global_batch_size", "8"]
-        data += [f"--data.source.folder={Digits.make_fake(folder / 'digits')['folder']}"]
-        trainer = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--trainer.logger", "false"]
-        quantizer = ["--model.tokenizer.quantizer", "BSQ", "--model.tokenizer.quantizer.bits", "4"]
-        tokenizer = [
-            "--model",
-            "TokenizerModule",
-            "--model.tokenizer",
-            "ConvImageTokenizer",
-            "--model.tokenizer.width",
-            "8",
-        ]
-        assert main(["fit", "--run", "runs/tok", *tokenizer, *quantizer, *data, *trainer]) == 0
-        backbone = ["--model.backbone.dim", "16", "--model.backbone.depth", "1", "--model.backbone.heads", "2"]
-        generator = [
-            "--model",
-            "GeneratorModule",
-            *backbone,
-            "--model.paradigm",
-            "Masked",
-            "--model.paradigm.steps",
-            "2",
-        ]
-        assert (
-            main(
-                [
-                    "fit",
-                    "--run",
-                    "runs/gen",
-                    *generator,
-                    *data,
-                    "--data.tokenizer",
-                    "runs/tok",
-                    "--ema.decay",
-                    "0.9",
-                    *trainer,
-                ]
-            )
-            == 0
-        )
+        common = f"""--data.source Digits --data.global_batch_size 8 --trainer.max_steps 2 --trainer.accelerator cpu
+            --trainer.logger false --data.source.folder={Digits.make_fake(folder / "digits")["folder"]}"""
+        tokenizer = """--model TokenizerModule --model.tokenizer ConvImageTokenizer --model.tokenizer.width 8
+            --model.tokenizer.quantizer BSQ --model.tokenizer.quantizer.bits 4"""
+        generator = """--model GeneratorModule --model.backbone.dim 16 --model.backbone.depth 1 --model.backbone.heads 2
+            --model.paradigm Masked --model.paradigm.steps 2 --data.tokenizer runs/tok --ema.decay 0.9"""
+        assert main(["fit", "--run", "runs/tok", *tokenizer.split(), *common.split()]) == 0
+        assert main(["fit", "--run", "runs/gen", *generator.split(), *common.split()]) == 0
     return folder
 
 
@@ -97,7 +65,7 @@ def test_a_trained_run_exports_its_average_and_trains_again(
     assert any(not torch.equal(value, current[f"generator.{name}"]) for name, value in state.items())
     assert export.tokenizer is not None
     assert weights_hash(export.tokenizer) == weights_hash(load_tokenizer(trained / "runs" / "tok"))
-    assert sample_images(export, None, torch.arange(2), SampleOptions()).images.shape == (2, 1, 28, 28)
+    assert sample_images(SamplingTask(export, None, {"class": torch.arange(2)})).images.shape == (2, 1, 28, 28)
 
     assert main(["fit", "--config", "out/config.yaml", "--trainer.max_steps", "1"]) == 0
     again = load_generator("runs/out")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmgen.apps.cli.main import COMMANDS, main
+from mmgen.apps.cli.main import COMMANDS, TRAINING, main
 from mmgen.core.tokens import TokenSpec
 from mmgen.data.sources import CachedTokens
 from tests.training.fits import GENERATOR, QUICK, TOKENIZER, checkpoint, fake, fit
@@ -23,13 +23,8 @@ def digits(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory, digits):
-    return fit(
-        tmp_path_factory.mktemp("runs") / "bsq",
-        *TOKENIZER,
-        *digits,
-        "--data.global_batch_size=4",
-        "--trainer.max_steps=2",
-    )
+    folder = tmp_path_factory.mktemp("runs") / "bsq"
+    return fit(folder, *TOKENIZER, *digits, "--data.global_batch_size=4", "--trainer.max_steps=2")
 
 
 @pytest.fixture
@@ -37,14 +32,8 @@ def refused(digits, tokenizer, tmp_path, capfd):
     """Runs `mmgen fit` on a generator, expects a refusal, and returns its one line."""
 
     def refuse(*options, recipe=GENERATOR, run=tmp_path / "run", named=True):
-        given = [
-            *recipe,
-            *digits,
-            f"--data.tokenizer={tokenizer}",
-            "--data.global_batch_size=4",
-            "--trainer.max_steps=2",
-            *QUICK,
-        ]
+        sizes = ["--data.global_batch_size=4", "--trainer.max_steps=2"]
+        given = [*recipe, *digits, f"--data.tokenizer={tokenizer}", *sizes, *QUICK]
         assert main(["fit", *(given if named else []), *([f"--run={run}"] if named else []), *options]) == 2
         told = capfd.readouterr().err
         assert re.fullmatch(r"mmgen: error: [^\n]+\n", told), told
@@ -67,18 +56,10 @@ def test_light_commands_import_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if Path(f"mmgen/apps/cli/{name}.py").exists()])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in TRAINING])
 def test_every_command_has_help(command, capsys):
     assert main([command, "--help"]) == 0
     assert f"usage: mmgen {command}" in capsys.readouterr().out
-
-
-def test_an_unknown_command_names_the_nearest(capsys):
-    assert main(["smaple"]) == 2
-    assert (
-        capsys.readouterr().err
-        == "mmgen: error: there is no command 'smaple'; did you mean 'sample'? (mmgen --help lists them)\n"
-    )
 
 
 def test_an_interruption_is_no_error(monkeypatch, digits, tmp_path, capfd):
@@ -109,17 +90,14 @@ MISTAKES = {
     "a class of another kind": (["--model.paradigm=Transformer"], ["'Transformer'", "does not fit", "model.paradigm"]),
     "an abstract class": (["--model.paradigm=Paradigm"], ["'Paradigm'", "abstract"]),
     "a word for a number": (["--trainer.max_steps=many"], ["trainer.max_steps", "int", "'many'"]),
-    "a word for a number in a part": (["--model.optimizer.lr=fast"], ["model.optimizer.lr", "float", "'fast'"]),
     "unknown size": (["--model.backbone.size=tinny"], ["'tinny'", "'tiny'"]),
     "unknown mask": (["--model.paradigm.members.masked.mask=bidirectionl"], ["'bidirectionl'", "'bidirectional'"]),
     "a seed of its own": (["--data.seed=3"], ["--seed_everything"]),
     "a random seed": (["--seed_everything=true"], ["seed_everything", "number"]),
     "no end": (["--trainer.max_steps=-1"], ["trainer.max_steps"]),
     "an accelerator that is not there": (["--trainer.accelerator=tpu"], ["the trainer", "torch_xla"]),
-    "an unknown accelerator": (["--trainer.accelerator=abacus"], ["the trainer", "abacus"]),
     "a batch that does not divide": (["--trainer.accumulate_grad_batches=3"], ["global_batch_size", "3"]),
     "no tokenizer": (["--data.tokenizer=null"], ["data.tokenizer"]),
-    "a missing tokenizer": (["--data.tokenizer=nowhere"], ["nowhere"]),
     "a stray word": (["stray"], ["'stray'"]),
     "resuming nothing": (["--ckpt_path=last"], ["last.ckpt", "--ckpt_path"]),
     "a mask that shows the answer": (
@@ -139,28 +117,9 @@ def test_a_mistake_is_told_in_one_line(refused, options, words):
 # Mistakes in a recipe: what is replaced by what, and the words that the line must hold.
 TYPING = {
     "unknown key": ("size: tiny", "sizee: tiny", ["'sizee'", "model.backbone", "'size'"]),
-    "unknown trainer key": ("max_steps", "maxsteps", ["'trainer.maxsteps'", "'max_steps'"]),
     "unknown section": ("trainer:", "trainr:", ["'trainr", "'trainer'"]),
-    "unknown class": (
-        "class_path: BlockDiffusion",
-        "class_path: BlokDiffusion",
-        ["'BlokDiffusion'", "'BlockDiffusion'"],
-    ),
-    "unknown module": (
-        "class_path: GeneratorModule",
-        "class_path: GeneratorModul",
-        ["'GeneratorModul'", "'GeneratorModule'"],
-    ),
-    "a class that runs code": (
-        "class_path: Mixture",
-        "class_path: subprocess.Popen",
-        ["'subprocess.Popen'", "not allowed"],
-    ),
-    "a reference to nothing": (
-        "global_batch_size: 64",
-        "global_batch_size: ${data.nothing}",
-        ["data.nothing", "recipe.yaml"],
-    ),
+    "a class that runs code": ("class_path: Mixture", "class_path: subprocess.Popen", ["subprocess", "not allowed"]),
+    "a reference to nothing": ("batch_size: 64", "batch_size: ${data.nothing}", ["data.nothing", "recipe.yaml"]),
     "no YAML": ("trainer:", "trainer: [", ["recipe.yaml", "line"]),
 }
 

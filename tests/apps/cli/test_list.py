@@ -35,14 +35,6 @@ def test_every_recipe_with_its_first_comment(capsys: pytest.CaptureFixture[str])
         assert text in recipes[name].read_text().splitlines()[0]
 
 
-@pytest.mark.parametrize("kind", ["tokenizers", "experiments"])
-def test_one_kind_of_recipe(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    names = [name for name, *_ in listed(capsys, kind)]
-    assert names == sorted(names)
-    assert names
-    assert all(name.startswith(f"{kind}/") for name in names)
-
-
 def test_recipes_are_read_from_where_they_lie(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

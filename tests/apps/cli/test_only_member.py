@@ -184,8 +184,3 @@ def test_a_value_of_nobody_is_told(recipe: Path, tmp_path: Path) -> None:
         UserError, match=r"codes\.init_args\.global_batch_size refers to data\.init_args\.members\.image\.size"
     ):
         only("fit", [f"--config={tmp_path / 'wrong.yaml'}", "--only=codes"], [tmp_path / "wrong.yaml"])
-
-
-def test_help_tells_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", "--help"]) == 0
-    assert "--only MEMBER" in capsys.readouterr().out

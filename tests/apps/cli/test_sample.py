@@ -40,28 +40,14 @@ def test_it_writes_a_grid_the_images_their_tokens_and_a_record(
     for number, image in enumerate(decoded):
         assert torch.equal(to_uint8(read_image(out / f"{number:02d}.png", (1, 8, 8))), to_uint8(image))
     record = json.loads((out / "record.json").read_text())
-    assert record["mode"] == "masked"
-    assert (record["steps"], record["forward_passes"], record["samples"], record["seed"], record["trained_steps"]) == (
-        4,
-        4,
-        11,
-        3,
-        12,
-    )
+    counts = {"steps": 4, "forward_passes": 4, "samples": 11, "seed": 3, "trained_steps": 12}
+    assert record["mode"] == "masked" and {name: record[name] for name in counts} == counts
     assert record["guidance"] == {"scale": 2.0, "schedule": "linear", "drop": None}
     assert record["decoding"]["top_k"] == 8
     assert record["seconds"] > 0
     printed = capsys.readouterr()
-    for each in (
-        "scale 2.0",
-        "schedule linear",
-        "temperature 1.0",
-        "top_k 8",
-        "noise 4.5",
-        "order confidence",
-        str(out),
-    ):
-        assert each in printed.out
+    words = ("scale 2.0", "schedule linear", "temperature 1.0", "top_k 8", "noise 4.5", "order confidence", str(out))
+    assert all(each in printed.out for each in words)
     assert printed.err == ""  # the bar shows on a terminal only
 
 
@@ -128,14 +114,7 @@ def test_without_a_place_it_takes_the_next_number_in_the_run(tmp_path: Path) -> 
 
 def test_an_interrupted_sampling_leaves_nothing(run: Path, tmp_path: Path) -> None:
     save_png(torch.zeros(1, 8, 8), tmp_path / "real.png")
-    options = [
-        "--mode",
-        "ar",
-        "--inpaint",
-        str(tmp_path / "real.png"),
-        "--keep_region",
-        "2:",
-    ]  # refused by the paradigm, late
+    options = ["--mode", "ar", "--inpaint", str(tmp_path / "real.png"), "--keep_region", "2:"]  # refused late
     assert main(["sample", str(run), "--out", str(tmp_path / "out"), *options]) == 2
     assert not (tmp_path / "out").exists()
 

@@ -4,14 +4,13 @@ import json
 import re
 import shlex
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from mmgen.apps.cli.main import COMMANDS, main
+from mmgen.apps.cli.main import COMMANDS, command_module, main
 from mmgen.apps.demo import demo as files
 from mmgen.apps.demo import runner
 from mmgen.apps.demo.demo import NAMES, Demo, Stage, demos, expand
@@ -36,7 +35,7 @@ def test_a_demo_is_a_list_of_commands_that_anyone_could_type_and_fits_into_ten_m
         for config in re.findall(r"--config (\S+)", line):
             assert (recipes_root() / config).is_file()
         if command != "fit":
-            function = import_module(f"mmgen.apps.cli.{command}").run
+            function = command_module(command).run
             known = {each.rstrip("_") for each in inspect.signature(function).parameters}
             assert {word[2:] for word in words if word.startswith("--")} <= known | set(SAMPLING)
 

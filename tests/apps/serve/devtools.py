@@ -1,6 +1,5 @@
 """A real browser that a test steers: Chromium's own protocol over two pipes, so that no library is needed."""
 
-import base64
 import json
 import os
 import subprocess
@@ -100,10 +99,6 @@ class Tab:
         """A key that types nothing."""
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
-
-    def picture(self, path: Path) -> None:
-        """What a person would see, as a PNG file."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
 
 @contextmanager

@@ -44,12 +44,6 @@ def test_generators_are_listed_and_all_other_runs_have_a_reason(runs: Path) -> N
     assert all(reason and "\n" not in reason for reason in found.skipped.values())
 
 
-def test_what_is_listed_loads(runs: Path) -> None:
-    save_export(runs / "gen", runs / "exported")
-    for path in find_runs(runs).paths.values():
-        assert LastLoaded().get(path).path == path
-
-
 def test_the_members_of_a_joint_run_are_listed_one_by_one(tmp_path: Path) -> None:
     config = {"model": {"init_args": {"members": {"image": {}, "audio": {}}}}}
     (tmp_path / "joint" / "checkpoints").mkdir(parents=True)

@@ -10,8 +10,7 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.modalities.motion.bvh import bvh_text
 from mmgen.modalities.motion.features import canonical, joints_to_features
-from mmgen.modalities.motion.files import read_motion, resample_motion, write_bvh, write_npy
-from mmgen.modalities.motion.names import find_joints
+from mmgen.modalities.motion.files import find_joints, read_motion, resample_motion, write_bvh, write_npy
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT
 from tests.modalities.motion.gait import walk
 

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.data import DataModule
-from mmgen.modalities.motion.previews import motion_reconstruction, motion_samples
+from mmgen.modalities.motion import previews
 from mmgen.modalities.motion.skeleton import KIT
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.model.backbone import Transformer
@@ -29,10 +27,10 @@ from mmgen.paradigms import (
 from mmgen.tokenizers.quantizers import VQ
 from mmgen.training import GeneratorModule, TokenizerModule
 from mmgen.training.averaging import EMA
-from mmgen.training.previews import SampleGrids
 from tests.data.training import QUIET
 from tests.motion_runs import CONTINUOUS, RESIDUAL, Walks, motion_tokenizer_run
 from tests.tiny_runs import scramble
+from tests.training.test_previews import files, validated
 
 MOTIONS = 2
 PARADIGMS: dict[str, Callable[[], Paradigm]] = {
@@ -98,57 +96,35 @@ def generator(data: DataModule, paradigm: Paradigm) -> GeneratorModule:
     return module
 
 
-class Logger:
-    """TensorBoard, as far as pictures go."""
-
-    def __init__(self) -> None:
-        self.experiment, self.images = self, dict[str, Tensor]()
-
-    def add_image(self, name: str, picture: Tensor, step: int) -> None:
-        self.images[name] = picture
-
-
-def validated(folder: Path, data: DataModule, module: L.LightningModule) -> Logger:
-    """The end of a validation at step 7."""
-    callback, logger = SampleGrids(count=MOTIONS), Logger()
-    callback.put_into(folder)
-    callback.on_validation_epoch_end(
-        SimpleNamespace(sanity_checking=False, datamodule=data, is_global_zero=True, global_step=7, loggers=[logger]),
-        module,
-    )
-    return logger
-
-
-def test_a_tokenizer_shows_its_reconstructions(tmp_path: Path) -> None:
+def test_a_tokenizer_shows_its_reconstructions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = walks(tmp_path)
     assert data.tokenizer is not None
     module = TokenizerModule(data.tokenizer)
-    logger = validated(tmp_path, data, module)
-    assert sorted(path.name for path in tmp_path.glob("samples/*")) == [
-        "reconstruction-0000007.gif",
-        "reconstruction-0000007.png",
-    ]
+    logger = validated(tmp_path, data, module, count=MOTIONS)
+    assert files(tmp_path) == ["reconstruction-0000007.gif", "reconstruction-0000007.png"]
     assert logger.images.keys() == {"samples/reconstruction"}
     with Image.open(tmp_path / "samples" / "reconstruction-0000007.gif") as moving:
         assert moving.size == (2 * 192, MOTIONS * 192)  # held out and made, one below the other
-    moved = motion_reconstruction(module, data, 5)
-    assert {len(joints) for joints in moved.truth} == {11, 16}
-    assert all(real.shape == made.shape and real.shape[1:] == (22, 3) for real, made in zip(moved.truth, moved.made))
-    assert set(moved.titles) <= {"slow", "fast"}
+    monkeypatch.setattr(previews, "pair_preview", lambda *pairs: pairs)
+    _, titles, truth, made, _ = previews.reconstruction_preview(module, data, 5)
+    assert {len(joints) for joints in truth} == {11, 16}
+    assert all(one.shape == other.shape and one.shape[1:] == (22, 3) for one, other in zip(truth, made))
+    assert set(titles) <= {"slow", "fast"}
 
 
 @pytest.mark.parametrize("kind", PARADIGMS)
-def test_every_mode_shows_the_classes_of_held_out_motions(kind: str, tmp_path: Path) -> None:
+def test_every_mode_shows_the_classes_of_held_out_motions(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = walks(tmp_path, CONTINUOUS if kind == "continuous" else RESIDUAL)
     module, ends = generator(data, PARADIGMS[kind]()), kind == "ends"
-    logger, modes = validated(tmp_path, data, module), module.paradigm.modes()
-    assert {path.name for path in tmp_path.glob("samples/*")} == {
-        f"{mode}-0000007{end}" for mode in modes for end in (".png", ".gif")
-    }
+    logger, modes = validated(tmp_path, data, module, count=MOTIONS), module.paradigm.modes()
+    assert set(files(tmp_path)) == {f"{mode}-0000007{end}" for mode in modes for end in (".png", ".gif")}
     assert logger.images.keys() == {f"samples/{mode}" for mode in modes}
     assert isinstance(data.tokenizer, MotionTokenizer)
-    for moved in motion_samples(module, data, data.tokenizer, 5, SampleOptions(1)):
-        assert moved.name in modes
-        assert {len(joints) for joints in moved.truth} == {12, 16}  # whole tokens
-        assert ends or [len(joints) for joints in moved.made] == [len(joints) for joints in moved.truth]
-        assert all(joints.isfinite().all() and joints.shape[1:] == (22, 3) for joints in moved.made)
+    monkeypatch.setattr(previews, "pair_preview", lambda *pairs: pairs)
+    for name, _, truth, made, _ in previews.sample_previews(module, data, data.tokenizer, 5, SampleOptions(1)):
+        assert name in modes
+        assert {len(joints) for joints in truth} == {12, 16}  # whole tokens
+        assert ends or [len(joints) for joints in made] == [len(joints) for joints in truth]
+        assert all(joints.isfinite().all() and joints.shape[1:] == (22, 3) for joints in made)

@@ -75,7 +75,7 @@ def test_a_part_that_ends_by_itself_moves_what_follows(growing: Loaded) -> None:
     assert len(lengths) > 1
 
 
-@pytest.mark.parametrize("made", [0, 1, 7, 50, 120])
+@pytest.mark.parametrize("made", [0, 7, 120])
 def test_a_splice_touches_nothing_else_and_clicks_nowhere(made: int) -> None:
     ramp = torch.linspace(-0.5, 0.5, 200)[None]
     result = splice(ramp, torch.zeros(1, made), 60, 130, 20)
@@ -84,11 +84,6 @@ def test_a_splice_touches_nothing_else_and_clicks_nowhere(made: int) -> None:
     assert result.shape[1] == 130 + made
     if made >= 50:
         assert result.diff().abs().max() < 0.03
-
-
-def test_a_splice_of_the_same_changes_nothing() -> None:
-    sound = hum()
-    torch.testing.assert_close(splice(sound, sound[:, 60:130].clone(), 60, 130, 20), sound)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +161,9 @@ def test_a_span_is_two_times(text: str) -> None:
     ("changes", "told"),
     [
         ({"span": (0.4, 0.6)}, "does not lie in the 0.486 s"),
-        ({"span": (0.3, 0.2)}, "does not lie"),
         ({"span": (0.2, 0.2), "margin": 0.0}, "is empty"),
-        ({"new": OLD}, "nothing would change"),
         ({"new": "a zoo"}, "unknown here"),
         ({"old": "a zoo"}, "unknown here"),
-        ({"new": "abcdefghijabcdefg"}, "17 characters"),
         ({"mode": "block"}, "was not trained for"),
         ({"label": 5}, "class 5 is out of range"),
         ({"sound": hum(960), "new": "a big bad cab"}, "was trained on 0.6 s: cut it shorter"),

@@ -1,21 +1,18 @@
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from mmgen.media.audio import read_audio
-from mmgen.modalities.speech.previews import sound_reconstruction, sound_samples
+from mmgen.modalities.speech import previews
 from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from mmgen.paradigms import SampleOptions
 from mmgen.store.store import load_generator
 from mmgen.training import GeneratorModule, TokenizerModule
-from mmgen.training.previews import SampleGrids
 from tests.data_modules import data_module
 from tests.spoken_runs import PARADIGM, RATE, codec_run, speech_run
+from tests.training.test_previews import files, validated
 
 pytest.importorskip("soundfile")
 
@@ -40,36 +37,8 @@ def module(data: SpeechFolder, tmp_path_factory: pytest.TempPathFactory) -> Gene
     return GeneratorModule(data.facts, 0, backbone, made.paradigm, positions="none").eval()
 
 
-class Logger:
-    """TensorBoard, as far as pictures and sounds go."""
-
-    def __init__(self) -> None:
-        self.experiment, self.images, self.sounds = self, dict[str, Tensor](), dict[str, tuple[Tensor, int, int]]()
-
-    def add_image(self, name: str, picture: Tensor, step: int) -> None:
-        self.images[name] = picture
-
-    def add_audio(self, name: str, sound: Tensor, step: int, sample_rate: int) -> None:
-        self.sounds[name] = sound, step, sample_rate
-
-
-def validated(folder: Path, data: Any, module: Any) -> Logger:
-    """The end of a validation at step 7."""
-    callback, logger = SampleGrids(count=SOUNDS), Logger()
-    callback.put_into(folder)
-    callback.on_validation_epoch_end(
-        SimpleNamespace(sanity_checking=False, datamodule=data, is_global_zero=True, global_step=7, loggers=[logger]),
-        module,
-    )
-    return logger
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("samples/*"))
-
-
 def test_every_mode_is_heard_and_seen(data: SpeechFolder, module: GeneratorModule, tmp_path: Path) -> None:
-    logger = validated(tmp_path, data, module)
+    logger = validated(tmp_path, data, module, count=SOUNDS)
     names = [f"{mode}-0000007{end}" for mode in MODES for end in (".png", *(f"-{n}.wav" for n in range(SOUNDS)))]
     assert files(tmp_path) == sorted(names)
     assert logger.images.keys() == {f"samples/{mode}" for mode in MODES}
@@ -83,30 +52,36 @@ def test_every_mode_is_heard_and_seen(data: SpeechFolder, module: GeneratorModul
         assert sheet.mode == "RGB"
 
 
-def test_held_out_texts_are_said_and_gaps_are_filled(data: SpeechFolder, module: GeneratorModule) -> None:
+def test_held_out_texts_are_said_and_gaps_are_filled(
+    data: SpeechFolder, module: GeneratorModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert data.tokenizer is not None
     texts = data.samples("val").texts(torch.arange(len(data.samples("val"))))
-    for heard in sound_samples(module, data, data.tokenizer, SOUNDS, SampleOptions()):
-        assert len(heard.titles) == len(heard.truth) == len(heard.made) == SOUNDS
-        assert all(any(told in text.lower() for text in texts) for told in heard.titles)
-        assert all(sound.shape[0] == 1 and sound.shape[1] >= 40 for sound in [*heard.truth, *heard.made])
-        if heard.name == "infill":  # the outer parts are those of the recording
-            for truth, made in zip(heard.truth, heard.made):
-                third = truth.shape[1] // 4
-                torch.testing.assert_close(made[:, :third], truth[:, :third], atol=1e-5, rtol=0)
+    monkeypatch.setattr(previews, "pair_preview", lambda *pairs: pairs)
+    for name, titles, truth, made, _ in previews.sample_previews(module, data, data.tokenizer, SOUNDS, SampleOptions()):
+        assert len(titles) == len(truth) == len(made) == SOUNDS
+        assert all(any(title in text.lower() for text in texts) for title in titles)
+        assert all(sound.shape[0] == 1 and sound.shape[1] >= 40 for sound in [*truth, *made])
+        if name == "infill":  # the outer parts are those of the recording
+            for real, filled in zip(truth, made):
+                third = real.shape[1] // 4
+                torch.testing.assert_close(filled[:, :third], real[:, :third], atol=1e-5, rtol=0)
 
 
-def test_a_codec_lets_its_reconstructions_be_heard(data: SpeechFolder, tmp_path: Path) -> None:
+def test_a_codec_lets_its_reconstructions_be_heard(
+    data: SpeechFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert data.tokenizer is not None
     module = TokenizerModule(data.tokenizer)
-    validated(tmp_path, data, module)
+    validated(tmp_path, data, module, count=SOUNDS)
     assert files(tmp_path) == [
         "reconstruction-0000007-0.wav",
         "reconstruction-0000007-1.wav",
         "reconstruction-0000007.png",
     ]
-    heard = sound_reconstruction(module, data, SOUNDS)
-    for truth, made in zip(heard.truth, heard.made):
-        assert truth.shape == made.shape
-        whole = data.tokenizer.decode(data.tokenizer.encode(truth[None]))[0, :, : truth.shape[1]]
-        torch.testing.assert_close(made[:, :-80], whole[:, :-80], atol=1e-5, rtol=0)
+    monkeypatch.setattr(previews, "pair_preview", lambda *pairs: pairs)
+    _, _, truth, made, _ = previews.reconstruction_preview(module, data, SOUNDS)
+    for real, decoded in zip(truth, made):
+        assert real.shape == decoded.shape
+        whole = data.tokenizer.decode(data.tokenizer.encode(real[None]))[0, :, : real.shape[1]]
+        torch.testing.assert_close(decoded[:, :-80], whole[:, :-80], atol=1e-5, rtol=0)

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ import torch
 from mmgen.core.errors import UserError
 from mmgen.modalities.video.actions import clip_actions, read_actions
 from mmgen.store.store import Loaded, load_generator
-from tests.tiny_runs import generator_run, tokenizer_run, video_run, video_tokenizer_run
+from tests.tiny_runs import video_run, video_tokenizer_run
 
 
 @pytest.fixture(scope="module")
@@ -39,32 +40,27 @@ def test_a_file_holds_one_a_frame(name: str, text: str, loaded: Loaded, tmp_path
     ("name", "text", "told"),
     [
         ("a.json", "[1, ", "cannot be read as actions"),
+        ("a.txt", "\ud800", "cannot be read as actions"),
         ("a.json", '{"left": 1}', "must hold a list of actions"),
         ("a.json", "[[1], [2]]", "must hold a list of actions"),
-        ("a.txt", "left\nup\n", "action 'up' is unknown"),
+        ("a.txt", "left\nup\n", "actions 'up' is unknown"),
         ("a.txt", "", "holds 0 actions"),
     ],
 )
 def test_a_file_that_holds_none_is_refused(name: str, text: str, told: str, loaded: Loaded, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, errors="surrogatepass")
     with pytest.raises(UserError, match=told) as caught:
         read_actions(str(tmp_path / name), loaded, 2)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_text_is_refused(loaded: Loaded, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(UserError, match=r"a\.txt cannot be read as actions"):
-        read_actions(str(tmp_path / "a.txt"), loaded, 2)
-
-
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("rihgt", "action 'rihgt' is unknown: .*gen knows stay, left, right; did you mean 'right'"),
-        ("3", "action 3 is out of range: .*gen knows actions 0 to 2"),
-        ("-1", "action -1 is out of range"),
-        ("left,", "action '' is unknown"),
+        ("rihgt", "gen: --actions 'rihgt' is unknown: known are stay, left, right; did you mean 'right'"),
+        ("3", "actions 3 is out of range: known are 0 to 2"),
+        ("-1", "actions -1 is out of range"),
+        ("left,", "actions '' is unknown"),
     ],
 )
 def test_an_unknown_action_is_named(text: str, told: str, loaded: Loaded) -> None:
@@ -72,32 +68,24 @@ def test_an_unknown_action_is_named(text: str, told: str, loaded: Loaded) -> Non
         read_actions(text, loaded, 2)
 
 
+def actions_of(*arguments: Any) -> torch.Tensor:
+    actions = clip_actions(*arguments)
+    assert actions is not None
+    return actions
+
+
 def test_the_first_action_leads_to_the_first_generated_frame(loaded: Loaded) -> None:
     recorded = torch.tensor([[-1, 2, 2, 2], [-1, 0, 0, 0]])
     assert clip_actions(None, loaded, 2, 5, 0, None) is None
-    found = clip_actions("left,right", loaded, 2, 5, 0, None)
-    assert found is not None
-    assert found.tolist() == [[-1, 1, 2, 1, 2]] * 2  # nothing led to the first frame
-    found = clip_actions("left,right", loaded, 2, 5, 3, None)
-    assert found is not None
-    assert found.tolist() == [[-1, -1, -1, 1, 2]] * 2
-    found = clip_actions("left,right", loaded, 2, 5, 3, recorded)
-    assert found is not None
-    assert found.tolist() == [[-1, 2, 2, 1, 2], [-1, 0, 0, 1, 2]]
+    assert actions_of("left,right", loaded, 2, 5, 0, None).tolist() == [[-1, 1, 2, 1, 2]] * 2
+    assert actions_of("left,right", loaded, 2, 5, 3, None).tolist() == [[-1, -1, -1, 1, 2]] * 2
+    assert actions_of("left,right", loaded, 2, 5, 3, recorded).tolist() == [[-1, 2, 2, 1, 2], [-1, 0, 0, 1, 2]]
 
 
 def test_recorded_actions_reach_as_far_as_they_were_recorded(loaded: Loaded) -> None:
     recorded = torch.tensor([[-1, 2, 2, 2], [-1, 0, 0, 0]])
-    found = clip_actions("recorded", loaded, 2, 3, 1, recorded)
-    assert found is not None
-    assert torch.equal(found, recorded[:, :3])
+    assert torch.equal(actions_of("recorded", loaded, 2, 3, 1, recorded), recorded[:, :3])
     with pytest.raises(UserError, match="4 actions were recorded a clip, but --frames is 5"):
         clip_actions("recorded", loaded, 2, 5, 1, recorded)
     with pytest.raises(UserError, match="needs --context held_out"):
         clip_actions("recorded", loaded, 2, 3, 1, None)
-
-
-def test_a_model_without_actions_takes_none(tmp_path: Path) -> None:
-    still = load_generator(generator_run(tmp_path / "gen", tokenizer_run(tmp_path / "tok")))
-    with pytest.raises(UserError, match="was trained without actions: leave --actions out"):
-        read_actions("left", still, 2)

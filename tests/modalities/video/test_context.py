@@ -89,9 +89,3 @@ def test_an_image_is_one_frame(loaded: Loaded, tmp_path: Path) -> None:
         UserError, match=r"a\.png is an image, which is one frame: leave --context_frames out \(got 2\)"
     ):
         file_context(str(tmp_path / "a.png"), loaded, 3, 2, fps=5)
-
-
-@pytest.mark.parametrize("name", ["nowhere.mp4", "nowhere.png"])
-def test_a_missing_file_is_named(name: str, loaded: Loaded, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{name} does not exist"):
-        file_context(str(tmp_path / name), loaded, 1, 1, fps=5)

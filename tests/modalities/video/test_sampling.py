@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,12 +9,13 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.modalities.image.sampling import sample_images
-from mmgen.modalities.video.sampling import Frames, VideoSamples, check_context, sample_clips, stream_clips
+from mmgen.modalities.video.sampling import VideoSamples, check_context, sample_clips, stream_clips
 from mmgen.modalities.video.tokenizers.causal_conv import CausalConvTokenizer
 from mmgen.model.backbone import Transformer
 from mmgen.model.generator import Generator
 from mmgen.paradigms import ContinuousBlockDiffusion, Flow, Guidance, SampleOptions
+from mmgen.sampling.pieces import Piece
+from mmgen.sampling.samples import SamplingTask
 from mmgen.store.store import Loaded, load_generator
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.quantizers import Gaussian
@@ -54,6 +57,21 @@ def strided() -> Loaded:
     return Loaded(generator.double().eval(), paradigm, tokenizer.eval(), Facts(tokenizer.spec), {}, 0, Path("gen"))
 
 
+def task(
+    loaded: Loaded, mode: str | None, labels: Tensor, options: SampleOptions, actions: Any = None, **how: Any
+) -> SamplingTask:
+    conditions = {"class": labels} if actions is None else {"class": labels, "actions": actions}
+    return SamplingTask(loaded, mode, conditions, options, **how)
+
+
+def draw(*wanted: Any, context: Tensor | None = None, **how: Any) -> VideoSamples:
+    return sample_clips(task(*wanted, **how), context)
+
+
+def stream(*wanted: Any, context: Tensor | None = None, **how: Any) -> Iterator[Piece]:
+    return stream_clips(task(*wanted, **how), context)
+
+
 def tokenizer_of(loaded: Loaded) -> Tokenizer:
     assert loaded.tokenizer is not None
     return loaded.tokenizer
@@ -68,46 +86,26 @@ def choices(count: int, length: int, seed: int = 0) -> Tensor:
     return torch.cat([torch.full((count, 1), -1), chosen[:, 1:]], dim=1)
 
 
-def rows(clips: VideoSamples, index: slice) -> tuple[Tensor, Tensor]:
-    return clips.tokens[index], clips.clips[index]
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_clip_depends_on_seed_number_label_context_and_actions_alone(mode: str, loaded: Loaded) -> None:
-    given = {"context": frames(5, 2), "actions": choices(5, 6)}
-    whole = sample_clips(loaded, mode, LABELS, GUIDED, seed=5, frames=6, batch=5, **given)
-    for batch in (1, 2):
-        parts = sample_clips(loaded, mode, LABELS, GUIDED, seed=5, frames=6, batch=batch, **given)
-        assert torch.equal(parts.tokens, whole.tokens)
-        torch.testing.assert_close(parts.clips, whole.clips)
-    some = {name: value[2:4] for name, value in given.items()}
-    part = sample_clips(loaded, mode, LABELS[2:4], GUIDED, seed=5, first_sample=2, frames=6, **some)
-    torch.testing.assert_close(rows(part, slice(None)), rows(whole, slice(2, 4)))
-    other = sample_clips(loaded, mode, LABELS, GUIDED, seed=6, frames=6, **given)
-    assert not torch.equal(other.tokens, whole.tokens)
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_the_context_is_kept_and_shown_as_the_tokenizer_has_it(mode: str, loaded: Loaded) -> None:
     context, tokenizer = frames(5, 3), tokenizer_of(loaded)
-    sampled = sample_clips(loaded, mode, LABELS, GUIDED, context=context)
+    sampled = draw(loaded, mode, LABELS, GUIDED, context=context)
     code = tokenizer.encode(context)
     assert sampled.context == 3
     assert torch.equal(sampled.tokens[:, : 3 * 4], code.values)
     torch.testing.assert_close(sampled.clips[:, :, :3], tokenizer.decode(code), atol=1e-5, rtol=0)
-    free = sample_clips(loaded, mode, LABELS, GUIDED)
-    other = sample_clips(loaded, mode, LABELS, GUIDED, context=frames(5, 3, seed=1))
+    free = draw(loaded, mode, LABELS, GUIDED)
+    other = draw(loaded, mode, LABELS, GUIDED, context=frames(5, 3, seed=1))
     assert not torch.equal(sampled.tokens[:, 12:], other.tokens[:, 12:])  # what follows depends on it
     assert not torch.equal(free.tokens[:, :12], code.values)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_rollout_begins_as_a_shorter_one_does(mode: str, loaded: Loaded) -> None:
-    trained = sample_clips(loaded, mode, LABELS, GUIDED)
-    long = sample_clips(loaded, mode, LABELS, GUIDED, frames=LONG)
+    trained = draw(loaded, mode, LABELS, GUIDED)
+    long = draw(loaded, mode, LABELS, GUIDED, frames=LONG)
     assert trained.clips.shape == (5, 1, 4, 32, 32)
     assert long.clips.shape == (5, 1, LONG, 32, 32)
-    assert long.spec.grid == (LONG, 2, 2)
     assert torch.equal(long.tokens[:, : 4 * 4], trained.tokens)
     torch.testing.assert_close(long.clips[:, :, :4], trained.clips, atol=1e-5, rtol=0)
     assert long.forward_passes > trained.forward_passes
@@ -116,43 +114,43 @@ def test_a_rollout_begins_as_a_shorter_one_does(mode: str, loaded: Loaded) -> No
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("length", [1, 4, LONG])
 def test_clips_are_the_decoded_tokens(mode: str, length: int, loaded: Loaded) -> None:
-    sampled = sample_clips(loaded, mode, LABELS, GUIDED, frames=length)
-    whole = tokenizer_of(loaded).decode(Tokens(sampled.tokens, sampled.spec.grid))
+    sampled = draw(loaded, mode, LABELS, GUIDED, frames=length)
+    whole = tokenizer_of(loaded).decode(Tokens(sampled.tokens, (length, 2, 2)))
     torch.testing.assert_close(sampled.clips, whole, atol=1e-5, rtol=0)
     assert sampled.clips.abs().max() <= 1
 
 
 def test_a_tokenizer_that_does_not_stream_decodes_at_the_end(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    streamed = sample_clips(loaded, "block", LABELS, GUIDED, context=frames(5, 1))
+    streamed = draw(loaded, "block", LABELS, GUIDED, context=frames(5, 1))
 
     def refuse(self: Tokenizer) -> None:
         raise UserError("it looks ahead")
 
     monkeypatch.setattr(type(loaded.tokenizer), "streaming", refuse)
-    whole = sample_clips(loaded, "block", LABELS, GUIDED, context=frames(5, 1))
+    whole = draw(loaded, "block", LABELS, GUIDED, context=frames(5, 1))
     torch.testing.assert_close(whole.clips, streamed.clips, atol=1e-5, rtol=0)
     assert torch.equal(whole.tokens, streamed.tokens)
-    assert len(list(stream_clips(loaded, "block", LABELS, GUIDED))) == 1
+    assert len(list(stream(loaded, "block", LABELS, GUIDED))) == 1
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_frames_come_in_order_as_soon_as_they_are_finished(mode: str, loaded: Loaded) -> None:
-    parts = list(stream_clips(loaded, mode, LABELS[:2], GUIDED, frames=6, context=frames(2, 2)))
+    parts = list(stream(loaded, mode, LABELS[:2], GUIDED, frames=6, context=frames(2, 2)))
     assert [(part.start, part.stop) for part in parts] == [(0, 2), (2, 3), (3, 4), (4, 5), (5, 6)]
     for part in parts:
         committed = part.state.committed.view(2, 6, 4)
         assert committed[:, : part.stop].all()
         assert not committed[:, part.stop :].any()  # nothing later has been begun with
-    several = list(stream_clips(loaded, mode, LABELS, GUIDED, frames=2, batch=3))
+    several = list(stream(loaded, mode, LABELS, GUIDED, frames=2, batch=3))
     assert [(part.rows, part.start) for part in several] == [
         (slice(0, 3), 0), (slice(0, 3), 1), (slice(3, 5), 0), (slice(3, 5), 1),
     ]  # fmt: skip
 
 
 def test_who_watches_keeps_gradients(loaded: Loaded) -> None:
-    for part in stream_clips(loaded, "block", LABELS, GUIDED):
+    for part in stream(loaded, "block", LABELS, GUIDED):
         assert torch.is_grad_enabled()
-        assert not part.clip.requires_grad
+        assert not part.values.requires_grad
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -163,10 +161,10 @@ def test_actions_are_asked_for_frame_by_frame_so_that_a_person_can_steer(mode: s
         asked.append((frame, len(shown)))
         return told[:, frame]
 
-    for part in stream_clips(loaded, mode, LABELS, GUIDED, frames=LONG, actions=steer):
+    for part in stream(loaded, mode, LABELS, GUIDED, frames=LONG, actions=steer):
         shown.append(part)
     assert asked == [(frame, frame) for frame in range(LONG)]  # each once, when all frames before it had been shown
-    known = sample_clips(loaded, mode, LABELS, GUIDED, frames=LONG, actions=told)
+    known = draw(loaded, mode, LABELS, GUIDED, frames=LONG, actions=told)
     assert torch.equal(shown[-1].state.tokens, known.tokens)
 
 
@@ -175,7 +173,7 @@ def test_an_action_changes_the_frame_that_it_leads_to_and_none_before(mode: str,
     one, two = choices(5, 8), choices(5, 8)
     two[:, 5] = (two[:, 5] + 1) % 3
     first, second = (
-        sample_clips(loaded, mode, LABELS, GUIDED, frames=8, actions=each).tokens.view(5, 8, 4) for each in (one, two)
+        draw(loaded, mode, LABELS, GUIDED, frames=8, actions=each).tokens.view(5, 8, 4) for each in (one, two)
     )
     assert torch.equal(first[:, :5], second[:, :5])
     assert not torch.equal(first[:, 5], second[:, 5])
@@ -183,15 +181,15 @@ def test_an_action_changes_the_frame_that_it_leads_to_and_none_before(mode: str,
 
 def test_time_and_progress_are_told(loaded: Loaded) -> None:
     seen: list[float] = []
-    sampled = sample_clips(loaded, "block", LABELS, GUIDED, batch=2, context=frames(5, 1), progress=seen.append)
+    sampled = draw(loaded, "block", LABELS, GUIDED, batch=2, context=frames(5, 1), progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 5
     assert 0 < sampled.first_frame_seconds < sampled.seconds
     assert sampled.seconds_per_frame == pytest.approx(sampled.seconds / (5 * 3))
 
 
-def sample(loaded: Loaded, **options: object) -> list[Frames]:
-    return list(stream_clips(loaded, "block", LABELS, GUIDED, **options))  # type: ignore[arg-type]
+def sample(loaded: Loaded, **options: object) -> list[Piece]:
+    return list(stream(loaded, "block", LABELS, GUIDED, **options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -203,8 +201,8 @@ def sample(loaded: Loaded, **options: object) -> list[Frames]:
         ({"context": frames(5, 1)[..., :31]}, "must be of shape"),
         ({"context": frames(5, 1)[:, :, 0]}, "must be of shape"),
         ({"context": 3 * frames(5, 1)}, "got values from"),
-        ({"actions": choices(5, 3)}, r"must be of shape \(5, 4\), one a frame, got \(5, 3\)"),
-        ({"actions": torch.full((5, 4), 3)}, "action 3 is out of range: .*gen knows actions 0 to 2"),
+        ({"actions": choices(5, 3)}, r"for 5 samples of 4 frames, got \(5, 3\)"),
+        ({"actions": torch.full((5, 4), 3)}, "gen: action 3 is out of range: known are 0 to 2"),
         ({"actions": torch.full((5, 4), -2)}, "action -2 is out of range"),
         ({"actions": lambda frame: torch.full((5,), 7)}, "actions of a frame must be 5 whole numbers from -1 to 2"),
         ({"actions": lambda frame: torch.zeros(5, dtype=torch.int64), "batch": 4}, "5 clips that are steered"),
@@ -227,28 +225,12 @@ def test_a_context_ends_where_a_latent_does(loaded: Loaded) -> None:
 def test_latents_of_several_frames_and_of_numbers(strided: Loaded) -> None:
     tokenizer, options = tokenizer_of(strided), SampleOptions(steps=2)
     context = frames(5, 3)
-    sampled = sample_clips(strided, None, LABELS, options, frames=9, context=context, batch=2)
+    sampled = draw(strided, None, LABELS, options, frames=9, context=context, batch=2)
     code = tokenizer.encode(context)
-    assert sampled.spec.grid == (5, 4, 4)
     assert sampled.clips.shape == (5, 1, 9, 32, 32)
     torch.testing.assert_close(sampled.tokens[:, : code.values.shape[1]], code.values.double())
     torch.testing.assert_close(sampled.clips[:, :, :3], tokenizer.decode(code), atol=1e-5, rtol=0)
-    parts = stream_clips(strided, None, LABELS, options, frames=8)  # 2 + 2 + 2 + 2, not 1 + 2 + 2 as in training
+    parts = stream(strided, None, LABELS, options, frames=8)  # 2 + 2 + 2 + 2, not 1 + 2 + 2 as in training
     assert [(part.start, part.stop) for part in parts] == [(0, 2), (2, 4), (4, 6), (6, 8)]
     with pytest.raises(UserError, match="2 context frames end within a latent of 2 frames"):
-        sample_clips(strided, None, LABELS, options, context=frames(5, 2))
-
-
-def test_the_checks_come_before_the_first_frame(loaded: Loaded) -> None:
-    with pytest.raises(UserError, match="a context of 9 frames"):
-        stream_clips(loaded, "block", LABELS, GUIDED, context=frames(5, 9))
-
-
-def test_images_are_no_clips_and_the_reverse(still: Loaded, loaded: Loaded, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="gen generates images, not clips"):
-        sample_clips(still, "ar", LABELS, GUIDED)
-    with pytest.raises(UserError, match="gen generates clips, not images"):
-        sample_images(loaded, "ar", LABELS, GUIDED)
-    plain = load_generator(video_run(tmp_path / "gen", video_tokenizer_run(tmp_path / "tok"), actions=0))
-    with pytest.raises(UserError, match="trained without actions"):
-        sample_clips(plain, "ar", LABELS, GUIDED, actions=choices(5, 4))
+        draw(strided, None, LABELS, options, context=frames(5, 2))

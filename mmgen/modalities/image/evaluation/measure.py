@@ -21,9 +21,7 @@ from mmgen.evaluation.metrics import (
 )
 from mmgen.media.images import to_uint8
 from mmgen.modalities.image.sampling import ImageSamples, sample_images
-from mmgen.paradigms import SampleOptions
-from mmgen.sampling.samples import check_request, class_labels, pick_mode
-from mmgen.store.store import Loaded
+from mmgen.sampling.samples import SamplingTask, class_labels
 from mmgen.tokenizers import Tokenizer
 
 
@@ -68,11 +66,11 @@ def measure_mode(sampling: ModeSampling, real: Tensor, extractor: Extractor, num
     Raises:
         UserError: as `mmgen.modalities.image.sampling.sample_images`, and for too few samples to compare.
     """
-    loaded, options, seed, batch = sampling.loaded, sampling.options, sampling.seed, sampling.batch
-    labels = check_mode(loaded, sampling.mode, num, options, batch)
-    made = sample_images(loaded, sampling.mode, labels, options, seed, batch=batch, progress=sampling.progress)
-    metrics = compare(real, to_uint8(made.images), labels, extractor, loaded.generator.classes, seed, batch)
-    metrics += cost_metrics(made.forward_passes, made.tokens.shape[1], Metric("seconds_per_sample", made.seconds / num))
+    loaded, labels = sampling.loaded, class_labels([], num, sampling.loaded)
+    task = mode_task(sampling, num)
+    made, classes = sample_images(task), len(loaded.generator.names("class"))
+    metrics = compare(real, to_uint8(made.images), labels, extractor, classes, sampling.seed, sampling.batch)
+    metrics += cost_metrics(made, Metric("seconds_per_sample", made.seconds / num))
     return Report(metrics, made, made.steps)
 
 
@@ -94,13 +92,11 @@ def compare(
     return [extractor_metric(name, value, extractor) for name, value in values.items()]
 
 
-def check_mode(loaded: Loaded, mode: str, num: int, options: SampleOptions, batch: int) -> Tensor:
-    """(num,) int64 labels of the samples that `measure_mode` draws; raises its errors before anything is run."""
-    pick_mode(loaded, mode)
-    labels = class_labels([], num, loaded)
-    check_request(loaded, labels, options, batch)
+def mode_task(sampling: ModeSampling, num: int) -> SamplingTask:
+    """The samples that `measure_mode` draws; raises its errors before anything is run."""
+    task = sampling.task({"class": class_labels([], num, sampling.loaded)})
     require_samples(num)
-    return labels
+    return task
 
 
 def check_shapes(tokenizer: Tokenizer, shape: tuple[int, ...]) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
 from mmgen.data.build import open_source
-from mmgen.evaluation.command import EvaluationCommand, Rows, metric_rows
+from mmgen.evaluation.command import EvaluationCommand, ModeSampling, Rows, metric_rows
 from mmgen.evaluation.extractors import Extractor, Judge, real_features
 from mmgen.evaluation.likelihood import likelihood_rows, modes_with_likelihood
 from mmgen.evaluation.reference import Reference
@@ -17,11 +17,11 @@ from mmgen.media.images import to_uint8
 from mmgen.modalities.image.evaluation.extractors import get_image_extractor
 from mmgen.modalities.image.evaluation.image_codecs import PROTOCOL, codec_metrics
 from mmgen.modalities.image.evaluation.measure import (
-    check_mode,
     check_shapes,
     compare,
     measure_mode,
     measure_tokenizer,
+    mode_task,
 )
 from mmgen.modalities.image.evaluation.npz import read_npz, read_reference, write_npz
 from mmgen.paradigms import SampleOptions
@@ -58,7 +58,7 @@ class ImageEvaluation(EvaluationCommand):
         self.reject_options(f"for tokenizers, and {saved.path} is a generator", "codecs")
         num, modes = self.option("num", self.default_num), self.modes(loaded)
         for mode in modes:
-            check_mode(loaded, mode, num, options, self.batch)
+            mode_task(ModeSampling(loaded, mode, options, self.seed, self.batch), num)
         self._require_new_npz()
         if self.arguments["npz"] is not None and len(modes) > 1:
             raise UserError(f"--npz holds the samples of one mode: choose --mode {' or '.join(modes)}")
@@ -118,3 +118,6 @@ class ImageEvaluation(EvaluationCommand):
         if tokenizer is not None:
             check_shapes(tokenizer, source.sample_shape)
         return Reference.held_out(source)
+
+
+COMMAND = ImageEvaluation

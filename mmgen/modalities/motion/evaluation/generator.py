@@ -1,6 +1,7 @@
 """Metrics of a generator of motions that is asked for the classes, texts and lengths of real ones."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from mmgen.modalities.motion.evaluation.metrics import Judges
 from mmgen.modalities.motion.evaluation.network import frames_of, motions_of
 from mmgen.modalities.motion.evaluation.text import captions_of
 from mmgen.modalities.motion.sampling import MotionSamples, sample_motion
+from mmgen.sampling.samples import SamplingTask, text_condition, text_values
 from mmgen.store.store import Loaded
 
 
@@ -34,18 +36,18 @@ class Real:
         """All samples. Raises UserError for data of other lengths or classes than the generator's, or without the texts
         that it reads.
         """
-        generator, frames = loaded.generator, source.sample_shape[1]
+        reads, frames = text_condition(loaded) is not None, source.sample_shape[1]
         if loaded.spec.latents(frames) != loaded.spec.grid[0]:
             longest = f"{loaded.spec.frames(loaded.spec.grid[0])} frames, and the data has {frames}"
             raise UserError(f"{loaded.path} makes motions of up to {longest}; choose other --data")
-        if generator.text is not None and source.text is None:
+        if reads and source.text is None:
             raise UserError(f"{loaded.path} reads texts, and the data has none; choose other --data")
         batch = samples.take(torch.arange(len(samples)))
         captions = None if source.text is None else captions_of(batch, source.text)
         labels = known_labels(batch["label"], loaded)
         return cls(
-            batch["x"], frames_of(batch), batch["label"], labels, captions, generator.text is not None,
-            loaded.paradigm.ends, source.fps or 1.0,
+            batch["x"], frames_of(batch), batch["label"], labels, captions, reads, loaded.paradigm.ends,
+            source.fps or 1.0,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -60,6 +62,12 @@ class Real:
     def texts(self) -> list[str] | None:
         """The texts that the generator reads."""
         return self.captions if self.reads else None
+
+    def task(self, sampling: ModeSampling, **more: Any) -> SamplingTask:
+        """Others like them; `more` are further arguments of `SamplingTask`."""
+        texts = {} if self.texts is None else text_values(sampling.loaded, self.texts)
+        more = {"lengths": None if self.ends else self.lengths} | more
+        return sampling.task(texts | {"class": self.labels}, **more)
 
     def rows(self, index: Tensor) -> "Real":
         """Some of them, (b,) int64, perhaps several times."""
@@ -83,17 +91,13 @@ def measure_motions(sampling: ModeSampling, real: Real, judges: Judges, others: 
     Raises:
         UserError: as `mmgen.modalities.motion.sampling.sample_motion`.
     """
-    loaded, lengths = sampling.loaded, None if real.ends else real.lengths
-    made = sample_motion(
-        loaded, sampling.mode, real.labels, real.texts, sampling.options, sampling.seed, batch=sampling.batch,
-        lengths=lengths, progress=sampling.progress,
-    )  # fmt: skip
+    made = sample_motion(real.task(sampling))
     motions = [motion.float().cpu() for motion in made.features]
-    conditional = bool(loaded.generator.classes) or real.reads
+    conditional = bool(sampling.loaded.generator.names("class")) or real.reads
     actions = real.actions if conditional else torch.full_like(real.actions, -1)
     metrics = judges.measure(motions, actions, real.texts, others, real.fps)
     seconds = sum(motion.shape[1] for motion in motions) / real.fps
     how = {"seconds_per_second": f"wall clock a second of motion, {min(sampling.batch, len(real))} at a time"}
     pace = Metric("seconds_per_second", made.seconds / seconds, protocol=how)
-    metrics += cost_metrics(made.forward_passes, made.lengths / loaded.spec.stride, pace)
+    metrics += cost_metrics(made, pace)
     return Report(metrics, made, made.steps)

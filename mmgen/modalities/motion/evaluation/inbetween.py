@@ -8,9 +8,8 @@ from torch import Tensor
 
 from mmgen.core.tokens import TokenSpec
 from mmgen.evaluation.command import Metric, ModeSampling
-from mmgen.modalities.motion.distance import pose_errors
 from mmgen.modalities.motion.evaluation.generator import Real
-from mmgen.modalities.motion.features import features_to_joints
+from mmgen.modalities.motion.features import features_to_joints, pose_errors
 from mmgen.modalities.motion.sampling import require_motion_tokenizer, sample_motion
 
 _WORDS = "joints in the middle third, roots put upon each other in every frame, mean over {count} motions"
@@ -81,10 +80,8 @@ def measure_inbetween(sampling: ModeSampling, gaps: Gaps) -> list[Metric]:
     tokenizer, real, batch = require_motion_tokenizer(sampling.loaded), gaps.real, sampling.batch
     device = next(tokenizer.parameters()).device
     known = torch.cat([tokenizer.encode(x.to(device)).values.cpu() for x in real.x.split(batch)])
-    made = sample_motion(
-        sampling.loaded, sampling.mode, real.labels, real.texts, sampling.options, sampling.seed, batch=batch,
-        lengths=real.lengths, known=known, keep=gaps.keep(known.shape[1]), progress=sampling.progress,
-    )  # fmt: skip
+    keep = gaps.keep(known.shape[1])
+    made = sample_motion(real.task(sampling, lengths=real.lengths, known=known, keep=keep))
     error = gaps.error_mm(_joints([motion.float().cpu() for motion in made.features]))
     return [Metric("inbetween_mm", error, protocol={"inbetween": _WORDS.format(count=len(gaps))})]
 

@@ -10,7 +10,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
 from mmgen.data.held_out import all_over
 from mmgen.data.sources import Source
-from mmgen.evaluation.command import EvaluationCommand, Report, Rows
+from mmgen.evaluation.command import EvaluationCommand, ModeSampling, Report, Rows
 from mmgen.evaluation.reference import Chosen, Reference
 from mmgen.modalities.motion.evaluation.generator import Real, measure_motions, measure_real
 from mmgen.modalities.motion.evaluation.inbetween import Gaps, linear, measure_inbetween
@@ -19,7 +19,6 @@ from mmgen.modalities.motion.evaluation.tokenizer import measure_motion_tokenize
 from mmgen.modalities.motion.sampling import require_motion_tokenizer
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.paradigms import SampleOptions
-from mmgen.sampling.samples import check_request
 from mmgen.store.store import Loaded, Saved
 
 _TEXTS = "texts and lengths of held-out motions, going round"
@@ -47,7 +46,8 @@ class MotionEvaluation(EvaluationCommand):
         real, words = training, _CLASSES
         if held_out.reads:
             real, words = held_out.rows(torch.arange(num) % len(held_out)), _TEXTS
-        check_request(loaded, real.labels, options, self.batch)
+        for mode in modes:
+            real.task(ModeSampling(loaded, mode, options, self.seed, self.batch))  # its errors come before the work
         judges, gaps = Judges.of(source), Gaps.of(held_out, loaded.spec)
         others = judges.features(held_out.motions)
         metrics = measure_real(held_out, training, judges) + linear(gaps)
@@ -83,3 +83,6 @@ class MotionEvaluation(EvaluationCommand):
         if count is not None and count < len(samples):
             samples = Chosen(samples, all_over(len(samples), count).sort().values)
         return Reference.held_out(source, samples)
+
+
+COMMAND = MotionEvaluation

@@ -7,8 +7,8 @@ from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples
 from mmgen.evaluation.coding import TIMED, code_metrics, coding_times, reconstruct
 from mmgen.evaluation.command import Metric, Report
-from mmgen.modalities.motion.distance import position_errors
 from mmgen.modalities.motion.evaluation.network import frames_of, motions_of
+from mmgen.modalities.motion.features import position_errors
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 
 _HOW = {

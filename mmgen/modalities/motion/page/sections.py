@@ -13,8 +13,8 @@ from mmgen.modalities.motion.drawing import motion_sheet, motion_strip
 from mmgen.modalities.motion.evaluation.inbetween import with_straight_lines
 from mmgen.modalities.motion.features import canonical
 from mmgen.modalities.motion.files import read_motion
+from mmgen.modalities.motion.kinematics import smoothed
 from mmgen.modalities.motion.skeleton import Skeleton, skeleton_of
-from mmgen.modalities.motion.smoothing import smoothed
 from mmgen.page.chapter import Card, Chapter, Column, Sample, Way, side_by_side
 from mmgen.page.page import Picture, Section, macros, parts
 from mmgen.page.parts import Headline, PageParts

@@ -20,7 +20,8 @@ from mmgen.modalities.speech.sampling import (
     sample_speech,
     stream_speech,
 )
-from mmgen.sampling.texts import text_values
+from mmgen.paradigms.base import ConditionValues
+from mmgen.sampling.samples import condition_values, text_condition, text_values
 from mmgen.store.store import Loaded
 
 TIMED = 3
@@ -39,7 +40,7 @@ class Sentences:
     @classmethod
     def of(cls, loaded: Loaded, source: Source, samples: Samples, batch: int = 16) -> "Sentences":
         """All samples. Raises UserError for data without texts, or with texts that the generator cannot read."""
-        if source.text is None or loaded.generator.text is None:
+        if source.text is None or text_condition(loaded) is None:
             who = "the data has no texts" if source.text is None else f"{loaded.path} reads no texts"
             raise UserError(f"{who}, so nothing can be said that was said before; choose other --data, whole clips")
         texts, sounds, labels = [], [], []
@@ -48,8 +49,12 @@ class Sentences:
             sounds += [x[0, :length] for x, length in zip(each["x"], real_lengths(each).tolist(), strict=True)]
             labels.append(each["label"])
         known = known_labels(torch.cat(labels), loaded)
-        text_values(loaded, texts)
+        condition_values(loaded, text_values(loaded, texts))
         return cls(samples.texts(torch.arange(len(samples))), texts, sounds, known)
+
+    def conditions(self, loaded: Loaded, rows: slice = slice(None)) -> dict[str, ConditionValues]:
+        """Voices and texts of some of them, as a `SamplingTask` takes them."""
+        return text_values(loaded, self.texts[rows]) | {"class": self.labels[rows]}
 
     @property
     def voices(self) -> int:
@@ -80,10 +85,7 @@ def measure_speech(sampling: ModeSampling, sentences: Sentences, listeners: List
     """Say all sentences in their voices, and listen: `wer`, `cer`, `speaker_similarity` and `dnsmos` are of the
     listeners. Raises UserError as `mmgen.modalities.speech.sampling.sample_speech`.
     """
-    speech = sample_speech(
-        sampling.loaded, sampling.mode, sentences.texts, sentences.labels, sampling.options, sampling.seed,
-        batch=sampling.batch, progress=sampling.progress,
-    )  # fmt: skip
+    speech = sample_speech(sampling.task(sentences.conditions(sampling.loaded)))
     rate, metrics = speech.sample_rate, list[Metric]()
     if listeners.recogniser is not None:
         metrics += word_error_metrics(listeners.recogniser, speech.sounds, sentences.transcripts, rate)
@@ -92,7 +94,7 @@ def measure_speech(sampling: ModeSampling, sentences: Sentences, listeners: List
     count = min(sampling.batch, len(sentences.texts))
     how = {"seconds_per_second": f"wall clock a second of speech, {count} at a time"}
     pace = Metric("seconds_per_second", speech.seconds / speech.spoken_seconds, protocol=how)
-    metrics += cost_metrics(speech.forward_passes, speech.lengths, pace)
+    metrics += cost_metrics(speech, pace)
     first = first_audio(sampling, sentences)
     return Report(metrics if first is None else [*metrics, first], speech, speech.steps)
 
@@ -101,17 +103,17 @@ def first_audio(sampling: ModeSampling, sentences: Sentences) -> Metric | None:
     """`first_audio_ms`: from the request to the first tenth of a second of sound, of one sentence, median; None in a
     mode that finishes all of it at the same time. The first sentence is begun once before, to warm up.
     """
-    loaded, mode, options, seed = sampling.loaded, sampling.mode, sampling.options, sampling.seed
+    loaded = sampling.loaded
     times, tokenizer = [], require_speech_tokenizer(loaded)
     token = tokenizer.spec.stride
     least = token * max(1, round(CHUNK * tokenizer.sample_rate / token))
     index = list(range(min(TIMED, len(sentences.texts))))
     for turn, place in enumerate([0, *index]):
         started = now(loaded.generator.device)
-        label = sentences.labels[place : place + 1]
-        chunk = next(iter(stream_speech(loaded, mode, [sentences.texts[place]], label, options, seed, place)), None)
+        conditions = sentences.conditions(loaded, slice(place, place + 1))
+        chunk = next(iter(stream_speech(sampling.task(conditions, first_sample=place, progress=None))), None)
         seconds = now(loaded.generator.device) - started
-        if chunk is not None and bool(chunk.state.committed.all()) and chunk.sound.shape[2] > least:
+        if chunk is not None and bool(chunk.state.committed.all()) and chunk.values.shape[2] > least:
             return None
         if turn and chunk is not None:  # it may have ended at once
             times.append(seconds)

@@ -9,7 +9,7 @@ import torch
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.progress import progress_bar
 from mmgen.data.sources import Source
-from mmgen.evaluation.command import EvaluationCommand, Rows, metric_rows
+from mmgen.evaluation.command import EvaluationCommand, ModeSampling, Rows, metric_rows
 from mmgen.evaluation.reference import Reference
 from mmgen.modalities.speech.editing import INFILL
 from mmgen.modalities.speech.evaluation.edits import EDITS, measure_edits
@@ -22,7 +22,6 @@ from mmgen.modalities.speech.held_out import at_rate, of_known_voices, whole_rec
 from mmgen.modalities.speech.sampling import require_speech_tokenizer
 from mmgen.modalities.speech.tokenizers.audio import AudioTokenizer
 from mmgen.paradigms import SampleOptions
-from mmgen.sampling.samples import check_request
 from mmgen.store.store import Loaded, Saved
 
 LISTENERS = ("recogniser", "similarity", "naturalness")
@@ -51,9 +50,10 @@ class SpeechEvaluation(EvaluationCommand):
         self.reject_options("for tokenizers, and of a generator it is always measured", "wer")
         source, modes = self._source(saved, require_speech_tokenizer(loaded), whole=True), self.modes(loaded)
         count, held_out = self.num(1) or self.default_num, source.samples("val")
-        reference = Reference.held_out(source, of_known_voices(held_out, loaded.generator.classes, count))
+        reference = Reference.held_out(source, of_known_voices(held_out, len(loaded.generator.names("class")), count))
         sentences = Sentences.of(loaded, source, reference, self.batch)
-        check_request(loaded, sentences.labels, options, self.batch)
+        for mode in modes:  # its errors come before the work
+            ModeSampling(loaded, mode, options, self.seed, self.batch).task(sentences.conditions(loaded))
         listeners, size = self._listeners(), len(reference)
         how = {"voices": sentences.voices or "not told"}
         recorded = measure_recordings(loaded, sentences, listeners, self.batch)
@@ -94,3 +94,6 @@ class SpeechEvaluation(EvaluationCommand):
 
     def _recogniser(self) -> Recogniser:
         return get_recogniser(self.arguments["recogniser"], self.device)
+
+
+COMMAND = SpeechEvaluation

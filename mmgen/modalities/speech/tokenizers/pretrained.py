@@ -84,7 +84,7 @@ class TransformersCodec(PretrainedTokenizer, AudioTokenizer):
         return F.pad(x, (0, max(0, samples - x.shape[2])))[..., :samples].clamp(-1, 1)  # DAC may end a little early
 
 
-def open_codec(path: str | Path, levels: int | None = None, seconds: float = 1.0) -> TransformersCodec:
+def open_pretrained(path: str | Path, levels: int | None = None, seconds: float = 1.0) -> TransformersCodec:
     """The codec in a folder that transformers' `save_pretrained` wrote; other arguments as for `TransformersCodec`.
 
     Raises:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.core.progress import Progress
 from mmgen.data.sources import Samples
 from mmgen.evaluation.command import Metric, ModeSampling, Report, cost_metrics
 from mmgen.evaluation.extractors import Extractor, as_floats, extractor_metric
@@ -23,7 +22,8 @@ from mmgen.modalities.video.evaluation.frame_metrics import (
     swap_actions,
 )
 from mmgen.modalities.video.evaluation.frechet_video import FrameFeatures
-from mmgen.modalities.video.sampling import VideoSamples, clip_spec, sample_clips, stream_clips
+from mmgen.modalities.video.sampling import sample_clips, stream_clips
+from mmgen.paradigms.base import ConditionValues
 from mmgen.store.store import Loaded
 
 PREDICTION = {"psnr": f"mean over frames and clips, a frame at most {CAP:.1f} dB (rounding to bytes)"}
@@ -45,11 +45,16 @@ class PredictionTask:
     def of(cls, loaded: Loaded, samples: Samples, context: int, length: int, batch: int = 16) -> "PredictionTask":
         """All samples, cut to `length` frames. Raises UserError for a class that the generator does not know."""
         parts = list(samples.batches(batch))
-        acted = bool(loaded.generator.actions) and "action" in parts[0]
+        acted = bool(loaded.generator.names("actions")) and "action" in parts[0]
         actions = torch.cat([part["action"] for part in parts])[:, :length] if acted else None
         labels = known_labels(torch.cat([part["label"] for part in parts]), loaded)
         real = torch.cat([to_uint8(part["x"])[:, :, :length] for part in parts])
         return cls(real, labels, actions, context, length)
+
+    def conditions(self, actions: Tensor | None) -> dict[str, ConditionValues]:
+        """Their classes and some actions, as a `SamplingTask` takes them."""
+        labels: dict[str, ConditionValues] = {"class": self.labels}
+        return labels if actions is None else labels | {"actions": actions}
 
     @property
     def has_truth(self) -> bool:
@@ -80,11 +85,7 @@ def check_task(sampling: ModeSampling, task: PredictionTask) -> None:
     if task.actions is not None and task.actions.shape[1] < task.length:
         count = f"{task.actions.shape[1]} of {task.length}"
         raise UserError(f"{loaded.path} follows actions, and the data has them for {count} frames only")
-    loaded.generator.require_grid(clip_spec(loaded, task.length).grid)
-    stream_clips(
-        loaded, sampling.mode, task.labels, sampling.options, sampling.seed,
-        batch=sampling.batch, frames=task.length, context=task.context_frames, actions=task.actions,
-    )  # fmt: skip
+    stream_clips(sampling.task(task.conditions(task.actions), frames=task.length), task.context_frames)
 
 
 def measure_predictions(
@@ -113,13 +114,7 @@ def measure_predictions(
     """
     known, context = task.context, task.context_frames
 
-    def predict(actions: Tensor | None, progress: Progress | None) -> VideoSamples:
-        return sample_clips(
-            sampling.loaded, sampling.mode, task.labels, sampling.options, seed=sampling.seed, batch=sampling.batch,
-            frames=task.length, context=context, actions=actions, progress=progress,
-        )  # fmt: skip
-
-    sampled = predict(task.actions, sampling.progress)
+    sampled = sample_clips(sampling.task(task.conditions(task.actions), frames=task.length), context)
     made = torch.cat([task.real[:, :, :known], to_uint8(sampled.clips[:, :, known:])], dim=2)
     metrics: list[Metric] = []
     if context is not None and task.has_truth:
@@ -131,8 +126,9 @@ def measure_predictions(
             _curve_metric("next_frame_gain_db", next_frame_gain(predicted, context, truth), known, PREDICTION),
         ]
         if task.actions is not None:
-            swapped = to_uint8(predict(swap_actions(task.actions, known, sampling.seed), None).clips[:, :, known:])
-            gain = psnr - capped_psnr(as_floats(swapped), truth)
+            conditions = task.conditions(swap_actions(task.actions, known, sampling.seed))
+            swapped = sample_clips(sampling.task(conditions, frames=task.length, progress=None), context)
+            gain = psnr - capped_psnr(as_floats(to_uint8(swapped.clips[:, :, known:])), truth)
             how = {"actions": "recorded ones against those of another clip, with the same context and noise"}
             metrics.append(_curve_metric("action_gain_db", gain, known, how | PREDICTION))
     real_clips, real_frames = clip_features(extractor, task.real, sampling.batch) if real is None else real
@@ -145,7 +141,7 @@ def measure_predictions(
         later = real_frames[:, known:] if task.has_truth else None
         metrics.append(measure_drift(frames[:, known:], real_frames, extractor.image, later, known))
     seconds = Metric("seconds_per_sample", sampled.seconds / len(made))
-    metrics += cost_metrics(sampled.forward_passes, sampled.tokens.shape[1], seconds)
+    metrics += cost_metrics(sampled, seconds)
     return Report(metrics, made, sampled.steps)
 
 

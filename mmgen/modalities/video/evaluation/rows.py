@@ -50,8 +50,9 @@ class VideoEvaluation(EvaluationCommand):
         frames, needed = longest.sample_shape[1], length if rollout is None else known
         if frames < needed:
             raise UserError(f"the data has clips of {frames} frames and no longer ones, and {needed} are needed here")
-        if source.actions not in (0, loaded.generator.actions) and loaded.generator.actions:
-            counts = f"{source.actions} actions, and {saved.path} follows {loaded.generator.actions}"
+        actions = len(loaded.generator.names("actions"))
+        if actions and source.actions not in (0, actions):
+            counts = f"{source.actions} actions, and {saved.path} follows {actions}"
             raise UserError(f"the data has {counts}; choose other --data")
         modes, num = self.modes(loaded), self.num(2) or self.default_num
         reference = Reference.held_out(longest, num)
@@ -114,3 +115,6 @@ class VideoEvaluation(EvaluationCommand):
 def longer(source: Source, frames: int) -> Source:
     """The same data in clips of at least so many frames, where its source has an argument `frames`; else as it is."""
     return source if source.sample_shape[1] >= frames else changed(source, frames=frames)
+
+
+COMMAND = VideoEvaluation

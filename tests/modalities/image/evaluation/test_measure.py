@@ -15,6 +15,7 @@ from mmgen.media.images import to_uint8
 from mmgen.modalities.image.evaluation.measure import measure_mode, measure_tokenizer
 from mmgen.modalities.image.sampling import sample_images
 from mmgen.paradigms import Guidance, SampleOptions
+from mmgen.sampling.samples import SamplingTask
 from mmgen.store.store import Loaded, load_generator
 from mmgen.tokenizers import Tokenizer
 from tests.tiny_runs import generator_run, tokenizer_run
@@ -124,7 +125,8 @@ def test_a_mode_s_figures_are_those_of_its_samples(loaded: Loaded, mode: str) ->
     names = {f"{name}_mean" for name in ("class_accuracy", "fd", "kid", "precision", "recall")}
     assert set(report.values) == names | {"forward_passes", "tokens_per_forward", "seconds_per_sample"}
     labels = torch.arange(10) % 3
-    again = sample_images(loaded, mode, labels, options, seed=3)  # by seed and number, whatever the batch
+    task = SamplingTask(loaded, mode, {"class": labels}, options, seed=3)
+    again = sample_images(task)  # by seed and number, whatever the batch
     assert torch.equal(report.samples.images, again.images) and report.steps == again.steps
     right = (judge.logits(again.images).argmax(1) == labels).double().mean().item()
     assert report.values["class_accuracy_mean"] == right
@@ -136,12 +138,12 @@ def test_real_samples_score_perfectly_and_unlike_ones_badly(loaded: Loaded, monk
     """With the sampler replaced by the data itself."""
     judge, samples = Mean(), images(30, 8)
     real, x = real_features(judge, samples), samples.take(torch.arange(30))["x"]
-    sampled = sample_images(loaded, "ar", torch.zeros(1, dtype=torch.int64), SampleOptions())
+    sampled = sample_images(SamplingTask(loaded, "ar", {"class": torch.zeros(1, dtype=torch.int64)}))
 
     def figures(fakes: Tensor) -> dict[str, float]:
         monkeypatch.setattr(
             "mmgen.modalities.image.evaluation.measure.sample_images",
-            lambda *_, **__: type(sampled)(sampled.tokens, fakes, 1, 1, 1.0),
+            lambda task: type(sampled)(sampled.tokens, sampled.lengths, 1, 1, 1.0, fakes),
         )
         return measure_mode(ModeSampling(loaded, "ar"), real, judge, num=30).values
 

@@ -22,6 +22,7 @@ from mmgen.modalities.motion.evaluation.metrics import Judges
 from mmgen.modalities.motion.evaluation.text import TextMotion
 from mmgen.modalities.motion.evaluation.text import train as train_texts
 from mmgen.modalities.motion.sampling import MotionSamples
+from mmgen.sampling.samples import SamplingTask
 from mmgen.store.store import Loaded, load_generator
 from tests.evaluation.motions import TEXT, Moves, moves_run, noisy
 from tests.modalities.motion.evaluation import test_classifier as test_motion_classifier
@@ -58,12 +59,9 @@ def moving(monkeypatch: pytest.MonkeyPatch, real: Real, mover: Mover) -> list[di
     """Takes the place of sampling; the calls, as they come."""
     calls: list[dict[str, Any]] = []
 
-    def sample_motion(
-        loaded: Loaded, mode: str, labels: Tensor, texts: list[str] | None, options: Any, seed: int, **more: Any
-    ) -> MotionSamples:
-        calls.append({"labels": labels, "texts": texts} | more)
-        tokens, lengths = torch.zeros(1), torch.tensor([160, 176])
-        return MotionSamples(mover(real.motions), 20.0, tokens, lengths, steps=7, forward_passes=21, seconds=3.0)
+    def sample_motion(task: SamplingTask) -> MotionSamples:
+        calls.append({"labels": task.conditions["class"], "texts": task.conditions.get("text"), "task": task})
+        return MotionSamples(torch.zeros(1), torch.tensor([40, 44]), 7, 21, 3.0, mover(real.motions), 20.0)
 
     for module in (motion_generator, motion_inbetween):
         monkeypatch.setattr(module, "sample_motion", sample_motion)
@@ -99,7 +97,7 @@ def test_the_motions_themselves_score_as_they_do(
     assert found["seconds_per_second"] == pytest.approx(3.0 / (held_out.lengths.sum().item() / 20))
     (call,) = calls
     assert torch.equal(call["labels"], held_out.actions) and call["texts"] == held_out.captions
-    assert torch.equal(call["lengths"], held_out.lengths)
+    assert torch.equal(call["task"].lengths, held_out.lengths)
 
 
 def test_trembling_and_doing_something_else_are_noticed(
@@ -169,8 +167,9 @@ def test_what_is_filled_in_is_compared_within_the_gap_alone(
         calls = moving(monkeypatch, held_out, mover)
         (figure,) = measure_inbetween(ModeSampling(loaded, "masked", batch=5), gaps)
         (call,) = calls
-        assert call["known"].shape == (12, 6, 2) and torch.equal(call["keep"], gaps.keep(6))
-        assert torch.equal(call["lengths"], held_out.lengths)
+        task = call["task"]
+        assert task.known.shape == (12, 6, 2) and torch.equal(task.keep, gaps.keep(6))
+        assert torch.equal(task.lengths, held_out.lengths)
         return figure.value
 
     def spoilt(motion: Tensor, inside: bool) -> Tensor:

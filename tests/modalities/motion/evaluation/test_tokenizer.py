@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mmgen.core.tokens import Tokens
-from mmgen.modalities.motion.distance import position_errors
 from mmgen.modalities.motion.evaluation.tokenizer import measure_motion_tokenizer
+from mmgen.modalities.motion.features import position_errors
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer
 from mmgen.store.store import load_tokenizer
 from tests.evaluation.motions import FPS, Moves, noisy

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
 from mmgen.data.sources import Batch, Samples, Source, SplitName
-from mmgen.modalities.motion.distance import position_errors
-from mmgen.modalities.motion.features import feature_slices, features_to_joints
+from mmgen.modalities.motion.features import feature_slices, features_to_joints, position_errors
 from mmgen.modalities.motion.tokenizers.motion import MotionTokenizer, PatchBlock
 from mmgen.store.rebuild import build_tokenizer
 from mmgen.tokenizers.quantizers import BSQ, FSQ, VQ, Gaussian, Quantizer, ResidualVQ

@@ -14,6 +14,7 @@ from mmgen.evaluation.command import ModeSampling
 from mmgen.modalities.speech.evaluation.generator import Sentences, first_audio, measure_recordings, measure_speech
 from mmgen.modalities.speech.evaluation.listeners import Listeners
 from mmgen.modalities.speech.sampling import SpeechSamples
+from mmgen.sampling.samples import SamplingTask
 from mmgen.store.store import Loaded, load_generator
 from tests.evaluation.sounds import Parrot, Recordings
 from tests.spoken_runs import RATE, STRIDE, TEXT, codec_run, speech_run
@@ -54,12 +55,10 @@ LISTENERS = Listeners(Parrot(), Ears(), naturalness=False)
 def measured(
     monkeypatch: pytest.MonkeyPatch, loaded: Loaded, wanted: Sentences, speaker: Callable[[list[Tensor]], list[Tensor]]
 ) -> dict[str, float]:
-    def speak(_: Any, mode: str, texts: list[str], labels: Tensor, *args: Any, **how: Any) -> SpeechSamples:
-        assert texts == wanted.texts and labels is wanted.labels
-        sounds = speaker(wanted.sounds)
-        return SpeechSamples(
-            sounds, RATE, torch.zeros(1), torch.tensor([40, 44]), steps=7, forward_passes=21, seconds=4.0
-        )
+    def speak(task: SamplingTask) -> SpeechSamples:
+        conditions: dict[str, Any] = dict(task.conditions)
+        assert conditions["text"] == wanted.texts and torch.equal(conditions["class"], wanted.labels)
+        return SpeechSamples(torch.zeros(1), torch.tensor([40, 44]), 7, 21, 4.0, speaker(wanted.sounds), RATE)
 
     monkeypatch.setattr("mmgen.modalities.speech.evaluation.generator.sample_speech", speak)
     monkeypatch.setattr("mmgen.modalities.speech.evaluation.generator.first_audio", lambda *_: None)

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens, TokenSpec
-from mmgen.modalities.speech.tokenizers.pretrained import TransformersCodec, open_codec
+from mmgen.modalities.speech.tokenizers.pretrained import TransformersCodec, open_pretrained
 from mmgen.store.rebuild import build_tokenizer
 from mmgen.store.store import load_tokenizer, save_export, weights_hash
 from mmgen.tokenizers.pretrained import CONFIG, library_of
@@ -108,7 +108,7 @@ def test_tokens_and_sounds_are_those_of_transformers(tmp_path: Path, name: str) 
     folder(tmp_path, name)
     x = sounds(6 * stride)
     for levels in (1, 2, 4):
-        tokenizer = open_codec(tmp_path, levels=levels, seconds=0.1)
+        tokenizer = open_pretrained(tmp_path, levels=levels, seconds=0.1)
         rate = model.config.sampling_rate
         assert tokenizer.spec == TokenSpec(
             "residual", 16, (10, 1, 1), levels, "speech", rate=rate / stride, stride=stride, first=stride
@@ -125,7 +125,7 @@ def test_tokens_and_sounds_are_those_of_transformers(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_levels_between_any_length_and_fewer_levels(tmp_path: Path, name: str) -> None:
-    tokenizer, stride = open_codec(folder(tmp_path, name), levels=3), STRIDES[name]
+    tokenizer, stride = open_pretrained(folder(tmp_path, name), levels=3), STRIDES[name]
     for samples in (1, stride - 1, stride + 1, 5 * stride):
         x = sounds(samples)
         tokens = tokenizer.encode(x)
@@ -134,7 +134,7 @@ def test_levels_between_any_length_and_fewer_levels(tmp_path: Path, name: str) -
         sound = tokenizer.decode(tokens, samples)
         assert sound.shape == x.shape and sound.abs().max() <= 1
     coarse = Tokens(tokens.values[..., :1], tokens.grid)
-    whole = open_codec(tmp_path, levels=1)
+    whole = open_pretrained(tmp_path, levels=1)
     assert torch.equal(tokenizer.decode(coarse), whole.decode(coarse))  # of a model that has no more
 
 
@@ -166,15 +166,15 @@ def test_choices_that_are_not_its_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--levels is for speech"):
         save_export(tmp_path / "other", tmp_path / "out", levels=2)
     with pytest.raises(UserError, match="has 1 to 4 levels to use, not 5"):
-        open_codec(source, levels=5)
+        open_pretrained(source, levels=5)
     with pytest.raises(UserError, match="has 1 to 4 levels to use, not 0"):
-        open_codec(source, levels=0)
+        open_pretrained(source, levels=0)
     with pytest.raises(UserError, match="at least one sample"):
-        open_codec(source, seconds=0)
+        open_pretrained(source, seconds=0)
 
 
 def test_it_is_frozen_and_rebuilt_from_its_description(tmp_path: Path) -> None:
-    opened, x = open_codec(folder(tmp_path, "dac"), levels=2, seconds=0.5).train(), sounds(40)
+    opened, x = open_pretrained(folder(tmp_path, "dac"), levels=2, seconds=0.5).train(), sounds(40)
     assert library_of(tmp_path) == "transformers"
     assert not any(parameter.requires_grad for parameter in opened.parameters())
     assert not any(module.training for module in opened.modules())
@@ -188,7 +188,7 @@ def test_it_is_frozen_and_rebuilt_from_its_description(tmp_path: Path) -> None:
 
 def test_half_precision_files_are_read_in_single(tmp_path: Path) -> None:
     peer("dac").half().save_pretrained(tmp_path)
-    tokenizer = open_codec(tmp_path)
+    tokenizer = open_pretrained(tmp_path)
     assert {each.dtype for each in tokenizer.model.parameters()} == {torch.float32}
     assert tokenizer.decode(tokenizer.encode(sounds(30))).dtype == torch.float32
 
@@ -210,13 +210,13 @@ def test_a_broken_folder_is_told_in_one_line(tmp_path: Path, case: str) -> None:
     spoil, message = BROKEN[case]
     spoil(folder(tmp_path))
     with pytest.raises(UserError, match=message) as raised:
-        open_codec(tmp_path)
+        open_pretrained(tmp_path)
     assert "\n" not in str(raised.value)
     assert str(tmp_path) in str(raised.value)
 
 
 def test_wrong_sounds_and_tokens_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = open_codec(folder(tmp_path))
+    tokenizer = open_pretrained(folder(tmp_path))
     with pytest.raises(UserError, match=r"\(batch, 1, samples\)"):
         tokenizer.encode(torch.zeros(1, 2, 80))
     with pytest.raises(UserError, match="codes 0 to 15, got 16 to 16"):
@@ -227,4 +227,4 @@ def test_wrong_sounds_and_tokens_are_named(tmp_path: Path, monkeypatch: pytest.M
         tokenizer.streaming()
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UserError, match="pip install transformers"):
-        open_codec(tmp_path)
+        open_pretrained(tmp_path)

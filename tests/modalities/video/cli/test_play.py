@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from mmgen.apps.cli.main import main
-from mmgen.apps.cli.terminal import terminal_picture
 from mmgen.media.video import read_clip
+from mmgen.modalities.video.commands.play import terminal_picture
 from mmgen.modalities.video.sampling import sample_clips
-from mmgen.paradigms import SampleOptions
+from mmgen.sampling.samples import SamplingTask
 from mmgen.store.store import load_generator
 from tests.tiny_runs import video_run, video_tokenizer_run
 
@@ -31,9 +31,10 @@ def test_each_line_leads_to_the_next_frame(
     assert play(run, out, "left\n\n2\nup\nstay\nq\nleft\n", monkeypatch) == 0
     printed = capsys.readouterr()
     assert f"5 frames: {out}" in printed.out
-    assert "action 'up' is unknown" in printed.err  # asked again
+    assert "actions 'up' is unknown" in printed.err  # asked again
     actions = torch.tensor([[-1, 1, 1, 2, 0]])
-    same = sample_clips(load_generator(run), "frame", torch.tensor([3]), SampleOptions(), frames=5, actions=actions)
+    conditions = {"class": torch.tensor([3]), "actions": actions}
+    same = sample_clips(SamplingTask(load_generator(run), "frame", conditions, frames=5))
     assert (read_clip(out, (1, 5, 32, 32), 10) - same.clips[0]).abs().mean() < 0.1
 
 

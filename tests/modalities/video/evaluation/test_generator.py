@@ -1,6 +1,7 @@
 """Figures of predictions, with samplers that cheat in known ways."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,14 +38,18 @@ def measured(
     """With clips from `sampler(the real clips, actions)`; its context frames are spoilt, and must not be looked at."""
     real, calls = moving(len(wanted.labels), FRAMES), []
 
-    def sample_clips(*_: Any, context: Tensor | None, actions: Tensor | None, frames: int, **how: Any) -> VideoSamples:
-        calls.append((context, how["seed"]))
-        assert frames == FRAMES
+    def sample_clips(task: Any, context: Tensor | None) -> VideoSamples:
+        calls.append((context, task.seed))
+        assert task.frames == FRAMES
         assert calls[-1][0] is calls[0][0] and calls[-1][1] == calls[0][1]  # under other actions, all else the same
-        clips = sampler(real, actions)
+        clips = sampler(real, task.conditions.get("actions"))
         clips = torch.cat([torch.zeros_like(clips[:, :, : wanted.context]), clips[:, :, wanted.context :]], dim=2)
-        return VideoSamples(clips, torch.zeros(1, 42), None, wanted.context, 7, 21, 3.0, 0.1)  # type: ignore[arg-type]
+        return VideoSamples(torch.zeros(1, 42), torch.tensor([42]), 7, 21, 3.0, clips, wanted.context, 0.1)
 
+    def task(_: Any, mode: str, conditions: Any, options: Any, seed: int, **more: Any) -> SimpleNamespace:
+        return SimpleNamespace(conditions=conditions, seed=seed, **more)
+
+    monkeypatch.setattr("mmgen.evaluation.command.SamplingTask", task)
     monkeypatch.setattr("mmgen.modalities.video.evaluation.generator.sample_clips", sample_clips)
     sampling = ModeSampling(None, "ar")  # type: ignore[arg-type]
     return measure_predictions(sampling, wanted, extractor, **options)

@@ -1,8 +1,23 @@
 """`mmgen edit`: other words in a recording."""
 
+from pathlib import Path
 from typing import Any
 
-from mmgen.sampling.options import all_arguments, takes_sampling
+import torch
+from safetensors.torch import save_file
+
+from mmgen.core.progress import command_line, progress_bar, write_record
+from mmgen.media.audio import open_sound, write_wav
+from mmgen.media.folders import new_folder, next_free
+from mmgen.media.images import save_png
+from mmgen.media.spectrogram import spectrogram_sheet
+from mmgen.modalities.speech.alignment import parse_span
+from mmgen.modalities.speech.editing import INFILL, edit
+from mmgen.modalities.speech.evaluation.recogniser import get_recogniser
+from mmgen.modalities.speech.sampling import require_speech_tokenizer
+from mmgen.sampling.options import all_arguments, sample_options, takes_sampling
+from mmgen.sampling.samples import class_labels, pick_device
+from mmgen.store.store import load_generator
 
 
 @takes_sampling
@@ -42,26 +57,6 @@ def run(
         device: cpu, cuda, or auto.
     """
     arguments = all_arguments(dict(locals()))
-
-    import json
-    from pathlib import Path
-
-    import torch
-    from safetensors.torch import save_file
-
-    from mmgen.core.progress import command_line, progress_bar
-    from mmgen.media.audio import open_sound, write_wav
-    from mmgen.media.folders import new_folder, next_free
-    from mmgen.media.images import save_png
-    from mmgen.media.spectrogram import spectrogram_sheet
-    from mmgen.modalities.speech.alignment import parse_span
-    from mmgen.modalities.speech.editing import INFILL, edit
-    from mmgen.modalities.speech.evaluation.recogniser import get_recogniser
-    from mmgen.modalities.speech.sampling import require_speech_tokenizer
-    from mmgen.sampling.options import sample_options
-    from mmgen.sampling.samples import class_labels, pick_device
-    from mmgen.store.store import load_generator
-
     loaded = load_generator(path).to(pick_device(device))
     modes = list(loaded.paradigm.modes())
     recogniser = get_recogniser(device=str(loaded.generator.device)) if judge else None
@@ -96,7 +91,4 @@ def run(
         "device": str(loaded.generator.device),
         "torch": torch.__version__,
     }
-    (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
-    for name, value in record.items():
-        print(f"{name + ':':22}{value}")
-    print(f"{'written to:':22}{folder}")
+    write_record(folder, record)

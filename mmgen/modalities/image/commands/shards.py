@@ -1,5 +1,10 @@
 """`mmgen shards`: images as .tar shards, for training that reads from one end of a file to the other."""
 
+from pathlib import Path
+
+from mmgen.data.build import open_source
+from mmgen.modalities.image.sources.tar_write import write_shards
+
 
 def run(data: str, *, out: str, per_shard: int = 1000) -> None:
     """Write a data set of images as WebDataset's .tar shards: train/000000.tar, val/000000.tar, and classes.txt.
@@ -12,13 +17,8 @@ def run(data: str, *, out: str, per_shard: int = 1000) -> None:
         out: folder for the shards, made and never written over.
         per_shard: samples a shard; some hundred megabytes a shard read well.
     """
-    from pathlib import Path
-
-    from mmgen.data.build import open_source
-    from mmgen.modalities.image.sources.tar_write import write_shards
-
     counts = write_shards(open_source(data), Path(out), per_shard)
-    told = ", ".join(
+    written = ", ".join(
         f"{samples:,} samples of {split} in {shards} shard(s)" for split, (samples, shards) in counts.items()
     )
-    print(f"{out}: {told}; to train on them: --data.source WebDataset --data.source.root {out}")
+    print(f"{out}: {written}; to train on them: --data.source WebDataset --data.source.root {out}")

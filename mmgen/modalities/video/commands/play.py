@@ -1,10 +1,24 @@
 """`mmgen play`: steer a clip while it is made."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+
+from mmgen.core.errors import UserError
+from mmgen.core.vocabulary import NO_ACTION
+from mmgen.media.images import to_uint8
+from mmgen.media.video import write_mp4
+from mmgen.modalities.video.actions import read_actions
+from mmgen.modalities.video.sample_files import VideoSampling
+from mmgen.modalities.video.sampling import stream_clips
 from mmgen.sampling.options import all_arguments, takes_sampling
+from mmgen.sampling.samples import pick_device
+from mmgen.store.store import load_generator
 
 
 @takes_sampling
@@ -38,54 +52,39 @@ def run(
         device: cpu, cuda, or auto.
     """
     arguments = all_arguments(dict(locals())) | {"num": 1, "batch": 1, "actions": None}
-
-    import torch
-    from torch import Tensor
-
-    from mmgen.apps.cli.terminal import terminal_picture
-    from mmgen.core.errors import UserError
-    from mmgen.core.vocabulary import NO_ACTION
-    from mmgen.media.video import write_mp4
-    from mmgen.modalities.video.actions import read_actions
-    from mmgen.modalities.video.sample_files import VideoSampling
-    from mmgen.modalities.video.sampling import stream_clips
-    from mmgen.sampling.samples import pick_device
-    from mmgen.store.store import load_generator
-
     loaded = load_generator(path).to(pick_device(device))
-    asked = VideoSampling(loaded, arguments)
-    if not loaded.generator.actions:
+    command = VideoSampling(loaded, arguments)
+    if not (names := loaded.generator.names("actions")):
         raise UserError(f"{path} was trained without actions, so nothing steers it: mmgen sample makes its clips")
     if Path(out).exists():
         raise UserError(f"{out} exists, and nothing is overwritten; choose another --out")
-    given = 0 if asked.context is None else asked.context.shape[2]
-    names, last = ", ".join(loaded.facts.action_names), 0
+    given = 0 if command.context is None else command.context.shape[2]
+    last = 0
 
     def steer(frame: int) -> Tensor:
         nonlocal last
         if frame < max(given, 1):  # nothing that a person could decide
-            return torch.tensor([NO_ACTION]) if asked.recorded is None else asked.recorded[:, frame]
+            return torch.tensor([NO_ACTION]) if command.recorded is None else command.recorded[:, frame]
         while True:
-            word = _word(f"frame {frame} ({names}; empty: {loaded.facts.action_names[last]}; q ends): ")
+            word = _word(f"frame {frame} ({', '.join(names)}; empty: {names[last]}; q ends): ")
             try:
                 last = int(read_actions(word, loaded, 1)) if word else last
                 return torch.tensor([last])
             except UserError as error:
                 print(error, file=sys.stderr)
 
-    shown: list[Tensor] = []
+    frames_made: list[Tensor] = []
+    task = replace(command.task, conditions={**command.task.conditions, "actions": steer})
     try:
-        for part in stream_clips(
-            loaded, mode, asked.labels, asked.options, seed, 0, 1, asked.frames, asked.context, steer
-        ):
-            shown.append(part.clip[0])
+        for part in stream_clips(task, command.context):
+            frames_made.append(part.values[0])
             if sys.stdout.isatty():
-                print(terminal_picture(part.clip[0, :, -1]))
+                print(terminal_picture(part.values[0, :, -1]))
     except (EOFError, KeyboardInterrupt):
         print()
-    if shown:
-        clip = torch.cat(shown, dim=1)
-        write_mp4(clip, out, asked.fps)
+    if frames_made:
+        clip = torch.cat(frames_made, dim=1)
+        write_mp4(clip, out, command.fps)
         print(f"{clip.shape[1]} frames: {out}")
 
 
@@ -95,3 +94,21 @@ def _word(prompt: str) -> str:
     if word == "q":
         raise EOFError
     return word
+
+
+def terminal_picture(frame: Tensor, columns: int = 64) -> str:
+    """A frame (1 or 3, H, W) in [-1, 1] as lines of half blocks in 24-bit colours, two rows of pixels a line.
+
+    Args:
+        frame: one with more than `columns` columns is thinned out.
+        columns: of the terminal that may be used.
+    """
+    step = -(-frame.shape[-1] // columns)
+    small = frame[:, ::step, ::step]
+    small = torch.nn.functional.pad(small, (0, 0, 0, small.shape[1] % 2), value=-1.0)
+    pixels = to_uint8(repeat(small, "c h w -> (c r) h w", r=3 // len(small)))
+    lines = rearrange(pixels, "c (line two) w -> line w (two c)", two=2).tolist()
+    coloured = (
+        "".join("\x1b[38;2;{};{};{}m\x1b[48;2;{};{};{}m\u2580".format(*colours) for colours in line) for line in lines
+    )
+    return "\x1b[0m\n".join(coloured) + "\x1b[0m"
