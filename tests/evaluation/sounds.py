@@ -18,13 +18,13 @@ def babble(count: int = 3, seconds: float = 1.6, rate: int = RATE, seed: int = 0
     pitch = 100 + 80 * draws.uniform("pitch").float()
     weights = draws.uniform("formants", 12).float()
     syllables = (2 * torch.pi * 4 * time).sin().clamp(min=0) * (time % 0.7 < 0.6)
-    found = []
+    sounds = []
     for row in range(count):
         phase = 2 * torch.pi * (pitch[row] * time + 5 * (2 * torch.pi * 1.5 * time).sin())
         voice = sum(weights[row, k] * ((k + 1) * phase).sin() for k in range(12))
         assert isinstance(voice, Tensor)
-        found.append(0.5 * syllables * voice / voice.abs().max())
-    return found
+        sounds.append(0.5 * syllables * voice / voice.abs().max())
+    return sounds
 
 
 def noisy(sound: Tensor, strength: float) -> Tensor:

@@ -127,20 +127,20 @@ def copied(joint: Path, name: str, folder: Path) -> Path:
 @pytest.mark.parametrize("name", MEMBERS)
 def test_a_run_beside_itself_has_the_losses_that_training_logged(joint: Path, name: str, card: Path) -> None:
     """Of every modality, whatever the batch."""
-    found = compare(joint / name, joint / name, card, "--batch=5")
-    assert list(found) == [(figure, mode) for mode in MODES for figure in FIGURES]
+    losses = compare(joint / name, joint / name, card, "--batch=5")
+    assert list(losses) == [(figure, mode) for mode in MODES for figure in FIGURES]
     for mode in MODES:
-        loss, beside, change = (found[figure, mode] for figure in FIGURES)
-        assert loss == beside == pytest.approx(logged(joint)[f"val/{name}/{mode}"], abs=1e-5)
+        loss, others_loss, change = (losses[figure, mode] for figure in FIGURES)
+        assert loss == others_loss == pytest.approx(logged(joint)[f"val/{name}/{mode}"], abs=1e-5)
         assert change == 0.0
     assert faults(card) == []
 
 
 def test_a_member_and_the_same_weights_alone_have_the_same_losses(joint: Path, tmp_path: Path, card: Path) -> None:
     other = copied(joint, "speech", tmp_path / "speech")
-    found = compare(joint / "speech", other, card, "--mode=masked")
-    assert list(found) == [(figure, "masked") for figure in FIGURES]
-    assert found["held_out_loss_change", "masked"] == 0.0
+    losses = compare(joint / "speech", other, card, "--mode=masked")
+    assert list(losses) == [(figure, "masked") for figure in FIGURES]
+    assert losses["held_out_loss_change", "masked"] == 0.0
 
 
 def worse(run: Path) -> Path:
@@ -161,10 +161,10 @@ def test_a_change_is_that_of_the_means_and_is_told_with_its_error(
     other = worse(copied(joint, "motion", tmp_path / "motion"))
     one, two = compare(joint / "motion", other, card), compare(other, joint / "motion", card)
     for mode in MODES:
-        loss, beside, change = (one[figure, mode] for figure in FIGURES)
+        loss, others_loss, change = (one[figure, mode] for figure in FIGURES)
         assert abs(change) > 1e-3
-        assert change == pytest.approx(loss / beside - 1, abs=1e-5)
-        assert two["held_out_loss", mode] == beside
+        assert change == pytest.approx(loss / others_loss - 1, abs=1e-5)
+        assert two["held_out_loss", mode] == others_loss
         assert two["held_out_loss_beside", mode] == loss
     assert f"{joint / 'motion'} took 2 steps, {other} 12" in capsys.readouterr().out
     before = rows_of(card)
@@ -187,8 +187,8 @@ def test_the_error_of_a_change_is_that_of_a_ratio() -> None:
     both = 2 + torch.rand(4000, 50, dtype=torch.float64, generator=draw)
     own = 1.1 * both + 0.1 * torch.rand(4000, 50, dtype=torch.float64, generator=draw)
     changes = own.mean(1) / both.mean(1) - 1
-    told = [loss_metrics(mine, others)[2].protocol["standard_error"] for mine, others in zip(own[:40], both[:40])]
-    assert sum(told) / len(told) == pytest.approx(changes.std().item(), rel=0.1)
+    errors = [loss_metrics(mine, others)[2].protocol["standard_error"] for mine, others in zip(own[:40], both[:40])]
+    assert sum(errors) / len(errors) == pytest.approx(changes.std().item(), rel=0.1)
     assert math.isclose(loss_metrics(own[0], both[0])[2].value, changes[0].item())
 
 

@@ -59,19 +59,19 @@ def test_a_mosaic_holds_every_image_and_is_cut_into_them_again(
     count: int, channels: int, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(codecs, "SIDE", 96)  # three by three of 32: several mosaics
-    x, found = pictures(count, channels, side), []
+    x, parts = pictures(count, channels, side), []
     for tiles, mosaic in codecs._mosaics(x):
         assert max(mosaic.size) <= 96
         assert not any(length % codecs.BLOCK for length in mosaic.size)
-        found.append(codecs._cut(torch.from_numpy(np.array(mosaic)), tiles))
-    assert torch.equal(torch.cat(found), x)
+        parts.append(codecs._cut(torch.from_numpy(np.array(mosaic)), tiles))
+    assert torch.equal(torch.cat(parts), x)
 
 
 def test_headers_are_shared_out() -> None:
     """Many images in one picture take less than each in its own."""
     x = pictures(16)
-    alone = sum(code_at("jpeg", each[None], 1e9).bits_per_image for each in x) / 16
-    assert code_at("jpeg", x, 1e9).bits_per_image < alone
+    separate = sum(code_at("jpeg", each[None], 1e9).bits_per_image for each in x) / 16
+    assert code_at("jpeg", x, 1e9).bits_per_image < separate
 
 
 def test_a_continuous_tokenizer_has_no_bits_to_compare_at() -> None:

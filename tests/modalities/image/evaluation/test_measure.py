@@ -73,9 +73,9 @@ def images(count: int, side: int) -> StoredImages:
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = tmp_path_factory.mktemp("runs")
-    found = load_generator(generator_run(folder / "gen", tokenizer_run(folder / "tok")))
-    found.generator.double()  # a batch rounds as its rows do
-    return found
+    run = load_generator(generator_run(folder / "gen", tokenizer_run(folder / "tok")))
+    run.generator.double()  # a batch rounds as its rows do
+    return run
 
 
 def test_a_tokenizer_s_figures_get_better_with_its_codebook() -> None:

@@ -19,10 +19,10 @@ def pixels(channels: int, count: int = 6) -> Tensor:
 def test_images_and_classes_come_back(channels: int, tmp_path: Path) -> None:
     written, labels = pixels(channels), torch.arange(6) % 3
     file = write_npz(tmp_path / "samples.npz", written, labels)
-    found = read_npz(file, (channels, 5, 4))
-    assert torch.equal(found.values, written)
-    assert torch.equal(found.labels, labels)
-    x = found.take(torch.arange(6))["x"]
+    images = read_npz(file, (channels, 5, 4))
+    assert torch.equal(images.values, written)
+    assert torch.equal(images.labels, labels)
+    x = images.take(torch.arange(6))["x"]
     assert torch.equal(((x + 1) * 127.5).round().to(torch.uint8), written)
 
 

@@ -80,21 +80,21 @@ def test_the_motions_themselves_score_as_they_do(
 ) -> None:
     calls = moving(monkeypatch, held_out, lambda motions: motions)
     others = judges.features(held_out.motions)
-    found = measure_motions(ModeSampling(loaded, "ar"), held_out, judges, others).values
+    values = measure_motions(ModeSampling(loaded, "ar"), held_out, judges, others).values
     real = {each.name: each.value for each in measure_real(held_out, held_out, judges)}
-    assert list(found) == [
+    assert list(values) == [
         "label_accuracy_motion_cnn", "fid_motion_cnn", "diversity_motion_cnn", "multimodality_motion_cnn",
         "r_precision_1_text_motion_gru", "r_precision_2_text_motion_gru", "r_precision_3_text_motion_gru",
         "matching_score_text_motion_gru", "foot_skate", "jerk", "forward_passes", "tokens_per_forward",
         "seconds_per_second",
     ]  # fmt: skip
     for name, value in real.items():
-        assert found[name.replace("_real", "")] == pytest.approx(value, abs=1e-9)
-    assert found["fid_motion_cnn"] == pytest.approx(0, abs=1e-6)
-    assert found["label_accuracy_motion_cnn"] >= 0.9
-    assert found["multimodality_motion_cnn"] < found["diversity_motion_cnn"]
-    assert (found["forward_passes"], found["tokens_per_forward"]) == (21, 2)
-    assert found["seconds_per_second"] == pytest.approx(3.0 / (held_out.lengths.sum().item() / 20))
+        assert values[name.replace("_real", "")] == pytest.approx(value, abs=1e-9)
+    assert values["fid_motion_cnn"] == pytest.approx(0, abs=1e-6)
+    assert values["label_accuracy_motion_cnn"] >= 0.9
+    assert values["multimodality_motion_cnn"] < values["diversity_motion_cnn"]
+    assert (values["forward_passes"], values["tokens_per_forward"]) == (21, 2)
+    assert values["seconds_per_second"] == pytest.approx(3.0 / (held_out.lengths.sum().item() / 20))
     (call,) = calls
     assert torch.equal(call["labels"], held_out.actions) and call["texts"] == held_out.captions
     assert torch.equal(call["task"].lengths, held_out.lengths)
@@ -129,15 +129,15 @@ def test_what_nobody_asked_for_is_not_judged(
     monkeypatch: pytest.MonkeyPatch, held_out: Real, judges: Judges, tmp_path: Path
 ) -> None:
     run = moves_run(tmp_path / "gen", motion_tokenizer_run(tmp_path / "tokenizer"), classes=0, text=None)
-    alone = load_generator(run)
-    real = Real.of(alone, SOURCE, SOURCE.samples("val"))
+    unconditional = load_generator(run)
+    real = Real.of(unconditional, SOURCE, SOURCE.samples("val"))
     assert real.texts is None and real.labels.eq(-1).all() and real.captions is not None
-    found = measured(monkeypatch, alone, real, judges, lambda motions: motions)
-    assert not any(name.startswith(("label_accuracy", "multimodality", "r_precision")) for name in found)
-    assert "fid_motion_cnn" in found
-    with_texts = measured(monkeypatch, alone, real, Judges(None, judges.texts), lambda motions: motions)
+    values = measured(monkeypatch, unconditional, real, judges, lambda motions: motions)
+    assert not any(name.startswith(("label_accuracy", "multimodality", "r_precision")) for name in values)
+    assert "fid_motion_cnn" in values
+    with_texts = measured(monkeypatch, unconditional, real, Judges(None, judges.texts), lambda motions: motions)
     assert "fid_text_motion_gru" in with_texts  # without classes the other network compares
-    with_none = measured(monkeypatch, alone, real, Judges(None, None), lambda motions: motions)
+    with_none = measured(monkeypatch, unconditional, real, Judges(None, None), lambda motions: motions)
     assert list(with_none) == ["foot_skate", "jerk", "forward_passes", "tokens_per_forward", "seconds_per_second"]
 
 

@@ -55,8 +55,8 @@ def test_feet_that_stand_do_not_skate_and_a_body_that_is_pushed_does(skeleton: S
 @pytest.mark.parametrize("speed", [0.0, 0.3, 0.6, 1.0])
 def test_the_foot_skating_ratio_is_the_published_one(speed: float) -> None:
     joints = sliding(canonical(walk(HUMANML3D, 80, turn=0.4)), speed) + 0.004 * normal(80, 22, 3)
-    found = foot_skate(joints, HUMANML3D, 20.0)
-    assert found == pytest.approx(published_skating(joints, 20.0))
+    result = foot_skate(joints, HUMANML3D, 20.0)
+    assert result == pytest.approx(published_skating(joints, 20.0))
 
 
 def test_jerk_is_the_third_derivative_in_seconds() -> None:
@@ -97,10 +97,10 @@ def test_texts_find_their_own_motions() -> None:
 def test_nothing_is_found_where_all_motions_are_one_and_by_chance_among_others() -> None:
     captions = [str(number) for number in range(3200)]
     assert retrieval(normal(3200, 4), torch.zeros(3200, 4), captions)["r_precision_3"] == 0
-    found = retrieval(normal(3200, 4), normal(3200, 4, seed=1), captions)
+    result = retrieval(normal(3200, 4), normal(3200, 4, seed=1), captions)
     for top in (1, 2, 3):
         chance = top / 32
-        assert found[f"r_precision_{top}"] == pytest.approx(chance, abs=5 * math.sqrt(chance / 3200))
+        assert result[f"r_precision_{top}"] == pytest.approx(chance, abs=5 * math.sqrt(chance / 3200))
 
 
 def test_motions_of_the_same_text_do_not_compete() -> None:

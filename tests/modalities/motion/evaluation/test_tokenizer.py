@@ -52,15 +52,15 @@ def test_what_there_is_not_is_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strength", [0.0, 0.01, 0.03])
 def test_what_trembles_more_is_further_away(strength: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, samples = tokenizer(tmp_path / "run"), Moves().samples("val")
+    codec, samples = tokenizer(tmp_path / "run"), Moves().samples("val")
     originals: list[Tensor] = []
 
     def encode(x: Tensor) -> Tokens:
         originals.append(x)
         return Tokens(torch.zeros(len(x), 6, 2, dtype=torch.int64), (6, 1, 1))
 
-    monkeypatch.setattr(kept, "encode", encode)
-    monkeypatch.setattr(kept, "decode", lambda *_: torch.stack([noisy(x, strength) for x in originals[-1]]))
-    error = measure_motion_tokenizer(kept, samples).values["mpjpe_mm"]
+    monkeypatch.setattr(codec, "encode", encode)
+    monkeypatch.setattr(codec, "decode", lambda *_: torch.stack([noisy(x, strength) for x in originals[-1]]))
+    error = measure_motion_tokenizer(codec, samples).values["mpjpe_mm"]
     norm = 1000 * strength * 1.596 * 21 / 22  # of a normal vector in three dimensions; the root does not tremble
     assert error == pytest.approx(norm, rel=0.1, abs=1e-6)

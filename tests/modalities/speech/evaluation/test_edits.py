@@ -44,13 +44,13 @@ def test_a_word_becomes_one_that_stands_between_the_same_two() -> None:
 
 def test_edits_are_counted_and_leave_the_rest_as_it_is(loaded: Loaded) -> None:
     listeners, infill = Listeners(Parrot(), None, naturalness=False), ModeSampling(loaded, "infill")
-    given = sentences("ab cd ef", "a b c", "ab ij ef a")  # in the last one a word is not heard
-    figures = {each.name: each for each in measure_edits(infill, given, TEXTS, listeners, align)}
+    recordings = sentences("ab cd ef", "a b c", "ab ij ef a")  # in the last one a word is not heard
+    figures = {each.name: each for each in measure_edits(infill, recordings, TEXTS, listeners, align)}
     assert list(figures) == ["wer_edited_parrot", "edit_outside"]
     assert figures["edit_outside"].value == 0
     for figure in figures.values():
         assert figure.protocol["edits"] == "1 of 2 recordings, in the others the words were not found"
-    assert not measure_edits(infill, given, TEXTS, Listeners(None, None, naturalness=False), align)
+    assert not measure_edits(infill, recordings, TEXTS, Listeners(None, None, naturalness=False), align)
     assert not measure_edits(infill, sentences("a b c"), TEXTS, listeners, align)
 
 

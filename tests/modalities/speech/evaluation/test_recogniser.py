@@ -18,8 +18,8 @@ from tests.evaluation.sounds import noisy
 def spoken(texts: Sequence[str], voice: str = "en-us+f1") -> list[torch.Tensor]:
     pytest.importorskip("espeakng_loader")
     with espeak() as speaker:
-        said = [speaker.speak(text, voice, 150, 50).samples for text in texts]
-    return [torch.from_numpy(samples).float() / 32768 for samples in said]
+        sentences = [speaker.speak(text, voice, 150, 50).samples for text in texts]
+    return [torch.from_numpy(samples).float() / 32768 for samples in sentences]
 
 
 @pytest.mark.e2e
@@ -27,9 +27,9 @@ def test_speech_is_written_down() -> None:
     pytest.importorskip("faster_whisper")
     pytest.importorskip(PACKAGE)
     recogniser = get_recogniser()
-    said = ["the teacher opens the yellow letter", "three, seven, one"]
-    texts = recogniser.transcribe(spoken(said), SAMPLE_RATE)
-    assert word_errors(texts, said)[0] <= 0.2
+    sentences = ["the teacher opens the yellow letter", "three, seven, one"]
+    texts = recogniser.transcribe(spoken(sentences), SAMPLE_RATE)
+    assert word_errors(texts, sentences)[0] <= 0.2
     assert recogniser.name == "whisper_tiny_en" and SHA256[:16] in recogniser.protocol["recogniser"]
 
 
@@ -37,8 +37,8 @@ def test_speech_is_written_down() -> None:
 def test_voices_are_told_apart() -> None:
     pytest.importorskip("resemblyzer")
     pytest.importorskip("webrtcvad")
-    judge, said = Resemblyzer(), ["the teacher opens the yellow letter", "the little window is near the river"]
-    women, men = (judge(spoken(said, voice), SAMPLE_RATE) for voice in ("en-us+f1", "en-us+m1"))
+    judge, sentences = Resemblyzer(), ["the teacher opens the yellow letter", "the little window is near the river"]
+    women, men = (judge(spoken(sentences, voice), SAMPLE_RATE) for voice in ("en-us+f1", "en-us+m1"))
     assert torch.allclose(women.norm(dim=1), torch.ones(2), atol=1e-5)
     assert women[0] @ women[1] > women[0] @ men[1] + 0.05
     assert not bool(judge([torch.zeros(4000)], 16000).any())

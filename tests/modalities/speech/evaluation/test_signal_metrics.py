@@ -20,12 +20,12 @@ pytest.importorskip("pystoi")
 
 def test_a_sound_against_itself_is_perfect() -> None:
     sounds = babble()
-    found = {each.name: each.value for each in pair_metrics([(x, x) for x in sounds], RATE)}
-    assert list(found) == ["stoi", "pesq", "mel_distance", "si_sdr_db"]
-    assert found["stoi"] == pytest.approx(1)
-    assert found["pesq"] > 4.5
-    assert found["mel_distance"] == 0
-    assert found["si_sdr_db"] > 60
+    values = {each.name: each.value for each in pair_metrics([(x, x) for x in sounds], RATE)}
+    assert list(values) == ["stoi", "pesq", "mel_distance", "si_sdr_db"]
+    assert values["stoi"] == pytest.approx(1)
+    assert values["pesq"] > 4.5
+    assert values["mel_distance"] == 0
+    assert values["si_sdr_db"] > 60
 
 
 def test_figures_are_ordered_by_noise() -> None:
@@ -53,8 +53,8 @@ def test_what_has_no_speech_counts_for_nothing_and_is_told() -> None:
         assert measure(silence, silence, RATE) is None
     assert stoi(sound[:800], sound[:800], RATE) is None and pesq(sound[:800], sound[:800], RATE) is None
     figures = pair_metrics([(noisy(sound, 0.01), sound), (silence, silence)], RATE)
-    alone = pair_metrics([(noisy(sound, 0.01), sound)], RATE)
-    assert [each.value for each in figures[:2]] == [each.value for each in alone[:2]]
+    single = pair_metrics([(noisy(sound, 0.01), sound)], RATE)
+    assert [each.value for each in figures[:2]] == [each.value for each in single[:2]]
     assert figures[0].protocol["stoi without"] == "1 of too little"
     with pytest.raises(UserError, match="none of the 1 sounds has speech"):
         pair_metrics([(silence, silence)], RATE)

@@ -104,20 +104,20 @@ def test_continuous_tokens_have_neither_bits_nor_codes() -> None:
 def test_a_recogniser_hears_what_was_decoded_and_the_recordings() -> None:
     sounds = [0.8 * sound / sound.abs().max() for sound in babble(2)]
     samples = Recordings(sounds, ["word " * 8, "word " * 10])
-    found = by_name(measure_speech_tokenizer(Coarse(257), samples, Parrot()).metrics)
-    assert found["wer_floor_parrot"].value == found["wer_parrot"].value == pytest.approx(2 / 18)
-    assert found["cer_parrot"].value > 0
-    assert found["wer_parrot"].protocol["recogniser"] == "a parrot" and "texts" in found["wer_parrot"].protocol
+    metrics = by_name(measure_speech_tokenizer(Coarse(257), samples, Parrot()).metrics)
+    assert metrics["wer_floor_parrot"].value == metrics["wer_parrot"].value == pytest.approx(2 / 18)
+    assert metrics["cer_parrot"].value > 0
+    assert metrics["wer_parrot"].protocol["recogniser"] == "a parrot" and "texts" in metrics["wer_parrot"].protocol
     with pytest.raises(UserError, match="no transcripts"):
         measure_speech_tokenizer(Coarse(257), Recordings(sounds), Parrot())
 
 
 @pytest.mark.parametrize("levels", [None, 17])
 def test_a_stream_that_slips_is_found_out(levels: int | None) -> None:
-    found = timing(Coarse(levels, slip=0.25), [sound[:1003] for sound in babble(2)])
-    assert found["streaming_error"].value == pytest.approx(0.25)
+    metrics = timing(Coarse(levels, slip=0.25), [sound[:1003] for sound in babble(2)])
+    assert metrics["streaming_error"].value == pytest.approx(0.25)
     if levels is not None:
-        assert found["streaming_error"].protocol["tokens_encoded_otherwise"] == "0"
+        assert metrics["streaming_error"].protocol["tokens_encoded_otherwise"] == "0"
 
 
 def test_tokens_that_a_stream_encodes_otherwise_are_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,9 +129,9 @@ def test_tokens_that_a_stream_encodes_otherwise_are_counted_apart(monkeypatch: p
 
     tokenizer = Coarse(3)
     monkeypatch.setattr(tokenizer, "streaming", lambda: Unsteady(tokenizer))
-    found = timing(tokenizer, babble(1))
-    assert found["streaming_error"].value == 0
-    assert found["streaming_error"].protocol["tokens_encoded_otherwise"] == f"{1 / STRIDE:.2g}"
+    metrics = timing(tokenizer, babble(1))
+    assert metrics["streaming_error"].value == 0
+    assert metrics["streaming_error"].protocol["tokens_encoded_otherwise"] == f"{1 / STRIDE:.2g}"
 
 
 def test_a_tokenizer_that_needs_the_whole_has_no_latency() -> None:

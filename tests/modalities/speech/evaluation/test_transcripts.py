@@ -39,12 +39,12 @@ def test_all_words_of_the_sentences_survive() -> None:
 
 
 def test_errors_are_counted_over_all_words_together() -> None:
-    said = ["one two three four", "five six"]
-    assert word_errors(said, said) == (0, 0)
-    assert word_errors(["one two four", "five five six"], said)[0] == pytest.approx(2 / 6)
-    assert word_errors(["", "five six"], said)[0] == pytest.approx(4 / 6)
-    assert word_errors(["x " * 12, ""], said)[0] > 1
-    words, characters = word_errors(["one two three floor", "five six"], said)
+    transcripts = ["one two three four", "five six"]
+    assert word_errors(transcripts, transcripts) == (0, 0)
+    assert word_errors(["one two four", "five five six"], transcripts)[0] == pytest.approx(2 / 6)
+    assert word_errors(["", "five six"], transcripts)[0] == pytest.approx(4 / 6)
+    assert word_errors(["x " * 12, ""], transcripts)[0] > 1
+    words, characters = word_errors(["one two three floor", "five six"], transcripts)
     assert words == pytest.approx(1 / 6) and 0 < characters < words
     with pytest.raises(UserError, match="at least one word"):
         word_errors(["hm"], ["..."])

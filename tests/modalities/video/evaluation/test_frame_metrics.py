@@ -34,8 +34,8 @@ def test_clips_against_themselves() -> None:
 def test_frames_fall_with_noise_each_on_its_own() -> None:
     x = moving()
     for metric in (capped_psnr, frame_ssim):
-        found = [metric(noisy(x, strength), x) for strength in (0.0, 0.2, 0.5, 1.0)]
-        assert all(bool((better > worse).all()) for better, worse in zip(found, found[1:]))
+        result = [metric(noisy(x, strength), x) for strength in (0.0, 0.2, 0.5, 1.0)]
+        assert all(bool((better > worse).all()) for better, worse in zip(result, result[1:]))
     half = torch.cat([x[:, :, :4], noisy(x, 0.5)[:, :, 4:]], dim=2)
     assert bool((capped_psnr(half, x)[:, :4] == CAP).all()) and bool((capped_psnr(half, x)[:, 4:] < 20).all())
 
@@ -92,9 +92,9 @@ class Mean:
 
 def test_drift_is_zero_where_nothing_changes_and_grows_with_the_rate_of_decay() -> None:
     steady, real = normal(40, 1, 4).expand(-1, 24, -1), normal(50, 6, 4, seed=1)
-    found = measure_drift(steady, real, Mean())
-    assert found.value == pytest.approx(0, abs=1e-9)
-    assert len(found.protocol["per_window"]) == 8 and found.protocol["window"] == 3
+    result = measure_drift(steady, real, Mean())
+    assert result.value == pytest.approx(0, abs=1e-9)
+    assert len(result.protocol["per_window"]) == 8 and result.protocol["window"] == 3
     time = torch.arange(24)[:, None] / 24
     rates = [measure_drift(steady + rate * time, real, Mean()) for rate in (0.5, 1.0, 2.0)]
     values = [each.value for each in rates]

