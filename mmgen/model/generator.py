@@ -163,9 +163,9 @@ class Generator(nn.Module):
 def _require_entrances(conditions: Conditions, backbone: Transformer) -> None:
     """Raises UserError for a condition that has no way into the backbone."""
     for name, condition in conditions.items():
-        alone = f"model.conditions.{name} enters by modulation alone, and the backbone has none"
+        no_modulation = f"model.conditions.{name} enters by modulation alone, and the backbone has none"
         mend = "set model.backbone.modulation to adaln, or let it enter as a prefix"
-        require(condition.enters != ("modulation",) or backbone.modulated, f"{alone}: {mend}")
+        require(condition.enters != ("modulation",) or backbone.modulated, f"{no_modulation}: {mend}")
         attended = "cross_attention" in condition.enters
         missing = f"model.conditions.{name} enters by cross-attention, and the backbone has none"
         mend = "set model.backbone.cross_attention to true"

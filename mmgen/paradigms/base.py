@@ -192,8 +192,8 @@ class State:
     lengths: Tensor | None = None
 
     @property
-    def shown(self) -> Tensor:
-        """(B, N) bool: positions that a preview shows."""
+    def filled(self) -> Tensor:
+        """(B, N) bool: positions that hold a token, whether or not it may still change."""
         return self.committed if self.drafted is None else self.committed | self.drafted
 
 

@@ -13,7 +13,7 @@ from mmgen.training.averaging import EMA
 from mmgen.training.optim import trained_parameters
 
 _MOMENTS = 2  # of Adam, a parameter
-_BESIDE = 2**20  # bytes of all else in a checkpoint, which are fewer
+_METADATA = 2**20  # bytes of all else in a checkpoint, which are fewer
 
 
 class DiskSpaceCheck(Callback):
@@ -40,7 +40,7 @@ def checkpoint_bytes(module: L.LightningModule, averaged: bool) -> int:
     adversary = getattr(module, "adversary", None)
     networks = [module] if adversary is None else [module, adversary.net]
     weights = sum(each.nbytes for network in networks for each in network.state_dict().values())
-    return (1 + averaged) * weights + _MOMENTS * sum(each.nbytes for each in trained_parameters(module)) + _BESIDE
+    return (1 + averaged) * weights + _MOMENTS * sum(each.nbytes for each in trained_parameters(module)) + _METADATA
 
 
 def require_space(folder: Path, needed: int, count: int) -> None:

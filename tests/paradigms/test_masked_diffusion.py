@@ -297,7 +297,7 @@ def test_what_is_committed_never_changes_and_what_may_change_is_drafted(remask: 
         assert torch.equal(after.tokens[keep], known[keep]) and after.committed[keep].all()
         assert (after.committed | ~before.committed).all()
         assert torch.equal(before.tokens[before.committed], after.tokens[before.committed])
-        changed |= bool((before.shown & ~after.shown).any())
+        changed |= bool((before.filled & ~after.filled).any())
     assert states[-1].committed.all() and changed == (remask != "none")
 
 

@@ -201,7 +201,7 @@ def test_every_pass_announces_one_order_of_what_is_open(spec: TokenSpec, order: 
     for row in range(1, 5):
         assert torch.equal(rank[row][~keep[row]].sort().values, torch.arange(5))
     for (values, layout, mask, hidden), before in zip(seen, states, strict=False):
-        unknown = ~keep & ~before.shown if before.step else ~keep
+        unknown = ~keep & ~before.filled if before.step else ~keep
         if before.block == 0 and (layout.role == Role.NOISY).any():
             assert torch.equal(layout.rank[:, 1:], rank) and mask.name == "permuted"
             assert torch.equal(layout.role[:, 1:] == Role.NOISY, unknown)
@@ -211,7 +211,7 @@ def test_every_pass_announces_one_order_of_what_is_open(spec: TokenSpec, order: 
             assert not (layout.role == Role.NOISY).any() and not hidden[..., 0].any()
     if order == "random":  # lower ranks come first
         for state in states[1:4]:
-            revealed = (state.shown & ~keep)[1:]
+            revealed = (state.filled & ~keep)[1:]
             last, first = (
                 rank[1:].masked_fill(~revealed, -1).amax(1),
                 rank[1:].masked_fill(revealed | keep[1:], 7).amin(1),
@@ -225,8 +225,8 @@ def test_what_is_revealed_stays_and_finer_levels_follow() -> None:
     assert [state.block for state in states[1:]] == [0, 0, 0, 1, 1, 2, 2]
     assert [state.step for state in states] == list(range(8))
     for before, after in zip(states, states[1:], strict=False):
-        assert (after.committed | ~before.committed).all() and (after.shown | ~before.shown).all()
-        first = before.shown & (before.tokens[..., 0] != after.tokens[..., 0])
+        assert (after.committed | ~before.committed).all() and (after.filled | ~before.filled).all()
+        first = before.filled & (before.tokens[..., 0] != after.tokens[..., 0])
         assert not first.any()
     one_level = sample(made(KINDS["codes"]), SampleOptions(steps=4))
     assert [int(state.committed[0].sum()) for state in one_level] == [0, 1, 3, 5, 7]  # as the cosine says

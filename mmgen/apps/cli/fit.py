@@ -223,7 +223,7 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
         for text in NOISE:
             warnings.filterwarnings("ignore", text)
         try:
-            RecipeCLI(command, [_found(arg, before) for before, arg in zip(["", *args], args)]).start()
+            RecipeCLI(command, [_with_recipe_path(arg, before) for before, arg in zip(["", *args], args)]).start()
         except MisconfigurationException as error:
             raise UserError(str(error)) from None
 
@@ -248,7 +248,7 @@ def _without_other_tokenizers(args: list[str]) -> list[str]:
     return [*args, *(f"{name}=null" for name in options if name not in {name for name, _ in pairs})]
 
 
-def _found(arg: str, before: str) -> str:
+def _with_recipe_path(arg: str, before: str) -> str:
     """The path of a recipe, where this argument names one: as given, in a folder given, or among mmgen's own."""
     option, equals, text = arg.partition("=") if arg.startswith(("--config=", "-c=")) else ("", "", arg)
     if not equals and before not in ("--config", "-c"):

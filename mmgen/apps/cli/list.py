@@ -67,11 +67,11 @@ def _paradigms(_: str) -> Iterator[tuple[str, str]]:
 
     import mmgen.paradigms as paradigms
 
-    for name, found in inspect.getmembers(paradigms, inspect.isclass):
-        if issubclass(found, paradigms.Paradigm) and not inspect.isabstract(found):
-            text = (found.__doc__ or "").strip().splitlines()[0]
-            own_mode = found.modes is paradigms.Paradigm.modes  # a mixture has its members' modes
-            yield name, f"{text} (--mode {found.mode})" if own_mode else text
+    for name, paradigm in inspect.getmembers(paradigms, inspect.isclass):
+        if issubclass(paradigm, paradigms.Paradigm) and not inspect.isabstract(paradigm):
+            text = (paradigm.__doc__ or "").strip().splitlines()[0]
+            own_mode = paradigm.modes is paradigms.Paradigm.modes  # a mixture has its members' modes
+            yield name, f"{text} (--mode {paradigm.mode})" if own_mode else text
 
 
 def _backbones(_: str) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,7 @@ def only(command: str, args: list[str], recipes: list[Path]) -> list[str]:
     """The command line of a run of one member, where it asks for that; else as it is. `recipes` are the files that it
     names. Raises UserError for another command than fit, no recipe of several modalities, or no such member.
     """
-    name, rest = _asked(args)
+    name, rest = _split_member(args)
     if name is None:
         return args
     if command != "fit":
@@ -98,7 +98,7 @@ class _Moved:
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def _asked(args: list[str]) -> tuple[str | None, list[str]]:
+def _split_member(args: list[str]) -> tuple[str | None, list[str]]:
     """The member that a command line names, and the other arguments."""
     name, rest, left = None, [], iter(args)
     for arg in left:

@@ -38,11 +38,11 @@ class RunFolder:
 
     def checkpoint(self, named: str | None) -> Path | None:
         """The checkpoint that `--ckpt_path` names, `last` being the run's own, or where that is damaged the one before
-        it, which is told. UserError if it is missing or damaged.
+        it, with a notice. UserError if it is missing or damaged.
         """
         if named is None:
             return None
-        path, told = Path(named), None
+        path, notice = Path(named), None
         if path.suffix == ".safetensors":
             raise UserError(
                 f"--ckpt_path {path} is an export's weights, without an optimizer to go on with: give a run's"
@@ -51,7 +51,7 @@ class RunFolder:
         try:
             if named == "last":
                 path = self.path / CHECKPOINT
-                path, told = find_checkpoint(path)
+                path, notice = find_checkpoint(path)
             if not path.exists():
                 raise UserError(f"there is no checkpoint {path}; start the run without --ckpt_path")
             if named != "last":
@@ -60,8 +60,8 @@ class RunFolder:
                 read_checkpoint(path, mmap=True)
         except (Unsound, OSError) as error:
             raise UserError(f"checkpoint {path} {error}; restore the file, or start a new run") from None
-        if told is not None and getattr(rank_zero_only, "rank", 0) == 0:
-            print(told, file=sys.stderr)
+        if notice is not None and getattr(rank_zero_only, "rank", 0) == 0:
+            print(notice, file=sys.stderr)
         return path
 
     def require_free(self) -> None:

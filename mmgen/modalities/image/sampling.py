@@ -76,13 +76,13 @@ def region(text: str, spec: TokenSpec) -> Tensor:
 
 def state_images(tokenizer: Tokenizer, state: State) -> Tensor:
     """A state as images (B, C, H, W) in [-1, 1]: decoded, with mid-grey over the places that are still open."""
-    tokens = where(state.shown, state.tokens, torch.zeros_like(state.tokens))  # what an open place holds means nothing
+    tokens = where(state.filled, state.tokens, torch.zeros_like(state.tokens))  # what an open place holds means nothing
     device = next(tokenizer.parameters()).device
     images = tokenizer.decode(Tokens(tokens.to(device), tokenizer.spec.grid)).float().cpu()
     _, rows, columns = tokenizer.spec.grid
-    places = rearrange(state.shown.cpu(), "b (t h w) -> b t h w", h=rows, w=columns)
-    shown = places.repeat_interleave(images.shape[-2] // rows, -2).repeat_interleave(images.shape[-1] // columns, -1)
-    return torch.where(shown, images, 0.0)
+    places = rearrange(state.filled.cpu(), "b (t h w) -> b t h w", h=rows, w=columns)
+    filled = places.repeat_interleave(images.shape[-2] // rows, -2).repeat_interleave(images.shape[-1] // columns, -1)
+    return torch.where(filled, images, 0.0)
 
 
 def _side_by_side(runs: list[list[State]]) -> list[State]:
@@ -91,9 +91,9 @@ def _side_by_side(runs: list[list[State]]) -> list[State]:
     for index in range(max(map(len, runs))):
         now = [states[min(index, len(states) - 1)] for states in runs]
         slowest = max(now, key=lambda state: state.step)
-        tokens, committed, shown = (
-            torch.cat([getattr(state, name).cpu() for state in now]) for name in ("tokens", "committed", "shown")
+        tokens, committed, filled = (
+            torch.cat([getattr(state, name).cpu() for state in now]) for name in ("tokens", "committed", "filled")
         )
         passes = max(state.forward_passes for state in now)
-        merged.append(State(tokens, committed, slowest.step, slowest.block, passes, drafted=shown))
+        merged.append(State(tokens, committed, slowest.step, slowest.block, passes, drafted=filled))
     return merged

@@ -51,8 +51,8 @@ class Skeleton:
     @cached_property
     def parents(self) -> tuple[int, ...]:
         """The parent of each joint; -1 for the root."""
-        found = {child: parent for chain in self.chains for parent, child in zip(chain, chain[1:])}
-        return tuple(found.get(joint, -1) for joint in range(len(self)))
+        parent_of = {child: parent for chain in self.chains for parent, child in zip(chain, chain[1:])}
+        return tuple(parent_of.get(joint, -1) for joint in range(len(self)))
 
     def mirrored(self, joints: Tensor) -> Tensor:
         """Joints (..., J, 3) as a mirror at x = 0 shows them: what was done with the left is done with the right."""

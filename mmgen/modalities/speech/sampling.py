@@ -70,7 +70,7 @@ def sample_speech(task: SamplingTask, prompts: Sequence[Prompt] = ()) -> SpeechS
             leaves no room or has no token.
     """
     started, tokenizer = time.perf_counter(), require_speech_tokenizer(task.loaded)
-    task, given = with_prompts(task, prompts)
+    task, prompt_lengths = with_prompts(task, prompts)
     stride, rate = task.spec.stride, tokenizer.sample_rate
     sounds: list[Tensor] = []
     last = []
@@ -78,7 +78,7 @@ def sample_speech(task: SamplingTask, prompts: Sequence[Prompt] = ()) -> SpeechS
         *_, state = states
         last.append((rows, state))
         whole = decode_rows(tokenizer, state.tokens, (stride * task.token_lengths(state, rows)).tolist())
-        for sound, count in zip(whole, given[rows].tolist(), strict=True):
+        for sound, count in zip(whole, prompt_lengths[rows].tolist(), strict=True):
             rest = sound[0, count * stride :]
             rest = rest if len(rest) else torch.zeros(stride)  # it ended at once: nothing, but a sound
             sounds.append(rest if state.lengths is not None else without_silence(rest, rate, stride))
@@ -100,8 +100,8 @@ def stream_speech(task: SamplingTask, prompt: Prompt | None = None, chunk: float
         UserError: as `sample_speech` does, at once.
     """
     tokenizer = require_speech_tokenizer(task.loaded)
-    task, given = with_prompts(task, [] if prompt is None else [prompt])
-    return stream_pieces(task, int(given[0]), max(1, round(chunk * tokenizer.sample_rate / task.spec.stride)))
+    task, prompt_lengths = with_prompts(task, [] if prompt is None else [prompt])
+    return stream_pieces(task, int(prompt_lengths[0]), max(1, round(chunk * tokenizer.sample_rate / task.spec.stride)))
 
 
 def require_speech_tokenizer(loaded: Loaded) -> AudioTokenizer:
@@ -130,14 +130,14 @@ def with_prompts(task: SamplingTask, prompts: Sequence[Prompt]) -> tuple[Samplin
             )
         rows.append(task.tokenizer.encode(sound[..., : tokens * spec.stride]).values[0])
     known = torch.stack([F.pad(row, (0, 0) * (row.dim() - 1) + (0, spec.length - len(row))) for row in rows])
-    given = torch.tensor([len(row) for row in rows])
-    keep = torch.arange(spec.length) < given[:, None]
+    prompt_lengths = torch.tensor([len(row) for row in rows])
+    keep = torch.arange(spec.length) < prompt_lengths[:, None]
     name = text_condition(task.loaded) or "text"
     texts = task.conditions.get(name, [""] * task.count)
     assert not callable(texts) and not isinstance(texts, Tensor)
-    said = [f"{prompt.text} {text}".strip() for prompt, text in zip(cycle(prompts), texts)]
-    task = replace(task, known=known, keep=keep, conditions={**task.conditions, name: said})
-    return task, given.expand(task.count)
+    spoken_texts = [f"{prompt.text} {text}".strip() for prompt, text in zip(cycle(prompts), texts)]
+    task = replace(task, known=known, keep=keep, conditions={**task.conditions, name: spoken_texts})
+    return task, prompt_lengths.expand(task.count)
 
 
 def without_silence(sound: Tensor, sample_rate: int, least: int = 1) -> Tensor:

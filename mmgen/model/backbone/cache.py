@@ -76,9 +76,9 @@ class Cache:
         self.layout = self.keys_layout(stored) if whole is None else whole
         self.length += stored.length
 
-    def keep(self, kept: Tensor) -> None:
-        """Forget stored positions where kept (length,) bool is false; the others move together, and no key changes."""
-        index = kept.nonzero()[:, 0]
+    def keep(self, wanted: Tensor) -> None:
+        """Forget stored positions where wanted (length,) bool is false; the rest moves together, and no key changes."""
+        index = wanted.nonzero()[:, 0]
         if self.layout is None or len(index) == self.length:
             return
         if self.states:

@@ -67,7 +67,7 @@ class WebDataset(Source):
 
     A shard holds `KEY.jpg` (or another image), `KEY.cls` or `KEY.json` with its label, and `KEY.txt` (a caption a line)
     or `KEY.json` (`caption` or `text`) with its captions, file after file, as WebDataset's writers and `mmgen shards`
-    leave them. It is walked through once; where its samples lie is kept in a file in the shards' folder, so that later
+    leave them. It is walked through once; where its samples lie is saved in a file in the shards' folder, so that later
     starts are quick and any sample can be read at any time. Training draws one of each image's captions in every epoch.
 
     Args:
@@ -141,10 +141,10 @@ def _split(root: Path, held_out: int, skip_bad: bool) -> dict[SplitName, Listing
         listing = index_folder(train, skip_bad)
         return {"train": listing, "val": index_folder(val, skip_bad, len(listing))}
     listing = index_folder(root, skip_bad)
-    kept, out = listing.hold_out(held_out)
-    if not len(kept):
+    rest, out = listing.hold_out(held_out)
+    if not len(rest):
         raise UserError(f"{root} holds {len(listing)} sample(s), too few to hold one in {held_out} out: add some")
-    return {"train": kept, "val": out}
+    return {"train": rest, "val": out}
 
 
 def _with_captions(listings: dict[SplitName, Listing], root: Path) -> dict[SplitName, Listing]:
