@@ -17,13 +17,13 @@ demo: $(VENV)/.ready-run ## train on real digits, sample in every mode, write ru
 	$(BIN)/mmgen demo
 
 test: $(VENV)/.ready-dev ## all tests; ARGS="-k mask" picks some
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS) tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) tests
 
 quick: $(VENV)/.ready-dev ## the tests that neither train nor start programs, for the inner loop
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow" --durations=10 $(ARGS) tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow" --durations=10 $(ARGS) tests
 
 soak: $(VENV)/.ready-dev ## 20 kills of a run, 25 times the examples of the fuzz tests: takes about ten minutes
-	OMP_NUM_THREADS=1 MMGEN_KILLS=20 MMGEN_FUZZ=25 $(BIN)/python -m pytest -n 2 $(ARGS) tests/soak tests/fuzz
+	OMP_NUM_THREADS=1 MMGEN_KILLS=20 MMGEN_FUZZ=25 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) tests/soak tests/fuzz
 
 lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(BIN)/ruff check .
