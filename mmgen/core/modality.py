@@ -19,19 +19,6 @@ from mmgen.core.errors import UserError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mmgen.data import DataModule
-    from mmgen.evaluation.command import EvaluationCommand
-    from mmgen.page.parts import PageParts
-    from mmgen.paradigms import SampleOptions
-    from mmgen.sampling.command import SamplingCommand
-    from mmgen.sampling.preview import Preview
-    from mmgen.sampling.request import SamplingRequest
-    from mmgen.store.store import Loaded
-    from mmgen.tokenizers import Tokenizer
-    from mmgen.tokenizers.pretrained import PretrainedTokenizer
-    from mmgen.training.generator_module import GeneratorModule
-    from mmgen.training.tokenizer_module import TokenizerModule
-
 
 @dataclass(frozen=True)
 class NoOptions:
@@ -58,7 +45,8 @@ class Modality:
 
     A package of its own has modules of fixed names, which are imported when they are needed: `sample_files` (the
     `SamplingCommand`), `live`, `reconstruction`, `previews`, `evaluation.rows` (the `EvaluationCommand`) and
-    `page.sections`. A modality that is laid out otherwise overrides the methods that look there.
+    `page.sections`. A modality that is laid out otherwise overrides the methods that look there. Arguments and results
+    of those are of packages that the core does not import: their classes are named in words.
 
     Attributes:
         name: as in `TokenSpec.modality`.
@@ -103,15 +91,17 @@ class Modality:
         """What a module of the modality's package calls by that name."""
         return getattr(import_module(f"{self.package}.{module}"), name)
 
-    def sample(self, loaded: "Loaded", arguments: dict[str, Any]) -> "SamplingCommand":
-        """A call of `mmgen sample`. Raises UserError where the arguments do not fit the run."""
+    def sample(self, loaded: Any, arguments: dict[str, Any]) -> Any:
+        """The `SamplingCommand` of a `Loaded` run. Raises UserError where the arguments do not fit the run."""
         return self._part("sample_files", "COMMAND")(loaded, arguments)
 
-    def stream(self, loaded: "Loaded", request: "SamplingRequest", every: float) -> Iterator["Preview"]:
-        """Samples while they are made, the finished ones last, `every` seconds apart at least; 0 for every step."""
+    def stream(self, loaded: Any, request: Any, every: float) -> Iterator[Any]:
+        """A `Preview` of the samples of a `SamplingRequest` while they are made, the finished ones last, `every` seconds
+        apart at least; 0 for every step.
+        """
         return self._part("live", "stream_previews")(loaded, request, every)
 
-    def reconstruct(self, tokenizer: "Tokenizer", files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
+    def reconstruct(self, tokenizer: Any, files: Sequence[str], out: str, arguments: dict[str, Any]) -> None:
         """Encode files, decode them again, and write the results into a new folder. Raises UserError for files that do
         not fit.
         """
@@ -119,7 +109,7 @@ class Modality:
             raise UserError(f"mmgen reconstruct reads no files of {self.plural}")
         self._part("reconstruction", "reconstruct_files")(tokenizer, files, out, **arguments)
 
-    def reconstruct_held_out(self, tokenizer: "Tokenizer", source: Any, count: int, folder: Path) -> dict[str, Any]:
+    def reconstruct_held_out(self, tokenizer: Any, source: Any, count: int, folder: Path) -> dict[str, Any]:
         """Encode `count` held-out samples of a source, decode them, and write each beside its recording into an empty
         folder: NNN.* and NNN.real.*. Returns the record: `samples`, figures and names. Raises UserError where the
         tokenizer does not take such samples.
@@ -128,37 +118,39 @@ class Modality:
             raise UserError(f"{self.plural} of data cannot be reconstructed: name files")
         return self._part("reconstruction", "reconstruct_held_out")(tokenizer, source, count, folder)
 
-    def page_parts(self) -> "PageParts | None":
-        """What a page says of samples; None for a table of their files."""
+    def page_parts(self) -> Any:
+        """What a page says of samples, as `PageParts`; None for a table of their files."""
         return None if self.package is None else self._part("page.sections", "PARTS")
 
-    def evaluation(self) -> type["EvaluationCommand"]:
-        """The class of a call of `mmgen evaluate`."""
+    def evaluation(self) -> type[Any]:
+        """The `EvaluationCommand`, a class."""
         return self._part("evaluation.rows", "COMMAND")
 
-    def reconstruction_preview(self, module: "TokenizerModule", data: "DataModule", count: int) -> "Preview":
-        """Held-out samples and their reconstructions, for a preview in training."""
+    def reconstruction_preview(self, module: Any, data: Any, count: int) -> Any:
+        """A `Preview` of held-out samples and their reconstructions, from a `TokenizerModule` and a `DataModule`."""
         return self._part("previews", "reconstruction_preview")(module, data, count)
 
     def sample_previews(
         self,
-        module: "GeneratorModule",
-        data: "DataModule",
-        tokenizer: "Tokenizer",
+        module: Any,
+        data: Any,
+        tokenizer: Any,
         count: int,
-        options: "SampleOptions",
-    ) -> Iterator["Preview"]:
-        """Samples of each mode, whose name is the preview's caption, for previews in training."""
+        options: Any,
+    ) -> Iterator[Any]:
+        """A `Preview` of each mode's samples, its name the caption, from a `GeneratorModule`, by `SampleOptions`."""
         return self._part("previews", "sample_previews")(module, data, tokenizer, count, options)
 
     def reconstruction_metrics(
-        self, tokenizer: "Tokenizer", made: "Tensor", target: "Tensor", batch: dict[str, Any]
+        self, tokenizer: Any, made: "Tensor", target: "Tensor", batch: dict[str, Any]
     ) -> dict[str, "Tensor"]:
         """Scalar metrics of held-out reconstructions, against their targets, that training logs beside the losses."""
         return {}
 
-    def open_published(self, path: Path, arguments: dict[str, Any]) -> "PretrainedTokenizer":
-        """The tokenizer in a folder that `library` wrote, by `export_options`. Raises UserError for what is none."""
+    def open_published(self, path: Path, arguments: dict[str, Any]) -> Any:
+        """The `PretrainedTokenizer` in a folder that `library` wrote, by `export_options`. Raises UserError for what is
+        none.
+        """
         return self._part("tokenizers.pretrained", "open_pretrained")(path, **arguments)
 
 
