@@ -96,8 +96,8 @@ class Modality:
         return self._part("sample_files", "COMMAND")(loaded, arguments)
 
     def stream(self, loaded: Any, request: Any, every: float) -> Iterator[Any]:
-        """A `Preview` of the samples of a `SamplingRequest` while they are made, the finished ones last: `every` seconds
-        apart at least, 0 for every step.
+        """A `Preview` of the samples of a `SamplingRequest` while they are made, the finished ones last, `every`
+        seconds apart at least; 0 for every step.
         """
         return self._part("live", "stream_previews")(loaded, request, every)
 
