@@ -48,8 +48,8 @@ def collected_by_ci() -> list[Path]:
     commands = [command.split("-m pytest", 1)[1].split() for command in ci_commands() if "-m pytest" in command]
     assert commands, ".ci/run runs no pytest"
     for words in commands:
-        assert words[:3] == ["-n", "2", "$(ARGS)"], f"an option that may leave tests out: {words}"
-    return [ROOT / word for words in commands for word in words[3:]]
+        assert words[:5] == ["-n", "2", "--dist", "loadfile", "$(ARGS)"], f"an option that may leave tests out: {words}"
+    return [ROOT / word for words in commands for word in words[5:]]
 
 
 def folders_with_tests() -> list[Path]:
