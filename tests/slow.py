@@ -1,4 +1,4 @@
-"""Which tests `make quick` leaves out: those that train or start programs, and some files that take long otherwise."""
+"""Which tests `make quick` leaves out: those that train, compile or start programs, and other files that take long."""
 
 import inspect
 import re
@@ -7,16 +7,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-STARTS = re.compile(r'"fit"|\bfit\(|Trainer\(|\boptim\.|chromium|\bsubprocess\.|\bmultiprocessing\b|\bPopen\b')
+STARTS = re.compile(
+    r"\"fit\"|\bfit\(|Trainer\(|\boptim\.|chromium|\bsubprocess\.|\bmultiprocessing\b|\bPopen\b"
+    r"|\.compile\((?!r?\")|compile_passes|flex_attention"
+)
 
 HEAVY = {
     "tests/apps": "commands from end to end",
+    "cli/": "the same of each modality",
+    "evaluation/": "networks that judge, and whole measurements",
     "tests/fuzz": "hundreds of damaged files",
+    "tests/properties/test_codes.py": "every discrete paradigm on every kind of tokens",
     "tests/properties/test_distribution.py": "thousands of samples of each paradigm",
+    "tests/properties/test_modes_mix.py": "every pair of modes",
     "tests/properties/test_sampling_laws.py": "every paradigm under every way of decoding",
     "tests/properties/test_video_laws.py": "the same of clips",
     "tests/recipes": "every recipe",
     "tests/soak": "kills and resumptions",
+    "tests/store/test_hostile_files.py": "files that would take all memory",
+    "tests/tokenizers/test_laws.py": "every tokenizer",
     "tests/test_docs.py": "the examples of the documents",
     "tests/tools": "whole plans, benches and archives",
 }
