@@ -15,6 +15,8 @@ STARTS = re.compile(
 HEAVY = {
     "tests/apps": "commands from end to end",
     "cli/": "the same of each modality",
+    "test_training.py": "resumed runs of each modality",
+    "data/": "files, fonts, games and voices",
     "evaluation/": "networks that judge, and whole measurements",
     "tests/fuzz": "hundreds of damaged files",
     "tests/properties/test_codes.py": "every discrete paradigm on every kind of tokens",
@@ -25,7 +27,10 @@ HEAVY = {
     "tests/recipes": "every recipe",
     "tests/soak": "kills and resumptions",
     "tests/store/test_hostile_files.py": "files that would take all memory",
+    "tests/store/test_members.py": "joint runs",
     "tests/tokenizers/test_laws.py": "every tokenizer",
+    "tests/tokenizers/test_stream.py": "long streams",
+    "tokenizers/test_pretrained.py": "networks of other libraries",
     "tests/test_docs.py": "the examples of the documents",
     "tests/tools": "whole plans, benches and archives",
 }
