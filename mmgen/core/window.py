@@ -36,7 +36,7 @@ class Window:
         """The mask to train and sample under; the same object every time."""
         return mask if self.width is None else _restricted(mask, self.width, self.sink)
 
-    def kept(self, layout: Layout, block: int) -> Tensor:
+    def visible(self, layout: Layout, block: int) -> Tensor:
         """(N,) bool: the stored positions of `layout` that queries of this block, or of later ones, may see."""
         number, role = layout.block[0], layout.role[0]
         if self.width is None:

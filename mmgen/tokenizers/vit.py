@@ -173,7 +173,7 @@ class FrameStream:
             x = self._transformer(x, layout, mask, cache=cache)
         self._start += grid[0]
         if self._window.width is not None and cache.layout is not None:
-            cache.keep(self._window.kept(cache.layout, self._start))
+            cache.keep(self._window.visible(cache.layout, self._start))
         return x
 
 

@@ -89,7 +89,7 @@ class FrameAutoregressive(Paradigm):
             count, stop = here.stop - here.start, start + here.stop
             model.steer(frame)
             if model.cache is not None and model.cache.layout is not None:
-                model.cache.keep(self.window.kept(model.cache.layout, frame))
+                model.cache.keep(self.window.visible(model.cache.layout, frame))
             hidden = None if frame else _first(values[:, :count], size)
             queries = row.slice(done, stop)
             with self.window.passing():

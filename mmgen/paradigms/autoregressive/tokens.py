@@ -79,7 +79,7 @@ class Autoregressive(Paradigm):
             here = row.slice(done, start + position)
             model.steer(frame[position])
             if self.window.width is not None and model.cache is not None and model.cache.layout is not None:
-                model.cache.keep(self.window.kept(model.cache.layout, max(0, position - 1) // size))
+                model.cache.keep(self.window.visible(model.cache.layout, max(0, position - 1) // size))
             values = canvas.tokens[:, max(0, done - start) : position]
             done = start + position
             with self.window.passing():

@@ -197,7 +197,7 @@ class Passes:
         if self.waiting and self.window.width is not None:  # given blocks: no more than one waits, or they do not fit
             self._run(self.waiting, None)
         if self.model.cache is not None and self.model.cache.layout is not None:
-            self.model.cache.keep(self.window.kept(self.model.cache.layout, number))
+            self.model.cache.keep(self.window.visible(self.model.cache.layout, number))
         self.finished = layout if self.finished is None else self.finished + layout
         self.waiting.append(context)
 
