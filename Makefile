@@ -3,10 +3,12 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # Compiling every installed file costs more than it saves: Python compiles those that are used.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# The versions are those that CI ran with; `make setup LOCK=` takes the newest that pyproject.toml allows.
+LOCK := --constraint .ci/constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(LOCK)
 
 .NOTPARALLEL:
-.PHONY: help demo test quick soak lint docs setup clean
+.PHONY: help demo test quick soak lint docs setup lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,17 +37,21 @@ docs: $(VENV)/.ready-dev ## the site of the documents, into site/; needs no netw
 
 setup: $(VENV)/.ready-dev ## install mmgen with all that its development needs
 
+lock: $(VENV)/.ready-dev ## write the versions of .venv down for everyone: make clean, make setup LOCK=, make test, make lock
+	$(BIN)/python -m pip freeze --exclude-editable > .ci/constraints.txt
+
 clean: ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist site
 	find . -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Two stamps, renewed when pyproject.toml changes. The larger set holds the smaller one, so that it counts for both.
-$(VENV)/.ready-run: pyproject.toml | $(VENV)/.created
+# Two stamps, renewed when pyproject.toml or the versions change. The larger set holds the smaller one, so that it counts for both.
+$(VENV)/.ready-run: pyproject.toml .ci/constraints.txt | $(VENV)/.created
 	@echo "mmgen: installing into $(VENV) (PyTorch is large: the first time takes some minutes)"
+	@echo "mmgen: some packages have licences of their own, as ale-py (GPL-2.0) and eSpeak NG (GPL-3.0): see Licence in README.md"
 	@$(INSTALL) -e '.[data,motion,recogniser,speech,video]'
 	@touch $@
 
-$(VENV)/.ready-dev: pyproject.toml | $(VENV)/.created
+$(VENV)/.ready-dev: pyproject.toml .ci/constraints.txt | $(VENV)/.created
 	@echo "mmgen: installing into $(VENV), with what tests and linting need (the first time takes some minutes)"
 	@$(INSTALL) -e '.[codecs,data,dev,docs,eval,motion,recogniser,serve,speech,speech-eval,stream,video]'
 	@$(INSTALL) --no-deps Resemblyzer
