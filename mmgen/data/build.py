@@ -5,10 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.modality import import_parts
+from mmgen.core.yaml_text import read_yaml
 from mmgen.data.sources import CachedTokens, Source
 from mmgen.store.allowed_imports import allowed_in_models, is_within
 from mmgen.store.members import find_member, require_no_members
@@ -79,10 +78,7 @@ def open_source(text: str) -> Source:
         return build_source(member.config)
     file = path / "config.yaml" if path.is_dir() else path
     if file.is_file():
-        try:
-            config = yaml.safe_load(file.read_text())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
+        config = read_yaml(file)
         require_no_members(config, file.parent)
         return build_source(config if isinstance(config, dict) else {})
     names = {source_word(name): kind for name, kind in sorted(source_kinds().items()) if not _needed(kind)}

@@ -6,9 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmgen.core.modality import modality_of_source
+from mmgen.core.yaml_text import parse_yaml
 from mmgen.evaluation.card import KINDS, faults, unmeasured
 from mmgen.store.recipes import recipes_root
 from mmgen.store.results import RESULTS
@@ -29,7 +28,7 @@ def summarise_recipe(config: Path) -> dict[str, Any]:
     is its paradigm's default; without a `head`, tokens have that of their kind.
     """
     text = config.read_text(encoding="utf-8")
-    recipe, system = yaml.safe_load(text), SYSTEM.search(text)
+    recipe, system = parse_yaml(text, str(config)), SYSTEM.search(text)
     model, data = recipe["model"]["init_args"], recipe["data"]
     paradigms = [each for part in _find(model, "paradigm") for each in _members(part)]
     masks = [_mask(each) for each in paradigms] + [_join(mask) for mask in _find(model.get("tokenizer"), "mask")]

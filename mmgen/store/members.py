@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.yaml_text import read_yaml
 
 _CONFIG = "config.yaml"
 
@@ -70,8 +69,8 @@ def member_paths(run: Path) -> list[Path]:
 def _parent_config(path: Path) -> Any:
     """The config in a path's folder; None where there is none, or none that can be read."""
     try:
-        return yaml.safe_load((path.parent / _CONFIG).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+        return read_yaml(path.parent / _CONFIG)
+    except UserError:
         return None
 
 

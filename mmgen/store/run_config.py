@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from mmgen.core.errors import UserError, require
+from mmgen.core.yaml_text import read_yaml
 from mmgen.store.members import require_known, require_no_members
 from mmgen.store.recipes import recipes_root
 
@@ -21,12 +20,9 @@ def read_config(path: Path) -> dict[str, Any]:
         recipe = recipe_for(path)
         raise UserError(f"{path} does not exist{f'; run mmgen fit --config {recipe}' if recipe else ''}")
     require(path.is_dir(), f"{path} is a file; name the run or export folder that holds {CONFIG}")
-    try:
-        config = yaml.safe_load((path / CONFIG).read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} holds no {CONFIG}: it is neither a run folder nor an export") from None
-    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path / CONFIG} cannot be read: {first_line(error)}") from None
+    holds = (path / CONFIG).exists()
+    require(holds, f"{path} holds no {CONFIG}: it is neither a run folder nor an export")
+    config = read_yaml(path / CONFIG)
     require(isinstance(config, dict), f"{path / CONFIG} is not a config of `mmgen fit`")
     return config
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, get_loader, set_loader
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -26,6 +26,7 @@ from mmgen.apps.cli.only_member import HELP, only, require_on_command_line
 from mmgen.apps.cli.run_folder import RunFolder
 from mmgen.core.errors import UserError
 from mmgen.core.modality import import_all, import_parts
+from mmgen.core.yaml_text import load_strictly, read_yaml
 from mmgen.store.allowed_imports import restrict_imports
 from mmgen.store.config_errors import explain
 from mmgen.store.recipes import find_recipe
@@ -214,6 +215,7 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
         if option.startswith(("--model.", "--data.")) and option.endswith(".seed"):
             raise UserError(f"{option} follows --seed_everything: set that")
     restrict_imports()
+    _read_strictly()
     for package in PARTS:  # a short class name is found among the classes that were imported
         import_all(f"mmgen.{package}")
     import_parts()
@@ -232,6 +234,17 @@ def _with_sealed_files(plugins: Any) -> list[Any]:
     """The plugins that a recipe names, and ours for files, unless one of them is for files."""
     named = [] if plugins is None else list(plugins) if isinstance(plugins, list | tuple) else [plugins]
     return named if any(isinstance(each, CheckpointIO) for each in named) else [*named, SealedFiles()]
+
+
+def _read_strictly() -> None:
+    """Make the parser refuse what `load_strictly` does, also in files of parts and in values on the command line."""
+    loader = get_loader("yaml")
+
+    def load(value: str) -> Any:
+        load_strictly(value)
+        return loader(value)
+
+    set_loader("omegaconf+", load, (yaml.YAMLError,))
 
 
 def _number(seed: bool | int) -> int:
@@ -254,10 +267,7 @@ def _with_recipe_path(arg: str, before: str) -> str:
     if not equals and before not in ("--config", "-c"):
         return arg
     path = find_recipe(text)
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {error}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no keys: a recipe has model, data and trainer")
     return f"{option}{equals}{path}"

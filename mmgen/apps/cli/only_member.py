@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmgen.apps.cli.run_folder import RunFolder
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.yaml_text import read_yaml
 from mmgen.store.members import member_config, members_of
 
 HELP = "member of a recipe of several modalities to be trained by itself, all else equal"
@@ -36,7 +37,7 @@ def only(command: str, args: list[str], recipes: list[Path]) -> list[str]:
         return args
     if command != "fit":
         raise UserError(f"{_OPTION} is for mmgen fit; then mmgen {command} --config RUN/config.yaml measures the run")
-    files: dict[Path, dict[str, Any]] = {path: yaml.safe_load(path.read_text()) for path in recipes}
+    files: dict[Path, dict[str, Any]] = {path: read_yaml(path) for path in recipes}
     names = list(dict.fromkeys(member for content in files.values() for member in members_of(content)))
     where = ", ".join(map(str, files)) or "the command line"
     if not names:

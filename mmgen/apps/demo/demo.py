@@ -6,8 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mmgen.core.yaml_text import read_yaml
 from mmgen.page.wording import join_words
 from mmgen.store.recipes import recipes_root
 
@@ -83,7 +82,7 @@ def demos() -> dict[str, Demo]:
 
 
 def _read(file: Path) -> Demo:
-    content = yaml.safe_load(file.read_text())
+    content = read_yaml(file)
     for stage in content["stages"]:
         stage["commands"] = [line for command in stage["commands"] for line in expand(command)]
     return Demo(file.stem, **content | {"stages": [Stage(**stage) for stage in content["stages"]]})

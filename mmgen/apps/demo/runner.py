@@ -17,6 +17,7 @@ from mmgen.apps.demo.demo import Demo, Stage
 from mmgen.apps.demo.folder import DemoFolder
 from mmgen.apps.demo.metrics import demo_metrics
 from mmgen.core.errors import UserError
+from mmgen.core.yaml_text import read_yaml
 from mmgen.page.runs import Run
 from mmgen.page.wording import duration
 from mmgen.store.recipes import recipes_root
@@ -133,7 +134,7 @@ class DemoRunner:
 def recipe_steps(command: str) -> int:
     """Optimiser steps that the recipe of a `mmgen fit` wants."""
     words = shlex.split(command)
-    recipe = yaml.safe_load((recipes_root() / words[words.index("--config") + 1]).read_text())
+    recipe = read_yaml(recipes_root() / words[words.index("--config") + 1])
     return int(recipe["trainer"]["max_steps"])
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.yaml_text import read_yaml
 from mmgen.store.members import members_of
 from mmgen.store.store import CHECKPOINT, CONFIG, WEIGHTS, Loaded, Saved, load_generator
 
@@ -97,8 +97,8 @@ def _configured(folder: Path, depth: int = _DEPTH) -> list[Path]:
 
 def _config(run: Path) -> Any:
     try:
-        return yaml.safe_load((run / CONFIG).read_text())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return read_yaml(run / CONFIG)
+    except UserError:
         return None
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,6 +16,7 @@ from mmgen.core.facts import Facts
 from mmgen.core.modality import import_parts
 from mmgen.core.tokens import Kind, TokenSpec
 from mmgen.core.vocabulary import Names, Vocabulary
+from mmgen.core.yaml_text import parse_yaml, read_yaml
 from mmgen.data.build import build_source
 from mmgen.data.encoded import encoded_spec
 from mmgen.data.sources import Source
@@ -119,9 +119,9 @@ class Recipe:
 
 def _resolved(path: Path, changes: list[str]) -> dict[str, Any]:
     try:
-        config = OmegaConf.create(yaml.safe_load(path.read_text()) or {})
+        config = OmegaConf.create(read_yaml(path) or {})
         plain = OmegaConf.to_container(config, resolve=True)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except OmegaConfBaseException as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     assert isinstance(plain, dict)
     for change in changes:
@@ -140,7 +140,7 @@ def _set(config: dict[Any, Any], change: str) -> None:
         require(isinstance(here, dict), f"--set {change!r}: {part} holds no keys in this recipe")
         if "class_path" in here:
             here = here.setdefault("init_args", {})
-    here[last] = yaml.safe_load(value)
+    here[last] = parse_yaml(value, f"--set {key}")
 
 
 def _spec(data: dict[str, Any], source: Source | None, path: Path) -> TokenSpec:

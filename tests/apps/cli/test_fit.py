@@ -116,6 +116,8 @@ def test_a_mistake_is_told_in_one_line(refused, options, words):
 
 # Mistakes in a recipe: what is replaced by what, and the words that the line must hold.
 TYPING = {
+    "a key twice": ("trainer:", "seed_everything: 1\ntrainer:", ["the key 'seed_everything' stands on line"]),
+    "an octal number": ("size: tiny", "depth: 010", ["YAML reads 010 as 8"]),
     "unknown key": ("size: tiny", "sizee: tiny", ["'sizee'", "model.backbone", "'size'"]),
     "unknown section": ("trainer:", "trainr:", ["'trainr", "'trainer'"]),
     "a class that runs code": ("class_path: Mixture", "class_path: subprocess.Popen", ["subprocess", "not allowed"]),

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
+from mmgen.core.yaml_text import read_yaml
 from mmgen.media.log_mel import LogMel, inverse_filters
 from mmgen.tokenizers.pretrained import one_line
 
@@ -131,7 +131,7 @@ def _open_vocos(folder: Path) -> Any:
         raise UserError("the vocoder Vocos needs a package that is not installed: pip install vocos") from None
     config = folder / "config.yaml"
     try:
-        plain = yaml.safe_load(config.read_text())
+        plain = read_yaml(config)
         named = {part: str(plain[part]["class_path"]).rsplit(".", 1)[-1] for part in _PARTS}
         for part, (_, known) in _PARTS.items():
             if named[part] not in known:
