@@ -18,7 +18,7 @@ class LoadingError(UserError):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(text.strip().splitlines()[-1].removeprefix(f"{__name__}.{type(self).__name__}: "))
+        super().__init__(text.strip().rsplit("\n", 1)[-1].removeprefix(f"{__name__}.{type(self).__name__}: "))
 
 
 class _Slots(Dataset[Batch]):

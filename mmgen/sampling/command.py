@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
+from mmgen.core.text_file import read_lines
 from mmgen.data.held_out import names_of
 from mmgen.paradigms import SampleOptions
 from mmgen.sampling.options import sample_options
@@ -109,13 +110,7 @@ def read_texts(texts: Sequence[str]) -> list[str]:
 
 
 def _lines(path: str) -> list[str]:
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"--text @{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"--text @{path} is no text in UTF-8") from None
-    texts = [line.strip() for line in lines if line.strip()]
+    texts = [line.strip() for line in read_lines(path, "--text @") if line.strip()]
     if not texts:
         raise UserError(f"--text @{path} holds no text")
     return texts

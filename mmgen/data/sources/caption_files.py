@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.core.errors import UserError
+from mmgen.core.text_file import read_lines, read_text, split_lines
 from mmgen.core.vocabulary import FreeText
 from mmgen.data.sources.base import SplitName
 from mmgen.data.sources.captions import Captions
@@ -76,15 +77,6 @@ def clean_captions(value: Any) -> list[str]:
     return [text for text in (" ".join(each.split()) for each in texts) if text]
 
 
-def decode(data: bytes, name: str) -> str:
-    """Text from UTF-8, perhaps with a byte order mark. Raises ValueError with the line that is not UTF-8."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ValueError(f"{name}, line {line}: this is not UTF-8 (byte {data[error.start]:#04x})") from None
-
-
 def _read(listing: Listing, root: Path) -> list[list[str]]:
     """The captions of every file."""
     names = [listing.name(place) for place in range(len(listing))]
@@ -99,16 +91,9 @@ def _read(listing: Listing, root: Path) -> list[list[str]]:
     with_text = [(place, text_files.get(os.path.splitext(name)[0])) for place, name in enumerate(names)]
     paths = {place: listing.root / name for place, name in with_text if name is not None}
     with ThreadPoolExecutor(8) as pool:  # opening waits for the disk more than for the processor
-        for place, text in zip(paths, pool.map(_content, paths.values())):
-            captions[place] += clean_captions(text.splitlines())
+        for place, lines in zip(paths, pool.map(read_lines, paths.values())):
+            captions[place] += clean_captions(lines)
     return [list(dict.fromkeys(texts)) for texts in captions]
-
-
-def _content(path: Path) -> str:
-    try:
-        return decode(path.read_bytes(), str(path))
-    except (OSError, ValueError) as error:
-        raise UserError(str(error) if isinstance(error, ValueError) else f"{path} cannot be read ({error})") from None
 
 
 def _of_table(
@@ -117,7 +102,7 @@ def _of_table(
     """(file of `places`, its captions) of every row of a table. Raises UserError with the line that is wrong."""
     folder = os.path.relpath(root, path.parent)
     inside = "" if folder == "." else folder + os.sep
-    for line, row in read(_content(path)):
+    for line, row in read(read_text(path)):
         try:
             if isinstance(row, str):
                 raise ValueError(row)
@@ -135,7 +120,7 @@ def _of_table(
 
 
 def _json_rows(text: str) -> Rows:
-    for line, content in enumerate(text.split("\n"), 1):
+    for line, content in enumerate(split_lines(text), 1):
         if content.strip():
             try:
                 row = json.loads(content)

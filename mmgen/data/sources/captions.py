@@ -72,7 +72,7 @@ class Captions:
 
     def flat(self) -> list[str]:
         """The captions of all samples, in order."""
-        return [text for line in self.lines.numpy().tobytes().splitlines() for text in json.loads(line)]
+        return [text for line in self.lines.numpy().tobytes().split(b"\n")[:-1] for text in json.loads(line)]
 
     def vocabulary(self) -> FreeText:
         """What characters captions are made of, and how long the longest is."""

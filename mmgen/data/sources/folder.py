@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mmgen.core.errors import UserError
+from mmgen.core.text_file import read_lines
 from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName
 from mmgen.data.sources.caption_files import add_captions, vocabulary_of
 from mmgen.data.sources.listing import Listing
-from mmgen.data.sources.scan import Kind, files, folders, listed_files, notice, read_text
+from mmgen.data.sources.scan import Kind, files, folders, listed_files, notice
 
 SMALLEST_CROP = 0.8  # share of the short side that a random crop keeps at least, as ADM's `random_crop_arr`
 
@@ -96,7 +97,7 @@ class FolderSource(Source):
         Lines are as in UCF-101's `trainlist01.txt`: CLASS/NAME, relative to `root`, and perhaps a space and a number,
         which is not read: labels are those of the folders.
         """
-        lines = (_without_number(line.strip()) for line in read_text(path, "list ").splitlines() if line.strip())
+        lines = (_without_number(line.strip()) for line in read_lines(path, "list ") if line.strip())
         names = listed_files(path, lines, self.train, "file")
         labels = {key: label for label, key in enumerate(self.class_folders)}
         return Listing.of(self.train, names, [labels.get(Path(name).parts[0], NO_CLASS) for name in names], first)
@@ -134,7 +135,7 @@ def find_classes(root: Path, names: Path | None, kind: Kind) -> tuple[list[str],
     if len(keys) < len(inner):
         empty = [folder.name for folder in inner if folder.name not in keys]
         notice(f"{root}: {len(empty)} folder(s) without {kind.word}s are no class: {', '.join(empty[:5])}")
-    lines = [] if names is None else read_text(names, "data.source.names: ").splitlines()
+    lines = [] if names is None else read_lines(names, "data.source.names: ")
     pairs = (line.split(maxsplit=1) for line in lines)
     names_of = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
     if names is not None and not names_of.keys() & set(keys):

@@ -1,4 +1,4 @@
-"""Looking through folders: which files are there, and reading their lists."""
+"""Looking through folders: which files are there, and which of those are there that a list names."""
 
 import logging
 import os
@@ -66,14 +66,6 @@ def files(root: Path, kind: Kind, deep: bool = True) -> Iterator[str]:
         for name in sorted(names):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in kind.suffixes:
                 yield os.path.relpath(os.path.join(here, name), root)
-
-
-def read_text(path: Path, what: str = "") -> str:
-    """The text of a UTF-8 file. Raises UserError where it cannot be read; `what` stands before its name."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{what}{path} cannot be read ({' '.join(str(error).split())})") from None
 
 
 def listed_files(path: Path, names: Iterable[str], folder: Path, word: str, suffix: str = "") -> list[str]:

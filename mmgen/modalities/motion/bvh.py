@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.text_file import read_text, split_lines
 from mmgen.modalities.motion.kinematics import forward, inverse, to_quaternion
 from mmgen.modalities.motion.skeleton import Skeleton, skeleton_of
 
@@ -56,13 +57,7 @@ def read_bvh(path: str | Path) -> Bvh:
     Raises:
         UserError: no such file, not a BVH file, or a damaged one; the message names the line.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not a BVH file: it is not text") from None
-    return _Reader(path, text).read()
+    return _Reader(path, read_text(path)).read()
 
 
 def bvh_text(joints: Tensor, fps: float, scale: float = _UNIT) -> str:
@@ -226,7 +221,7 @@ class _Reader:
         return numbers
 
     def _split(self, text: str) -> Iterator[list[str]]:
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(split_lines(text), 1):
             for part in re.split(r"([{}])", line):  # some programs put braces on the lines of names
                 if words := part.split():
                     self.number = number

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.text_file import read_text
 from mmgen.core.vocabulary import NO_ACTION
 from mmgen.sampling.samples import name_numbers
 from mmgen.store.store import Loaded
@@ -58,11 +59,11 @@ def clip_actions(
 
 def _words(path: Path) -> Sequence[str]:
     try:
-        text = path.read_text()
+        text = read_text(path)
         if path.suffix.lower() != ".json":
             return text.replace(",", " ").split()
         listed = json.loads(text)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as actions: {' '.join(str(error).split())}") from None
     if not isinstance(listed, list) or any(isinstance(each, list | dict) for each in listed):
         raise UserError(f"{path} must hold a list of actions, such as [0, 2, 2] or names")

@@ -20,8 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from mmgen.core.errors import UserError
+from mmgen.core.text_file import decode_text, split_lines
 from mmgen.core.vocabulary import NO_CLASS
-from mmgen.data.sources.caption_files import KEYS, clean_captions, decode
+from mmgen.data.sources.caption_files import KEYS, clean_captions
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.listing import Listing
 from mmgen.data.sources.scan import IMAGES, notice
@@ -101,7 +102,7 @@ def _walk(path: Path) -> list[Place] | UserError:
             file.seek(end)
             if file.read(_BLOCK) != bytes(_BLOCK):
                 raise tarfile.ReadError("it does not end as a tar does")
-    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
+    except (UserError, tarfile.TarError, OSError, ValueError, EOFError) as error:
         return UserError(f"shard {path} is truncated or damaged ({' '.join(str(error).split())})")
     return places
 
@@ -122,10 +123,10 @@ def _samples(tar: tarfile.TarFile) -> Iterator[Place]:
             image = member
         elif suffix in ("cls", "json", "txt"):
             file = tar.extractfile(member)
-            text = decode(b"" if file is None else file.read(), member.name)
+            text = decode_text(b"" if file is None else file.read(), member.name)
             try:
                 if suffix == "txt":
-                    captions += clean_captions(text.splitlines())
+                    captions += clean_captions(split_lines(text))
                     continue
                 content: Any = json.loads(text) if suffix == "json" else {"cls": int(text)}
                 label = next((content[name] for name in _LABELS if name in content), label)

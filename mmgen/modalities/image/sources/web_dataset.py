@@ -13,11 +13,12 @@ from PIL import Image
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.text_file import read_lines
 from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName, require_at_least
 from mmgen.data.sources.caption_files import report_missing, vocabulary_of
 from mmgen.data.sources.listing import Listing
-from mmgen.data.sources.scan import IMAGES, read_text
+from mmgen.data.sources.scan import IMAGES
 from mmgen.data.stream import ShardStream, Stream
 from mmgen.media.images import open_image
 from mmgen.modalities.image.sources.image_folder import Augment, ImageSamples, sample_shape
@@ -166,7 +167,7 @@ def _class_names(root: Path, file: Path | None, listings: dict[SplitName, Listin
     if file is None and not (root / NAMES).is_file():
         return [str(number) for number in range(highest + 1)]
     file = root / NAMES if file is None else file
-    lines = read_text(file, "data.source.names: ").splitlines()
+    lines = read_lines(file, "data.source.names: ")
     names = [line.strip() for line in lines if line.strip()]
     if len(names) <= highest:
         raise UserError(f"{file} names {len(names)} classes, but a sample has the label {highest}, counted from 0")

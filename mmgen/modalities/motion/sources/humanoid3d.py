@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.text_file import read_text
 from mmgen.modalities.motion.kinematics import forward
 from mmgen.modalities.motion.skeleton import HUMANML3D
 
@@ -125,10 +126,8 @@ def posed(root: Tensor, rotations: Tensor) -> Tensor:
 def read_clip(path: Path) -> Clip:
     """A clip from its file. Raises UserError where it cannot be read, or is damaged."""
     try:
-        frames = json.loads(path.read_text(encoding="utf-8"))["Frames"]
+        frames = json.loads(read_text(path))["Frames"]
         table = torch.tensor(frames, dtype=torch.float64)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise UserError(f"{path} is no clip of DeepMimic's, or a damaged one ({reason})") from None

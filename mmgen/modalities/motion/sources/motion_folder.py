@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.data.sources.scan import listed_files, notice, read_text, report_skipped
+from mmgen.core.text_file import read_lines
+from mmgen.data.sources.scan import listed_files, notice, report_skipped
 from mmgen.media.arrays import open_array
 from mmgen.media.folders import write_whole
 from mmgen.modalities.motion.features import joints_to_features
@@ -51,7 +52,8 @@ def list_motions(root: Path, folder: str, split: str) -> list[str]:
     path = root / f"{split}.txt"
     if not path.exists():
         raise UserError(f"{path} does not exist: it lists the motions of the split, a name a line")
-    return listed_files(path, read_text(path).split(), root / folder, "motion", ".npy")
+    names = filter(None, map(str.strip, read_lines(path)))
+    return listed_files(path, names, root / folder, "motion", ".npy")
 
 
 def find_skeleton(paths: Iterable[Path]) -> Skeleton:
@@ -105,7 +107,7 @@ def read_captions(path: Path) -> list[Caption]:
     if not path.exists():
         raise UserError(f"{path} does not exist, so its motion has no caption")
     captions = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         text, *more = line.split("#")
         if not text.strip():
             continue

@@ -1,6 +1,5 @@
 """The voice prompts of the telephone exchange Asterisk: one speaker, recorded, with transcripts, a Debian package."""
 
-import gzip
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
+from mmgen.core.text_file import read_lines
 from mmgen.data.sources.scan import SOUNDS, files
 from mmgen.media.audio import write_wav
 from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
@@ -79,11 +79,7 @@ class AsteriskPrompts(SpeechFolder):
 
 def _read_texts(path: Path) -> dict[str, str]:
     """Name -> text of lines `NAME: text`, without those that say nothing."""
-    try:
-        data = path.read_bytes()
-        lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig").splitlines()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"data.source.transcripts: {path} cannot be read ({' '.join(str(error).split())})") from None
+    lines = read_lines(path, "data.source.transcripts: ")
     pairs = (line.partition(":") for line in lines if not line.startswith(";"))
     texts = {name.strip(): _spell(text) for name, _, text in pairs}
     return {name: text for name, text in texts.items() if text}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmgen.core.errors import UserError
-from mmgen.data.sources.scan import SOUNDS, files, read_text
+from mmgen.core.text_file import read_lines, read_text
+from mmgen.data.sources.scan import SOUNDS, files
 
 _LISTS = ("transcripts.txt", "transcripts.tsv")
 
@@ -81,7 +82,7 @@ def _lines(path: Path, separator: str, last: bool = False) -> dict[str, str]:
     the last separator, if anything.
     """
     table = {}
-    for line in read_text(path, "transcript ").splitlines():
+    for line in read_lines(path, "transcript "):
         name, *texts = re.split(rf"[{re.escape(separator)}\t]", line.strip(), maxsplit=2 if last else 1)
         if texts:
             table[name.strip()] = next((text for text in reversed(texts) if text.strip()), "")

@@ -164,7 +164,7 @@ def test_the_test_split_and_lists_that_are_no_use(folder, caplog):
     with pytest.raises(UserError, match=r"M000002 is in both train\.txt and val\.txt"):
         folder.source()
     listed.write_bytes(b"\xff")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="line 1: this is not UTF-8"):
         folder.source()
     listed.unlink()
     with pytest.raises(UserError, match=r"val\.txt does not exist"):

@@ -228,7 +228,7 @@ def test_a_folder_without_one_usable_file_is_refused_in_one_line(tmp_path: Path)
         ("empty", {}, r"empty holds no sounds: put wav or flac files into it"),
         ("none", {}, r"none is no folder: data.source.root must hold sound files"),
         ("one", {"held_out_by": "speakers"}, r"one tells of 1 speaker\(s\), so none can be held out"),
-        ("damaged", {}, r"transcript .*a.txt cannot be read"),
+        ("damaged", {}, r"transcript .*a.txt, line 1: this is not UTF-8"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             SpeechFolder(tmp_path / folder, **SMALL, **more).samples("train")

@@ -1,0 +1,73 @@
+"""Text files of others. This is the one place that decides how they are decoded and where their lines end."""
+
+import codecs
+import gzip
+import zlib
+from pathlib import Path
+
+from mmgen.core.errors import UserError
+
+LARGEST = 2**28
+"""Bytes of the longest text file that is read."""
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as the mark of UTF-16 does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_MARK = "\ufeff"
+_FIRST = 2**16  # bytes, more than most have: asking for all at once takes memory for all
+
+
+def read_text(path: str | Path, what: str = "") -> str:
+    """The text of a file, gzipped where its name ends in .gz, as `decode_text` reads it; `what` stands before its name
+    in errors.
+
+    Raises:
+        UserError: it cannot be read, is larger than `LARGEST`, or is no text.
+    """
+    try:
+        with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rb") as file:
+            data = file.read(_FIRST)
+            if len(data) == _FIRST:
+                data += file.read(LARGEST + 1 - _FIRST)  # neither a pipe nor a gzipped file says how much it holds
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: a name with a NUL
+        raise UserError(f"{what}{path} cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if len(data) > LARGEST:
+        raise UserError(f"{what}{path} is no text file: it has more than {LARGEST >> 20} MiB")
+    return decode_text(data, f"{what}{path}")
+
+
+def decode_text(data: bytes, name: str) -> str:
+    """Text in UTF-8, or in UTF-16 or UTF-32 where a byte-order mark says so; the mark is no part of the text.
+
+    Raises:
+        UserError: it is not text; the message begins with `name` and the line.
+    """
+    coding = next((coding for mark, coding in _MARKS if data.startswith(mark)), "utf-8")
+    label = coding.removesuffix("-sig").upper()
+    try:
+        text = data.decode(coding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(f"{name}, line {line}: this is not {label} (byte {data[error.start]:#04x})") from None
+    if "\0" in text:  # UTF-16 without a mark is UTF-8, too
+        line = text[: text.index("\0")].count("\n") + 1
+        raise UserError(f"{name}, line {line}: this is no text in {label} (it holds a NUL)")
+    return text
+
+
+def split_lines(text: str) -> list[str]:
+    r"""The lines of a text: they end at \n, \r\n or \r, as in text files everywhere. `str.splitlines` also ends them
+    within texts: at form feeds, at separators such as U+2028, and at the control characters U+001C to U+001E and
+    U+0085. A line loses the byte-order mark that a file brought which was appended to another.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [line.removeprefix(_MARK) for line in (lines if lines[-1] else lines[:-1])]
+
+
+def read_lines(path: str | Path, what: str = "") -> list[str]:
+    """The lines of a text file. Raises UserError as `read_text` does."""
+    return split_lines(read_text(path, what))
