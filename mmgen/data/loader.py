@@ -62,5 +62,6 @@ def slot_loader(
         collate_fn=default_convert,  # a batch is whole already
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
+        generator=torch.Generator(),  # of the workers' seeds, which would otherwise come from that of training
         **how,
     )

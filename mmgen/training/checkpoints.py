@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 
 from mmgen.store.checkpoint_file import BEST, best_record, read_checkpoint, write_checkpoint
 
@@ -22,6 +20,9 @@ class Checkpoints(ModelCheckpoint):
     Each is written to another place and then moved, so that a run killed at any moment leaves a whole one, and sealed
     with a hash, so that damage is detected when it is read (`store.checkpoint_file`). The last one's predecessor stays
     too. A run that resumes reads from `best.ckpt` which loss it has to beat.
+
+    On a step that is validated too, the last one is written after the validation: a run that goes on from it has not
+    lost that validation, nor what callbacks made of it.
 
     Args:
         every_n_train_steps: optimizer steps between two checkpoints.
@@ -43,9 +44,20 @@ class Checkpoints(ModelCheckpoint):
         self._last_global_step_saved = trainer.global_step
         self._lowest = best_record(Path(self.dirpath) / BEST) if self.best and self.dirpath else None
 
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        # Written between the accumulated batches of a step, it would lack their gradient.
+        if not loop._should_accumulate() and not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Here the weights of training are back in place of their average, which a checkpoint holds beside them.
         super().on_validation_end(trainer, pl_module)
+        due = self._every_n_train_steps > 0 and trainer.global_step % self._every_n_train_steps == 0
+        if due and not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
         loss = trainer.callback_metrics.get("val/loss")
         training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not trainer.fast_dev_run
         if not self.best or not training or self.dirpath is None or loss is None:
@@ -87,27 +99,3 @@ class SealedFiles(TorchCheckpointIO):
         """A file, or a folder that several processes wrote, as one."""
         file = Path(path)
         return read_checkpoint(file) if file.is_dir() else super().load_checkpoint(path, *args, **options)
-
-
-class RandomState(Callback):
-    """Keeps torch's global random state with the checkpoint, for dropout."""
-
-    def __init__(self) -> None:
-        self._restored: dict[str, Tensor] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
-        return {"cpu": torch.get_rng_state(), **cuda}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Kept until the first batch, since setting up the loaders draws too."""
-        self._restored = dict(state_dict)
-
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        if "cpu" in self._restored:
-            torch.set_rng_state(self._restored["cpu"].cpu())
-        if "cuda" in self._restored and torch.cuda.is_available():
-            torch.cuda.set_rng_state(self._restored["cuda"].cpu())
-        self._restored = {}

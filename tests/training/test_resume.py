@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmgen.core.draws import Draws
+from mmgen.store.checkpoint_file import best_record
 from mmgen.training import GeneratorModule, TokenizerModule
 from tests.training.fits import GENERATOR, TOKENIZER, checkpoint, fit, killed_and_resumed
 from tests.worlds import condition_of
@@ -50,11 +51,38 @@ def test_a_killed_run_goes_on_bit_for_bit(name, accumulate, digits, tokenizer, t
     for key in (*weights, "optimizer_states", "lr_schedulers", "DataModule"):
         same(whole[key], resumed[key], key)
     assert whole["lr_schedulers"][0]["last_epoch"] == STEPS
-    same(whole["callbacks"]["RandomState"], resumed["callbacks"]["RandomState"])
     if name == "vq":
         assert whole["state_dict"]["tokenizer.quantizer.batches"] == STEPS * accumulate
     assert not whole["current_model_state"].keys() ^ whole["state_dict"].keys()
     assert any(not whole["current_model_state"][key].equal(value) for key, value in whole["state_dict"].items())
+
+
+@pytest.mark.parametrize(("every", "validation", "accumulate"), [(2, 2, 1), (4, 1, 2), (4, 4, 2)])
+def test_a_validation_on_the_step_of_the_checkpoint_changes_nothing(
+    every, validation, accumulate, digits, tokenizer, tmp_path
+):
+    """Dropout after it is that of the run without a break, with previews that draw and loaders that start; and no
+    validation is lost, of which callbacks keep count.
+    """
+    module, recipe = RUNS["generator"]
+    options = [*recipe, *digits, f"--data.tokenizer={tokenizer}", "--data.global_batch_size=6", "--samples.count=1"]
+    options += [f"--trainer.max_steps={STEPS}", f"--checkpoint.every_n_train_steps={every}", "--ema.decay=0.9"]
+    options += [f"--trainer.val_check_interval={validation}", f"--trainer.accumulate_grad_batches={accumulate}"]
+    options += ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    whole, resumed = killed_and_resumed(tmp_path, module, [*options, "--trainer.callbacks.patience=99"])
+    for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "DataModule", "callbacks"):
+        same(whole[key], resumed[key], key)
+    bests = [best_record(tmp_path / run / "checkpoints" / "best.ckpt") for run in ("whole", "killed")]
+    assert bests[0] == bests[1] != None  # noqa: E711
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_the_interval_of_validations_counts_optimiser_steps(accumulate, digits, tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(TokenizerModule, "on_validation_start", lambda self: steps.append(self.trainer.global_step))
+    options = [*TOKENIZER, *digits, "--data.global_batch_size=6", "--trainer.max_steps=7"]
+    fit(tmp_path, *options, "--trainer.val_check_interval=3", f"--trainer.accumulate_grad_batches={accumulate}")
+    assert steps == [3, 6]
 
 
 def test_a_longer_run_goes_on_from_a_finished_one(digits, tmp_path):

@@ -32,12 +32,13 @@ from mmgen.store.config_errors import explain
 from mmgen.store.recipes import find_recipe
 from mmgen.store.store import CHECKPOINT
 from mmgen.training.averaging import EMA, average_for
-from mmgen.training.checkpoints import Checkpoints, RandomState, SealedFiles
+from mmgen.training.checkpoints import Checkpoints, SealedFiles
 from mmgen.training.disk_space import DiskSpaceCheck
 from mmgen.training.previews import SampleGrids
 from mmgen.training.progress import Throughput, progress
 from mmgen.training.skipping import SkipBadSteps
 from mmgen.training.startup import StartUp
+from mmgen.training.step_seed import StepSeed
 
 # Packages whose classes a recipe may name.
 PARTS = ("data", "model", "paradigms", "tokenizers", "training")
@@ -138,6 +139,10 @@ class RecipeCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """A trainer with the command's callbacks; its loggers write to the run folder unless the recipe names some."""
         options = dict(self._get(self.config_init, "trainer"), default_root_dir=str(self.folder.path))
+        if (
+            type(options["val_check_interval"]) is int
+        ):  # Lightning counts batches, of which a step may accumulate several
+            options["val_check_interval"] *= options["accumulate_grad_batches"]
         callbacks = options["callbacks"] or []
         callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
         callbacks += [] if options["enable_progress_bar"] is False else [progress()]
@@ -149,7 +154,7 @@ class RecipeCLI(LightningCLI):
                 each.put_into(self.folder.path)
             average = [average_for(options["strategy"], ema)] if ema.decay else []
             # Samples stand before the average, which puts the training weights back at the end of a validation.
-            callbacks += [StartUp(), Throughput(), RandomState(), skip, samples, *average]
+            callbacks += [StartUp(), Throughput(), StepSeed(self.config.seed_everything), skip, samples, *average]
             if options["enable_checkpointing"] is not False:
                 callbacks += [DiskSpaceCheck(self.folder.path, checkpoints.best), checkpoints]
                 options["plugins"] = _with_sealed_files(options["plugins"])
