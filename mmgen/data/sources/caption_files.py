@@ -17,7 +17,8 @@ from mmgen.core.vocabulary import FreeText
 from mmgen.data.sources.base import SplitName
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.listing import Listing
-from mmgen.data.sources.scan import Kind, files, notice
+from mmgen.data.sources.scan import Kind, notice
+from mmgen.data.sources.search import search_folder
 
 KEYS = ("caption", "text")
 """What captions are called in tables, and in the JSON files of shards; the first that is there counts."""
@@ -87,7 +88,7 @@ def _read(listing: Listing, root: Path) -> list[list[str]]:
             if (folder / name).is_file():
                 for file, texts in _of_table(folder / name, read, listing.root, places):
                     captions[places[file]] += texts
-    text_files = {os.path.splitext(name)[0]: name for name in files(listing.root, _TEXTS)}
+    text_files = {os.path.splitext(name)[0]: name for name in search_folder(listing.root, _TEXTS).names}
     with_text = [(place, text_files.get(os.path.splitext(name)[0])) for place, name in enumerate(names)]
     paths = {place: listing.root / name for place, name in with_text if name is not None}
     with ThreadPoolExecutor(8) as pool:  # opening waits for the disk more than for the processor

@@ -1,5 +1,7 @@
 """Folders of files, sorted into splits and classes by the folders within them."""
 
+import os
+import re
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +13,31 @@ from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName
 from mmgen.data.sources.caption_files import add_captions, vocabulary_of
 from mmgen.data.sources.listing import Listing
-from mmgen.data.sources.scan import Kind, files, folders, listed_files, notice
+from mmgen.data.sources.scan import Kind, listed_files, notice
+from mmgen.data.sources.search import FolderContents, folders, search_folder
 
 SMALLEST_CROP = 0.8  # share of the short side that a random crop keeps at least, as ADM's `random_crop_arr`
+
+COMPANIONS = (".txt", "metadata.jsonl", "captions.csv")
+"""Endings of files with captions, which belong to the samples."""
+
+_EXAMPLES = 5  # folders that a line names
+_SPLITS = {
+    word: split
+    for split, words in {
+        "train": ("train", "training"),
+        "val": ("val", "valid", "validate", "validation", "dev", "eval", "evaluation"),
+        "test": ("test", "testing"),
+    }.items()
+    for word in words
+}  # as people name the folders of splits
 
 
 class FolderSource(Source):
     """Files in `root/train/CLASS/*` and `root/val/CLASS/*`, or in `root/CLASS/*`, or `root/*` without classes.
 
-    Where there is no `val`, number i of the sorted files is held out when i % held_out == 0.
+    The folders of splits may also be called `Train`, `training_set`, `validation` and the like (`split_of`). Where
+    there is none for validation, number i of the sorted files is held out when i % held_out == 0.
     """
 
     kind: ClassVar[Kind]
@@ -27,13 +45,17 @@ class FolderSource(Source):
     """What training sees."""
 
     def open_folder(self, root: str | Path, held_out: int, names: str | None, check: bool, splits: bool = True) -> None:
-        """Finds classes, and the folders `train` and `val` where these are `splits`; `names` is a text file of what
-        classes are called. Raises UserError where there is no such folder, or no such file in it.
+        """Finds classes, and the folders of training and validation where these are `splits`; `names` is a text file of
+        what classes are called. Raises UserError where there is no such folder, or no such file in it.
         """
-        self.root, self.held_out, self.check = Path(root), held_out, check
-        self.train, self.val = split_folders(self.root, self.kind) if splits else (self.root, None)
-        list_of_names = None if names is None else Path(names)
-        self.class_folders, self.class_names = find_classes(self.train, list_of_names, self.kind)
+        self.held_out, self.check = held_out, check
+        self.root, train, val = search_splits(Path(root), self.kind, splits)
+        self.class_folders, self.class_names = find_classes(train, None if names is None else Path(names), self.kind)
+        self._folders: dict[SplitName, Listing] = {"train": _labelled(train, self.class_folders, self.kind, 0)}
+        self.train = train.root
+        if val is not None:
+            first = len(self._folders["train"])
+            self._folders["val"] = _labelled(val, self.class_folders, self.kind, first)
 
     @abstractmethod
     def check_files(self, listing: Listing) -> Listing:
@@ -57,8 +79,7 @@ class FolderSource(Source):
 
     def list_files(self) -> dict[SplitName, Listing]:
         """The files of the splits that are there, unopened, by class and name."""
-        listings: dict[SplitName, Listing] = {"train": self._list_folder(self.train, 0)}
-        return listings if self.val is None else listings | {"val": self._list_folder(self.val, len(listings["train"]))}
+        return self._folders
 
     def load_split(self, split: SplitName) -> Samples:
         listing = self.choose_files(self.usable_files[split])
@@ -81,16 +102,6 @@ class FolderSource(Source):
     def _listings(self) -> dict[SplitName, Listing]:
         return add_captions(self.list_files(), self.root, self.kind.word)
 
-    def _list_folder(self, root: Path, first: int) -> Listing:
-        """The files of one split, numbered from `first`. Raises UserError where its folders are not the classes."""
-        names: list[str] = []
-        labels: list[int] = []
-        for label, folder in _labelled_folders(root, self.class_folders, self.kind):
-            inside = [str(Path(folder, name)) for name in files(root / folder, self.kind)]
-            names += inside
-            labels += [label] * len(inside)
-        return Listing.of(root, names, labels, first)
-
     def list_lines(self, path: Path, first: int) -> Listing:
         """The files that a list names, unopened, in its order, numbered from `first`; reports missing ones.
 
@@ -108,52 +119,134 @@ def _without_number(line: str) -> str:
     return name.rstrip() if name and last.isdigit() else line
 
 
-def split_folders(root: Path, kind: Kind) -> tuple[Path, Path | None]:
-    """The folder to train on, and the one for validation if there is one."""
+def search_splits(root: Path, kind: Kind, splits: bool = True) -> tuple[Path, FolderContents, FolderContents | None]:
+    """The folder of the data set, what it holds to train on, and for validation if it has a folder for that.
+
+    Where a folder holds nothing but another one, in which are the splits or the classes, that one is taken for it.
+    What is left aside is reported.
+
+    Raises:
+        UserError: it is no folder, or one for validation without one for training.
+    """
     if not root.is_dir():
         raise UserError(
             f"{root} is no folder: data.source.root must hold {kind.word}s, in train/CLASS and val/CLASS or in CLASS"
         )
-    train, val = root / "train", root / "val"
-    if not train.is_dir() and val.is_dir():
-        raise UserError(f"{root} has a folder val but none named train; name the training {kind.word}s' folder train")
-    return (train, val if val.is_dir() else None) if train.is_dir() else (root, None)
+    train, val = split_folders(root, kind) if splits else (root, None)
+    contents = search_folder(train, kind, companions=COMPANIONS)
+    wrapper = Path(contents.wrapper())
+    for around in [*reversed(wrapper.parents), wrapper] if splits and train == root else []:
+        if around != Path() and any(split_of(folder, kind) for folder in folders(root / around)):
+            _report_wrapper(root, around)
+            return search_splits(root / around, kind)
+    contents = _unwrap(contents) if splits else contents
+    held_out = None
+    if val is not None:
+        held_out = search_folder(val, kind, companions=COMPANIONS)
+        if not {folder for folder in held_out.counts() if folder} & set(contents.counts()):
+            held_out = _unwrap(held_out)
+    for each in (contents, held_out):
+        if each is not None:
+            each.left_aside.report(each.root)
+    return root, contents, held_out
 
 
-def find_classes(root: Path, names: Path | None, kind: Kind) -> tuple[list[str], list[str]]:
+def _unwrap(contents: FolderContents) -> FolderContents:
+    """What the one folder that holds all the class folders has in it, if there is one."""
+    wrapper = contents.wrapper()
+    if not wrapper:
+        return contents
+    _report_wrapper(contents.root, wrapper)
+    return contents.within(wrapper)
+
+
+def _report_wrapper(root: Path, wrapper: str | Path) -> None:
+    notice(f"{root}: all is in its one folder {wrapper}, which is read in its place, and is no class")
+
+
+def split_of(folder: str, kind: Kind) -> str | None:
+    """The split that a folder's name speaks of, `train`, `val` or `test`, however it is written; None for no split."""
+    words = "|".join(_SPLITS)
+    match = re.fullmatch(rf"({words})[ _-]?(?:sets?|data|split|files?|{kind.word}s?|\d{{4}})?", folder.lower())
+    return None if match is None else _SPLITS[match[1]]
+
+
+def split_folders(root: Path, kind: Kind) -> tuple[Path, Path | None]:
+    """The folder to train on, and the one for validation if there is one; the root itself where it has no splits.
+    Folders beside them are reported, as they are not read.
+
+    Raises:
+        UserError: several folders for one split, or one for validation or tests but none for training.
+    """
+    inner = folders(root)
+    named = {split: [folder for folder in inner if split_of(folder, kind) == split] for split in _SPLITS.values()}
+    for split, several in named.items():
+        if len(several) > 1:
+            raise UserError(f"{root} has several folders for the split {split}: {', '.join(several)}; keep one of them")
+    if not named["train"]:
+        other = [*named["val"], *named["test"]]
+        if other:
+            raise UserError(
+                f"{root} has a folder {other[0]} but none named train; name the training {kind.word}s' folder train"
+            )
+        return root, None
+    used = [*named["train"], *named["val"]]
+    unused = [folder for folder in inner if folder not in used and search_folder(root / folder, kind).names]
+    if unused:
+        notice(f"{root}: {len(unused)} folder(s) with {kind.word}s beside {used[0]} are not read: {_some(unused)}")
+    return root / used[0], root / used[1] if named["val"] else None
+
+
+def find_classes(contents: FolderContents, names: Path | None, kind: Kind) -> tuple[list[str], list[str]]:
     """(folders, names) of the classes, in order of the labels; none where the files lie in no folders. Folders without
     such files are no classes, which is reported. `names` is a text file: a line is a folder's name, a space, a name.
     """
-    inner = folders(root)
-    keys = [folder.name for folder in inner if next(files(folder, kind), None) is not None]
-    loose = sum(1 for _ in files(root, kind, deep=False))
-    if not keys and not loose:
+    root, counts = contents.root, contents.counts()
+    keys = sorted(folder for folder in counts if folder)
+    if not counts:
         where = f"put them into one folder a class, or all into {root} without classes"
         raise UserError(f"{root} holds no {kind.word}s: {where}")
-    if keys and loose:
-        notice(f"{root}: {loose} {kind.word}(s) outside the class folders skipped")
-    if len(keys) < len(inner):
-        empty = [folder.name for folder in inner if folder.name not in keys]
-        notice(f"{root}: {len(empty)} folder(s) without {kind.word}s are no class: {', '.join(empty[:5])}")
-    lines = [] if names is None else read_lines(names, "data.source.names: ")
-    pairs = (line.split(maxsplit=1) for line in lines)
-    names_of = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
-    if names is not None and not names_of.keys() & set(keys):
-        raise UserError(f"{names} names no class folder of {root}: a line is a folder's name, a space, a name")
-    return keys, [names_of.get(key, key) for key in keys]
-
-
-def _labelled_folders(root: Path, classes: list[str], kind: Kind) -> list[tuple[int, str]]:
-    """(label, folder) of all files in one split's folder."""
-    if not classes:
-        return [(NO_CLASS, "")]
-    word = kind.word
-    present = {folder.name for folder in folders(root) if next(files(folder, kind), None) is not None}
-    unknown = sorted(present - set(classes))
-    if unknown:
-        raise UserError(f"{root / unknown[0]} is no class: the training {word}s have no folder of that name")
-    if not present:
-        raise UserError(
-            f"{root} has no class folders with {word}s; sort its {word}s into the same folders as those to train on"
+    empty = [folder for folder in contents.folders if folder not in counts]
+    if empty and keys:
+        notice(f"{root}: {len(empty)} folder(s) without {kind.word}s are no class: {_some(empty)}")
+    if keys and not any(name.count(os.sep) == 1 for name in contents.names):
+        notice(
+            f"{root}: the classes are {_some(keys)}, and all their {kind.word}s lie in folders within them; where those"
+            " are the classes, make them the folders of data.source.root"
         )
-    return [(label, key) for label, key in enumerate(classes) if key in present]
+    if names is None:
+        return keys, [readable_name(key) for key in keys]
+    pairs = (line.split(maxsplit=1) for line in read_lines(names, "data.source.names: "))
+    names_of = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+    if not names_of.keys() & set(keys):
+        raise UserError(f"{names} names no class folder of {root}: a line is a folder's name, a space, a name")
+    return keys, [names_of.get(key, readable_name(key)) for key in keys]
+
+
+def readable_name(name: str) -> str:
+    """The name of a file or folder as text that can be written: bytes that are no UTF-8 in hexadecimal digits."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join([*names[:_EXAMPLES], *["..."] * (len(names) > _EXAMPLES)])
+
+
+def _labelled(contents: FolderContents, classes: list[str], kind: Kind, first: int) -> Listing:
+    """The files of one split, numbered from `first`. Raises UserError where its folders are not the classes."""
+    root = contents.root
+    if not classes:
+        return Listing.of(root, contents.names, None, first)
+    labels = {key: label for label, key in enumerate(classes)}
+    pairs = [(name, name.partition(os.sep)[0]) for name in contents.names if os.sep in name]
+    unknown = next((folder for _, folder in pairs if folder not in labels), None)
+    if unknown is not None:
+        raise UserError(f"{root / unknown} is no class: the training {kind.word}s have no folder of that name")
+    if not pairs:
+        raise UserError(
+            f"{root} has no class folders with {kind.word}s; sort its {kind.word}s into the same folders as those to"
+            " train on"
+        )
+    if loose := len(contents.names) - len(pairs):
+        notice(f"{root}: {loose} {kind.word}(s) outside the class folders skipped")
+    return Listing.of(root, [name for name, _ in pairs], [labels[folder] for _, folder in pairs], first)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,15 @@ class Kind:
     suffixes: frozenset[str]
 
 
-_IMAGE_SUFFIXES = ".avif .bmp .gif .jp2 .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp"
-_VIDEO_SUFFIXES = ".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .webm .wmv"
+_IMAGE_SUFFIXES = (
+    ".apng .avif .avifs .bmp .dib .gif .icb .j2c .j2k .jfi .jfif .jif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm"
+    " .pgm .png .pnm .ppm .qoi .tga .tif .tiff .vda .vst .webp"
+)
+_VIDEO_SUFFIXES = ".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .m2ts .ogv .ts .webm .wmv"
+_SOUND_SUFFIXES = ".aif .aifc .aiff .au .caf .flac .mp3 .oga .ogg .opus .snd .w64 .wav .wave"
 IMAGES = Kind("image", frozenset(_IMAGE_SUFFIXES.split()))
 VIDEOS = Kind("video", frozenset(_VIDEO_SUFFIXES.split()))
-SOUNDS = Kind("sound", frozenset([".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav"]))
+SOUNDS = Kind("sound", frozenset(_SOUND_SUFFIXES.split()))
 
 
 def notice(text: str, every_rank: bool = False) -> None:
@@ -52,20 +56,6 @@ def report_skipped(folder: Path, reasons: Mapping[str, object]) -> None:
 def cache_folder() -> Path:
     """Where this user's caches are."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmgen"
-
-
-def folders(root: Path) -> list[Path]:
-    """The folders in `root` that are not hidden, sorted by name."""
-    return sorted(Path(entry) for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def files(root: Path, kind: Kind, deep: bool = True) -> Iterator[str]:
-    """The files of one kind in `root`, and where `deep` in folders within it, as sorted paths relative to it."""
-    for here, inner, names in os.walk(root, followlinks=True):
-        inner[:] = sorted(name for name in inner if deep and not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in kind.suffixes:
-                yield os.path.relpath(os.path.join(here, name), root)
 
 
 def listed_files(path: Path, names: Iterable[str], folder: Path, word: str, suffix: str = "") -> list[str]:

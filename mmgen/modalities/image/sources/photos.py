@@ -13,7 +13,8 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, import_optional
 from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, require_at_least
-from mmgen.data.sources.scan import IMAGES, files
+from mmgen.data.sources.scan import IMAGES
+from mmgen.data.sources.search import find_files
 from mmgen.media.images import from_pil, open_image, save_png
 
 TRAIN = (
@@ -162,7 +163,7 @@ def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The same of a folder: every fourth file is held out."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: data.source.folder must hold photographs")
-    paths = [folder / name for name in files(folder, IMAGES, deep=False)]
+    paths = [folder / name for name in find_files(folder, IMAGES, deep=False)]
     if len(paths) < 2:
         raise UserError(f"{folder} holds {len(paths)} photograph(s), and at least 2 are needed: one is held out")
     return [path for place, path in enumerate(paths) if place % 4], paths[::4]

@@ -9,7 +9,8 @@ import torch
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.core.text_file import read_lines
-from mmgen.data.sources.scan import SOUNDS, files
+from mmgen.data.sources.scan import SOUNDS
+from mmgen.data.sources.search import find_files
 from mmgen.media.audio import write_wav
 from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from mmgen.modalities.speech.sources.transcripts import Utterance
@@ -52,7 +53,7 @@ class AsteriskPrompts(SpeechFolder):
         super().__init__(ROOT if root is None else root, seconds, sample_rate, ALPHABET, max_text, held_out, crop=crop)
 
     def find(self) -> list[Utterance]:
-        names = list(files(self.root, SOUNDS)) if self.root.is_dir() else []
+        names = find_files(self.root, SOUNDS) if self.root.is_dir() else []
         if not names or not self.transcripts.is_file():
             missing = self.transcripts if names else self.root
             raise UserError(

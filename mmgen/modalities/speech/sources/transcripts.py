@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from mmgen.core.errors import UserError
 from mmgen.core.text_file import read_lines, read_text
-from mmgen.data.sources.scan import SOUNDS, files
+from mmgen.data.sources.scan import SOUNDS
+from mmgen.data.sources.search import find_files
 
+_COMPANIONS = (".txt", ".tsv", ".csv")  # endings of files with transcripts
 _LISTS = ("transcripts.txt", "transcripts.tsv")
 
 
@@ -36,7 +38,7 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
     """
     if not root.is_dir():
         raise UserError(f"{root} is no folder: data.source.root must hold sound files and their transcripts")
-    names = list(files(root, SOUNDS))
+    names = find_files(root, SOUNDS, companions=_COMPANIONS)
     if not names:
         raise UserError(f"{root} holds no sounds: put wav or flac files into it, with a text file NAME.txt for each")
     metadata = root / "metadata.csv"

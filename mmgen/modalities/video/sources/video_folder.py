@@ -56,7 +56,7 @@ class VideoFolder(FolderSource):
     the sorted files is, when i % held_out == 0. Any frame rate, constant or not, and any size will do. Unreadable
     files, files without a frame, and videos shorter than a clip are skipped, class folders without videos are no
     classes: each is reported in one line, with a count. Captions are read as `ImageFolder` reads them, from `NAME.txt`,
-    `metadata.jsonl` or `captions.csv`. Files and folders named with a leading dot are ignored.
+    `metadata.jsonl` or `captions.csv`. What else is there is left aside, and counted in one line.
 
     Args:
         root: the folder.

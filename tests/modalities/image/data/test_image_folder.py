@@ -261,8 +261,8 @@ def test_a_class_folder_without_images_is_left_out_and_told(root, caplog):
     write(root / "train", "loose.png")
     assert ImageFolder(root).class_names == ["n01", "n02"]
     assert caplog.messages == [
-        f"{root / 'train'}: 1 image(s) outside the class folders skipped",
         f"{root / 'train'}: 2 folder(s) without images are no class: n00, n03",
+        f"{root / 'train'}: 1 image(s) outside the class folders skipped",
     ]
 
 
