@@ -1,9 +1,10 @@
 """The one reader of YAML: recipes, configs of runs and exports, data files. What YAML would hide is refused.
 
 YAML 1.1 keeps the last of two equal keys, and reads 010 as 8 and 1:30 as 90. Whoever writes such a file means something
-else, so each is an error that names its line.
+else, so each is an error that names its line. A path that begins with ~/ leads to the home folder, as in a shell.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ class StrictLoader(yaml.SafeLoader):
                 lines[key.value] = key.start_mark.line + 1
         return node
 
+    def construct_yaml_str(self, node: yaml.ScalarNode) -> str:
+        text = super().construct_yaml_str(node)
+        return os.path.expanduser(text) if text.startswith("~/") else text  # as a shell does
+
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         number = super().construct_yaml_int(node)
         if _OCTAL.fullmatch(node.value) or ":" in node.value:
@@ -45,6 +50,7 @@ class StrictLoader(yaml.SafeLoader):
         return number
 
 
+StrictLoader.add_constructor("tag:yaml.org,2002:str", StrictLoader.construct_yaml_str)
 StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_yaml_int)
 StrictLoader.add_constructor("tag:yaml.org,2002:float", StrictLoader.construct_yaml_float)
 # 1e-3 is a number, as it is to the parser of recipes and in YAML 1.2; YAML 1.1 wants 1.0e-3.

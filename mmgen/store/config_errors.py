@@ -63,6 +63,8 @@ def _unknown_key_of_group(spot: Spot, group: str, key: str) -> str:
 
 def _unrecognized(spot: Spot, word: str) -> str:
     option = word.split("=")[0]
+    if spot.inside is not None:  # one of a part: the parser of its class knows nothing of the command
+        return _unknown_key(spot, option.removeprefix("--").split(".")[0])
     if not option.startswith("-"):
         return f"did not expect {option!r}"
     return f"there is no option {option!r}{nearest(option, spot.parser._option_string_actions)}"

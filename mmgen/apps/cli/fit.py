@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-import yaml
-from jsonargparse import ArgumentError, get_loader, set_loader
+from jsonargparse import ArgumentError
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -23,12 +22,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf.errors import OmegaConfBaseException
 
 from mmgen.apps.cli.only_member import HELP, only, require_on_command_line
+from mmgen.apps.cli.recipe_options import ordered, split_files
 from mmgen.apps.cli.run_folder import RunFolder
 from mmgen.core.errors import UserError
 from mmgen.core.modality import import_all, import_parts
-from mmgen.core.yaml_text import load_strictly, read_yaml
-from mmgen.store.allowed_imports import restrict_imports
+from mmgen.core.yaml_text import read_yaml
 from mmgen.store.config_errors import explain
+from mmgen.store.recipe_parser import set_up_parser
 from mmgen.store.recipes import find_recipe
 from mmgen.store.store import CHECKPOINT
 from mmgen.training.averaging import EMA, average_for
@@ -72,8 +72,9 @@ class RecipeCLI(LightningCLI):
     """
 
     def __init__(self, command: Literal["fit", "validate", "test"], args: list[str]) -> None:
-        self.command, self.recipes, self.given = command, _recipes(args), args
-        self.args = args = only(command, _without_other_tokenizers(args), self.recipes)
+        self.command, self.given = command, args
+        self.recipes = [Path(file) for file in split_files(args)[0]]
+        self.args = args = ordered(only(command, _without_other_tokenizers(args), self.recipes))
         super().__init__(
             L.LightningModule,
             L.LightningDataModule,
@@ -219,8 +220,7 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
     for option in (arg.partition("=")[0] for arg in args):
         if option.startswith(("--model.", "--data.")) and option.endswith(".seed"):
             raise UserError(f"{option} follows --seed_everything: set that")
-    restrict_imports()
-    _read_strictly()
+    set_up_parser()
     for package in PARTS:  # a short class name is found among the classes that were imported
         import_all(f"mmgen.{package}")
     import_parts()
@@ -239,17 +239,6 @@ def _with_sealed_files(plugins: Any) -> list[Any]:
     """The plugins that a recipe names, and ours for files, unless one of them is for files."""
     named = [] if plugins is None else list(plugins) if isinstance(plugins, list | tuple) else [plugins]
     return named if any(isinstance(each, CheckpointIO) for each in named) else [*named, SealedFiles()]
-
-
-def _read_strictly() -> None:
-    """Make the parser refuse what `load_strictly` does, also in files of parts and in values on the command line."""
-    loader = get_loader("yaml")
-
-    def load(value: str) -> Any:
-        load_strictly(value)
-        return loader(value)
-
-    set_loader("omegaconf+", load, (yaml.YAMLError,))
 
 
 def _number(seed: bool | int) -> int:
@@ -276,10 +265,3 @@ def _with_recipe_path(arg: str, before: str) -> str:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no keys: a recipe has model, data and trainer")
     return f"{option}{equals}{path}"
-
-
-def _recipes(args: list[str]) -> list[Path]:
-    named = [word for option, word in zip(args, args[1:]) if option in ("--config", "-c")]
-    return [
-        Path(word) for word in named + [arg.partition("=")[2] for arg in args if arg.startswith(("--config=", "-c="))]
-    ]

@@ -147,10 +147,12 @@ def _spelled_out(args: list[str], flags: list[str]) -> list[str]:
 
 
 def _underscored(args: list[str]) -> list[str]:
-    """--top-k is --top_k."""
+    """--top-k is --top_k; and --out=~/samples is in the home folder, which a shell says only where a word begins so."""
     parts = [arg.partition("=") for arg in args]
     return [
-        (option.replace("-", "_").replace("__", "--", 1) if option.startswith("--") else option) + equals + value
+        (option.replace("-", "_").replace("__", "--", 1) if option.startswith("--") else option)
+        + equals
+        + (os.path.expanduser(value) if value.startswith("~/") else value)
         for option, equals, value in parts
     ]
 

@@ -1,11 +1,10 @@
 """`mmgen fit --only MEMBER`: one member of a joint recipe trained by itself, with everything else of the recipe equal.
 
-The recipe is changed before the parser sees it. Files become the text of what a run of this member would say
+The recipe is changed before the parser sees it. Its files become the text of what a run of this member would say
 (`mmgen.store.members.alone`), in which references follow the values that moved.
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,16 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mmgen.apps.cli.recipe_options import split_files
 from mmgen.apps.cli.run_folder import RunFolder
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.yaml_text import read_yaml
 from mmgen.store.members import member_config, members_of
+from mmgen.store.recipe_merge import merge_recipes
 
 HELP = "member of a recipe of several modalities to be trained by itself, all else equal"
 
 _OPTION = "--only"
-_RECIPE = ("--config", "-c")
 _REFERENCE = re.compile(r"\$\{([^${}:]+)\}")  # of a value, not to what ${oc.env:NAME} computes
 _NOTHING = object()
 _PLACES = {"model": ("init_args",), "data": ()}
@@ -37,18 +37,16 @@ def only(command: str, args: list[str], recipes: list[Path]) -> list[str]:
         return args
     if command != "fit":
         raise UserError(f"{_OPTION} is for mmgen fit; then mmgen {command} --config RUN/config.yaml measures the run")
-    files: dict[Path, dict[str, Any]] = {path: read_yaml(path) for path in recipes}
-    names = list(dict.fromkeys(member for content in files.values() for member in members_of(content)))
-    where = ", ".join(map(str, files)) or "the command line"
+    whole = merge_recipes(read_yaml(path) for path in recipes)
+    names, where = members_of(whole), ", ".join(map(str, recipes)) or "the command line"
     if not names:
         raise UserError(f"{_OPTION} is for recipes of several modalities, and {where} has no model.members")
     if name not in names:
         raise UserError(f"{where} has no member {name!r}: name one of {', '.join(names)}{nearest(name, names)}")
     folder = RunFolder.of(None, recipes).path
-    moved = _Moved(name, OmegaConf.merge(*files.values()))
-    single = {path: member_config(moved.within(content), name) for path, content in files.items()}
-    changed = {path: yaml.safe_dump(content, sort_keys=False) for path, content in single.items()}
-    return [f"--run={folder.with_name(f'{folder.name}-{name}')}", *_replaced(rest, lambda path: changed[Path(path)])]
+    single = member_config(_Moved(name, OmegaConf.create(whole)).within(whole), name)
+    text, (_, options) = yaml.safe_dump(single, sort_keys=False), split_files(rest)
+    return [f"--run={folder.with_name(f'{folder.name}-{name}')}", f"--config={text}", *options]
 
 
 def require_on_command_line(config: Any) -> None:
@@ -111,14 +109,3 @@ def _split_member(args: list[str]) -> tuple[str | None, list[str]]:
         if not name or name.startswith("-"):
             raise UserError(f"{_OPTION} needs the name of a member: {_OPTION} speech")
     return name, rest
-
-
-def _replaced(args: list[str], change: Callable[[str], str]) -> list[str]:
-    """A command line with other words for its recipes."""
-    words = []
-    for before, arg in zip(["", *args], args):
-        option, equals, value = arg.partition("=")
-        if equals and option in _RECIPE:
-            arg = f"{option}={change(value)}"
-        words.append(change(arg) if before in _RECIPE else arg)
-    return words

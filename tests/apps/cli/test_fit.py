@@ -104,7 +104,7 @@ MISTAKES = {
         ["--model.paradigm=BlockDiffusion", "--model.paradigm.split=7", "--model.paradigm.mask=bidirectional"],
         ["'bidirectional'", "not final"],  # found at the first step, which undoes the run folder
     ),
-    "a missing part": (["--model=TokenizerModule"], ["TokenizerModule", "tokenizer"]),
+    "options of another class": (["--model=TokenizerModule"], ["TokenizerModule has no option 'backbone' (at model)"]),
 }
 
 
@@ -133,6 +133,12 @@ def test_a_typing_error_in_a_recipe_is_told_in_one_line(refused, tmp_path, old, 
     (tmp_path / "recipe.yaml").write_text(text.replace(old, new))
     told = refused(f"--config={tmp_path / 'recipe.yaml'}", f"--run={tmp_path / 'run'}", named=False)
     assert all(word in told for word in words), told
+
+
+def test_a_missing_part(refused):
+    assert "TokenizerModule needs tokenizer (at model)" in refused(
+        "--config=experiments/digits_ar", "--model=TokenizerModule", named=False
+    )
 
 
 def test_a_missing_recipe_names_the_nearest(refused):
