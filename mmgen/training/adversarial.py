@@ -14,6 +14,7 @@ from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.losses import Adversarial, adaptive_weight, discriminator_loss, feature_matching, generator_loss
 from mmgen.tokenizers.quantizers.base import sum_over_ranks, world
 from mmgen.training.optim import FusedAdamW, WarmupCosine, scheduled
+from mmgen.training.resume import OptimizerOptions, report_changes
 
 
 class Adversary(Callback):
@@ -105,14 +106,23 @@ class Adversary(Callback):
             lambda params: FusedAdamW(params, settings.lr, 0.0, settings.betas),
             lambda optimizer: WarmupCosine(optimizer, settings.warmup_steps),
         )
+        self._options = OptimizerOptions.of(self._optimizer, self._schedule)
         if self._restored:
-            self.net.load_state_dict(self._restored["discriminator"])
-            self._optimizer.load_state_dict(self._restored["optimizer"])
-            self._schedule.load_state_dict(self._restored["schedule"])
-            self._restored = {}
+            self._restore(trainer)
         if world()[1] > 1:
             for value in self.net.state_dict().values():
                 dist.broadcast(value, 0)
+
+    def _restore(self, trainer: L.Trainer) -> None:
+        restored, self._restored = self._restored, {}
+        changes = self._options.changes(restored["options"])
+        self.net.load_state_dict(restored["discriminator"])
+        self._optimizer.load_state_dict(restored["optimizer"])
+        if changes:
+            self._options.act(self._optimizer, self._schedule, restored["schedule"]["last_epoch"])
+        else:
+            self._schedule.load_state_dict(restored["schedule"])
+        report_changes(trainer, changes, " of the discriminator")
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -133,6 +143,7 @@ class Adversary(Callback):
             "discriminator": self.net.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "options": self._options.values,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

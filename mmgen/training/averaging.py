@@ -37,6 +37,10 @@ class EMA(WeightAveraging):
         _require_32_bits(pl_module)
         super().setup(trainer, pl_module, stage)
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # A run that begins to average where another has stopped has had no step of its own yet.
+        self._latest_update_step = max(self._latest_update_step, trainer.global_step)
+
     def update(self, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
         """The average after one more update; `updates` went before."""
         warmed = (1 + updates) / (10 + updates)
@@ -67,6 +71,9 @@ class ShardedEMA(Callback):
     def state_key(self) -> str:
         """That of `EMA`."""
         return self.ema.state_key
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._latest = max(self._latest, trainer.global_step)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         _require_32_bits(pl_module)

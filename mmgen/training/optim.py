@@ -58,13 +58,14 @@ class WarmupCosine(LambdaLR):
     def __init__(self, optimizer: Optimizer, warmup_steps: int = 100) -> None:
         if warmup_steps < 0:
             raise UserError(f"model.lr_scheduler.warmup_steps must be at least 0, got {warmup_steps}")
-        self._warmup_steps = warmup_steps
+        self._warmup_steps, self._max_steps = warmup_steps, -1
         super().__init__(optimizer, lambda step: 0.0)  # until the end is known
 
     def end_at(self, max_steps: int) -> None:
         """Stretch the schedule over a run, from its first step. Raises UserError where the run has no end."""
         if max_steps < 1:
             raise UserError("trainer.max_steps must say how long the run is: the learning rate is scheduled over it")
+        self._max_steps = max_steps
         warmup_steps = min(self._warmup_steps, max_steps // 2)
         factor = partial(warmup_cosine, max_steps=max_steps, warmup_steps=warmup_steps)
         self.lr_lambdas = [factor] * len(self.optimizer.param_groups)

@@ -36,6 +36,7 @@ from mmgen.training.checkpoints import Checkpoints, SealedFiles
 from mmgen.training.disk_space import DiskSpaceCheck
 from mmgen.training.previews import SampleGrids
 from mmgen.training.progress import Throughput, progress
+from mmgen.training.resume import Resume
 from mmgen.training.skipping import SkipBadSteps
 from mmgen.training.startup import StartUp
 from mmgen.training.step_seed import StepSeed
@@ -57,7 +58,8 @@ TRAINER = {
 NOISE = (  # warnings of Lightning's about what is meant to be so
     ".*does not have many workers.*",
     ".*exists and is not empty.*",
-    ".*callbacks used to create the checkpoint.*",
+    ".*callbacks used to create the checkpoint.*",  # which `Resume` says in a line
+    ".*not created with WeightAveraging.*",
     ".*LeafSpec.*",
     ".*overrides the configure_model.*",  # to shard it, which then has an average of its own
 )
@@ -155,7 +157,15 @@ class RecipeCLI(LightningCLI):
                 each.put_into(self.folder.path)
             average = [average_for(options["strategy"], ema)] if ema.decay else []
             # Samples stand before the average, which puts the training weights back at the end of a validation.
-            callbacks += [StartUp(), Throughput(), StepSeed(self.config.seed_everything), skip, samples, *average]
+            callbacks += [
+                StartUp(),
+                Throughput(),
+                StepSeed(self.config.seed_everything),
+                Resume(),
+                skip,
+                samples,
+                *average,
+            ]
             if options["enable_checkpointing"] is not False:
                 callbacks += [DiskSpaceCheck(self.folder.path, checkpoints.best), checkpoints]
                 options["plugins"] = _with_sealed_files(options["plugins"])
