@@ -16,7 +16,8 @@ from mmgen.data.sources.base import Samples, Source, SplitName, require_at_least
 from mmgen.data.sources.captions import Captions, read_by, unreadable
 from mmgen.data.sources.listing import Listing, usable
 from mmgen.data.sources.scan import SOUNDS, report_skipped
-from mmgen.media.audio import AudioHeader, import_soundfile, read_header, write_wav
+from mmgen.media.audio import AudioHeader, read_header, write_wav
+from mmgen.media.sound_file import import_soundfile
 from mmgen.modalities.speech.sources.clips import SpeechClips, check_length, clip_length
 from mmgen.modalities.speech.sources.transcripts import Utterance, find_utterances
 
@@ -141,6 +142,7 @@ class SpeechFolder(Source):
             yield f"{header.sample_rate} Hz resampled to {self.sample_rate} Hz"
         if header.channels > 1:
             yield f"{header.channels} channels turned to their mean"
+        yield from header.changes
 
     @staticmethod
     def make_fake(path: str | Path, samples: int = 20) -> dict[str, Any]:

@@ -137,6 +137,25 @@ def test_a_batch_is_sound_silence_and_length(tmp_path: Path, caplog: pytest.LogC
     ]
 
 
+def test_conversions_of_channels_and_scale_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hum = 0.5 * np.sin(np.arange(4000) / 5)
+    for name, sound in (("opposed", [hum, -hum]), ("left", [hum, 0 * hum]), ("loud", [3 * hum]), ("odd", [hum])):
+        rate = 7919 if name == "odd" else 8000
+        soundfile.write(tmp_path / f"{name}.wav", np.stack(sound, 1), rate, subtype="FLOAT")
+        (tmp_path / f"{name}.txt").write_text("hum")
+    source = SpeechFolder(tmp_path, **SMALL)
+    train, val = everything(source, "train"), everything(source, "val")
+    assert train["x"].abs().amax((1, 2)).tolist() == pytest.approx([1.0, 0.5], abs=1e-3)
+    assert val["x"].abs().amax((1, 2)).tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert sorted(message.removeprefix(f"{tmp_path}: ") for message in caplog.messages) == [
+        "1 silent channel(s) of 2 left out in 1 sound(s)",
+        "2 channels turned to their mean in 2 sound(s)",
+        "7919 Hz resampled to 8000 Hz in 1 sound(s)",
+        "channels that cancel each other turned to one phase in 1 sound(s)",
+        "floats above 1 cut in 1 sound(s)",
+    ]
+
+
 def useless(folder: Path) -> None:
     write(folder / "bad_empty.wav", said="x").write_bytes(b"")
     write(folder / "bad_long.wav", 1.5, "x")
@@ -163,7 +182,7 @@ def test_useless_files_are_skipped_with_a_count(tmp_path: Path, caplog: pytest.L
         f"{tmp_path}: 5 file(s) skipped: blank.wav, silent0.wav, silent1.wav, ..., the first because it has no"
         " transcript",
         f"{tmp_path}: 5 file(s) skipped: bad_empty.wav, bad_long.wav, bad_none.wav, ..., the first because"
-        f" {tmp_path}/bad_empty.wav is not a sound, or a damaged one (Format not recognised)",
+        f" {tmp_path}/bad_empty.wav is not a sound, or a damaged one (it is empty)",
         f"{tmp_path}: 2 file(s) skipped: greek.wav, wordy.wav, the first because 'γ' is not in data.source.alphabet",
     ]
 
@@ -205,9 +224,10 @@ def test_crops_are_keyed_by_sample_and_epoch_and_need_no_text(tmp_path: Path) ->
 def test_damage_that_shows_when_a_file_is_read(tmp_path: Path) -> None:
     for number in range(6):
         write(tmp_path / f"{number}.wav", said="a")
+    samples = SpeechFolder(tmp_path, **SMALL).samples("train")
     soundfile.write(tmp_path / "1.wav", np.full(4000, np.nan, np.float32), 8000, subtype="FLOAT")
     with pytest.raises(UserError, match=r"1.wav holds samples that are not numbers"):
-        SpeechFolder(tmp_path, **SMALL).samples("train").take(torch.tensor([0]))
+        samples.take(torch.tensor([0]))
     write(tmp_path / "3.wav", 2.0, said="a")
     unchecked = SpeechFolder(tmp_path, **SMALL, check=False).samples("train")
     with pytest.raises(UserError, match=r"3.wav has 2 s, more than the 1 s of data.source.seconds"):
