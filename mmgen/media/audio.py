@@ -152,7 +152,8 @@ def to_int16(x: Tensor) -> Tensor:
 
 @lru_cache(4096)
 def _header(path: str, info: SoundInfo) -> AudioHeader:
-    gains, changes = (1.0,), list[str]()
+    gains: tuple[float, ...] = (1.0,)
+    changes: list[str] = []
     if info.channels > 1 or info.floats:
         peaks, products = _survey(path, info)
         if info.floats and peaks.max() > 1:

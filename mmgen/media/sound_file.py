@@ -138,7 +138,7 @@ def _is_whole(file: Any, claim: int) -> bool:
 
 def _check_alone(path: str, file: Any) -> None:
     """Raises UserError where another stream follows the one that is read, as in files that were joined by `cat`."""
-    with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with _mapped(path) as data:
         mark = _STARTS.get(file.format, b"")
         if file.format == "OGG":
             several = data.rfind(mark) > data.find(b"OggS\0\0") > 0
@@ -223,7 +223,7 @@ def _opened(path: str | Path) -> Iterator[tuple[Any, int | None]]:
             file = stack.enter_context(_reader()(source))
             if claim is None:
                 claim = file.frames
-            yield file, claim if 0 < claim < _UNKNOWN or not file.format == "FLAC" else None
+            yield file, claim if 0 < claim < _UNKNOWN or file.format != "FLAC" else None
         except soundfile.SoundFileRuntimeError as error:
             reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
             reason = f" ({reason})" if reason else ""
@@ -237,9 +237,7 @@ def _source(path: str, state: tuple[int, ...], stack: ExitStack) -> tuple[str | 
 
     libsndfile reads no further than headers claim. So FLAC is opened without its claim, MP3 with a right one.
     """
-    opened = stack.enter_context(open(path, "rb"))
-    data = stack.enter_context(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
-    view = stack.enter_context(memoryview(data))
+    view = stack.enter_context(memoryview(stack.enter_context(_mapped(path))))
     begin = mpeg_audio.tag_end(view, 0)
     head = bytearray(view[begin : begin + _FLAC_HEAD])
     if head[:4] == b"fLaC" and len(head) == _FLAC_HEAD:
@@ -261,7 +259,7 @@ def _unfinished(view: memoryview) -> int:
     at = 12
     while at + 8 < len(view):
         size = int.from_bytes(view[at + 4 : at + 8], "little")
-        if view[at : at + 4] == b"data":
+        if bytes(view[at : at + 4]) == b"data":
             return 0 if size else at + 8
         at += 8 + size + size % 2
     return 0
@@ -275,12 +273,17 @@ def _spliced(pieces: list[memoryview], stack: ExitStack) -> SplicedFile:
 
 @lru_cache(1024)
 def _mpeg_frames(path: str, state: tuple[int, ...]) -> mpeg_audio.Frames | None:
+    with _mapped(path) as data, memoryview(data) as view:
+        frames = mpeg_audio.find_frames(view)
+    if frames is not None:
+        mpeg_audio.check_whole(frames, state[0], path)
+    return frames
+
+
+@contextmanager
+def _mapped(path: str) -> Iterator[mmap.mmap]:
     with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        with memoryview(data) as view:
-            frames = mpeg_audio.find_frames(view)
-        if frames is not None:
-            mpeg_audio.check_whole(frames, state[0], path)
-        return frames
+        yield data
 
 
 def _state(path: str | Path) -> tuple[int, ...]:

@@ -86,7 +86,6 @@ def cut(path: Path) -> None:
         (lambda path: floats(path, 0.0, float("nan")), r"samples that are not numbers \(NaN or infinite\)"),
         (lambda path: floats(path, 0.0, float("inf")), "samples that are not numbers"),
         (lambda path: floats(path, 0.0, 300.0), r"samples up to 300: a sound of floats must lie in \[-1, 1\]"),
-        (lambda path: write_wav(tone(0.1, 15991), path, 15991), "at 15991 Hz cannot be resampled to 16000 Hz"),
         (cut, "is cut off|is not a sound, or a damaged one"),
     ],
 )
@@ -95,7 +94,7 @@ def test_a_file_that_cannot_be_read_is_named_in_one_line(path: Path, make, messa
     with pytest.raises(UserError, match=message) as caught:
         read_audio(path, 16000)
     assert "\n" not in str(caught.value)
-    assert "a.wav" in str(caught.value) or "15991" in str(caught.value)
+    assert "a.wav" in str(caught.value)
 
 
 def test_what_is_no_sound_is_not_written(tmp_path: Path) -> None:

@@ -100,8 +100,9 @@ def test_mp3_is_as_long_as_its_frames_whatever_its_header_says(tmp_path: Path) -
     path.write_bytes(data[first:])  # without a header the encoder's delay is not known
     read = read_audio(path, RATE)
     assert read_header(path).samples == read.shape[1] >= frames.count * 576 - 1152
-    delay = int(np.correlate(read[0, 20000:24000], right[0, 18000:22001], "full").argmax()) - 4000 + 2000
-    assert (read[0, 24000 + delay - 2000 + 2000 :][:8000] - right[0, 24000:32000]).abs().max() < 1e-4
+    windows = read[0, 20000:30000].unfold(0, 4000, 1)  # the noise, at every delay
+    delay = int((windows - right[0, 20000:24000]).abs().mean(1).argmin())
+    assert (read[0, 24000 + delay :][:8000] - right[0, 24000:32000]).abs().max() < 1e-4
     path.write_bytes(data[first:] * 2)
     assert read_audio(path, RATE).shape[1] >= 2 * frames.count * 576 - 1152
     path.write_bytes(data * 2)  # as `cat` joins two
@@ -159,12 +160,12 @@ def test_a_length_that_a_pipe_could_not_know_is_that_of_the_file(size: int, tmp_
         (lambda path: flac_claiming(write(path, "FLAC"), 2**36 - 1), "bytes cannot hold the 68719476735 samples"),
         (lambda path: flac_claiming(write(path, "FLAC"), 48001), "is cut off: it has 48000 samples, and .* 48001"),
         (lambda path: truncated(flac_claiming(write(path, "FLAC"), 0)), r"is cut off or damaged after \d+ samples"),
-        (lambda path: xing(write(path, "MP3"), 2**31), r"is cut off: it has \d+ frames, and its header speaks of 2147483648"),
+        (lambda path: xing(write(path, "MP3"), 2**31), r"it has \d+ frames, and its header speaks of 2147483648"),
         (lambda path: truncated(write(path, "MP3")[mp3_tag(path) :]), "is cut off within its last frame"),
         (lambda path: bytes(write(path, "FLAC") * 2), "holds several streams in a row"),
         (lambda path: bytes(write(path, "OGG") * 2), "holds several streams in a row"),
         (lambda path: bytes(write(path, "OGG") + write(path, "OGG", seconds=1.0)), "holds several streams in a row"),
-        (lambda path: bytes(write(path)[:24] + struct.pack("<I", 1) + write(path)[28:]), "says that it has 1 samples a second"),
+        (lambda path: write(path)[:24] + struct.pack("<I", 1) + write(path)[28:], "it has 1 samples a second; 1000 to"),
     ],
 )  # fmt: skip
 def test_claims_that_cannot_be_are_refused_before_memory_is_taken(
