@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_convert
 from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Batch, Samples
 from mmgen.data.stream import Slot
+from mmgen.data.worker import start_worker
 
 
 class LoadingError(UserError):
@@ -63,5 +64,6 @@ def slot_loader(
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # of the workers' seeds, which would otherwise come from that of training
+        worker_init_fn=start_worker,
         **how,
     )

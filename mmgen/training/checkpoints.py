@@ -57,8 +57,8 @@ class Checkpoints(ModelCheckpoint):
         # Here the weights of training are back in place of their average, which a checkpoint holds beside them.
         super().on_validation_end(trainer, pl_module)
         due = self._every_n_train_steps > 0 and trainer.global_step % self._every_n_train_steps == 0
-        if due and not self._should_skip_saving_checkpoint(trainer):
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+        if due:
+            self.save(trainer)
         loss = trainer.callback_metrics.get("val/loss")
         training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not trainer.fast_dev_run
         if not self.best or not training or self.dirpath is None or loss is None:
@@ -81,6 +81,11 @@ class Checkpoints(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # The endless stream is one epoch: here training ends, and the weights are still those of training.
+        self.save(trainer)
+
+    def save(self, trainer: L.Trainer, again: bool = False) -> None:
+        """Write the last one now, unless it is of this step already and is not to be written again."""
+        self._last_global_step_saved = -1 if again else self._last_global_step_saved
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 

@@ -9,7 +9,7 @@ import logging
 import shlex
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import lightning as L
 import torch
@@ -25,8 +25,10 @@ from mmgen.apps.cli.only_member import HELP, only, require_on_command_line
 from mmgen.apps.cli.recipe_options import ordered, split_files
 from mmgen.apps.cli.run_folder import RunFolder
 from mmgen.core.errors import UserError
+from mmgen.core.interruption import Interrupted, claim_children, end_with_claimant, interrupted_by
 from mmgen.core.modality import import_all, import_parts
 from mmgen.core.yaml_text import read_yaml
+from mmgen.data.worker import lost_worker
 from mmgen.store.config_errors import explain
 from mmgen.store.recipe_parser import set_up_parser
 from mmgen.store.recipes import find_recipe
@@ -34,6 +36,7 @@ from mmgen.store.store import CHECKPOINT
 from mmgen.training.averaging import EMA, average_for
 from mmgen.training.checkpoints import Checkpoints, SealedFiles
 from mmgen.training.disk_space import DiskSpaceCheck
+from mmgen.training.interruption import EndOnSignal
 from mmgen.training.previews import SampleGrids
 from mmgen.training.progress import Throughput, progress
 from mmgen.training.resume import Resume
@@ -169,6 +172,7 @@ class RecipeCLI(LightningCLI):
             if options["enable_checkpointing"] is not False:
                 callbacks += [DiskSpaceCheck(self.folder.path, checkpoints.best), checkpoints]
                 options["plugins"] = _with_sealed_files(options["plugins"])
+            callbacks += [EndOnSignal()]
             logger = options["logger"]
             if logger is None or logger is True:
                 logs = self.folder.path / "logs"
@@ -201,15 +205,17 @@ class RecipeCLI(LightningCLI):
             for key in ("run", "ckpt_path", "only"):  # a run folder may be moved, and is resumed only when asked for
                 del config[key]
             self.folder.open(self.parser.dump(config, skip_unset=False), shlex.join(["mmgen", "fit", *self.given]))
+        claim_children()
         try:
             call = getattr(self.trainer, self.command)
             call(self.model, datamodule=self.datamodule, ckpt_path=self.ckpt_path, weights_only=True)
         except SystemExit as stop:  # Lightning's end after an interruption
             if not isinstance(stop.__context__, KeyboardInterrupt):
                 raise
-            resumable = writes and (self.folder.path / CHECKPOINT).exists()
-            raise KeyboardInterrupt(*["the same command with --ckpt_path last goes on"] * resumable) from None
+            self._interrupted(interrupted_by(stop.__context__), writes)
         except RuntimeError as error:
+            if (advice := lost_worker(error)) is not None:
+                raise UserError(advice) from None
             if "loading state_dict" not in str(error):
                 raise
             detail = str(error).strip().splitlines()[1].strip().partition(",")[0]
@@ -219,6 +225,14 @@ class RecipeCLI(LightningCLI):
                 self.folder.abandon()
         if writes:
             print(f"run folder: {self.folder.path}")
+
+    def _interrupted(self, stop: Interrupted, writes: bool) -> NoReturn:
+        """Say how to go on, in the first process only."""
+        if rank_zero_only.rank:
+            raise SystemExit(stop.exit_code)
+        resumable = writes and (self.folder.path / CHECKPOINT).exists()
+        advice = ["the same command with --ckpt_path last goes on"] * resumable
+        raise Interrupted(stop.number, *map(str, stop.args), *advice) from None
 
 
 def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
@@ -231,6 +245,7 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
         if option.startswith(("--model.", "--data.")) and option.endswith(".seed"):
             raise UserError(f"{option} follows --seed_everything: set that")
     set_up_parser()
+    end_with_claimant()
     for package in PARTS:  # a short class name is found among the classes that were imported
         import_all(f"mmgen.{package}")
     import_parts()

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any, get_args, get_origin, get_type_hints
@@ -17,6 +18,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from mmgen import __version__
 from mmgen.core.command_options import update_modality_options
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.interruption import handle_signals, interrupt, interrupted_by
 from mmgen.core.modality import all_modalities
 from mmgen.store.config_errors import explain
 
@@ -62,10 +64,11 @@ Or all of it at once, with a page to look at: mmgen demo
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command, by default that of this process's command line. Returns the exit code: 0, 2 after a mistake of
-    the user (reported in one line on stderr), 130 after an interruption.
+    the user or a full disk (reported in one line on stderr), 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        dispatch(list(sys.argv[1:] if args is None else args))
+        with handle_signals(interrupt):
+            dispatch(list(sys.argv[1:] if args is None else args))
     except UserError as error:
         if os.environ.get("MMGEN_TRACEBACK"):  # for whoever writes a part
             traceback.print_exc()
@@ -73,8 +76,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help and --print_config end this way
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt as stop:
-        print("; ".join(["mmgen: interrupted", *map(str, stop.args)]), file=sys.stderr)
-        return 130
+        ended = interrupted_by(stop)
+        with suppress(OSError):  # the terminal may be gone
+            print(f"mmgen: {ended}", file=sys.stderr)
+        return ended.exit_code
     return 0
 
 

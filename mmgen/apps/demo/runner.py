@@ -17,6 +17,7 @@ from mmgen.apps.demo.demo import Demo, Stage
 from mmgen.apps.demo.folder import DemoFolder
 from mmgen.apps.demo.metrics import demo_metrics
 from mmgen.core.errors import UserError
+from mmgen.core.interruption import Interrupted, interrupted_by
 from mmgen.core.yaml_text import read_yaml
 from mmgen.page.runs import Run
 from mmgen.page.wording import duration
@@ -52,8 +53,9 @@ class DemoRunner:
         try:
             for stage in self.stages:
                 self._run_stage(stage)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"the same command goes on with {self.folder.path} where it stopped") from None
+        except KeyboardInterrupt as stop:
+            number = interrupted_by(stop).number
+            raise Interrupted(number, f"the same command goes on with {self.folder.path} where it stopped") from None
 
     def _run_stage(self, stage: Stage) -> None:
         commands = [line for line in stage.commands if line not in self.folder.record["done"]]

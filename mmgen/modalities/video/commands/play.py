@@ -1,5 +1,6 @@
 """`mmgen play`: steer a clip while it is made."""
 
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.interruption import Interrupted, interrupted_by
 from mmgen.core.vocabulary import NO_ACTION
 from mmgen.media.images import to_uint8
 from mmgen.media.video import write_mp4
@@ -74,18 +76,24 @@ def run(
                 print(error, file=sys.stderr)
 
     frames_made: list[Tensor] = []
+    ended: Interrupted | None = None
     task = replace(command.task, conditions={**command.task.conditions, "actions": steer})
     try:
         for part in stream_clips(task, command.context):
             frames_made.append(part.values[0])
             if sys.stdout.isatty():
                 print(terminal_picture(part.values[0, :, -1]))
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         print()
+    except KeyboardInterrupt as stop:
+        print()
+        ended = interrupted_by(stop)
     if frames_made:
         clip = torch.cat(frames_made, dim=1)
         write_mp4(clip, out, command.fps)
         print(f"{clip.shape[1]} frames: {out}")
+    if ended is not None and ended.number != signal.SIGINT:  # Ctrl-C is how a person ends a game
+        raise ended
 
 
 def _word(prompt: str) -> str:
