@@ -47,10 +47,8 @@ class Checkpoints(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-        assert fetcher is not None
         # Written between the accumulated batches of a step, it would lack their gradient.
-        if not loop._should_accumulate() and not loop._should_check_val_fx(fetcher):
+        if not trainer.fit_loop.epoch_loop._should_accumulate() and not is_validated(trainer):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -88,6 +86,12 @@ class Checkpoints(ModelCheckpoint):
         self._last_global_step_saved = -1 if again else self._last_global_step_saved
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+def is_validated(trainer: L.Trainer) -> bool:
+    """Whether a validation follows this batch."""
+    fetcher = trainer.fit_loop._data_fetcher
+    return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
 
 
 class SealedFiles(TorchCheckpointIO):

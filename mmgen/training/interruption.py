@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mmgen.core.interruption import Interrupted, handle_signals, interrupt
-from mmgen.training.checkpoints import Checkpoints
+from mmgen.training.checkpoints import Checkpoints, is_validated
 
 _SAME = 2.0  # seconds: torchrun and some schedulers send one signal twice
 
@@ -26,6 +26,7 @@ class EndOnSignal(Checkpoint):
     def __init__(self) -> None:
         self._signal: int | None = None
         self._received = 0.0
+        self._early = False  # the checkpoint of this step is from before its validation
         self._ends = False  # all processes have agreed, and the checkpoint is written
         self._handlers = ExitStack()
 
@@ -33,7 +34,7 @@ class EndOnSignal(Checkpoint):
         # In the place of Lightning's own handlers, which let a run end as if it had finished, and may wait for ever
         # where several processes compute.
         self._handlers.enter_context(handle_signals(self._receive))
-        self._signal, self._ends = None, False
+        self._signal, self._early, self._ends = None, False, False
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -45,16 +46,16 @@ class EndOnSignal(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loop = trainer.fit_loop.epoch_loop
-        if not loop._should_accumulate() and self._agree(trainer, pl_module):
-            self._save(trainer)
-            # One that went on from here would lose this step's validation. It is saved all the same, should the sender
-            # of the signal not wait that long.
-            self._ends = not loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
+        if not trainer.fit_loop.epoch_loop._should_accumulate() and self._agree(trainer, pl_module):
+            self._save(trainer, again=False)
+            # A run that went on from here would lose this step's validation, which comes first if it is due. It is
+            # saved all the same, should the sender of the signal not wait that long.
+            self._ends = not is_validated(trainer)
+            self._early = not self._ends
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and self._agree(trainer, pl_module):
-            self._save(trainer)
+            self._save(trainer, again=self._early)
             self._ends = True
 
     def _agree(self, trainer: L.Trainer, pl_module: L.LightningModule) -> bool:
@@ -64,10 +65,10 @@ class EndOnSignal(Checkpoint):
             self._signal = int(trainer.strategy.reduce(own, reduce_op="max")) or None
         return self._signal is not None and trainer.global_step != trainer.max_steps
 
-    def _save(self, trainer: L.Trainer) -> None:
+    def _save(self, trainer: L.Trainer, again: bool) -> None:
         for each in trainer.callbacks:
             if isinstance(each, Checkpoints):
-                each.save(trainer, again=True)
+                each.save(trainer, again)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._handlers.close()
