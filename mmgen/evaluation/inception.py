@@ -4,11 +4,11 @@ import hashlib
 import warnings
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.media.images import to_uint8
+from mmgen.media.torch_file import read_weights
 
 WEIGHTS = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 
@@ -58,11 +58,10 @@ class Inception:
 def _check(weights: Path) -> None:
     """Raises UserError unless the file holds tensors by name and nothing else: torch-fidelity would run its code."""
     try:
-        content = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:  # what torch raises on another file is open-ended
-        missing = isinstance(error, FileNotFoundError)
-        raise _error(weights, "does not exist" if missing else "is no readable file of weights") from None
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        content = read_weights(weights)
+    except UserError:
+        raise _error(weights, "is no readable file of weights" if weights.exists() else "does not exist") from None
+    if not all(isinstance(value, Tensor) for value in content.values()):
         raise _error(weights, "holds something else than weights")
 
 

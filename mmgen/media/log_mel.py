@@ -11,6 +11,8 @@ from torch import Tensor
 from mmgen.core.errors import UserError, require
 from mmgen.core.shape_cache import remember
 
+_LARGEST = 2**26  # numbers in the table of a spectrogram, which a config may ask for
+
 
 @dataclass(frozen=True)
 class LogMel:
@@ -46,6 +48,10 @@ class LogMel:
                 f" {self.floor:g}"
             )
         require(self.scale in ("slaney", "htk"), f"mel scale must be slaney or htk, got {self.scale}")
+        table = f"n_fft {self.n_fft:,} and bins {self.bins:,} of a mel spectrogram"
+        require(
+            self.n_fft * self.bins <= _LARGEST, f"{table} make a table of more than {_LARGEST:,} numbers: set fewer"
+        )
         if not filters(self, torch.device("cpu")).any(1).all():
             raise UserError(
                 f"n_fft {self.n_fft} cannot tell {self.bins} mel bands apart at {self.sample_rate} Hz: set fewer bins"
@@ -74,7 +80,7 @@ def filters(mel: LogMel, device: torch.device) -> Tensor:
     from torchaudio.functional import melscale_fbanks  # slow to import
 
     half, norm = mel.sample_rate / 2, "slaney" if mel.scale == "slaney" else None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.device("cpu"):
         warnings.filterwarnings("ignore", ".*mel filterbank has all zero.*")  # LogMel says it better
         bands = melscale_fbanks(mel.n_fft // 2 + 1, 0.0, half, mel.bins, mel.sample_rate, norm, mel.scale)
     return bands.T.to(device)

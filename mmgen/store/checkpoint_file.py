@@ -1,8 +1,8 @@
 """Checkpoint files: written whole or not at all, sealed with a hash, and read only if it still fits.
 
 The seal is the comment of the zip archive that `torch.save` writes: the SHA-256 of all before it. So a checkpoint stays
-one file that any reader of zip archives or of torch's files reads. Files without a seal are read too, with zip's own
-checks alone.
+one file that any reader of zip archives or of torch's files reads. Files without a seal are read too, after a look at
+the checksums that a zip archive keeps of its parts.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import IO, Any
 import torch
 
 from mmgen.core.errors import UserError
-from mmgen.store.torch_file import Unsound, read_torch_file
+from mmgen.media.torch_file import Unsound, check_contents, read_torch_file
 
 _SEAL = re.compile(rb"mmgen sha256 ([0-9a-f]{64})")
 _SEAL_BYTES = len(b"mmgen sha256 ") + 64
@@ -170,8 +170,9 @@ def check_seal(path: Path) -> None:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _END_BYTES - _SEAL_BYTES))
         tail = file.read()
-        if _ends_archive(tail[-_END_BYTES:], 0):
-            return  # no seal
+        if _ends_archive(tail[-_END_BYTES:], 0):  # no seal
+            check_contents(path)
+            return
         seal = _SEAL.fullmatch(tail[-_SEAL_BYTES:])
         if seal is None or not _ends_archive(tail[:_END_BYTES], _SEAL_BYTES):
             raise Unsound("is truncated or corrupt (it does not end as a checkpoint does)")

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageReader
 
-from mmgen.store.torch_file import Unsound, read_torch_file
+from mmgen.media.torch_file import Unsound, read_torch_file
 
 PARTS = "parts.json"
 REST = "rest.pt"

@@ -7,8 +7,6 @@ safetensors holds numbers alone, and a config may only name classes of mmgen.
 """
 
 import copy
-import hashlib
-import json
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +14,6 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmgen.core.command_options import default_options, require_own_options
@@ -26,18 +22,18 @@ from mmgen.core.facts import Facts
 from mmgen.core.modality import all_modalities
 from mmgen.core.tokens import TokenSpec
 from mmgen.media.folders import new_folder
+from mmgen.media.torch_file import Unsound
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.store.checkpoint_file import BEST, LAST, find_checkpoint, read_checkpoint
 from mmgen.store.checkpoint_name import CheckpointName
 from mmgen.store.members import MemberOf, find_member
 from mmgen.store.rebuild import build_generator, build_tokenizer
-from mmgen.store.run_config import CONFIG, Kind, first_line, kind_of, read_config, recipe_for
-from mmgen.store.torch_file import Unsound
+from mmgen.store.run_config import CONFIG, Kind, kind_of, read_config, recipe_for
+from mmgen.store.weights import WEIGHTS, build_for, hash_tensors, read_weights, write_weights
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.pretrained import library_of
 
-WEIGHTS = "model.safetensors"
 CHECKPOINT = Path("checkpoints") / LAST
 FILES: dict[CheckpointName, str] = {"last": LAST, "best": BEST}
 
@@ -90,8 +86,10 @@ def load_tokenizer(path: str | Path, checkpoint: CheckpointName = "last") -> Tok
 
 
 def _tokenizer(saved: "Saved") -> Tokenizer:
-    tokenizer = build_tokenizer(saved.init_args, saved.where)
-    load_weights(tokenizer, saved.state, saved.weights)
+    def build() -> Tokenizer:
+        return build_tokenizer(saved.init_args, saved.where)
+
+    tokenizer = build_for(saved.state, build, lambda built: built, saved.weights)
     return tokenizer.eval().requires_grad_(False)
 
 
@@ -114,8 +112,11 @@ def load_generator(path: str | Path, checkpoint: CheckpointName = "last") -> Loa
             f"{saved.weights} does not say what its generator was trained on ({type(error).__name__}: {error}); was it"
             " written by `mmgen fit` or `mmgen export`?"
         ) from None
-    generator, paradigm = build_generator(saved.init_args, facts, saved.where)
-    load_weights(generator, saved.state, saved.weights)
+
+    def build() -> tuple[Generator, Paradigm]:
+        return build_generator(saved.init_args, facts, saved.where)
+
+    generator, paradigm = build_for(saved.state, build, lambda built: built[0], saved.weights)
     source = saved.tokenizer_path()
     tokenizer = None if source is None else load_tokenizer(source)
     if tokenizer is not None:
@@ -162,18 +163,13 @@ def save_export(path: str | Path, out: str | Path, checkpoint: CheckpointName = 
     head += f" Trains again with: mmgen fit --config {out / CONFIG}\n" if saved.step else "\n"
     (out / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False))
     record = {"kind": saved.kind, "step": saved.step, "averaged": saved.averaged, "record": saved.record}
-    copies = {name: value.contiguous().clone() for name, value in saved.state.items()}  # none share memory
-    save_file(copies, out / WEIGHTS, metadata={"format": "pt", "mmgen": json.dumps(record)})
+    write_weights(out / WEIGHTS, saved.state, record, config["model"])
     return replace(saved, path=out, weights=out / WEIGHTS, config=config)
 
 
 def weights_hash(module: nn.Module) -> str:
     """16 hexadecimal digits of a module's state: the same for a run and its export, on any device."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return hash_tensors(module.state_dict())[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,6 +273,8 @@ class Saved:
         if member is not None and isinstance(record, dict):
             members = record.get("members")
             record = members.get(member.name) if isinstance(members, dict) else None
+        if not all(isinstance(value, Tensor) for value in state.values()):
+            raise foreign
         if not state or not isinstance(record, dict) or (kind == "generator" and "spec" not in record):
             raise foreign
         return cls(path, kind, config, file, state, step, "current_model_state" in checkpoint, record, name)
@@ -284,15 +282,11 @@ class Saved:
     @classmethod
     def _of_export(cls, path: Path, kind: Kind, config: dict[str, Any]) -> "Saved":
         file = path / WEIGHTS
+        about, state = read_weights(file, config["model"])
         try:
-            with safe_open(file, framework="pt", device="cpu") as opened:
-                about = json.loads((opened.metadata() or {})["mmgen"])
-                record = int(about["step"]), bool(about["averaged"]), dict(about["record"])
-                state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
-        except KeyError:
+            record = int(about["step"]), bool(about["averaged"]), dict(about["record"])
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise UserError(f"{file} was not written by `mmgen export`") from None
-        except (SafetensorError, OSError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
-            raise UserError(f"{file} is truncated or corrupt ({first_line(error)}); export again") from None
         return cls(path, kind, config, file, state, *record)
 
     @classmethod
@@ -325,19 +319,3 @@ class Saved:
                 f"the tokenizer {named}, on which {self.path} was trained, is not there; put it back or train it again"
             )
         return folders[0]
-
-
-def load_weights(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
-    """Load a state dict, whole, of the right shapes, and finite. Raises UserError naming the first that is not."""
-    own = module.state_dict()
-    for wrong, text in ((own.keys() - state.keys(), "lacks"), (state.keys() - own.keys(), "has an unexpected")):
-        if wrong:
-            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            raise UserError(f"{source} {text} {min(wrong)}{more}: the config beside it describes another model")
-    for name, value in own.items():
-        if value.shape != state[name].shape:
-            shapes = f"{tuple(state[name].shape)} in the file, {tuple(value.shape)} by the config"
-            raise UserError(f"{source}: {name} is {shapes}; the config beside it describes another model")
-        if not state[name].isfinite().all():
-            raise UserError(f"{source}: {name} holds NaN or infinity, so the training diverged; train with a lower lr")
-    module.load_state_dict(state)

@@ -124,7 +124,7 @@ def _check(name: str, transformer: Transformer, several: tuple[bool, bool, bool]
         raise UserError(f"the {name} of a ViT has no condition to be modulated by: set its modulation to none")
     rotary = transformer.rotary
     for axis, letter in enumerate("thw"):
-        if several[axis] and (rotary is None or not rotary.frequencies[axis].any()):
+        if several[axis] and (rotary is None or not rotary.counts[axis]):
             shares = [int(more) for more in several]
             raise UserError(
                 f"the {name} of a ViT cannot tell places along {letter} apart: "

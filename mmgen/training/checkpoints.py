@@ -107,5 +107,4 @@ class SealedFiles(TorchCheckpointIO):
 
     def load_checkpoint(self, path: _PATH, *args: Any, **options: Any) -> dict[str, Any]:
         """A file, or a folder that several processes wrote, as one."""
-        file = Path(path)
-        return read_checkpoint(file) if file.is_dir() else super().load_checkpoint(path, *args, **options)
+        return read_checkpoint(Path(path))

@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
 from mmgen.core.errors import UserError
+from mmgen.media.torch_file import Unsound
 from mmgen.model.backbone import Transformer
 from mmgen.store.checkpoint_file import BEST, one_before, read_checkpoint
 from mmgen.store.sharded_checkpoint import (
@@ -40,7 +41,6 @@ from mmgen.store.sharded_checkpoint import (
     seals,
     unflatten,
 )
-from mmgen.store.torch_file import Unsound
 
 _STEPS = ("training_step", "validation_step", "test_step")  # what reads weights and is no `forward`
 

@@ -19,6 +19,7 @@ from mmgen.core.tokens import TokenSpec
 from mmgen.data.sources import CachedTokens
 from mmgen.media.audio import read_audio, wav_bytes
 from mmgen.media.audio import read_header as read_sound_header
+from mmgen.media.torch_file import Unsound
 from mmgen.modalities.image.sources.image_folder import ImageFolder
 from mmgen.modalities.motion.bvh import bvh_text
 from mmgen.modalities.motion.files import read_motion, write_npy
@@ -28,7 +29,6 @@ from mmgen.modalities.speech.sources.speech_folder import SpeechFolder
 from mmgen.modalities.video.sources.video_folder import VideoFolder
 from mmgen.store.checkpoint_file import check_seal, find_checkpoint, read_checkpoint, write_checkpoint
 from mmgen.store.store import load_generator, load_tokenizer, save_export
-from mmgen.store.torch_file import Unsound
 from tests.fuzz.mutation import PLAIN, fuzz, mutated, mutated_tree, refused
 from tests.tiny_runs import generator_run, tokenizer_run
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from mmgen.apps.cli.main import main
+from mmgen.media.torch_file import Unsound
 from mmgen.store.checkpoint_file import best_record, check_seal, read_checkpoint
 from mmgen.store.sharded_checkpoint import check_hashes
 from mmgen.store.store import load_generator
-from mmgen.store.torch_file import Unsound
 from tests.training.fits import checkpoint, fit
 from tests.training.split_runs import DOUBLE, GLOBAL, OPTIONS, SHARDED, STEPS, assert_same, command, launch
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mmgen.core.errors import UserError
+from mmgen.media.torch_file import Unsound
 from mmgen.store.checkpoint_file import check_seal, find_checkpoint, read_checkpoint
 from mmgen.store.store import CHECKPOINT, CONFIG
-from mmgen.store.torch_file import Unsound
 
 
 class RunFolder:

@@ -45,7 +45,7 @@ class Rotary:
         require(fine, f"{needed}, got {head_dim} and {axes}")
         self.prefix = prefix
         bounds = [round(head_dim // 2 * sum(axes[:i]) / sum(axes)) for i in range(4)]
-        counts = [after - before for before, after in zip(bounds[:-1], bounds[1:], strict=True)]
+        self.counts = counts = [after - before for before, after in zip(bounds[:-1], bounds[1:], strict=True)]
         self.frequencies = torch.zeros(3, head_dim // 2)
         for axis, (start, count) in enumerate(zip(bounds[:-1], counts, strict=True)):
             self.frequencies[axis, start : start + count] = base ** (-torch.arange(count) / max(count, 1))

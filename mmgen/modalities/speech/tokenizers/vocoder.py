@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmgen.core.errors import UserError
 from mmgen.core.yaml_text import read_yaml
 from mmgen.media.log_mel import LogMel, inverse_filters
+from mmgen.media.torch_file import read_weights
 from mmgen.tokenizers.pretrained import one_line
 
 
@@ -157,4 +158,4 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         return load_file(file)
-    return torch.load(file, map_location="cpu", weights_only=True)
+    return read_weights(file)
