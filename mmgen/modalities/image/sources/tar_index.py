@@ -1,48 +1,39 @@
-"""Where samples lie in .tar shards as WebDataset writes them: the shards are walked through once.
-
-A sample is a run of files of one key: `000017.jpg` and `000017.cls` (a number) or `000017.json` (with `label`, `cls` or
-`class`), and `000017.txt` (a caption a line) or `000017.json` (with `caption` or `text`). The key ends at the first dot
-of a file's name.
-"""
+"""The index of a folder of .tar shards: where its samples lie, found once and kept in the folder."""
 
 import json
 import os
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.core.text_file import decode_text, split_lines
 from mmgen.core.vocabulary import NO_CLASS
-from mmgen.data.sources.caption_files import KEYS, clean_captions
-from mmgen.data.sources.captions import Captions
+from mmgen.data.sources.captions import Captions, check_lines
 from mmgen.data.sources.listing import Listing
-from mmgen.data.sources.scan import IMAGES, notice
+from mmgen.data.sources.scan import Kind, notice
+from mmgen.data.sources.search import search_folder
 from mmgen.media.folders import write_whole
+from mmgen.modalities.image.sources.tar_samples import (
+    HIGHEST_LABEL,
+    LABEL_ALONE,
+    LARGEST_IMAGE,
+    Place,
+    Remarks,
+    find_samples,
+)
 
 INDEX = ".mmgen-index.safetensors"
-_FORMAT = 2  # of the index
-_BLOCK = 512  # bytes of a tar's block; two of zeros end it
-_LABELS = ("label", "cls", "class")
+SHARDS = Kind("shard", frozenset((".tar",)))
+_FORMAT = 3  # of the index
+_COMPANIONS = (".txt", ".json", ".csv", ".md")  # endings of files that lie beside shards
 _COLUMNS = ("shard", "offset", "size")
-
-
-class Place(NamedTuple):
-    """Of one sample: the image's name in the shard, its first byte and their number, the label, and the captions."""
-
-    name: str
-    offset: int
-    size: int
-    label: int
-    captions: list[str]
 
 
 def index_folder(folder: Path, skip_bad: bool, first: int = 0) -> Listing:
@@ -58,27 +49,39 @@ def index_folder(folder: Path, skip_bad: bool, first: int = 0) -> Listing:
     Raises:
         UserError: no shards, one that is damaged, or no images in any.
     """
-    shards = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".tar") and entry.is_file())
+    contents = search_folder(folder, SHARDS, deep=False, companions=_COMPANIONS)
+    contents.left_aside.report(folder)
+    shards = contents.names
     if not shards:
-        packed = next((each.name for each in folder.glob("*.tar.*")), None)
+        packed = next((name for name in contents.left_aside.examples.values() if ".t" in name), None)
         raise UserError(f"{folder} holds no .tar shards{f'; unpack {packed} and the like' if packed else ''}")
     states = [(name, (folder / name).stat()) for name in shards]
     about = json.dumps([_FORMAT, skip_bad, [[name, each.st_size, each.st_mtime_ns] for name, each in states]])
-    listing = _read(folder, about, first)
+    listing = _read(folder, about, shards, [each.st_size for _, each in states], first)
     if listing is not None:
         return listing
+
     with ThreadPoolExecutor(8) as pool:  # reading headers waits for the disk
-        walked = list(pool.map(_walk, (folder / name for name in shards)))
-    bad = [each for each in walked if isinstance(each, UserError)]
+        results = list(pool.map(_walk, (folder / name for name in shards)))
+    bad = [each for each, _ in results if isinstance(each, UserError)]
     if bad and not skip_bad:
         raise UserError(
             f"{bad[0]}; write it again, or set data.source.bad_shards to skip to do without {len(bad)} shard(s)"
         )
+    remarks = Remarks.of(each for _, each in results)
     for error in bad:
-        notice(f"{error}; it is left out")
-    places = [(n, place) for n, each in enumerate(walked) if not isinstance(each, UserError) for place in each]
+        remarks.left_aside.add("damaged shard(s)", str(error))
+    remarks.report(folder)
+    places = [(n, place) for n, (each, _) in enumerate(results) if not isinstance(each, UserError) for place in each]
     if not places:
         raise UserError(f"the shards of {folder} hold no images: a sample is KEY.jpg or the like, and KEY.cls")
+    alone = remarks.left_aside.counts[LABEL_ALONE]
+    if alone and all(place.label == NO_CLASS for _, place in places):
+        example = remarks.left_aside.examples[LABEL_ALONE]
+        raise UserError(
+            f"{folder}: no image has a label, and {alone} label(s) have no image, such as {example}: a sample's image"
+            " and label differ only in what follows the first dot of their names, and lie in one shard"
+        )
     columns = torch.tensor([(shard, place.offset, place.size) for shard, place in places], dtype=torch.int64)
     listing = Listing.of(
         folder,
@@ -88,75 +91,71 @@ def index_folder(folder: Path, skip_bad: bool, first: int = 0) -> Listing:
         captions=Captions.of(place.captions for _, place in places),
         more={name: column.clone() for name, column in zip(_COLUMNS, columns.unbind(1))},
     )
-    _write(listing, about)
+    _write(listing, about, remarks)
     return listing
 
 
-def _walk(path: Path) -> list[Place] | UserError:
+def _walk(path: Path) -> tuple[list[Place] | UserError, Remarks]:
     """The samples of a shard, or what is wrong with it."""
+    remarks = Remarks()
     try:
-        with tarfile.open(path, "r:") as tar:
-            places = list(_samples(tar))
-            end = tar.offset
-        with path.open("rb") as file:
-            file.seek(end)
-            if file.read(_BLOCK) != bytes(_BLOCK):
-                raise tarfile.ReadError("it does not end as a tar does")
-    except (UserError, tarfile.TarError, OSError, ValueError, EOFError) as error:
-        return UserError(f"shard {path} is truncated or damaged ({' '.join(str(error).split())})")
-    return places
+        return find_samples(path, remarks), remarks
+    except UserError as error:
+        return error, Remarks()
 
 
-def _samples(tar: tarfile.TarFile) -> Iterator[Place]:
-    key, image, label, captions = None, None, NO_CLASS, list[str]()
-    for member in tar:
-        if not member.isfile() or os.path.basename(member.name).startswith("."):
-            continue
-        folder, _, name = member.name.rpartition("/")
-        stem, _, suffix = name.partition(".")
-        if (folder, stem) != key:
-            if image is not None:
-                yield Place(image.name, image.offset_data, image.size, label, list(dict.fromkeys(captions)))
-            key, image, label, captions = (folder, stem), None, NO_CLASS, []
-        suffix = suffix.lower()
-        if f".{suffix}" in IMAGES.suffixes:
-            image = member
-        elif suffix in ("cls", "json", "txt"):
-            file = tar.extractfile(member)
-            text = decode_text(b"" if file is None else file.read(), member.name)
-            try:
-                if suffix == "txt":
-                    captions += clean_captions(split_lines(text))
-                    continue
-                content: Any = json.loads(text) if suffix == "json" else {"cls": int(text)}
-                label = next((content[name] for name in _LABELS if name in content), label)
-                if isinstance(label, bool) or not isinstance(label, int) or label < NO_CLASS:
-                    raise ValueError(f"the label {label!r} is no number from 0 on")
-                captions += clean_captions(next((content[name] for name in KEYS if name in content), None))
-            except (ValueError, TypeError, RecursionError) as error:
-                raise ValueError(f"{member.name}: {' '.join(str(error).split())}") from None
-    if image is not None:
-        yield Place(image.name, image.offset_data, image.size, label, list(dict.fromkeys(captions)))
-
-
-def _read(folder: Path, about: str, first: int) -> Listing | None:
+def _read(folder: Path, about: str, shards: Sequence[str], sizes: Sequence[int], first: int) -> Listing | None:
     """The index in the folder, if it is of these shards."""
+    file = folder / INDEX
     try:
-        with safe_open(folder / INDEX, framework="pt") as file:
-            if (file.metadata() or {}).get("shards") != about:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            if metadata.get("shards") != about:
                 return None
-            columns = {name: file.get_tensor(name) for name in ("label", *_COLUMNS)}
-            letters, captions = file.get_tensor("names").numpy(), Captions(file.get_tensor("captions"))
-    except (OSError, SafetensorError):
+            columns = {name: opened.get_tensor(name) for name in ("names", "label", "captions", *_COLUMNS)}
+        remarks = Remarks.from_json(metadata["remarks"])
+        letters = _check(columns, shards, sizes)
+    except FileNotFoundError:
         return None
-    names, label = letters.view(f"S{letters.shape[1]}")[:, 0], columns.pop("label")
-    return Listing(folder, names, label, first + torch.arange(len(names)), captions, columns)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        notice(f"{file} is damaged ({' '.join(str(error).split())}) and is made again")
+        return None
+    remarks.report(folder)
+    more = {name: columns[name] for name in _COLUMNS}
+    numbers = first + torch.arange(len(letters))
+    return Listing(folder, letters, columns["label"], numbers, Captions(columns["captions"]), more)
 
 
-def _write(listing: Listing, about: str) -> None:
+def _check(columns: dict[str, Tensor], shards: Sequence[str], sizes: Sequence[int]) -> np.ndarray:
+    """The names of samples, (n,) bytes. Raises ValueError unless every sample lies in its shard: the index may be from
+    somebody else.
+    """
+    names, label, (shard, offset, size) = columns["names"], columns["label"], (columns[name] for name in _COLUMNS)
+    count = len(names)
+    if names.dtype != torch.uint8 or names.ndim != 2 or not names.shape[1]:
+        raise ValueError(f"its names are {names.dtype} of shape {tuple(names.shape)}")
+    for column in (label, shard, offset, size):
+        if column.dtype != torch.int64 or column.shape != (count,):
+            raise ValueError(f"a column is {column.dtype} of shape {tuple(column.shape)}, and it names {count} samples")
+    if not bool(((label >= NO_CLASS) & (label <= HIGHEST_LABEL)).all()):
+        raise ValueError("a label is out of range")
+    if not bool(((shard >= 0) & (shard < len(shards))).all()):
+        raise ValueError("a shard is none of the folder's")
+    inside = (offset >= 0) & (size >= 0) & (size <= LARGEST_IMAGE) & (offset <= torch.tensor(sizes)[shard] - size)
+    if not bool(inside.all()):
+        raise ValueError("a sample does not lie in its shard")
+    letters = names.numpy().view(f"S{names.shape[1]}")[:, 0]
+    owners = np.array([os.fsencode(f"{name}/") for name in shards])[shard.numpy()]
+    if not bool(np.char.startswith(letters, owners).all()):
+        raise ValueError("a sample has the name of another shard")
+    check_lines(columns["captions"], count)
+    return letters
+
+
+def _write(listing: Listing, about: str, remarks: Remarks) -> None:
     """Into the folder, unless that is read-only."""
     assert listing.captions is not None
     letters = torch.from_numpy(listing.names.view(np.uint8).reshape(len(listing), -1).copy())
     columns = {"names": letters, "label": listing.labels, "captions": listing.captions.lines, **listing.more}
     with suppress(OSError):
-        write_whole(listing.root / INDEX, save(columns, metadata={"shards": about}))
+        write_whole(listing.root / INDEX, save(columns, metadata={"shards": about, "remarks": remarks.to_json()}))

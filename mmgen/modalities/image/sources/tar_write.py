@@ -34,6 +34,9 @@ def write_shards(source: Source, out: Path, per_shard: int) -> Counts:
         raise UserError(f"shards are of images, and these samples have shape {tuple(source.sample_shape)}")
     if per_shard < 1:
         raise UserError(f"--per_shard {per_shard} must be at least 1")
+    for name in source.class_names:
+        if name.strip() != name or not name.isprintable():
+            raise UserError(f"class {name!r} cannot be written: {NAMES} has the name of a class a line; rename it")
     counts: Counts = {}
     with whole_folder(out) as partial:
         for split in get_args(SplitName):

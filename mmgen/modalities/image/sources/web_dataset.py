@@ -17,12 +17,14 @@ from mmgen.core.text_file import read_lines
 from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName, require_at_least
 from mmgen.data.sources.caption_files import report_missing, vocabulary_of
+from mmgen.data.sources.folder import split_folders
 from mmgen.data.sources.listing import Listing
-from mmgen.data.sources.scan import IMAGES
+from mmgen.data.sources.scan import IMAGES, notice
+from mmgen.data.sources.search import search_folder
 from mmgen.data.stream import ShardStream, Stream
 from mmgen.media.images import open_image
 from mmgen.modalities.image.sources.image_folder import Augment, ImageSamples, sample_shape
-from mmgen.modalities.image.sources.tar_index import index_folder
+from mmgen.modalities.image.sources.tar_index import SHARDS, index_folder
 from mmgen.modalities.image.sources.tar_write import NAMES, write_split
 
 
@@ -67,9 +69,10 @@ class WebDataset(Source):
     """Images in `root/train/*.tar` and `root/val/*.tar`, or in `root/*.tar`, each with a label or without.
 
     A shard holds `KEY.jpg` (or another image), `KEY.cls` or `KEY.json` with its label, and `KEY.txt` (a caption a line)
-    or `KEY.json` (`caption` or `text`) with its captions, file after file, as WebDataset's writers and `mmgen shards`
-    leave them. It is walked through once; where its samples lie is saved in a file in the shards' folder, so that later
-    starts are quick and any sample can be read at any time. Training draws one of each image's captions in every epoch.
+    or `KEY.json` (`caption` or `text`) with its captions, as WebDataset's writers and `mmgen shards` leave them; files
+    of one key may stand apart. Links within a shard are followed, and what is not read is reported with a count. A
+    shard is walked through once; where its samples lie is saved in a file in the shards' folder, so that later starts
+    are quick and any sample can be read at any time. Training draws one of each image's captions in every epoch.
 
     Args:
         root: the folder.
@@ -134,11 +137,12 @@ def _split(root: Path, held_out: int, skip_bad: bool) -> dict[SplitName, Listing
         raise UserError(
             f"{root} is no folder: data.source.root must hold .tar shards, in train and val or by themselves"
         )
-    train, val = root / "train", root / "val"
-    if train.is_dir() != val.is_dir():
-        there, missing = (train, val) if train.is_dir() else (val, train)
-        raise UserError(f"{root} has a folder {there.name} but none named {missing.name}; put all shards into {root}")
-    if train.is_dir():
+    train, val = split_folders(root, SHARDS)
+    if train != root and val is None:
+        raise UserError(f"{root} has a folder {train.name} but none named val; put all shards into {root}")
+    if val is not None:
+        if loose := search_folder(root, SHARDS, deep=False).names:
+            notice(f"{root}: {len(loose)} shard(s) beside the folder {train.name} are not read ({loose[0]})")
         listing = index_folder(train, skip_bad)
         return {"train": listing, "val": index_folder(val, skip_bad, len(listing))}
     listing = index_folder(root, skip_bad)
@@ -167,8 +171,11 @@ def _class_names(root: Path, file: Path | None, listings: dict[SplitName, Listin
     if file is None and not (root / NAMES).is_file():
         return [str(number) for number in range(highest + 1)]
     file = root / NAMES if file is None else file
-    lines = read_lines(file, "data.source.names: ")
-    names = [line.strip() for line in lines if line.strip()]
+    names = [line.strip() for line in read_lines(file, "data.source.names: ")]
+    while names and not names[-1]:
+        names.pop()
+    if not all(names):
+        raise UserError(f"{file}, line {names.index('') + 1}: a class has no name, and a line is the name of a class")
     if len(names) <= highest:
         raise UserError(f"{file} names {len(names)} classes, but a sample has the label {highest}, counted from 0")
     return names
