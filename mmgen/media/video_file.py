@@ -5,12 +5,15 @@ A file's own timestamps decide, so that its frame rate may be any and may vary.
 
 import math
 import os
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import dropwhile, islice
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -23,7 +26,18 @@ if TYPE_CHECKING:
 
 _ROUNDING = 6e-4  # seconds: WebM rounds timestamps to whole milliseconds, and no video has 1000 frames a second
 _NEAR = 1.0  # seconds that are decoded rather than skipped
-_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+_HEAD = 64  # packets among which the earliest frame is: encoders put them less far out of order
+_WIDEST = 8  # times as wide as high, or as high as wide, that a pixel may be
+_TURNS = {  # by which way the display matrix takes the right and the lower edge
+    ((1, 0), (0, 1)): None,
+    ((-1, 0), (0, 1)): Image.Transpose.FLIP_LEFT_RIGHT,
+    ((1, 0), (0, -1)): Image.Transpose.FLIP_TOP_BOTTOM,
+    ((-1, 0), (0, -1)): Image.Transpose.ROTATE_180,
+    ((0, 1), (-1, 0)): Image.Transpose.ROTATE_270,
+    ((0, -1), (1, 0)): Image.Transpose.ROTATE_90,
+    ((0, 1), (1, 0)): Image.Transpose.TRANSPOSE,
+    ((0, -1), (-1, 0)): Image.Transpose.TRANSVERSE,
+}
 
 
 def import_av() -> ModuleType:
@@ -37,15 +51,24 @@ def import_av() -> ModuleType:
 
 @dataclass(frozen=True)
 class VideoHeader:
-    """Duration in seconds, (height, width) as stored, perhaps rotated, and mean frames a second, None if unknown."""
+    """What a video shows.
+
+    Args:
+        seconds: from its first frame to the end of its last one.
+        size: (height, width) in square pixels, perhaps rotated.
+        fps: mean frames a second, None if unknown.
+        aspect: width of a stored pixel by its height.
+    """
 
     seconds: float
     size: tuple[int, int]
     fps: float | None
+    aspect: Fraction
 
 
 def read_header(path: str | Path) -> VideoHeader:
-    """The length and size of a video, from its index (MP4, AVI) or by reading it through, without decoding.
+    """The length and size of a video as `read_frames` shows it, without decoding: from the packets at both ends where
+    there is an index (MP4, AVI), else from all. Times of frames count, not the length that a header claims.
 
     Raises:
         UserError: no such file, not a video, without a video stream or a frame, or shorter than its index says.
@@ -55,12 +78,21 @@ def read_header(path: str | Path) -> VideoHeader:
         needed, size = max((entry.pos + entry.size for entry in index), default=0), os.path.getsize(path)
         if needed > size:
             raise UserError(f"video {path} is cut off: it has {size} bytes, and its header speaks of {needed} or more")
-        ticks = stream.duration if index and len(index) == stream.frames else None
-        ticks = ticks or _duration(container.demux(stream))
-        require(ticks > 0, f"video {path} has no frame")
-        shape = stream.codec_context.height, stream.codec_context.width
+        times = []
+        if index and len(index) == stream.frames:
+            times = _times(islice(container.demux(stream), _HEAD), stream)
+            container.seek(index[-1].timestamp, stream=stream)  # to the last key frame: frames before it end before it
+            times = times and (tail := _times(container.demux(stream), stream)) and times + tail
+        else:
+            times = _times(container.demux(stream), stream)
+        require(bool(times), f"video {path} has no frame")
+        seconds = (max(end for _, end in times) - min(begin for begin, _ in times)) * float(stream.time_base or 1)
+        require(seconds > 0, f"video {path} has no frame")
         rate = float(stream.average_rate) if stream.average_rate else None
-        return VideoHeader(ticks * float(stream.time_base or 1), shape, rate)
+        aspect = _aspect(stream, path)
+        return VideoHeader(
+            seconds, _square(stream.codec_context.height, stream.codec_context.width, aspect), rate, aspect
+        )
 
 
 def check_length(path: str | Path, seconds: float, frames: int, fps: float) -> None:
@@ -90,16 +122,17 @@ def read_frames(path: str | Path, times: Sequence[float], channels: int) -> Iter
             needed = f"but a frame at {time:.4g} s is needed; take a shorter clip"
             raise UserError(f"video {path} ends after {current.end:.4g} s, {needed}")
         require(not current.frame.is_corrupt, f"video {path} is damaged at {current.begin:.4g} s")
-        yield _image(current.frame, channels)
+        yield _image(current.frame, channels, current.aspect)
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """A decoded frame, and its time in seconds from the video's beginning."""
+    """A decoded frame, its time in seconds from the video's beginning, and width by height of its pixels."""
 
     frame: "VideoFrame"
     begin: float
     end: float
+    aspect: Fraction
 
 
 @contextmanager
@@ -108,6 +141,7 @@ def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]
     av = import_av()
     require(os.path.exists(path), f"video {path} does not exist")
     require(not os.path.isdir(path), f"{path} is a folder, not a video")
+    require(os.path.isfile(path), f"{path} is no file, but a pipe, a socket or a device")
     try:
         # A playlist that calls itself a video must not open addresses; the prefix keeps a colon in a name a name.
         # Titles and the like, of which nothing is read here, may be written in any alphabet.
@@ -128,11 +162,29 @@ def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]
         raise UserError(f"{path} is a damaged video: {error.strerror}") from None
 
 
-def _duration(packets: Iterable["Packet[VideoStream]"]) -> int:
-    """Ticks from the earliest timestamp to the end of the latest one; 0 where there is none."""
-    stamps = [(packet.dts if packet.pts is None else packet.pts, packet.duration or 0) for packet in packets]
-    times = [(begin, begin + duration) for begin, duration in stamps if begin is not None]
-    return max((end for _, end in times), default=0) - min((begin for begin, _ in times), default=0)
+def _times(packets: Iterable["Packet[VideoStream]"], stream: "VideoStream") -> list[tuple[int, int]]:
+    """When each frame is shown, in ticks from and to; without those that edit lists cut away, and those before the
+    first key frame, which cannot be decoded.
+    """
+    usual = 1 / float(stream.average_rate or 25) / float(stream.time_base or 1)
+    seen = list(dropwhile(lambda packet: not packet.is_keyframe, packets))
+    stamps = [(each.dts if each.pts is None else each.pts, each.duration) for each in seen if not each.is_discard]
+    return [(begin, begin + (duration or round(usual))) for begin, duration in stamps if begin is not None]
+
+
+def _aspect(stream: "VideoStream", path: str | Path) -> Fraction:
+    """Width of a pixel by its height; 1 where the video does not say."""
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    if not 1 <= _WIDEST * aspect <= _WIDEST**2:
+        raise UserError(
+            f"video {path} says that its pixels are {float(aspect):g} times as wide as high; mend its header"
+        )
+    return aspect
+
+
+def _square(height: int, width: int, aspect: Fraction) -> tuple[int, int]:
+    """The (height, width) of a picture with square pixels, of which the longer side is stretched."""
+    return (height, round(width * aspect)) if aspect >= 1 else (round(height / aspect), width)
 
 
 def _from(path: str | Path, first: float) -> Iterator[_Frame]:
@@ -162,7 +214,7 @@ def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | N
     """The frames from the container's position on; `origin` is the timestamp of the video's first frame, None where the
     next frame is the first.
     """
-    tick = float(stream.time_base or 1)
+    tick, aspect = float(stream.time_base or 1), _aspect(stream, container.name)
     usual = 1 / float(stream.average_rate or 25)  # how long a frame is shown that does not say it
     end = 0.0 if origin is None else math.inf
     for frame in container.decode(stream):
@@ -170,12 +222,26 @@ def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | N
             origin = frame.pts
         begin = end if frame.pts is None or origin is None else (frame.pts - origin) * tick
         end = begin + (frame.duration * tick or usual)
-        yield _Frame(frame, begin, end)
+        yield _Frame(frame, begin, end, aspect)
 
 
-def _image(frame: "VideoFrame", channels: int) -> Image.Image:
-    """A frame upright, of mode L or RGB."""
+def _image(frame: "VideoFrame", channels: int, aspect: Fraction) -> Image.Image:
+    """A frame upright with square pixels, of mode L or RGB."""
     image = frame.to_image()
-    turn = _TURNS.get(round(frame.rotation) % 360)
+    if aspect != 1:
+        height, width = _square(image.height, image.width, aspect)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    turn = _turn(frame)
     upright = image if turn is None else image.transpose(turn)
     return upright.convert("L") if channels == 1 else upright
+
+
+def _turn(frame: "VideoFrame") -> Image.Transpose | None:
+    """How a frame is brought upright, to the nearest quarter turn, mirrored ones included; None for not at all."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return None
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix)[:36])
+    upright = abs(a) + abs(d) >= abs(b) + abs(c)
+    sign = [1 if number >= 0 else -1 for number in ((a, d) if upright else (b, c))]
+    return _TURNS[((sign[0], 0), (0, sign[1])) if upright else ((0, sign[0]), (sign[1], 0))]

@@ -115,6 +115,55 @@ def test_every_frame_is_found_from_any_start(
     assert read_header(path).seconds == pytest.approx(60 / rate, abs=2e-3)
 
 
+def end_of(path: Path) -> float:
+    """When the last frame ends: what is asked for later is refused, what is asked for earlier is there."""
+    end = read_header(path).seconds
+    read_clip(path, (1, 1, 8, 8), 25, end - 0.002)
+    with pytest.raises(UserError, match="ends after"):
+        read_clip(path, (1, 1, 8, 8), 25, end + 0.002)
+    return end
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.mov", "x.mkv"])
+@pytest.mark.parametrize("reordered", [0, 3])
+def test_a_video_is_as_long_as_its_frames_are_shown(name: str, reordered: int, tmp_path: Path) -> None:
+    """The length in a track's header adds up the times of decoding, which end earlier where frames are reordered."""
+    stamps = [*(number / 10 for number in range(28)), 4.0, 8.0]
+    encoder = {"bf": str(reordered), "g": "12"}
+    path = write_numbered(tmp_path / name, stamps, rate=10, encoder=encoder)
+    assert end_of(path) == pytest.approx(8.1, abs=2e-3)
+    assert numbers(read_clip(path, (1, 3, 8, 8), 1, 4.5)) == [28, 28, 28]
+    assert numbers(read_clip(path, (1, 1, 8, 8), 1, 8.05)) == [29]
+
+
+@pytest.mark.parametrize("reordered", [0, 2])
+@pytest.mark.parametrize(("first", "shown"), [(0, 20), (7, 20), (12, 8), (0, 50)])
+def test_what_an_edit_list_cuts_away_is_not_shown(first: int, shown: int, reordered: int, tmp_path: Path) -> None:
+    """As telephones cut: the frames stay in the file, and the edit list (ISO 14496-12, 8.6.6) says which are shown."""
+    encoder = {"bf": str(reordered), "g": "10"}
+    path = write_numbered(tmp_path / "x.mp4", [number / 25 for number in range(50)], encoder=encoder)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"elst") + 12
+    seconds, began = struct.unpack(">Ii", content[place : place + 8])
+    assert seconds == 2000  # in thousandths
+    ticks = 16000 // 25
+    content[place : place + 8] = struct.pack(">Ii", 40 * shown, began + first * ticks)
+    path.write_bytes(content)
+    assert end_of(path) == pytest.approx(shown / 25, abs=2e-3)
+    assert numbers(read_clip(path, (1, shown, 8, 8), 25)) == list(range(first, first + shown))
+    assert numbers(read_clip(path, (1, 3, 8, 8), 25, (shown - 3) / 25)) == list(range(first + shown - 3, first + shown))
+
+
+def test_a_recording_that_begins_between_key_frames_begins_with_the_next_one(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "x.ts", [number / 25 for number in range(50)], encoder={"g": "10", "bf": "0"})
+    whole = path.read_bytes()
+    path.write_bytes(whole[188 * (len(whole) // 188 // 4) :])
+    seconds = end_of(path)
+    assert numbers(read_clip(path, (1, 1, 8, 8), 25, seconds - 0.03)) == [49]
+    first = numbers(read_clip(path, (1, 1, 8, 8), 25))[0]
+    assert first % 10 == 0 and seconds == pytest.approx((50 - first) / 25, abs=2e-3)
+
+
 def test_a_slower_video_shows_its_frames_several_times(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "x.mp4", [0, 0.2, 0.4], rate=5)
     assert numbers(read_clip(path, (1, 6, 8, 8), fps=10)) == [0, 0, 1, 1, 2, 2]
@@ -129,22 +178,65 @@ def test_frames_are_scaled_until_they_cover_and_their_centre_is_cut(tmp_path: Pa
     assert (x[0, :, 5:-5, 2:-2] - expected[2:-2]).abs().max() < 0.06
 
 
-@pytest.mark.parametrize(
-    ("matrix", "corner"), [((0, 1, 0, -1, 0, 0), (0, 1)), ((-1, 0, 0, 0, -1, 0), (1, 1)), ((0, -1, 0, 1, 0, 0), (1, 0))]
-)
-def test_a_phone_on_its_side_gives_upright_frames(
-    matrix: tuple[int, ...], corner: tuple[int, int], tmp_path: Path
-) -> None:
-    """The matrix of an MP4's track header (ISO 14496-12, 8.3.2) turns by 90, 180 and 270 degrees clockwise."""
-    clip = torch.full((1, 2, 32, 64), -1.0)
-    clip[:, :, :16, :32] = 1  # the upper left quarter
-    content = bytearray(mp4_bytes(clip, fps=10))
+def turned(path: Path, matrix: tuple[int, ...], aspect: Fraction | None = None) -> Path:
+    """Black 64x32 with a white upper left quarter, and a matrix in the MP4's track header (ISO 14496-12, 8.3.2)."""
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    pixels[:16, :32] = 255
+    with av.open(path, "w") as output:
+        stream = output.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 32, 64, "yuv420p"
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for _ in range(2):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        output.mux(stream.encode())
+    content = bytearray(path.read_bytes())
     place = content.index(b"tkhd") + 44
     content[place : place + 24] = struct.pack(">6i", *(65536 * number for number in matrix))
-    (tmp_path / "x.mp4").write_bytes(content)
-    x = read_clip(tmp_path / "x.mp4", (1, 2, *((32, 64) if matrix[0] else (64, 32))), fps=10)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [
+        ((1, 0, 0, 0, 1, 0), (0, 0)),
+        ((0, 1, 0, -1, 0, 0), (0, 1)),
+        ((-1, 0, 0, 0, -1, 0), (1, 1)),
+        ((0, -1, 0, 1, 0, 0), (1, 0)),
+        ((-1, 0, 0, 0, 1, 0), (0, 1)),  # mirrored, as a camera of selfies writes it
+        ((1, 0, 0, 0, -1, 0), (1, 0)),
+        ((0, 1, 0, 1, 0, 0), (0, 0)),
+        ((0, -1, 0, -1, 0, 0), (1, 1)),
+    ],
+)
+def test_frames_are_upright_whatever_way_the_camera_was_held(
+    matrix: tuple[int, ...], corner: tuple[int, int], tmp_path: Path
+) -> None:
+    x = read_clip(turned(tmp_path / "x.mp4", matrix), (1, 2, *((32, 64) if matrix[0] else (64, 32))), fps=10)
     quarters = x[0, 0, 5 :: x.shape[2] // 2, 5 :: x.shape[3] // 2] > 0
     assert quarters[:2, :2].nonzero().tolist() == [list(corner)]
+
+
+@pytest.mark.parametrize(("aspect", "size"), [(Fraction(2), (32, 128)), (Fraction(1, 2), (64, 64))])
+@pytest.mark.parametrize("sideways", [False, True])
+def test_pixels_that_are_not_square_are_shown_as_they_are(
+    aspect: Fraction, size: tuple[int, int], sideways: bool, tmp_path: Path
+) -> None:
+    path = turned(tmp_path / "x.mp4", (0, 1, 0, -1, 0, 0) if sideways else (1, 0, 0, 0, 1, 0), aspect)
+    header = read_header(path)
+    assert (header.size, header.aspect) == (size, aspect)
+    height, width = size[::-1] if sideways else size
+    x = read_clip(path, (1, 2, height, width), fps=10)[0, 0] > 0
+    assert x.double().mean() == pytest.approx(0.25, abs=0.02)
+    assert x[: height // 2, width // 2 :].double().mean() > 0.9 if sideways else x[: height // 2, : width // 2].all()
+
+
+def test_pixels_that_are_lines_are_refused(tmp_path: Path) -> None:
+    path = turned(tmp_path / "x.mp4", (1, 0, 0, 0, 1, 0), Fraction(20))
+    for read in (read_header, lambda path: read_clip(path, (1, 1, 8, 8), 10)):
+        with pytest.raises(UserError, match="says that its pixels are 20 times as wide as high"):
+            read(path)
 
 
 def sound(path: Path) -> None:

@@ -131,6 +131,8 @@ class VideoFolder(FolderSource):
     def _conversions(self, header: VideoHeader) -> Iterator[str]:
         if header.fps is not None and header.fps < 0.99 * self.fps:
             yield f"frames repeated, because there are fewer than {self.fps:g} a second,"
+        if header.aspect != 1:
+            yield f"pixels of {header.aspect.numerator}:{header.aspect.denominator} turned to square ones"
 
     def check_files(self, listing: Listing) -> Listing:
         listing, headers = usable(listing, VIDEOS, self._header, self._conversions)
