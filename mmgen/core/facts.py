@@ -1,10 +1,12 @@
 """What data says of its tokens, in one place: it goes from data to model, run folder, and sampling."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mmgen.core.characters import Text
+from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
 from mmgen.core.vocabulary import Names, Vocabulary, vocabulary_from_dict
 
@@ -67,3 +69,49 @@ class Facts:
         conditions = {name: vocabulary_from_dict(each) for name, each in plain["conditions"].items()}
         spec = None if plain["spec"] is None else TokenSpec.from_dict(plain["spec"])
         return cls(**plain | {"spec": spec, "conditions": conditions})
+
+    def require_same(self, trained: Mapping[str, Any], run: str, ignored: tuple[str, ...] = ()) -> None:
+        """Raises UserError where a model that was trained with other facts meets these: of their meaning, wherever the
+        tokenizer lies.
+
+        Args:
+            trained: `to_dict` of the facts that the model was trained with.
+            run: what was trained, for the message.
+            ignored: fields that may differ.
+        """
+        own = self.to_dict()
+        for name in (name for name in own if name not in ("tokenizer_path", *ignored)):
+            if name == "tokenizer_hash" and None in (own[name], trained[name]):
+                continue  # not known on one side
+            for place, here, then in _differences(name, own[name], trained[name]):
+                if name == "tokenizer_hash":
+                    raise UserError(trained_anew(str(self.tokenizer_path), run))
+                raise UserError(
+                    f"{run} was trained on data with {place.removeprefix('conditions.')} {then!r}, and this data has"
+                    f" {here!r}: give the same data, or train a new run on this"
+                )
+
+
+def trained_anew(tokenizer: str, run: str) -> str:
+    """What is wrong where a tokenizer is no longer the one whose tokens a run was trained on."""
+    return (
+        f"the tokenizer {tokenizer} has been trained anew since {run} was trained on its tokens, and would decode"
+        " samples wrongly; restore it, or train the generator again"
+    )
+
+
+def _differences(place: str, here: Any, then: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Dotted place and both values, wherever two plain values differ by more than rounding."""
+    if isinstance(here, Mapping) and isinstance(then, Mapping):
+        for name in dict.fromkeys([*here, *then]):
+            yield from _differences(f"{place}.{name}", here.get(name), then.get(name))
+    elif isinstance(here, list | tuple) and isinstance(then, list | tuple):
+        for number, (one, other) in enumerate(zip(here, then, strict=False)):
+            yield from _differences(f"{place}.{number}", one, other)
+        if len(here) != len(then):
+            yield f"{place} of length", len(here), len(then)
+    elif isinstance(here, float) and isinstance(then, float):
+        if not math.isclose(here, then, rel_tol=1e-6, abs_tol=1e-9):
+            yield place, here, then
+    elif here != then:
+        yield place, here, then

@@ -1,12 +1,14 @@
 """The data module: a source as Lightning wants it, in an order that neither restarts nor numbers of devices change."""
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from torch import Tensor
@@ -59,11 +61,11 @@ class DataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self._tokenizer: Tokenizer | None = None
         self._tokenizer_device: torch.device | None = None
-        self._restored: dict[str, int] | None = None
+        self._restored: dict[str, Any] | None = None
         self._origin = 0  # stream position at the trainer's step 0
         self._range_checked = False
 
-    @property
+    @cached_property
     def facts(self) -> Facts:
         """What a model is told of the tokens in batches. Loads the tokenizer."""
         facts, path = self.source.facts, self.tokenizer_path
@@ -195,31 +197,40 @@ class DataModule(L.LightningDataModule):
             batch["tokens"] = replace(tokens, lengths=_token_lengths(batch, self.tokenizer.spec))
         return batch
 
-    def state_dict(self) -> dict[str, int]:
-        """The position in the stream, and what it means."""
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the stream, what it means, and the facts of the data."""
         return {
             "position": self.position,
             "seed": self.seed,
             "samples": len(self.samples("train")),
             "accumulate": self.split.accumulate,
+            "facts": self.facts.to_dict(),
             **self.source.order,
         }
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remembers the position until training begins, when the trainer's counters are restored too.
 
         Raises:
-            UserError: the order of the samples was another.
+            UserError: as `require_same`.
         """
+        self.require_same(state_dict)
+        self._restored = dict(state_dict)
+
+    def require_same(self, state_dict: dict[str, Any]) -> None:
+        """Raises UserError unless a checkpoint with this state was trained on data of the same facts, in this order."""
         for name, value in self.source.order.items():
             if state_dict.get(name) != value:
                 raise UserError(
                     f"the checkpoint was trained with data.source.{name} {state_dict.get(name)}, which orders the"
                     f" samples; this run has {value}, so it could not go on from there: give the same"
                 )
-        self._restored = dict(state_dict)
+        fitting = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        # A tokenizer reads no conditions, and may be measured on samples of other classes.
+        ignored = () if self.spec is not None or fitting else ("conditions",)
+        self.facts.require_same(state_dict["facts"], "the checkpoint", ignored)
 
-    def _resume(self, saved: dict[str, int], samples: int) -> None:
+    def _resume(self, saved: dict[str, Any], samples: int) -> None:
         if (saved["samples"], saved["seed"]) != (samples, self.seed):
             raise UserError(
                 f"the checkpoint was trained on {saved['samples']} samples with seed {saved['seed']}, this run has"

@@ -1,5 +1,7 @@
 """Several modalities in one run: a data module a member, and at every step a batch of each."""
 
+from typing import Any
+
 import lightning as L
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader
@@ -69,19 +71,28 @@ class JointData(L.LightningDataModule):
             for name, part in batch.items()
         }
 
-    def state_dict(self) -> dict[str, dict[str, int]]:
-        """Each member's position in its stream."""
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """Each member's position in its stream, and its facts."""
         return {name: member.state_dict() for name, member in self.members.items()}
 
-    def load_state_dict(self, state_dict: dict[str, dict[str, int]]) -> None:
-        """Hands each member its position. Raises UserError for a checkpoint of other members."""
-        if state_dict.keys() != self.members.keys():
-            raise UserError(
-                f"the checkpoint was trained on {', '.join(state_dict)}, this run has {', '.join(self.members)}, so it"
-                " could not go on from there: give the same data, or start a new run"
-            )
+    def load_state_dict(self, state_dict: dict[str, dict[str, Any]]) -> None:
+        """Hands each member its position. Raises UserError as `require_same`."""
+        self.require_same(state_dict)
         assert self.trainer is not None
         # The first member restates the trainer's count of batches for this run, for the others too.
         accumulated = {"accumulate": self.trainer.accumulate_grad_batches}
         for number, (name, member) in enumerate(self.members.items()):
             member.load_state_dict(state_dict[name] | (accumulated if number else {}))
+
+    def require_same(self, state_dict: dict[str, dict[str, Any]]) -> None:
+        """Raises UserError for a checkpoint of other members, or as theirs."""
+        if state_dict.keys() != self.members.keys():
+            raise UserError(
+                f"the checkpoint was trained on {', '.join(state_dict)}, this run has {', '.join(self.members)}, so it"
+                " could not go on from there: give the same data, or start a new run"
+            )
+        for name, member in self.members.items():
+            try:
+                member.require_same(state_dict[name])
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmgen.core.command_options import default_options, require_own_options
 from mmgen.core.errors import UserError
-from mmgen.core.facts import Facts
+from mmgen.core.facts import Facts, trained_anew
 from mmgen.core.modality import all_modalities
 from mmgen.core.tokens import TokenSpec
 from mmgen.media.folders import new_folder
@@ -128,10 +128,7 @@ def load_generator(path: str | Path, checkpoint: CheckpointName = "last") -> Loa
                 f"{saved.path} was trained on tokens of {spec}, but the tokenizer {source} now yields {yields}"
             )
         if facts.tokenizer_hash not in (None, weights_hash(tokenizer)):
-            raise UserError(
-                f"the tokenizer {source} has been trained anew since {saved.path} was trained on its tokens, and would"
-                " decode samples wrongly; restore it, or train the generator again"
-            )
+            raise UserError(trained_anew(str(source), str(saved.path)))
     return Loaded(generator.eval(), paradigm, tokenizer, facts, saved.config, saved.step, saved.path)
 
 

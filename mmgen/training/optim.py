@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from mmgen.core.errors import UserError
+from mmgen.data.base import DataModule
+from mmgen.data.joint import JointData
 from mmgen.model.backbone.transformer import Block
 
 OptimizerFactory = Callable[[Iterable], Optimizer]
@@ -108,6 +110,13 @@ class TrainedModule(L.LightningModule):
 
     def test_step(self, batch: dict[str, Any], index: int) -> None:
         self.measure("test", batch)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of other data, before weights that do not fit are loaded."""
+        data = self.trainer.datamodule
+        saved = checkpoint.get(type(data).__qualname__)
+        if isinstance(data, DataModule | JointData) and saved is not None:
+            data.require_same(saved)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer, schedule = scheduled(self, self.trainer.max_steps, self.optimizer, self.lr_scheduler)

@@ -129,6 +129,7 @@ class TokenizerModule(TrainedModule):
             checkpoint["balance"] = self.balance.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         if self.balance is not None:
             self.balance.load_state_dict(checkpoint.get("balance", {}))
 
