@@ -1,8 +1,7 @@
-"""Images between tensors, floats in [-1, 1], and files, PNG, GIF and WebP through Pillow."""
+"""Images as tensors, floats in [-1, 1], as Pillow's, and written to files: PNG, GIF and WebP."""
 
 import io
 import math
-import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFont
 from torch import Tensor
 
-from mmgen.core.errors import UserError, require
+from mmgen.core.errors import require
 
 _MODES = {1: "L", 3: "RGB"}
 
@@ -100,64 +99,6 @@ def save_animation(frames: Sequence[Tensor], path: str | Path, milliseconds: int
     suffix = Path(path).suffix.lower()
     require(suffix in formats, f"an animation is written as .gif or .webp, not {suffix or 'without a suffix'} ({path})")
     Path(path).write_bytes(animation_bytes(frames, formats[suffix], milliseconds))
-
-
-def read_image(path: str | Path, shape: tuple[int, ...], resize: bool = False) -> Tensor:
-    """An image file as (C, H, W) floats in [-1, 1].
-
-    Args:
-        path: a file of any format that Pillow reads; colour is turned to grey, or grey to colour, as `shape` asks.
-        shape: (C, H, W) that the image must have, with C 1 or 3.
-        resize: scale another size to H x W and cut what protrudes, evenly on both sides, instead of refusing it.
-
-    Raises:
-        UserError: as `open_image`; another size and not `resize`; or `shape` is no image's.
-    """
-    if len(shape) != 3 or shape[0] not in _MODES:
-        raise UserError(f"{path} cannot be used: an image has shape (1 or 3, H, W), but {tuple(shape)} is needed here")
-    channels, height, width = shape
-    image = open_image(path, channels)
-    if image.size != (width, height):
-        if not resize:
-            raise UserError(
-                f"{path} is {image.width}x{image.height} pixels, but {width}x{height} are expected; --resize fits it"
-            )
-        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    return from_pil(image)
-
-
-def open_image(path: str | Path, channels: int) -> Image.Image:
-    """The first frame of an image file, in 8 bits, upright as its EXIF says, of mode L (1 channel) or RGB (3).
-
-    16 bits are scaled, not clipped; transparency lies on white; CMYK, palettes, grey and colour are converted.
-
-    Raises:
-        UserError: no such file, not an image, a damaged or truncated one, or one without a range (32 bits, floats).
-    """
-    try:
-        with Image.open(path) as opened:
-            opened.load()  # Pillow reads the header only when it opens: damage further on shows here
-            image = ImageOps.exif_transpose(opened)
-    except FileNotFoundError:
-        raise UserError(f"image {path} does not exist") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder, not an image") from None
-    except PermissionError:
-        raise UserError(f"image {path} may not be read (permission denied)") from None
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is not an image, or of a format that Pillow does not read") from None
-    except (OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is a damaged image: {' '.join(str(error).split())}") from None
-    if image.mode.startswith("I"):  # Pillow's own conversion of 16-bit grey clips instead of scaling
-        wide = np.asarray(image)
-        if wide.min() < 0 or wide.max() > 65535:
-            raise UserError(f"{path} has 32 bits a pixel, whose range is unknown; convert it to 8 or 16 bits")
-        image = Image.fromarray((wide >> 8).astype(np.uint8))
-    require(image.mode != "F", f"{path} holds floats, whose range is unknown; convert it to 8 or 16 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(_MODES[channels])
 
 
 def from_pil(image: Image.Image) -> Tensor:

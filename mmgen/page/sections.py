@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from markupsafe import Markup
-from PIL import Image
 
 from mmgen.core.layout import Layout
 from mmgen.core.mask import Mask
 from mmgen.core.masks import CATALOGUE, example, get_mask
+from mmgen.media.image_file import open_image
 from mmgen.media.mask_picture import mask_image
 from mmgen.page.chapter import Card, Chapter, Column
 from mmgen.page.chart import Curve, draw_charts
@@ -166,8 +166,7 @@ def previews(chapter: Chapter) -> Section | None:
 
 def file_picture(file: Path, alt: str) -> Picture:
     """A picture file, made smaller where it is large."""
-    with Image.open(file) as opened:
-        image = opened.convert("RGB")
+    image = open_image(file, 3)
     image.thumbnail((_PREVIEW, _PREVIEW))
     return picture(image, alt)
 

@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 
 from mmgen.core.errors import UserError
+from mmgen.media.image_file import read_image
 from mmgen.media.images import (
     animation_bytes,
     comfortable,
     enlarge,
     grid,
-    read_image,
     save_animation,
     save_png,
     to_uint8,

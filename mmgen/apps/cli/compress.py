@@ -40,7 +40,7 @@ def run(
     from mmgen.core.modality import modality_of
     from mmgen.core.progress import progress_bar
     from mmgen.media.folders import require_new_file
-    from mmgen.media.images import read_image
+    from mmgen.media.image_file import read_image
     from mmgen.sampling.samples import class_labels, pick_device, require_tokenizer
     from mmgen.store.store import load_generator
     from mmgen.tools.compression import autoregressive_mode, compress

@@ -9,7 +9,6 @@ from pathlib import Path
 from mmgen.core.errors import UserError
 
 _EXAMPLES = 3  # files that a line names
-_LONGEST = 32  # times as long as wide
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # set by torchrun, Lightning and srun
 
 logger = logging.getLogger("mmgen.data")
@@ -78,9 +77,3 @@ def require_apart(splits: Iterable[Iterable[str]], lists: str) -> None:
     both = sorted(train & val)
     if both:
         raise UserError(f"{both[0]} is in both {lists}; take it out of one")
-
-
-def check_no_strip(path: Path, size: tuple[int, int]) -> None:
-    """Raises UserError where a (height, width) is that of a strip, whose scaled side would fill the memory."""
-    if max(size) > _LONGEST * min(size):
-        raise UserError(f"{path} is a strip of {size[1]}x{size[0]} pixels")

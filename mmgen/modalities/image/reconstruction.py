@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mmgen.data.held_out import classes_in_turn, names_of
 from mmgen.data.sources import Source
-from mmgen.media.images import comfortable, enlarge, grid, psnr_db, read_image, save_png, to_uint8
+from mmgen.media.image_file import read_image
+from mmgen.media.images import comfortable, enlarge, grid, psnr_db, save_png, to_uint8
 from mmgen.modalities.image.evaluation.measure import check_shapes
 from mmgen.sampling.reconstruction import reconstruct_each, reconstruct_numbered
 from mmgen.tokenizers import Tokenizer

@@ -11,7 +11,8 @@ from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
 from mmgen.data.held_out import names_of
 from mmgen.evaluation.extractors import Judge
-from mmgen.media.images import comfortable, enlarge, grid, read_image, save_animation, save_png, to_uint8
+from mmgen.media.image_file import read_image
+from mmgen.media.images import comfortable, enlarge, grid, save_animation, save_png, to_uint8
 from mmgen.modalities.image.evaluation.extractors import get_image_extractor
 from mmgen.modalities.image.evaluation.npz import write_npz
 from mmgen.modalities.image.sampling import ImageSamples, region, sample_images, state_images

@@ -8,13 +8,14 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.data.build import build_source
 from mmgen.data.held_out import held_out_clips
-from mmgen.media.images import crop, open_image
+from mmgen.data.sources.scan import IMAGES, VIDEOS
+from mmgen.media.image_file import open_image
+from mmgen.media.images import crop
 from mmgen.media.video import read_clip
 from mmgen.sampling.samples import require_tokenizer
 from mmgen.store.store import Loaded
 
 HELD_OUT = "held_out"
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,4 +63,4 @@ def file_context(path: str, loaded: Loaded, count: int, frames: int, fps: float)
 
 def is_image(path: str) -> bool:
     """Whether a file is a still image, by its name."""
-    return Path(path).suffix.lower() in IMAGES
+    return Path(path).suffix.lower() in IMAGES.suffixes - VIDEOS.suffixes

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from mmgen.apps.cli.main import main
 from mmgen.core.tokens import Tokens
-from mmgen.media.images import read_image, save_png, to_uint8
+from mmgen.media.image_file import read_image
+from mmgen.media.images import save_png, to_uint8
 from mmgen.store.store import load_generator
 from tests.tiny_runs import MIXTURE, generator_run, tokenizer_run, video_run, video_tokenizer_run
 

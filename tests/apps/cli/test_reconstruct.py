@@ -6,7 +6,8 @@ import torch
 
 from mmgen.apps.cli.main import main
 from mmgen.media.audio import read_audio, write_wav
-from mmgen.media.images import read_image, save_png, to_uint8
+from mmgen.media.image_file import read_image
+from mmgen.media.images import save_png, to_uint8
 from mmgen.media.spectrogram import mel_distance_db
 from mmgen.media.video import read_clip, write_mp4
 from mmgen.media.video_file import read_header

@@ -12,7 +12,8 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.evaluation.extractors import extract
 from mmgen.evaluation.metrics import fid, kid, precision_recall
-from mmgen.media.images import from_pil, open_image
+from mmgen.media.image_file import open_image
+from mmgen.media.images import from_pil
 from mmgen.modalities.image.evaluation.extractors import default_extractor, get_image_extractor
 from mmgen.tokenizers.losses.efflite import EffLite0, efflite0
 

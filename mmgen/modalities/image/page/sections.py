@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from einops import rearrange
 from markupsafe import Markup
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mmgen.media.image_file import open_image
 from mmgen.modalities.image.page.film import FILE, SamplerFilm
 from mmgen.page.chapter import Card, Chapter, Column, Way
 from mmgen.page.page import Picture, Section, macros, parts
@@ -185,10 +185,9 @@ def read_images(files: Sequence[Path]) -> Tensor:
     """(B, C, H, W) in [-1, 1], of files of one size; large ones are shrunk, as they are shown small."""
     images = []
     for file in files:
-        with Image.open(file) as opened:
-            image = opened if opened.mode in ("L", "RGB") else opened.convert("RGB")
-            image.thumbnail((_LARGE, _LARGE))
-            array = np.atleast_3d(np.array(image))
+        image = open_image(file, None)
+        image.thumbnail((_LARGE, _LARGE))
+        array = np.atleast_3d(np.array(image))
         images.append(rearrange(torch.from_numpy(array).float() / 127.5 - 1, "h w c -> c h w"))
     return torch.stack(images)
 

@@ -18,7 +18,8 @@ from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName, require_at_least
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.stored import StoredImages
-from mmgen.media.images import from_pil, open_image, save_png, to_uint8
+from mmgen.media.image_file import open_image
+from mmgen.media.images import from_pil, save_png, to_uint8
 
 NOTO = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 _HOW = (

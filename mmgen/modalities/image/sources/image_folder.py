@@ -1,14 +1,14 @@
 """Images in folders, a folder a class, as ImageNet is laid out; read when they are needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.table import Table
 from torch import Tensor
 
@@ -17,14 +17,12 @@ from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Samples, require_argument, require_at_least
 from mmgen.data.sources.folder import SMALLEST_CROP, FolderSource
 from mmgen.data.sources.listing import ListedSamples, Listing, usable
-from mmgen.data.sources.scan import IMAGES, check_no_strip
-from mmgen.media.images import crop, open_image, to_pil
+from mmgen.data.sources.scan import IMAGES
+from mmgen.media.image_file import open_image, read_header
+from mmgen.media.images import crop, to_pil
 from mmgen.modalities.image.sources.buckets import Buckets
 
 Augment = Literal["crop", "flip", "none"]
-
-_END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # what a whole file ends with, but for padding
-_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap height and width
 
 
 class ImageSamples(ListedSamples):
@@ -143,74 +141,3 @@ class ImageFolder(FolderSource):
             folder.mkdir(parents=True, exist_ok=True)
             to_pil(image[:, : 40 - number % 3 * 6]).save(folder / f"{number:05d}.{('JPEG', 'png')[number % 2]}")
         return {"root": str(path)}
-
-
-class Header(NamedTuple):
-    """What an image file says of itself before it is decoded.
-
-    Attributes:
-        size: (height, width), upright.
-        conversions: what reading it changes.
-    """
-
-    size: tuple[int, int]
-    conversions: tuple[str, ...]
-
-
-def read_header(path: Path, channels: int) -> Header:
-    """A file's header. A file that lacks the end of its format is decoded whole, so that truncation is found here;
-    other damage further on in the file shows only when it is read.
-
-    Args:
-        path: the file.
-        channels: 1 or 3, those of a sample.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            header = Header(_upright(image), tuple(_conversions(image, channels)))
-            whole = _is_whole(path, image.format)
-        check_no_strip(path, header.size)
-        if not whole:
-            open_image(path, channels)
-    except UserError:
-        raise
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is not an image, or of a format that Pillow does not read") from None
-    except Exception as error:  # damaged headers raise whatever their format's reader stumbles on
-        raise UserError(f"{path} is a damaged image: {' '.join(str(error).split())}") from None
-    return header
-
-
-def _upright(image: Image.Image) -> tuple[int, int]:
-    # Pillow decodes the whole of a PNG to look for EXIF, which hardly any has.
-    turned = image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) >= 5
-    return (image.width, image.height) if turned else (image.height, image.width)
-
-
-def _conversions(image: Image.Image, channels: int) -> Iterator[str]:
-    mode = image.mode
-    grey = mode.startswith(("1", "L", "I")) and mode != "LAB"
-    if mode == "F":
-        raise UserError(f"{image.filename} holds floats, whose range is unknown; convert it to 8 or 16 bits")  # type: ignore[attr-defined]
-    changes = {
-        "grey turned to colour": grey and channels == 3,
-        "colour turned to grey": not grey and channels == 1,
-        "16 bits scaled to 8": mode.startswith("I") or any(";16" in str(t.args) for t in getattr(image, "tile", [])),
-        f"{mode} turned to RGB": mode in ("CMYK", "YCbCr", "LAB", "HSV"),
-        "palette turned to RGB": mode == "P",
-        "transparency laid on white": image.has_transparency_data,
-        "only the first of several frames taken": getattr(image, "is_animated", False),
-    }
-    return (change for change, applies in changes.items() if applies)
-
-
-def _is_whole(path: Path, format: str | None) -> bool:
-    end = _END.get(format or "")
-    if end is None:
-        return True
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 64))
-        return end in file.read()

@@ -15,7 +15,8 @@ from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, require_at_least
 from mmgen.data.sources.scan import IMAGES
 from mmgen.data.sources.search import find_files
-from mmgen.media.images import from_pil, open_image, save_png
+from mmgen.media.image_file import open_image
+from mmgen.media.images import from_pil, save_png
 
 TRAIN = (
     "astronaut.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg",

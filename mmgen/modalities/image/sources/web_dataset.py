@@ -22,7 +22,7 @@ from mmgen.data.sources.listing import Listing
 from mmgen.data.sources.scan import IMAGES, notice
 from mmgen.data.sources.search import search_folder
 from mmgen.data.stream import ShardStream, Stream
-from mmgen.media.images import open_image
+from mmgen.media.image_file import open_image
 from mmgen.modalities.image.sources.image_folder import Augment, ImageSamples, sample_shape
 from mmgen.modalities.image.sources.tar_index import SHARDS, index_folder
 from mmgen.modalities.image.sources.tar_write import NAMES, write_split
@@ -62,7 +62,7 @@ class TarSamples(ImageSamples):
             data = os.pread(_open_file(path).handle, int(more["size"][place]), int(more["offset"][place]))
         except OSError as error:
             raise UserError(f"shard {path} cannot be read ({error.strerror or error})") from None
-        return open_image(_Bytes(data, f"{name} in {path}"), self.shape[0])  # type: ignore[arg-type]  # or a file
+        return open_image(_Bytes(data, f"{name} in {path}"), self.shape[0])
 
 
 class WebDataset(Source):

@@ -14,7 +14,8 @@ from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Samples, SplitName, require_argument, require_at_least
 from mmgen.data.sources.folder import SMALLEST_CROP, FolderSource
 from mmgen.data.sources.listing import ListedSamples, Listing, usable
-from mmgen.data.sources.scan import VIDEOS, check_no_strip, require_apart
+from mmgen.data.sources.scan import VIDEOS, require_apart
+from mmgen.media.image_file import check_no_strip
 from mmgen.media.images import crop
 from mmgen.media.video import write_mp4
 from mmgen.media.video_file import VideoHeader, check_length, import_av, read_frames, read_header

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from mmgen.core.errors import UserError
-from mmgen.media.images import from_pil, open_image, save_png
+from mmgen.media.image_file import open_image
+from mmgen.media.images import from_pil, save_png
 from mmgen.modalities.image.sources.photos import HELD_OUT, TRAIN, Photos
 
 SIZE = 32
