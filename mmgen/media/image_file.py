@@ -130,7 +130,7 @@ def check_no_strip(name: str | Path, size: tuple[int, int]) -> None:
 
 
 def _with_opened(file: File, use: Callable[[Any], T]) -> T:
-    """What `use` makes of an image whose header is read. Nothing else holds the image, so that `use` can let it go."""
+    """What `use` makes of an image whose header is read."""
     try:
         if isinstance(file, io.BytesIO):
             return use(_open(file, str(file)))
@@ -327,8 +327,12 @@ def _decode(image: Any, plan: _Plan, name: str, channels: int | None) -> Image.I
         except ValueError as error:
             raise UserError(f"{name} has a range that is unknown: {error}; convert it to 8 or 16 bits") from None
     mode = base_mode(plan.mode) if channels is None else _MODES[channels]
-    image = to_srgb(image, mode if mode == "L" else "RGB", plan.profile, plan.table)
-    return image if plan.turn is None else image.transpose(plan.turn)
+    result = to_srgb(image, mode if mode == "L" else "RGB", plan.profile, plan.table)
+    if plan.turn is None:
+        return result
+    if result is not image:
+        image.close()  # frees its pixels, so that a large image is in memory twice at most
+    return result.transpose(plan.turn)
 
 
 def _is_whole(opened: IO[bytes], form: str | None) -> bool:

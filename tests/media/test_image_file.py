@@ -290,8 +290,8 @@ def test_images_beyond_the_limit_are_refused_by_looking_and_by_reading(name: str
             use(tmp_path / "x", 3)
 
 
-def test_an_image_is_in_memory_less_than_four_times(tmp_path: Path) -> None:
-    """Transparent, turned and with a profile: what needs the most copies. The largest takes 1 GiB by that."""
+def test_an_image_is_in_memory_less_than_three_times(tmp_path: Path) -> None:
+    """Transparent, turned and with a profile: what needs the most copies. The largest takes 3/4 GiB by that."""
     side = 2**12
     rows = zlib.compress(bytes(side * (4 * side + 1)), 1)
     profile = b"p\0\0" + zlib.compress(icc_profile(1.0, SRGB))
@@ -305,4 +305,4 @@ def test_an_image_is_in_memory_less_than_four_times(tmp_path: Path) -> None:
         f"path = Path({str(tmp_path / 'x.png')!r}); read_header(path, 3); open_image(path, 3); print(peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 4 * (4 * side**2 >> 20), f"{done.stdout} MiB"
+    assert int(done.stdout) < 3 * (4 * side**2 >> 20), f"{done.stdout} MiB"
