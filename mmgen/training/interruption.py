@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
@@ -81,3 +82,11 @@ class EndOnSignal(Checkpoint):
             self._signal, self._received = number, time.monotonic()
         elif time.monotonic() - self._received > _SAME:
             interrupt(number)
+
+
+def lost_rank(error: RuntimeError) -> str | None:
+    """A line on an error that comes from the end of another process of the run; None for one that does not."""
+    lost = isinstance(error, dist.DistError) or "by peer" in str(error)
+    if not lost or not (dist.is_available() and dist.is_initialized()):
+        return None
+    return "another process of this run has ended: its own message says why; --ckpt_path last goes on"

@@ -16,8 +16,10 @@ import torch
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf.errors import OmegaConfBaseException
 
@@ -36,7 +38,7 @@ from mmgen.store.store import CHECKPOINT
 from mmgen.training.averaging import EMA, average_for
 from mmgen.training.checkpoints import Checkpoints, SealedFiles
 from mmgen.training.disk_space import DiskSpaceCheck
-from mmgen.training.interruption import EndOnSignal
+from mmgen.training.interruption import EndOnSignal, lost_rank
 from mmgen.training.previews import SampleGrids
 from mmgen.training.progress import Throughput, progress
 from mmgen.training.resume import Resume
@@ -200,11 +202,15 @@ class RecipeCLI(LightningCLI):
     def start(self) -> None:
         """Run the command. A training that ends before its first step leaves no run folder; it can be started again."""
         writes = self.command == "fit" and not self.trainer.fast_dev_run and rank_zero_only.rank == 0
+        if self.command == "fit" and isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
+            raise UserError(
+                f"trainer.strategy {self.config.trainer.strategy} trains in processes that leave nothing in this one:"
+                " use ddp, which starts this command once for each device"
+            )
         if writes:
-            config = self.config.clone()
-            for key in ("run", "ckpt_path", "only"):  # a run folder may be moved, and is resumed only when asked for
-                del config[key]
-            self.folder.open(self.parser.dump(config, skip_unset=False), shlex.join(["mmgen", "fit", *self.given]))
+            self.folder.claim(resume=self.config.ckpt_path == "last")
+            # Only then are data, checkpoint and disk known to be fine.
+            self.trainer.callbacks.append(LambdaCallback(on_train_start=lambda *_: self._write_config()))
         claim_children()
         try:
             call = getattr(self.trainer, self.command)
@@ -214,17 +220,24 @@ class RecipeCLI(LightningCLI):
                 raise
             self._interrupted(interrupted_by(stop.__context__), writes)
         except RuntimeError as error:
-            if (advice := lost_worker(error)) is not None:
-                raise UserError(advice) from None
+            if (reason := lost_worker(error) or lost_rank(error)) is not None:
+                raise UserError(reason) from None
             if "loading state_dict" not in str(error):
                 raise
             detail = str(error).strip().splitlines()[1].strip().partition(",")[0]
             raise UserError(f"checkpoint {self.ckpt_path} does not fit the config: {detail}") from None
         finally:
-            if writes and not self.trainer.global_step:
-                self.folder.abandon()
+            if writes:
+                self.folder.release(started=self.trainer.global_step > 0)
         if writes:
             print(f"run folder: {self.folder.path}")
+
+    def _write_config(self) -> None:
+        config = self.config.clone()
+        for key in ("run", "ckpt_path", "only"):  # a run folder may be moved, and is resumed only when asked for
+            del config[key]
+        text, command = self.parser.dump(config, skip_unset=False), shlex.join(["mmgen", "fit", *self.given])
+        self.folder.write(text, command, resume=self.config.ckpt_path == "last")
 
     def _interrupted(self, stop: Interrupted, writes: bool) -> NoReturn:
         """Say how to go on, in the first process only."""

@@ -3,11 +3,14 @@
 import json
 import shutil
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from mmgen.apps.cli.folder_lock import FolderLock, lock_folder, require_unlocked
 from mmgen.core.errors import UserError
+from mmgen.media.folders import write_whole
 from mmgen.media.torch_file import Unsound
 from mmgen.store.checkpoint_file import check_seal, find_checkpoint, read_checkpoint
 from mmgen.store.store import CHECKPOINT, CONFIG
@@ -23,6 +26,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._made = False
+        self._lock: FolderLock | None = None
 
     @classmethod
     def of(cls, named: str | None, recipes: list[Path]) -> "RunFolder":
@@ -65,32 +69,77 @@ class RunFolder:
         return path
 
     def require_free(self) -> None:
-        """Raises UserError if a run, or anything else, is there already."""
-        if self.path.is_dir() and any(self.path.iterdir()):
-            resume = " --ckpt_path last resumes it," if (self.path / CHECKPOINT).exists() else ""
-            raise UserError(f"{self.path} exists and nothing is overwritten:{resume} --run PATH starts another")
-
-    def open(self, config: str, command: str) -> None:
-        """Make the folder and write the config, and the command behind those that trained the run before; an older
-        config that says something else stays beside it.
+        """Raises UserError if a run with a checkpoint, or anything else, is there already, or another process writes
+        there.
         """
-        file = self.path / CONFIG
-        self._made = not self.path.exists()
+        require_unlocked(self.path)
+        self._require_no_run()
+
+    def _require_no_run(self) -> None:
+        if not self.path.is_dir():
+            return
+        if _has_checkpoint(self.path):
+            raise UserError(
+                f"{self.path} exists and nothing is overwritten: --ckpt_path last resumes it, --run PATH starts another"
+            )
+        if not _is_run(self.path):
+            raise UserError(f"{self.path} exists and nothing is overwritten: --run PATH starts another")
+
+    def claim(self, resume: bool) -> None:
+        """Make the folder, and keep other processes from training in it. Raises UserError where one does already, the
+        folder cannot be written, or, unless the run is resumed, there is one already.
+        """
+        made = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = lock_folder(self.path)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            if not resume:
+                self._require_no_run()
+        except UserError:
+            self.release(started=True)
+            raise
+        self._made = made
+        if not resume and (self.path / CONFIG).exists():
+            print(f"{self.path} was left before its first checkpoint: it starts anew", file=sys.stderr)
+
+    def write(self, config: str, command: str, resume: bool) -> None:
+        """Write the config, and the command, behind those that trained the run before; an older config that says
+        something else stays beside it. At any moment there is a whole one.
+        """
+        file, record = self.path / CONFIG, self.path / "record.json"
+        try:
             if file.exists() and file.read_text() != config:
                 number = sum(1 for _ in self.path.glob("config-before-*.yaml")) + 1
-                file.rename(self.path / f"config-before-{number}.yaml")
-            file.write_text(config)
-            record = self.path / "record.json"
-            before = json.loads(record.read_text())["commands"] if record.exists() else []
-            record.write_text(json.dumps({"commands": [*before, command]}, indent=2) + "\n")
+                write_whole(self.path / f"config-before-{number}.yaml", file.read_bytes())
+            write_whole(file, config.encode())
+            before = json.loads(record.read_text())["commands"] if resume and record.exists() else []
+            write_whole(record, (json.dumps({"commands": [*before, command]}, indent=2) + "\n").encode())
         except OSError as error:
-            raise UserError(
-                f"run folder {self.path} cannot be written: {error.strerror}; name another with --run PATH"
-            ) from None
+            raise self._unwritable(error) from None
 
-    def abandon(self) -> None:
-        """Remove what `open` made: the run ended before its first step, so that the same command may be given again."""
-        if self._made:
+    def release(self, started: bool) -> None:
+        """Let others train here. Where the run ended before its first step, what `claim` made is removed, so that the
+        same command may be given again; a folder with a checkpoint never is.
+        """
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        if self._made and not started and not _has_checkpoint(self.path):
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"run folder {self.path} cannot be written: {error.strerror}; name another with --run PATH")
+
+
+def _has_checkpoint(run: Path) -> bool:
+    """Whether a run has any checkpoint, whole or damaged."""
+    return any(not each.name.startswith(".") for each in (run / "checkpoints").glob("*"))
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder holds nothing but what a run writes."""
+    own = ("config*.yaml", "record.json", "checkpoints", "logs", "samples", "skipped", ".*")
+    return all(any(fnmatch(each.name, pattern) for pattern in own) for each in path.iterdir())
