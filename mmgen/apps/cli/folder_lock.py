@@ -1,5 +1,6 @@
 """One process at a time may train in a folder."""
 
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -7,11 +8,6 @@ from socket import gethostname
 from typing import IO
 
 from mmgen.core.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # systems without POSIX
-    fcntl = None  # type: ignore[assignment]
 
 _NAME = ".lock"
 
@@ -60,8 +56,6 @@ def require_unlocked(folder: Path) -> None:
 
 def _lock(file: IO[str]) -> bool:
     """False where another process has it."""
-    if fcntl is None:
-        return True
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):

@@ -19,8 +19,9 @@ HOLDER = """
 import fcntl, sys, time
 file = open(sys.argv[1], "a+")
 fcntl.lockf(file, fcntl.LOCK_EX)
-print(file.write("process 7 on another"), flush=True)
+file.write("process 7 on another")
 file.flush()
+print("ready", flush=True)
 time.sleep(600)
 """
 
@@ -76,7 +77,6 @@ def test_what_is_more_than_such_a_run_is_not_touched(
     assert (tmp_path / "run" / "config.yaml").stat().st_ino == config
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="locks are those of POSIX")
 @pytest.mark.parametrize("resume", [[], ["--ckpt_path=last"]])
 def test_a_second_process_is_refused(
     resume: list[str], command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
