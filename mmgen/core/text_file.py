@@ -51,8 +51,9 @@ def decode_text(data: bytes, name: str) -> str:
     try:
         text = data.decode(coding)
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{name}, line {line}: this is not {label} (byte {data[error.start]:#04x})") from None
+        line = error.object[: error.start].count(b"\n") + 1  # its object lacks the mark
+        byte = error.object[error.start]
+        raise UserError(f"{name}, line {line}: this is not {label} (byte {byte:#04x})") from None
     if "\0" in text:  # UTF-16 without a mark is UTF-8, too
         line = text[: text.index("\0")].count("\n") + 1
         raise UserError(f"{name}, line {line}: this is no text in {label} (it holds a NUL)")

@@ -77,9 +77,9 @@ def _read_archive(
     entries: list[TarMember | _Link] = []
     table: dict[str, TarMember | _Link] = {}
     last = start - 1
-    with tarfile.TarFile(fileobj=file) as tar:  # type: ignore[arg-type]  # FileIO is enough
+    with tarfile.TarFile(fileobj=file) as tar:
         while (info := tar.next()) is not None:
-            tar.members.clear()  # which would keep all of them
+            tar.members.clear()  # type: ignore[attr-defined]  # which would keep all of them
             if info.size < 0 or info.offset <= last:
                 raise tarfile.ReadError(f"{info.name}: its size leads backwards")
             last, name = info.offset, posixpath.normpath(info.name)

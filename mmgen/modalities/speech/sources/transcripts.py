@@ -1,18 +1,19 @@
 """What is said in the sound files of a folder, and by whom, in the layouts that data sets of speech have."""
 
 import os
-import re
 from collections.abc import Iterable
-from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from mmgen.core.errors import UserError
-from mmgen.core.text_file import read_lines, read_text
-from mmgen.data.sources.scan import SOUNDS
-from mmgen.data.sources.search import find_files
+from mmgen.core.text_file import read_text
+from mmgen.data.sources.scan import SOUNDS, notice
+from mmgen.data.sources.search import LeftAside, find_files
+from mmgen.modalities.speech.sources.transcript_lists import match_rows, read_columns, read_pairs
 
 _COMPANIONS = (".txt", ".tsv", ".csv")  # endings of files with transcripts
+_WAVS = "wavs"
 _LISTS = ("transcripts.txt", "transcripts.tsv")
 
 
@@ -27,7 +28,8 @@ class Utterance(NamedTuple):
 def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
     """All sound files beneath a folder, sorted, with what its layout tells of them.
 
-    - LJSpeech: `wavs/NAME.wav`, and in `metadata.csv` lines NAME|text or NAME|text|text without abbreviations.
+    - LJSpeech: `wavs/NAME.wav`, and in `metadata.csv` lines NAME|text or NAME|text|text without abbreviations; other
+      folders beside `wavs` are not read.
     - LibriSpeech and LibriTTS: SPEAKER/CHAPTER/NAME.flac, beneath any folder; `*.trans.txt` with lines NAME text, or
       `NAME.normalized.txt`.
     - Otherwise: NAME.txt beside NAME.wav, or `transcripts.txt` or `transcripts.tsv` in the folder itself with lines
@@ -41,35 +43,48 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
     names = find_files(root, SOUNDS, companions=_COMPANIONS)
     if not names:
         raise UserError(f"{root} holds no sounds: put wav or flac files into it, with a text file NAME.txt for each")
+    aside = LeftAside()
     metadata = root / "metadata.csv"
-    if metadata.is_file() and (root / "wavs").is_dir():
-        table = _lines(metadata, "|", last=True) if transcripts else {}
-        return [Utterance(name, table.get(Path(name).stem)) for name in names if name.startswith("wavs")]
-    texts: dict[str, str | None]
+    if metadata.is_file() and (root / _WAVS).is_dir():
+        inside = [name for name in names if Path(name).parts[0] == _WAVS]
+        if len(inside) < len(names):
+            other = next(name for name in names if Path(name).parts[0] != _WAVS)
+            notice(f"{root}: {len(names) - len(inside)} sound(s) outside the folder {_WAVS} are not read ({other})")
+        table = match_rows(read_columns(metadata, aside), inside, aside, _WAVS) if transcripts else {}
+        aside.report(root)
+        return [Utterance(name, table.get(name)) for name in inside]
     speaker: int | None = -3  # place of the speaker's folder in a path
+    table = {}
     if _has_chapters(root, names):
-
-        @cache
-        def chapter(folder: Path) -> dict[str, str]:
-            lists = sorted(folder.glob("*.trans.txt")) if transcripts else []
-            return {key: text for path in lists for key, text in _lines(path, " ").items()}
-
-        texts = {name: chapter((root / name).parent).get(Path(name).stem) for name in names}
-        ending = ".normalized.txt"
+        outside = [name for name in names if len(Path(name).parts) < 3]
+        if outside:
+            notice(f"{root}: {len(outside)} sound(s) outside SPEAKER/CHAPTER are not read ({outside[0]})")
         names = [name for name in names if len(Path(name).parts) > 2]
+        for folder, group in groupby(names, os.path.dirname) if transcripts else ():
+            lists = sorted((root / folder).glob("*.trans.txt"))
+            table |= match_rows((row for path in lists for row in read_pairs(path, " ", aside)), list(group), aside)
+        ending = ".normalized.txt"
     else:
         lists = [root / name for name in _LISTS if transcripts and (root / name).is_file()]
-        listed = {key: text for path in lists for key, text in _lines(path, "|").items()}
-        keys = {name: (name, os.path.splitext(name)[0], Path(name).stem) for name in names}
-        texts = {name: next((listed[key] for key in keys[name] if key in listed), None) for name in names}
+        table = match_rows((row for path in lists for row in read_pairs(path, "|", aside)), names, aside)
         ending, speaker = ".txt", 0 if all(len(Path(name).parts) > 1 for name in names) else None
+    aside.report(root)
+    _report_same_names(root, names)
     utterances = []
     for name in names:
-        path, text = (root / name).with_suffix(ending), texts[name]
+        path, text = (root / name).with_suffix(ending), table.get(name)
         if text is None and transcripts and path.is_file():
             text = read_text(path, "transcript ")
         utterances.append(Utterance(name, text, None if speaker is None else Path(name).parts[speaker]))
     return utterances
+
+
+def _report_same_names(root: Path, names: Iterable[str]) -> None:
+    """Says how many sounds share a transcript with another one, as only their suffixes differ."""
+    same = [[*group] for _, group in groupby(sorted(names), lambda name: os.path.splitext(name)[0])]
+    if several := [group for group in same if len(group) > 1]:
+        count, (one, other, *_) = sum(map(len, several)), several[0]
+        notice(f"{root}: {count} sound(s) differ from another only in the suffix, and share its text ({one}, {other})")
 
 
 def _has_chapters(root: Path, names: Iterable[str]) -> bool:
@@ -77,15 +92,3 @@ def _has_chapters(root: Path, names: Iterable[str]) -> bool:
     path = next((root / name for name in names if len(Path(name).parts) > 2), None)
     lists = [] if path is None else [*path.parent.glob("*.trans.txt"), path.with_suffix(".normalized.txt")]
     return any(each.is_file() for each in lists)
-
-
-def _lines(path: Path, separator: str, last: bool = False) -> dict[str, str]:
-    """Name -> text of lines of both, with a `separator` or a tab between; where `last`, the text is what comes after
-    the last separator, if anything.
-    """
-    table = {}
-    for line in read_lines(path, "transcript "):
-        name, *texts = re.split(rf"[{re.escape(separator)}\t]", line.strip(), maxsplit=2 if last else 1)
-        if texts:
-            table[name.strip()] = next((text for text in reversed(texts) if text.strip()), "")
-    return table
