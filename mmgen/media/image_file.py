@@ -34,7 +34,7 @@ _TGA = re.compile(r"\.(tga|icb|vda|vst)\b", re.IGNORECASE)  # files that do not 
 _LONGEST = 32  # times as long as wide
 _LARGE = 2**22  # pixels of an image of which only one is decoded at a time while a folder is looked through
 _MODES = {1: "L", 3: "RGB"}
-_END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # what a whole file ends with, but for padding
+_END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # of a whole file, but for padding
 _ORIENTATION, _BITS, _WHITE = 0x0112, 258, 281  # tags of EXIF and TIFF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -65,8 +65,8 @@ class ImageHeader(NamedTuple):
 
 
 def read_header(file: Path, channels: int) -> ImageHeader:
-    """A file's header. One that lacks the end of its format, or has 16 bits a pixel, is decoded whole, so that what is
-    wrong with it is known; other damage further on in the file shows only when it is read.
+    """A file's header. One that lacks the end of its format, is of a format without one, or has 16 bits a pixel, is
+    decoded whole, so that what is wrong with it is known; other damage within the file shows only when it is read.
 
     Args:
         file: the file.
@@ -336,12 +336,16 @@ def _decode(image: Any, plan: _Plan, name: str, channels: int | None) -> Image.I
 
 
 def _is_whole(opened: IO[bytes], form: str | None) -> bool:
-    end = _END.get(form or "")
-    if end is None:
-        return True
+    """Whether a file has the end of its format, as far as that has one."""
     place = opened.tell()
-    opened.seek(0, os.SEEK_END)
-    opened.seek(max(0, opened.tell() - 64))
-    whole = end in opened.read()
+    length = opened.seek(0, os.SEEK_END)
+    opened.seek(max(0, length - 64))
+    end = opened.read()
+    opened.seek(0)
+    head = opened.read(8)
     opened.seek(place)
-    return whole
+    if form == "WEBP":
+        return int.from_bytes(head[4:], "little") + 8 <= length
+    if form == "GIF":
+        return end.rstrip(b"\0").endswith(b";")
+    return form in _END and _END[form] in end

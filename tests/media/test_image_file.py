@@ -242,6 +242,18 @@ def test_sixteen_bits_of_black_and_of_a_transparent_grey_are_read(tmp_path: Path
     assert "transparency laid on white" in header.conversions
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "QOI", "TGA"])
+def test_a_file_cut_short_is_refused_by_looking_and_by_reading(form: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    path = tmp_path / f"x.{form.lower()}"
+    whole = encode(noise, form)
+    read(path, whole)
+    path.write_bytes(whole[: len(whole) * 6 // 10])
+    for use in (read_header, open_image):
+        with pytest.raises(UserError, match=r"is a damaged image|is not an image"):
+            use(path, 3)
+
+
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -224,8 +225,14 @@ def find_classes(contents: FolderContents, names: Path | None, kind: Kind) -> tu
 
 
 def readable_name(name: str) -> str:
-    """The name of a file or folder as text that can be written: bytes that are no UTF-8 in hexadecimal digits."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """The name of a file or folder as text that can be written: bytes that are no UTF-8, control characters and breaks
+    of lines as escapes.
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in ("Cc", "Zl", "Zp") else each
+        for each in text
+    )
 
 
 def _some(names: list[str]) -> str:

@@ -100,11 +100,21 @@ def test_links_back_make_no_class_and_no_image_twice(tmp_path: Path, caplog: pyt
     assert caplog.messages == [f"{tmp_path}: 2 left aside: 2 link(s) to a folder read already (cat/back)"]
 
 
-def test_a_class_of_odd_bytes_has_a_name_that_can_be_written(tmp_path: Path) -> None:
-    for folder in (os.fsdecode(b"caf\xe9"), "plain"):
-        write(tmp_path / folder, "0.png", "1.png")
+@pytest.mark.parametrize(
+    ("folder", "shown"),
+    [
+        (b"caf\xe9", r"caf\xe9"),
+        (b"\x1b[31mred", r"\x1b[31mred"),
+        (b"two\nlines", r"two\nlines"),
+        ("two\u2028lines".encode(), r"two\u2028lines"),
+        ("caf\u00e9 \u732b".encode(), "caf\u00e9 \u732b"),
+    ],
+)
+def test_a_class_of_odd_bytes_has_a_name_that_can_be_written(folder: bytes, shown: str, tmp_path: Path) -> None:
+    for each in (os.fsdecode(folder), "zebra"):
+        write(tmp_path / each, "0.png", "1.png")
     source = ImageFolder(tmp_path, image_size=8, held_out=2)
-    assert source.class_names == [r"caf\xe9", "plain"]
+    assert source.class_names == [shown, "zebra"]
     assert everything(source, "train")["label"].tolist() == [0, 1]
 
 
