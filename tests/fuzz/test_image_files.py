@@ -1,4 +1,4 @@
-"""Images and their tags, sound and odd: no tag hides an orientation or changes a pixel, and looking agrees with reading."""
+"""Odd images: no tag hides an orientation or changes a pixel, and what looking through says, reading gives."""
 
 import struct
 from pathlib import Path
