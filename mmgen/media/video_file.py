@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mmgen.core.errors import UserError, require
+from mmgen.media.mp4_boxes import claimed_frames
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 _ROUNDING = 6e-4  # seconds: WebM rounds timestamps to whole milliseconds, and no video has 1000 frames a second
 _NEAR = 1.0  # seconds that are decoded rather than skipped
+_LARGEST = 2**25  # pixels of a frame: 8K has them
+_LIMITS = {"max_pixels": str(_LARGEST)}  # for the decoders, which look for themselves at what opening takes in
+_FORMATS = (
+    "amv,apng,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,live_flv,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,"
+    "rm,vc1,webm,wtv,yuv4mpegpipe"
+)
 _HEAD = 64  # packets among which the earliest frame is: encoders put them less far out of order
 _WIDEST = 8  # times as wide as high, or as high as wide, that a pixel may be
 _TURNS = {  # by which way the display matrix takes the right and the lower edge
@@ -74,7 +81,7 @@ def read_header(path: str | Path) -> VideoHeader:
         UserError: no such file, not a video, without a video stream or a frame, or shorter than its index says.
     """
     with _opened(path) as (container, stream):
-        index = list(stream.index_entries)
+        index = stream.index_entries
         needed, size = max((entry.pos + entry.size for entry in index), default=0), os.path.getsize(path)
         if needed > size:
             raise UserError(f"video {path} is cut off: it has {size} bytes, and its header speaks of {needed} or more")
@@ -145,18 +152,25 @@ def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]
     try:
         # A playlist that calls itself a video must not open addresses; the prefix keeps a colon in a name a name.
         # Titles and the like, of which nothing is read here, may be written in any alphabet.
-        name, options = f"file:{os.fspath(path)}", {"protocol_whitelist": "file"}
-        with av.open(name, options=options, metadata_errors="replace") as container:
+        # Nor may it be a list of other files, and a header must not claim memory that the file cannot fill.
+        options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS, **_LIMITS}
+        size, frames = os.path.getsize(path), claimed_frames(path)
+        require(frames <= size, f"video {path} is damaged: it has {size} bytes, and its header claims {frames} frames")
+        with av.open(f"file:{os.fspath(path)}", options=options, metadata_errors="replace") as container:
             cover = av.stream.Disposition.attached_pic  # of a sound file
             streams = [stream for stream in container.streams.video if not stream.disposition & cover]
             require(bool(streams), f"{path} has no video stream")
             if streams[0].codec_context is None:  # whatever the stubs of PyAV say
                 raise UserError(f"{path} is of a codec for which there is no decoder here, or damaged")
+            width, height = streams[0].codec_context.width, streams[0].codec_context.height
+            fits = 0 < width * height <= _LARGEST
+            require(fits, f"video {path} is damaged, or its frames have more than {_LARGEST} pixels")
+            streams[0].codec_context.options = _LIMITS
             streams[0].codec_context.thread_count = 1  # loading has processes for that
             yield container, streams[0]
     except PermissionError:
         raise UserError(f"video {path} may not be read (permission denied)") from None
-    except av.error.InvalidDataError:
+    except (av.error.InvalidDataError, av.error.ArgumentError):  # the second for a format that is not in the list
         raise UserError(f"{path} is not a video, or a damaged or truncated one") from None
     except av.error.FFmpegError as error:
         raise UserError(f"{path} is a damaged video: {error.strerror}") from None
@@ -167,7 +181,7 @@ def _times(packets: Iterable["Packet[VideoStream]"], stream: "VideoStream") -> l
     first key frame, which cannot be decoded.
     """
     usual = 1 / float(stream.average_rate or 25) / float(stream.time_base or 1)
-    seen = list(dropwhile(lambda packet: not packet.is_keyframe, packets))
+    seen = dropwhile(lambda packet: not packet.is_keyframe, packets)
     stamps = [(each.dts if each.pts is None else each.pts, each.duration) for each in seen if not each.is_discard]
     return [(begin, begin + (duration or round(usual))) for begin, duration in stamps if begin is not None]
 
@@ -214,7 +228,7 @@ def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | N
     """The frames from the container's position on; `origin` is the timestamp of the video's first frame, None where the
     next frame is the first.
     """
-    tick, aspect = float(stream.time_base or 1), _aspect(stream, container.name)
+    tick, aspect = float(stream.time_base or 1), _aspect(stream, container.name.removeprefix("file:"))
     usual = 1 / float(stream.average_rate or 25)  # how long a frame is shown that does not say it
     end = 0.0 if origin is None else math.inf
     for frame in container.decode(stream):

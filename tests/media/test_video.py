@@ -265,12 +265,16 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
     no_frames(tmp_path / "none.mp4")
     no_frames(tmp_path / "none.avi")
     known = write_numbered(tmp_path / "known.mp4", [0.0, 0.1]).read_bytes()
+    (tmp_path / "concat.mp4").write_text("ffconcat version 1.0\nfile known.mp4\n")
+    write_mp4(torch.zeros(3, 1, 8, 8), tmp_path / "frame.mp4", fps=10)
     (tmp_path / "codec.mp4").write_bytes(b"zzz9".join(known.rsplit(b"avc1", 1)))
     for name, message in (
         ("text.mp4", "is not a video, or a damaged or truncated one"),
         ("empty.mp4", "is not a video, or a damaged or truncated one"),
         ("list.mp4", "is not a video"),
-        ("image.mp4", "ends after 0.04 s, but a frame at 0.1 s is needed; take a shorter clip"),
+        ("image.mp4", "is not a video"),
+        ("concat.mp4", "is not a video"),
+        ("frame.mp4", "ends after 0.1 s, but a frame at 0.1 s is needed; take a shorter clip"),
         ("sound.mp4", "has no video stream"),
         ("none.mp4", "has no video stream"),
         ("none.avi", "has no frame"),
@@ -282,7 +286,7 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
             read_clip(tmp_path / name, (3, 2, 8, 8), fps=10)
         assert "\n" not in str(caught.value)
         assert str(tmp_path) in str(caught.value)
-        if name != "image.mp4":  # a file that shows one frame is a video
+        if name != "frame.mp4":  # a file that shows one frame is a video
             with pytest.raises(UserError):
                 read_header(tmp_path / name)
 
@@ -298,6 +302,37 @@ def test_truncated_files_are_told_by_their_header(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes(first[: -len(first) // 4])
     with pytest.raises(UserError, match=r"x.mp4 is cut off: it has \d+ bytes, and its header speaks of \d+ or more"):
         read_header(tmp_path / "x.mp4")
+
+
+@pytest.mark.parametrize("fragments", [False, True])
+def test_frames_that_a_header_claims_and_the_file_cannot_hold_take_no_memory(fragments: bool, tmp_path: Path) -> None:
+    """Of one byte each, all in one chunk, all equally long: an index of gigabytes in a file of two thousand bytes."""
+    how = {"movflags": "frag_keyframe+empty_moov"} if fragments else {}
+    path = write_numbered(tmp_path / "x.mp4", [number / 25 for number in range(20)], encoder={"bf": "0"}, container=how)
+    content = bytearray(path.read_bytes())
+    for box, at, values in (
+        ((b"trun", 8, (80_000_000,)),) if fragments
+        else ((b"stsz", 8, (1, 80_000_000)), (b"stsc", 16, (80_000_000,)), (b"stts", 12, (80_000_000,)))
+    ):  # fmt: skip
+        place = content.rindex(box) + at
+        content[place : place + 4 * len(values)] = struct.pack(f">{len(values)}I", *values)
+    path.write_bytes(content)
+    for read in (read_header, lambda path: read_clip(path, (1, 1, 8, 8), 10)):
+        with pytest.raises(
+            UserError, match=r"x.mp4 is damaged: it has \d+ bytes, and its header claims 80000000 frames"
+        ):
+            read(path)
+
+
+@pytest.mark.parametrize("side", [16000, 60000])
+def test_frames_that_would_fill_the_memory_are_refused(side: int, tmp_path: Path) -> None:
+    write_gif(waves(3, 3, 8, 8), tmp_path / "x.gif", fps=10)
+    content = bytearray((tmp_path / "x.gif").read_bytes())
+    content[6:10] = struct.pack("<2H", side, side)
+    (tmp_path / "x.gif").write_bytes(content)
+    for read in (read_header, lambda path: read_clip(path, (1, 1, 8, 8), 10)):
+        with pytest.raises(UserError, match="is damaged, or its frames have more than 33554432 pixels"):
+            read(tmp_path / "x.gif")
 
 
 def test_more_frames_than_there_are(tmp_path: Path) -> None:
