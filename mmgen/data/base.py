@@ -23,6 +23,7 @@ from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.data.stream import RankBatches, Split, Stream, shares
 from mmgen.store.store import load_tokenizer, weights_hash
 from mmgen.tokenizers import Tokenizer
+from mmgen.tokenizers.quantizers.base import NotFinite
 
 _ROUNDING = 1e-2  # half precision and resampling may leave [-1, 1] by this much
 
@@ -192,10 +193,23 @@ class DataModule(L.LightningDataModule):
             if self._tokenizer_device != x.device:
                 self.tokenizer.to(x.device)
                 self._tokenizer_device = x.device
-            with torch.no_grad():
-                tokens = self.tokenizer.encode(x.float())
+            tokens = self._encode(self.tokenizer, batch)
             batch["tokens"] = replace(tokens, lengths=_token_lengths(batch, self.tokenizer.spec))
         return batch
+
+    @torch.no_grad()
+    def _encode(self, tokenizer: Tokenizer, batch: Batch) -> Tokens:
+        """Tokens of `x`. A batch of training that has none, because it holds NaN, is marked as `spoilt`: its step is
+        skipped as any other without a finite loss.
+        """
+        x = batch["x"].float()
+        try:
+            return tokenizer.encode(x)
+        except NotFinite:
+            if self.trainer is None or not self.trainer.training:
+                raise
+            batch["spoilt"] = True
+            return tokenizer.encode(torch.zeros_like(x))
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the stream, what it means, and the facts of the data."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmgen.core.errors import UserError
 from mmgen.core.modality import find_modality
 from mmgen.core.tokens import Tokens, TokenSpec
+from mmgen.tokenizers.quantizers.base import NotFinite
 
 State = dict[nn.Module, Any]
 """What each layer keeps of its last inputs; empty before the first chunk of a stream."""
@@ -98,7 +99,9 @@ class Tokenizer(nn.Module, ABC):
         raise UserError(f"{type(self).__name__} codes whole samples only: streaming needs a causal tokenizer of clips")
 
     def check_samples(self, x: Tensor) -> Tensor:
-        """x, if it is what this tokenizer was made for; clips of any length."""
+        """x, if it is what this tokenizer was made for; clips of any length. In training, NaN and infinity go through,
+        so that their step is skipped; otherwise NotFinite is raised for them.
+        """
         wanted, unit = list[int | str](self.sample_shape), self.spec.unit
         if unit is not None:
             wanted[1] = unit
@@ -115,6 +118,10 @@ class Tokenizer(nn.Module, ABC):
             raise UserError(f"{expected}, got {'an empty batch' if not len(x) else f'clips of no {unit}'}")
         low, high = torch.stack(torch.aminmax(x.detach())).tolist()  # one read of the device; NaN comes through
         limit = 1 + _ROUNDING if bounded else sys.float_info.max
+        if not math.isfinite(low) or not math.isfinite(high):
+            if self.training:
+                return x
+            raise NotFinite(f"{expected}, got values from {low:g} to {high:g}")
         if not -limit <= low <= high <= limit:
             raise UserError(f"{expected}, got values from {low:g} to {high:g}")
         return x

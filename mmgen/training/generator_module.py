@@ -96,6 +96,8 @@ class GeneratorModule(TrainedModule):
                 idle = self.paradigm.modes()[mode].losses(self.generator, *rows)
                 losses[mode] = torch.cat(list(idle.values()))[:0]
         nothing = zero_loss_over_parameters(self._outside_blocks)
+        if batch.get("spoilt"):  # see DataModule: its samples have no tokens
+            nothing = nothing * torch.nan
         return {mode: each + nothing for mode, each in losses.items()}
 
     def measures(self, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -165,11 +165,15 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """All that get gradients in a step: those of a module, and of the discriminator beside it."""
+def trained_networks(module: nn.Module) -> list[nn.Module]:
+    """All that changes in a step: a module, and the discriminator beside it."""
     adversary = getattr(module, "adversary", None)
-    networks = [module] if adversary is None else [module, adversary.net]
-    return [each for network in networks for each in network.parameters() if each.requires_grad]
+    return [module] if adversary is None else [module, adversary.net]
+
+
+def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """All that get gradients in a step."""
+    return [each for network in trained_networks(module) for each in network.parameters() if each.requires_grad]
 
 
 def _weights(module: nn.Module) -> set[int]:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
-from mmgen.training.optim import trained_parameters
+from mmgen.training.optim import trained_networks, trained_parameters
 
 FOLDER = "skipped"
 _FILES = 10  # batches kept a run; more would tell nothing new
@@ -39,7 +39,7 @@ class SkipBadSteps(Callback):
         self._folder: Path | None = None
         self._batch: Any = None  # the first bad one of this step, or the last one
         self._bad = False  # a loss of this step was
-        self._before: dict[str, Tensor] = {}  # buffers as they were when this step began
+        self._before: list[Tensor] = []  # buffers as they were when this step began
         self._norms: dict[str, Tensor] = {}
 
     def put_into(self, run: Path) -> None:
@@ -54,7 +54,7 @@ class SkipBadSteps(Callback):
         if not self._bad:
             self._batch = batch
         if not self._before:
-            self._before = {name: each.detach().clone() for name, each in pl_module.named_buffers()}
+            self._before = [each.detach().clone() for each in _buffers(pl_module)]
             self._norms = _balance(pl_module)
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
@@ -79,11 +79,11 @@ class SkipBadSteps(Callback):
             for each in parameters:
                 each.grad = None
             with torch.no_grad():
-                for name, buffer in pl_module.named_buffers():
-                    buffer.copy_(self._before[name])
+                for buffer, before in zip(_buffers(pl_module), self._before, strict=True):
+                    buffer.copy_(before)
             if self._norms or _balance(pl_module):
                 pl_module.balance.load_state_dict(self._norms)
-        self._bad, self._before = False, {}
+        self._bad, self._before = False, []
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -118,6 +118,11 @@ class SkipBadSteps(Callback):
             save_file(_tensors(self._batch), file, metadata={"step": str(trainer.global_step)})
         except OSError as error:
             raise UserError(f"the batch of a bad step cannot be kept as {file}: {error.strerror or error}") from None
+
+
+def _buffers(module: L.LightningModule) -> list[Tensor]:
+    """All that a batch may write to while it passes through."""
+    return [each for network in trained_networks(module) for each in network.buffers()]
 
 
 def _balance(module: L.LightningModule) -> dict[str, Tensor]:

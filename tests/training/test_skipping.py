@@ -4,12 +4,21 @@ import re
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from mmgen.apps.cli.main import main
+from mmgen.data.base import DataModule
+from mmgen.modalities.image.sources.digits import Digits
+from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
+from mmgen.tokenizers.losses import Adversarial, PatchGAN
+from mmgen.tokenizers.quantizers import BSQ
 from mmgen.training import GeneratorModule, TokenizerModule
+from mmgen.training.skipping import SkipBadSteps
+from tests.data.training import QUIET as PLAIN
+from tests.data_modules import data_module
 from tests.training.fits import GENERATOR, QUICK, TOKENIZER, checkpoint, fit
 from tests.training.test_resume import VQ, same
 
@@ -98,6 +107,99 @@ def test_a_codebook_that_follows_the_data_is_put_back(digits: list[str], tmp_pat
     skipped = checkpoint(fit(tmp_path / "skipped", *VQ, *options(digits, 3)))["current_model_state"]
     same(skipped, run[2])
     assert run[3]["tokenizer.quantizer.batches"] == 3  # which a step that is taken changes
+
+
+def nan_data(module: Any, batch: dict[str, Any]) -> None:
+    """In the samples, before the encoder."""
+    batch["x"][0, ..., 0, 0] = torch.nan
+
+
+def nan_latents(module: Any, batch: dict[str, Any]) -> None:
+    """Between encoder and quantizer."""
+    module.tokenizer.encoder.register_forward_hook(lambda *given: given[-1] * torch.nan)
+
+
+def infinite_latents(module: Any, batch: dict[str, Any]) -> None:
+    """One of them, so that no other number need be bad."""
+
+    def spoils(*given: Any) -> torch.Tensor:
+        mask = torch.zeros_like(given[-1])
+        mask[0, 0] = torch.inf
+        return given[-1] + mask
+
+    module.tokenizer.encoder.register_forward_hook(spoils)
+
+
+QUANTIZERS = {
+    "bsq": TOKENIZER,
+    "vq": VQ,
+    "kl": ["--config=tokenizers/digits_kl", "--model.tokenizer.width=8"],
+    "residual": [*TOKENIZER, "--model.tokenizer.quantizer=ResidualVQ", "--model.tokenizer.quantizer.codes=16"],
+    "fsq": [*TOKENIZER, "--model.tokenizer.quantizer=FSQ", "--model.tokenizer.quantizer.steps=[4,4,4]"],
+}
+
+
+@pytest.mark.parametrize("where", [nan_data, nan_latents, infinite_latents])
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_what_reaches_a_quantizer_is_a_bad_step_too(
+    name: str, where: Any, digits: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = TokenizerModule.training_step
+
+    def spoilt(self: Any, batch: Any, index: int) -> torch.Tensor:
+        if self.trainer.global_step != 1:
+            return step(self, batch, index)
+        before = dict(self.tokenizer.encoder._forward_hooks)
+        where(self, batch)
+        try:
+            return step(self, batch, index)
+        finally:
+            self.tokenizer.encoder._forward_hooks.clear()
+            self.tokenizer.encoder._forward_hooks.update(before)
+
+    monkeypatch.setattr(TokenizerModule, "training_step", spoilt)
+    run = checkpoint(fit(tmp_path / "run", *QUANTIZERS[name], *options(digits, 3)))
+    assert run["callbacks"]["SkipBadSteps"]["skipped"] == 1
+    assert all(each.isfinite().all() for each in run["current_model_state"].values())
+    assert {int(each["step"]) for each in run["optimizer_states"][0]["state"].values()} == {2}
+
+
+def test_samples_without_tokens_are_a_bad_step(
+    digits: list[str], tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the first batch, which is looked at."""
+    encode, count = DataModule._encode, iter(range(10**6))
+
+    def spoilt(self: Any, tokenizer: Any, batch: Any) -> Any:
+        if next(count) == 1:
+            batch["x"][0, 0, 0, 0] = torch.nan
+        return encode(self, tokenizer, batch)
+
+    monkeypatch.setattr(DataModule, "_encode", spoilt)
+    run = checkpoint(fit(tmp_path / "run", *GENERATOR, f"--data.tokenizer={tokenizer}", *options(digits, 3)))
+    assert run["callbacks"]["SkipBadSteps"]["skipped"] == 1
+
+
+def test_what_a_discriminator_counts_is_put_back(digits: list[str], tmp_path: Path, spoil: Any) -> None:
+    """It is beside the module, and so are its buffers."""
+
+    class Counting(PatchGAN):
+        def __init__(self, channels: int) -> None:
+            super().__init__(channels, width=4, layers=1)
+            self.seen: torch.Tensor
+            self.register_buffer("seen", torch.zeros(()))
+
+        def verdicts(self, x: torch.Tensor) -> Any:
+            self.seen += self.training
+            return super().verdicts(x)
+
+    spoil(TokenizerModule, (1,), "nan loss")
+    data = data_module(Digits, global_batch_size=4, folder=digits[0].partition("=")[2])
+    tokenizer = ConvImageTokenizer(BSQ(4), image_size=28, channels=1, width=8)
+    module = TokenizerModule(tokenizer, adversarial=Adversarial(Counting(1), start=0))
+    L.Trainer(max_steps=3, callbacks=[SkipBadSteps()], limit_val_batches=0, **PLAIN).fit(module, data)
+    assert module.adversary is not None
+    assert module.adversary.net.seen == 4 + 1  # twice a step, and once where it is checked
 
 
 def test_a_discriminator_and_a_balancer_skip_too(

@@ -13,6 +13,10 @@ from mmgen.core.errors import UserError
 from mmgen.core.tokens import Kind
 
 
+class NotFinite(UserError):
+    """Vectors that hold NaN or infinity, and so have no code."""
+
+
 @dataclass(frozen=True, eq=False)
 class Quantized:
     """The result of quantizing z (..., dim).
@@ -61,21 +65,40 @@ class Quantizer(nn.Module, ABC):
         """indices as `forward` gives them -> their codes (..., dim) float32. Raises UserError on one out of range."""
 
     def forward(self, z: Tensor) -> Quantized:
-        """z (..., inputs), any float dtype. Raises UserError where z has another last axis, or is not finite."""
+        """z (..., inputs), any float dtype. In training, values and losses of what is not finite are NaN and leave the
+        state as it is, so that nothing is left of a step that is skipped. Raises UserError where z has another last
+        axis, and NotFinite in evaluation mode.
+        """
+        if self.training and not _is_finite(z):
+            return self._spoilt(z)
         with torch.autocast(z.device.type, enabled=False):
-            quantized = self.quantize(self.check_vectors(z))
+            quantized = self.quantize(self._as_vectors(z) if self.training else self.check_vectors(z))
         return Quantized(quantized.values.to(z.dtype), quantized.indices, quantized.losses)
+
+    def _spoilt(self, z: Tensor) -> Quantized:
+        """NaN for z, by way of it, so that its gradient is NaN too. Ranks whose z is finite make the same calls."""
+        before = [each.clone() for each in self.buffers()]
+        quantized = self.forward(torch.zeros_like(z))
+        with torch.no_grad():
+            for buffer, value in zip(self.buffers(), before, strict=True):
+                buffer.copy_(value)
+        nan = z.sum() * torch.nan
+        losses = {name: each + nan for name, each in quantized.losses.items()}
+        return Quantized(quantized.values + nan, quantized.indices, losses)
 
     def check_vectors(self, z: Tensor) -> Tensor:
         """z in at least float32, if it is fit to be quantized."""
+        vectors = self._as_vectors(z)
+        if not _is_finite(z):
+            raise NotFinite(
+                f"{type(self).__name__} got NaN or infinity: the encoder has diverged, lower lr or clip its gradient"
+            )
+        return vectors
+
+    def _as_vectors(self, z: Tensor) -> Tensor:
         if z.shape[-1] != self.inputs:
             name, shape = type(self).__name__, tuple(z.shape)
             raise UserError(f"{name} quantizes vectors of {self.inputs} numbers, got shape {shape}")
-        # One such batch would spoil a codebook for good. A sum is quick and shows it, and may be too large by itself.
-        if not z.detach().sum().isfinite() and not z.isfinite().all():
-            raise UserError(
-                f"{type(self).__name__} got NaN or infinity: the encoder has diverged, lower lr or clip its gradient"
-            )
         return z.to(torch.promote_types(z.dtype, torch.float32))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -92,6 +115,11 @@ class Quantizer(nn.Module, ABC):
         if indices.numel() and (indices.min() < 0 or indices.max() >= count):
             name, extremes = type(self).__name__, f"{indices.min().item()} to {indices.max().item()}"
             raise UserError(f"{name} has codes 0 to {count - 1}, got {extremes}; is a mask token among them?")
+
+
+def _is_finite(z: Tensor) -> bool:
+    """Whether all of it is. A sum is quick and shows it, and may be too large by itself."""
+    return bool(z.detach().sum().isfinite()) or bool(z.isfinite().all())
 
 
 def straight_through(z: Tensor, codes: Tensor) -> Tensor:

@@ -225,6 +225,6 @@ def test_mistakes_are_named() -> None:
         BSQ(3).lookup(torch.zeros(2))
     with pytest.raises(UserError, match="vectors of 3 numbers"):
         BSQ(3)(vectors(2, 4))
-    for use in (BSQ(3), BSQ(3).encode):
+    for use in (BSQ(3).eval(), BSQ(3).encode):
         with pytest.raises(UserError, match="NaN or infinity"):
             use(torch.tensor([1.0, float("inf"), 0.0]))

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import TokenSpec
 from mmgen.tokenizers.quantizers import BSQ, FSQ, LFQ, VQ, Quantizer, ResidualVQ
+from mmgen.tokenizers.quantizers.base import NotFinite
 
 Make = Callable[[], Quantizer]
 MAKERS: dict[str, Make] = {
@@ -131,12 +132,20 @@ def test_half_precision_goes_in_and_out_and_never_inside(make: Make, dtype: torc
 
 @ALL
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_not_finite_is_refused_and_spoils_nothing(make: Make, value: float) -> None:
+def test_what_is_not_finite_has_no_code_and_spoils_nothing(make: Make, value: float) -> None:
+    """In training, all that comes of it is NaN, the gradient too, so that its step is skipped."""
     quantizer = trained(make)
     z, before = vectors(4, 5, quantizer.dim), state(quantizer)
     z[1, 2, 0] = value
-    for use in (quantizer, quantizer.encode):
-        with pytest.raises(UserError, match="NaN or infinity"):
+    given = z.clone().requires_grad_()
+    quantized = quantizer(given)
+    assert quantized.values.isnan().all()
+    assert all(each.isnan() for each in quantized.losses.values())
+    quantized.values.sum().backward()
+    assert given.grad is not None
+    assert given.grad.isnan().all()
+    for use in (quantizer.eval(), quantizer.encode):
+        with pytest.raises(NotFinite, match="NaN or infinity"):
             use(z)
     assert same(state(quantizer), before)
 

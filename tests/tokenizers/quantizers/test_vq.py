@@ -195,7 +195,3 @@ def test_mistakes_are_named() -> None:
         vq(vectors(2, 4))
     with pytest.raises(UserError, match="dead_below < 1"):
         VQ(12, 3, dead_below=1.0)
-    before = state(vq)
-    with pytest.raises(UserError, match="NaN"):
-        vq(torch.tensor([[0.0, float("nan"), 0.0]]))
-    assert same_state(state(vq), before)
