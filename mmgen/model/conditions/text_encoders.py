@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from mmgen.core.arrays import read_arrays
 from mmgen.core.errors import UserError
 
 NO_TOKEN = -1  # behind the end of a text; a text of nothing else is none
@@ -93,6 +93,9 @@ class StoredFeatures(TextSource):
             raise UserError(f"{path}: features must be (n, L, C), and mask (n, L), of the {len(captions)} captions")
         self.path, self.features, self.mask = path, features, mask
         self.number = {caption: number for number, caption in enumerate(captions)}
+        if len(self.number) < len(captions):
+            twice = next(each for number, each in enumerate(captions) if self.number[each] != number)
+            raise UserError(f"{path} has features of {twice!r:.60} twice")
         _, self.length, self.size = features.shape
         self.digest = _hash([json.dumps(captions).encode(), features.numpy().tobytes(), mask.numpy().tobytes()])
 
@@ -139,10 +142,10 @@ def _read(path: Path) -> tuple[list[str], Tensor, Tensor]:
     """Captions, features and mask."""
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                captions = [str(each) for each in arrays["captions"]]
-                features = torch.from_numpy(arrays["features"]).float()
-                mask = torch.from_numpy(arrays["mask"]).bool() if "mask" in arrays else None
+            arrays = read_arrays(path, ["captions", "features"], optional=["mask"])
+            captions = [str(each) for each in arrays["captions"]]
+            features = torch.from_numpy(arrays["features"]).float()
+            mask = torch.from_numpy(arrays["mask"]).bool() if "mask" in arrays else None
         else:
             from safetensors import safe_open
 

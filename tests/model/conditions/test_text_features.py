@@ -107,6 +107,12 @@ def test_a_caption_that_is_not_stored_is_refused(tmp_path: Path) -> None:
         condition(stored(tmp_path / "captions.npz")).encode(["green"])
 
 
+def test_a_caption_that_is_stored_twice_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", captions=["red", "blue", "red"], features=np.zeros((3, 2, 4), np.float32))
+    with pytest.raises(UserError, match="has features of 'red' twice"):
+        condition(str(tmp_path / "x.npz"))
+
+
 def _write(path: Path) -> str:
     path.write_text("no arrays")
     return str(path)

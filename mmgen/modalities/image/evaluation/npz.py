@@ -1,6 +1,5 @@
 """`samples.npz` as ADM's evaluator reads it (Dhariwal & Nichol 2021): `arr_0` the images, `arr_1` their classes."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from mmgen.core.arrays import read_arrays
 from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.stored import StoredImages
 from mmgen.evaluation.reference import Reference
+
+_HIGHEST = 2**20  # number of a class: figures are counted for each
 
 
 def write_npz(file: str | Path, pixels: Tensor, labels: Tensor | None = None) -> Path:
@@ -36,20 +38,14 @@ def read_npz(file: str | Path, shape: tuple[int, ...] | None = None) -> StoredIm
     where all are grey and `shape` (C, H, W) allows it. Raises UserError for a missing or damaged file, or other shapes.
     """
     file = Path(file)
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            images = arrays["arr_0"]
-            labels = arrays.get("arr_1")
-    except FileNotFoundError:
-        raise UserError(f"{file} does not exist") from None
-    except KeyError:
-        raise UserError(f"{file} has no arr_0, which must hold the images: uint8 (N, H, W, 3)") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is no readable .npz file: {' '.join(str(error).split())}") from None
+    arrays = read_arrays(file, ["arr_0"], optional=["arr_1"])
+    images, labels = arrays["arr_0"], arrays.get("arr_1")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
         raise UserError(f"{file}: arr_0 must be images, uint8 (N, H, W, 3), and is {images.dtype} {images.shape}")
     if labels is not None and (labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer)):
         raise UserError(f"{file}: arr_1 must be {len(images)} classes, and is {labels.dtype} {labels.shape}")
+    if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) <= _HIGHEST:
+        raise UserError(f"{file}: arr_1 must be classes, 0 to {_HIGHEST:,}, and is {labels.min()} to {labels.max()}")
     pixels = rearrange(torch.from_numpy(images), "n h w c -> n c h w")
     if (shape is None or shape[0] == 1) and bool((pixels == pixels[:, :1]).all()):
         pixels = pixels[:, :1]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mmgen.core.bounded_reader import BoundedReader
 from mmgen.core.errors import UserError
 from mmgen.data.sources.search import LeftAside
-from mmgen.media.bounded_reader import BoundedReader
 
 _BLOCK = tarfile.BLOCKSIZE
 _HEADER = (

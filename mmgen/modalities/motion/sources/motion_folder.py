@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgen.core.arrays import open_array
 from mmgen.core.errors import UserError
 from mmgen.core.text_file import read_lines
 from mmgen.data.sources.scan import listed_files, notice, report_skipped
-from mmgen.media.arrays import open_array
 from mmgen.media.folders import write_whole
 from mmgen.modalities.motion.features import joints_to_features
 from mmgen.modalities.motion.files import read_motion

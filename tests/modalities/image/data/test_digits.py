@@ -54,14 +54,17 @@ IMAGES, LABELS = np.zeros((4, 28, 28), np.uint8), np.arange(4)
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": IMAGES}, "lacks an array: labels"),
+        ({"images": IMAGES}, "has no array labels, only images"),
         ({"images": IMAGES.astype(float), "labels": LABELS}, "must be uint8 .* found float64"),
         ({"images": IMAGES[:, :14], "labels": LABELS}, r"found uint8 \(4, 14, 28\)"),
         ({"images": IMAGES, "labels": LABELS[:2]}, r"found int64 \(2,\)"),
         ({"images": IMAGES, "labels": LABELS + 7}, "labels 0 to 9"),
         ({"images": IMAGES, "labels": LABELS - 1}, "labels 0 to 9"),
         ({"images": IMAGES, "labels": LABELS * 0.5}, "must be integers"),
-        ({"images": IMAGES, "labels": np.array(list("abcd"), dtype=object)}, "damaged or no .npz"),  # a pickle
+        (
+            {"images": IMAGES, "labels": np.array(list("abcd"), dtype=object)},
+            "no readable .npz file: it holds objects",
+        ),  # a pickle
         ({"images": IMAGES[:1], "labels": LABELS[:1]}, "at least 2 images"),
     ],
 )
@@ -78,5 +81,5 @@ def test_a_truncated_file_is_told_in_one_line(tmp_path, kept):
     Digits.make_fake(tmp_path)
     file = tmp_path / "digits.npz"
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match=r"no readable \.npz"):
         Digits(tmp_path).samples("train")

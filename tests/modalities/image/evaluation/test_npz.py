@@ -53,7 +53,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     [
         (None, None, "does not exist"),
         ("text", None, "no readable .npz"),
-        ({"images": np.zeros((2, 4, 4, 3), np.uint8)}, None, "has no arr_0"),
+        ({"images": np.zeros((2, 4, 4, 3), np.uint8)}, None, "has no array arr_0, only images"),
         ({"arr_0": np.zeros((2, 4, 4, 3), np.float32)}, None, "must be images, uint8"),
         ({"arr_0": np.zeros((2, 3, 4), np.uint8)}, None, "must be images, uint8"),
         ({"arr_0": np.zeros((0, 4, 4, 3), np.uint8)}, None, "must be images, uint8"),
@@ -61,6 +61,8 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         ({"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "arr_1": np.zeros(2)}, None, "must be 2 classes"),
         ({"arr_0": np.zeros((2, 4, 4, 3), np.uint8)}, (3, 8, 8), r"\(3, 4, 4\), and \(3, 8, 8\) is needed"),
         ({"arr_0": np.eye(4, dtype=np.uint8).reshape(1, 4, 4, 1).repeat(3, 3) * [1, 2, 3]}, (1, 4, 4), "uint8"),
+        ({"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "arr_1": np.array([0, 2**40])}, None, "classes, 0 to"),
+        ({"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "arr_1": np.array([0, -1])}, None, "and is -1 to 0"),
         ({"arr_0": np.array([None])}, None, "no readable .npz"),
     ],
 )
