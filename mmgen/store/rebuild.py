@@ -16,6 +16,7 @@ from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.store.allowed_imports import VARIABLE, allowed_in_models, is_within, restrict_imports
 from mmgen.store.config_errors import explain
+from mmgen.store.option_values import check_values
 from mmgen.tokenizers import Tokenizer
 
 
@@ -81,6 +82,7 @@ def _instantiate(parser: ArgumentParser, arguments: dict[str, Any], where: str) 
         raise UserError(f"{where}: {' '.join(explain(str(error), parser).split())}") from None
     _require_own(parsed.as_dict(), where)  # a short name has become a path now
     with _one_line(where):
+        check_values(parsed.as_dict(), None)
         return dict(vars(parser.instantiate(parsed)))
 
 

@@ -26,12 +26,13 @@ from omegaconf.errors import OmegaConfBaseException
 from mmgen.apps.cli.only_member import HELP, only, require_on_command_line
 from mmgen.apps.cli.recipe_options import ordered, split_files
 from mmgen.apps.cli.run_folder import RunFolder
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.core.interruption import Interrupted, claim_children, end_with_claimant, interrupted_by
 from mmgen.core.modality import import_all, import_parts
 from mmgen.core.yaml_text import read_yaml
 from mmgen.data.worker import lost_worker
 from mmgen.store.config_errors import explain
+from mmgen.store.option_values import check_values
 from mmgen.store.recipe_parser import set_up_parser
 from mmgen.store.recipes import find_recipe
 from mmgen.store.store import CHECKPOINT
@@ -59,6 +60,11 @@ TRAINER = {
     "enable_model_summary": False,  # StartUp says more
     "log_every_n_steps": 10,
 }
+
+CALLBACKS = {"ema": EMA, "checkpoint": Checkpoints, "samples": SampleGrids, "skip": SkipBadSteps}
+"""Section of a recipe -> the callback of mmgen's own whose arguments it holds."""
+
+_MAY_BE_NULL = ("config", "run", "only", "ckpt_path")
 
 NOISE = (  # warnings of Lightning's about what is meant to be so
     ".*does not have many workers.*",
@@ -118,8 +124,7 @@ class RecipeCLI(LightningCLI):
         parser.add_argument(
             "--matmul_precision", type=precision, default="highest", help="of float32 products on GPUs: high is TF32"
         )
-        callbacks = ((EMA, "ema"), (Checkpoints, "checkpoint"), (SampleGrids, "samples"), (SkipBadSteps, "skip"))
-        for kind, key in callbacks:
+        for key, kind in CALLBACKS.items():
             parser.add_lightning_class_args(kind, key)
         parser.set_defaults({"data": {"class_path": "mmgen.data.base.DataModule"}})
         parser.link_arguments("data", "model.init_args.facts", lambda data: data.facts, apply_on="instantiate")
@@ -134,6 +139,7 @@ class RecipeCLI(LightningCLI):
             raise UserError(explain(str(error), parser)) from None
         except OmegaConfBaseException as error:
             raise UserError(f"{', '.join(map(str, self.recipes))}: {str(error).splitlines()[0]}") from None
+        _check_values(self.config.as_dict())
 
     def before_instantiate_classes(self) -> None:
         """Checks the run folder before anything costly is built."""
@@ -277,6 +283,17 @@ def _with_sealed_files(plugins: Any) -> list[Any]:
     """The plugins that a recipe names, and ours for files, unless one of them is for files."""
     named = [] if plugins is None else list(plugins) if isinstance(plugins, list | tuple) else [plugins]
     return named if any(isinstance(each, CheckpointIO) for each in named) else [*named, SealedFiles()]
+
+
+def _check_values(config: dict[str, Any]) -> None:
+    """Raises UserError for a value that means nothing, wherever it stands in a whole recipe."""
+    groups = {"trainer": L.Trainer, **CALLBACKS}
+    for key, value in config.items():
+        require(value is not None or key in _MAY_BE_NULL, f"{key} null means nothing: leave it out for the default")
+        if key in groups:
+            check_values(value, groups[key], f"{key}.")
+        else:
+            check_values({key: value}, None)
 
 
 def _number(seed: bool | int) -> int:

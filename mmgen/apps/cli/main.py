@@ -21,6 +21,7 @@ from mmgen.core.errors import UserError, nearest
 from mmgen.core.interruption import handle_signals, interrupt, interrupted_by
 from mmgen.core.modality import all_modalities
 from mmgen.store.config_errors import explain
+from mmgen.store.option_values import check_values
 
 TRAINING = ("fit", "validate", "test")  # these read a whole recipe: mmgen/apps/cli/fit.py
 
@@ -135,6 +136,7 @@ def _run_function(function: Callable[..., Any], name: str, args: list[str]) -> N
         parsed = parser.instantiate(parser.parse_args(_spelled_out(args, flags)))
     except ArgumentError as error:
         raise UserError(f"{explain(str(error), parser)} (mmgen {name} --help)") from None
+    check_values(parsed.as_dict(), function, "--")
     function(**parsed.as_dict())
 
 

@@ -98,7 +98,7 @@ CASES = {
     "size": ("compress gen large.png --out y.mmg", "--resize fits it"),
     "class": ("compress gen 0.png --out y.mmg --class seven", "class 'seven' is unknown"),
     "classes": ("compress gen 0.png 1.png 2.png --out y.mmg --class one,two", "2 classes for 3 images"),
-    "batch": ("compress gen 0.png --out y.mmg --batch 0", "--batch 0 must lie between"),
+    "batch": ("compress gen 0.png --out y.mmg --batch 0", "--batch 0 must be at least 1"),
     "no file": ("decompress gen y.mmg --out back", "y.mmg cannot be read: No such file or directory"),
     "a folder": ("decompress gen gen --out back", "gen cannot be read: Is a directory"),
     "an image": ("decompress gen 0.png --out back", "0.png is no file of mmgen compress"),
