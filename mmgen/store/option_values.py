@@ -50,10 +50,12 @@ RANGES = {
     **_same(Range(0), "fast_dev_run gradient_clip_val min_epochs min_steps num_workers warmup_steps weight_decay"),
     **_same(Range(0, above=True), "eps fps limit_train_batches lr mfu minutes norm_eps rope_base seconds"),
     **_same(Range(0, above=True), "val_check_interval"),
-    **_same(Range(0, 1), "coarse context_noise dropout few input_dropout leak mixed own_dropout prompt remask_at"),
+    **_same(
+        Range(0, 1), "coarse context_noise decay dropout few input_dropout leak mixed own_dropout prompt remask_at"
+    ),
     **_same(Range(0, 1), "remask_eta remask_share threshold token_noise"),
     **_same(Range(0, 1, above=True), "top_p"),
-    **_same(Range(0, 1, below=True), "betas decay momentum"),
+    **_same(Range(0, 1, below=True), "betas momentum"),
     **_same(Range(0, 2**32 - 1), "seed_everything"),
     **_same(Range(0, 2**63 - 1), "recording_seed seed"),
     **_same(Range(0, 65535), "port"),
@@ -90,7 +92,7 @@ def _check(name: str, value: Any, hint: Any, own: bool, place: str) -> None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         limits = RANGES.get(name, Range() if own and name not in _ANY_SIGN else None)
         if limits is not None and value not in limits:
-            raise UserError(f"{place} {value} must {limits}")
+            raise UserError(f"{place} {value:.10g} must {limits}")
     elif isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
         check_values(value.get("init_args") or {}, _imported(value["class_path"]), f"{place}.")
     elif isinstance(value, Mapping):

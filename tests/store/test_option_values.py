@@ -43,13 +43,13 @@ def test_ranges(limits: Range, inside: tuple[float, ...], outside: tuple[float, 
 
 # Options of `mmgen fit`, each accepted without a word by the parser or the part that gets it.
 FIT = {
-    "--model.optimizer.lr=-1": "model.optimizer.lr -1.0 must be above 0",
+    "--model.optimizer.lr=-1": "model.optimizer.lr -1 must be above 0",
     "--model.optimizer.lr=.nan": "model.optimizer.lr nan must be above 0",
-    "--model.optimizer.weight_decay=-1": "model.optimizer.weight_decay -1.0 must be at least 0",
-    "--model.optimizer.betas=[1.0,0.9]": "model.optimizer.betas 1.0 must lie in [0, 1)",
-    "--model.optimizer=torch.optim.SGD --model.optimizer.lr=0": "model.optimizer.lr 0.0 must be above 0",
+    "--model.optimizer.weight_decay=-1": "model.optimizer.weight_decay -1 must be at least 0",
+    "--model.optimizer.betas=[1.0,0.9]": "model.optimizer.betas 1 must lie in [0, 1)",
+    "--model.optimizer=torch.optim.SGD --model.optimizer.lr=0": "model.optimizer.lr 0 must be above 0",
     "--model.lr_scheduler.warmup_steps=-5": "model.lr_scheduler.warmup_steps -5 must be at least 0",
-    "--model.l1=-1": "model.l1 -1.0 must be at least 0",
+    "--model.l1=-1": "model.l1 -1 must be at least 0",
     "--model.tokenizer.quantizer.temperature=.nan": "model.tokenizer.quantizer.temperature nan must be at least 0",
     "--model.l2=null": "model.l2 null means nothing: leave it out for 1.0",
     "--data.global_batch_size=0": "data.global_batch_size 0 must be at least 1",
@@ -152,7 +152,7 @@ def test_members_and_lists() -> None:
     from mmgen.training import JointModule
 
     member = {"paradigm": {"class_path": "x.Y", "init_args": {}}, "weight": -1.0}
-    with pytest.raises(UserError, match=r"^members\.image\.weight -1\.0 must be at least 0$"):
+    with pytest.raises(UserError, match=r"^members\.image\.weight -1 must be at least 0$"):
         check_values({"members": {"image": member}}, JointModule)
     with pytest.raises(UserError, match=r"^members\.image\.positions null means nothing"):
         check_values({"members": {"image": member | {"positions": None, "weight": 1.0}}}, JointModule)
