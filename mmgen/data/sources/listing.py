@@ -2,7 +2,6 @@
 
 import os
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import Batch, Samples
 from mmgen.data.sources.captions import Captions
 from mmgen.data.sources.scan import Kind, notice, report_skipped
+from mmgen.data.sources.search import LeftAside
 
 T = TypeVar("T")
 _CHUNK = 256  # files that a thread takes at once
@@ -111,8 +111,12 @@ def usable(
     bad = {listing.name(place): each for place, each in enumerate(headers) if isinstance(each, UserError)}
     report_skipped(listing.root, bad)
     good = [header for header in headers if not isinstance(header, UserError)]
-    for change, count in sorted(Counter(change for header in good for change in conversions(header)).items()):
-        notice(f"{listing.root}: {change} in {count} {kind.word}(s)")
+    changes = LeftAside()
+    for place, header in enumerate(headers):
+        for change in () if isinstance(header, UserError) else conversions(header):
+            changes.add(change, listing.name(place))
+    for change, count in sorted(changes.counts.items()):
+        notice(f"{listing.root}: {change} in {count} {kind.word}(s) ({changes.examples[change]})")
     rows = torch.tensor([not isinstance(header, UserError) for header in headers], dtype=torch.bool)
     return listing.choose(rows), good
 

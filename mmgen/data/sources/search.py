@@ -21,7 +21,7 @@ Identity = tuple[int, int]
 
 @dataclass
 class LeftAside:
-    """What a search does not give, by the reason: how often, and the first example."""
+    """What is left aside, or read otherwise than it stands, by the reason: how often, and the first example."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)

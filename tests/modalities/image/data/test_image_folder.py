@@ -160,19 +160,19 @@ def test_odd_files_are_converted_each_kind_told_once_with_its_count(tmp_path, ca
     assert (first - torch.tensor(list(expected.values()))).abs().max() <= 3  # JPEG
     told = [record.getMessage().removeprefix(f"{tmp_path / 'train'}: ") for record in caplog.records]
     assert told == [
-        "16 bits scaled to 8 in 2 image(s)",
-        "CMYK turned to RGB in 1 image(s)",
-        "grey turned to colour in 4 image(s)",
-        "only the first of several frames taken in 1 image(s)",
-        "palette turned to RGB in 2 image(s)",
-        "transparency laid on white in 2 image(s)",
+        "16 bits scaled to 8 in 2 image(s) (all/sixteen.png)",
+        "CMYK turned to RGB in 1 image(s) (all/cmyk.jpg)",
+        "grey turned to colour in 4 image(s) (all/grey.jpg)",
+        "only the first of several frames taken in 1 image(s) (all/moving.gif)",
+        "palette turned to RGB in 2 image(s) (all/moving.gif)",
+        "transparency laid on white in 2 image(s) (all/clear.png)",
     ]
 
 
 def test_colour_is_turned_to_grey_and_told(root, caplog):
     batch = everything(ImageFolder(root, image_size=8, channels=1), "train")
     assert batch["x"].shape == (4, 1, 8, 8)
-    assert f"{root / 'train'}: colour turned to grey in 4 image(s)" in caplog.messages
+    assert f"{root / 'train'}: colour turned to grey in 4 image(s) (n01/x.png)" in caplog.messages
 
 
 def broken(folder):

@@ -131,9 +131,9 @@ def test_a_batch_is_sound_silence_and_length(tmp_path: Path, caplog: pytest.LogC
     assert not val["x"][0, :, 4000:].any()
     assert train["x"][0].equal(read_audio(tmp_path / "b.wav", 8000))
     assert caplog.messages == [
-        f"{tmp_path}: 16000 Hz resampled to 8000 Hz in 1 sound(s)",
-        f"{tmp_path}: 2 channels turned to their mean in 1 sound(s)",
-        f"{tmp_path}: 22050 Hz resampled to 8000 Hz in 1 sound(s)",
+        f"{tmp_path}: 16000 Hz resampled to 8000 Hz in 1 sound(s) (b.wav)",
+        f"{tmp_path}: 2 channels turned to their mean in 1 sound(s) (d.wav)",
+        f"{tmp_path}: 22050 Hz resampled to 8000 Hz in 1 sound(s) (c.wav)",
     ]
 
 
@@ -148,11 +148,11 @@ def test_conversions_of_channels_and_scale_are_counted(tmp_path: Path, caplog: p
     assert train["x"].abs().amax((1, 2)).tolist() == pytest.approx([1.0, 0.5], abs=1e-3)
     assert val["x"].abs().amax((1, 2)).tolist() == pytest.approx([0.5, 0.5], abs=0.02)
     assert sorted(message.removeprefix(f"{tmp_path}: ") for message in caplog.messages) == [
-        "1 silent channel(s) of 2 left out in 1 sound(s)",
-        "2 channels turned to their mean in 2 sound(s)",
-        "7919 Hz resampled to 8000 Hz in 1 sound(s)",
-        "channels that cancel each other turned to one phase in 1 sound(s)",
-        "floats above 1 cut in 1 sound(s)",
+        "1 silent channel(s) of 2 left out in 1 sound(s) (left.wav)",
+        "2 channels turned to their mean in 2 sound(s) (left.wav)",
+        "7919 Hz resampled to 8000 Hz in 1 sound(s) (odd.wav)",
+        "channels that cancel each other turned to one phase in 1 sound(s) (opposed.wav)",
+        "floats above 1 cut in 1 sound(s) (loud.wav)",
     ]
 
 
