@@ -62,10 +62,10 @@ class ImageFolder(FolderSource):
     Splits may have other names, such as `Train` and `validation`, and all may lie one folder deeper. Where there is no
     `val`, image number i of the sorted files is held out when i % held_out == 0. Grey, 16-bit, CMYK, palette,
     transparent and animated files, and those with a colour profile, are converted, unreadable ones skipped, class
-    folders without images left out: each is reported in one line, with a count and an example. Captions are the lines of a text file of the image's name
-    (`0001.txt` of `0001.jpg`), or in tables `metadata.jsonl` or `captions.csv`
-    (`mmgen.data.sources.caption_files.add_captions`); training draws one of each image's in every epoch. What else
-    is there is left aside, and counted in one line (`mmgen.data.sources.search.search_folder`).
+    folders without images left out: each is reported in one line, with a count and an example. Captions are the lines
+    of a text file of the image's name (`0001.txt` of `0001.jpg`), or in tables `metadata.jsonl` or `captions.csv`
+    (`mmgen.data.sources.caption_files.add_captions`); training draws one of each image's in every epoch. What else is
+    there is left aside, and counted in one line (`mmgen.data.sources.search.search_folder`).
 
     Args:
         root: the folder.

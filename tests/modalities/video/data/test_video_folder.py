@@ -170,8 +170,8 @@ def test_repeated_frames_are_told(kinetics: Path, caplog: pytest.LogCaptureFixtu
     everything(VideoFolder(kinetics, **(SMALL | {"fps": 50})), "val")
     repeated = "frames repeated, because there are fewer than 50 a second, in"
     assert caplog.messages == [
-        f"{kinetics / 'train'}: {repeated} 3 video(s) (run/x.mp4)",
-        f"{kinetics / 'val'}: {repeated} 2 video(s) (run/v.mp4)",
+        f"{kinetics / 'train'}: {repeated} 3 video(s) (jump/x.mp4)",
+        f"{kinetics / 'val'}: {repeated} 2 video(s) (jump/v.mp4)",
     ]
 
 
