@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmgen.core.errors import UserError
@@ -67,6 +68,27 @@ def split_lines(text: str) -> list[str]:
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return [line.removeprefix(_MARK) for line in (lines if lines[-1] else lines[:-1])]
+
+
+def stream_lines(path: str | Path, longest: int = 2**20) -> Iterator[str]:
+    """The lines of a text file in UTF-8 of any size, one after the other, as `split_lines` has them.
+
+    Raises:
+        UserError: it cannot be read, is no text, or has a line of more than `longest` characters.
+    """
+    number = 0
+    try:
+        with open(path, encoding="utf-8-sig") as file:  # whose lines end in the same three ways
+            while line := file.readline(longest + 1):
+                number += 1
+                if len(line) > longest:
+                    raise UserError(f"{path}, line {number}: more than {longest:,} characters")
+                yield line.removesuffix("\n")
+    except UnicodeDecodeError as error:  # of a piece of the file, which begins in the line in hand
+        number += 1 + error.object[: error.start].count(b"\n")
+        raise UserError(f"{path}, line {number}: this is not UTF-8 (byte {error.object[error.start]:#04x})") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def read_lines(path: str | Path, what: str = "") -> list[str]:

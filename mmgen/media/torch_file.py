@@ -132,8 +132,8 @@ def _reason(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].strip().rstrip(".:")
+    lines = str(error).splitlines() or [""]
+    return lines[0].strip().rstrip(".:") or type(error).__name__
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:

@@ -6,7 +6,8 @@ root is, in a unit that the file does not name.
 
 import math
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -17,12 +18,15 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.core.text_file import read_text, split_lines
+from mmgen.core.text_file import stream_lines
 from mmgen.modalities.motion.kinematics import forward, inverse, to_quaternion
 from mmgen.modalities.motion.skeleton import Skeleton, skeleton_of
 
 _UNIT = 0.01  # metres: centimetres are the commonest
 _MOST_JOINTS = 1000
+_MOST_FRAMES = 2**18  # 36 minutes at 120 frames a second
+_MOST_NUMBERS = 2**25  # 256 MiB of them
+_AT_ONCE = 2**17  # joints times frames, of 300 bytes each while they are placed
 _ROUNDED = 2e-4  # of a rate: 0.008333 s means 120 frames a second, but 29.97 are not 30
 _AXES = "XYZ"
 _ORDER = "ZXY"  # of the rotations in files that are written here
@@ -35,29 +39,61 @@ class Bvh:
     Args:
         names: of the joints, as the file has them; parents come before their children.
         parents: the parent of each; -1 for the root.
-        places: (T, J, 3), each joint from its parent, in the file's unit: its offset, or what position channels say.
-        rotations: (T, J, 4) unit quaternions (w, x, y, z), local to the parent's.
+        offsets: (J, 3) float64, each joint from its parent at rest, in the file's unit.
+        channels: of each joint, such as `Xposition`, `Zrotation`: what a frame's numbers are, joint after joint.
+        table: (T, numbers a frame) float64.
         fps: frames a second.
+        claimed: frames that the file says it has; T unless it is wrong.
     """
 
     names: tuple[str, ...]
     parents: tuple[int, ...]
-    places: Tensor
-    rotations: Tensor
+    offsets: Tensor
+    channels: tuple[tuple[str, ...], ...]
+    table: Tensor
     fps: float
+    claimed: int
 
-    def joints(self, scale: float = _UNIT) -> Tensor:
-        """Positions (T, J, 3), float64, in metres if `scale` is the length of the file's unit in metres."""
-        return scale * forward(self.parents, self.places, self.places[:, 0], self.rotations)
+    def joints(self, scale: float = _UNIT, wanted: Sequence[int] | None = None) -> Tensor:
+        """Positions (T, J, 3), float64, in metres if `scale` is the length of the file's unit in metres; those of the
+        `wanted` joints, all by default.
+        """
+        wanted = range(len(self.names)) if wanted is None else wanted
+        # A file may have few numbers for many joints: all of them are in memory for a few frames only.
+        parts = self.table.split(max(1, _AT_ONCE // len(self.names)))
+        return torch.cat([scale * self._positions(part)[:, list(wanted)] for part in parts])
+
+    def rest(self) -> Tensor:
+        """Positions (J, 3) from the root while nothing is turned, in the file's unit."""
+        still = torch.zeros(len(self.names), 4, dtype=torch.float64)
+        still[:, 0] = 1
+        return forward(self.parents, self.offsets, torch.zeros(3, dtype=torch.float64), still)
+
+    def _positions(self, table: Tensor) -> Tensor:
+        """(T, J, 3) of some frames' numbers."""
+        places = self.offsets.repeat(len(table), 1, 1)
+        matrices = torch.eye(3, dtype=torch.float64).repeat(len(table), len(self.names), 1, 1)
+        column = 0
+        for joint, channels in enumerate(self.channels):
+            values = {name: table[:, column + index] for index, name in enumerate(channels)}
+            column += len(channels)
+            for name, value in values.items():
+                if name.endswith("position"):
+                    places[:, joint, _AXES.index(name[0])] = value
+            turns = [name for name in channels if name.endswith("rotation")]
+            if turns:  # the first one named turns last, as seen from outside
+                angles = [torch.deg2rad(values[name]) for name in turns]
+                matrices[:, joint] = roma.euler_to_rotmat("".join(name[0] for name in turns), angles)
+        return forward(self.parents, places, places[:, 0], to_quaternion(matrices))
 
 
 def read_bvh(path: str | Path) -> Bvh:
-    """A BVH file of any tree and any order of channels.
+    """A BVH file of any tree and any order of channels. All of its frames are read, however few it claims.
 
     Raises:
         UserError: no such file, not a BVH file, or a damaged one; the message names the line.
     """
-    return _Reader(path, read_text(path)).read()
+    return _Reader(path).read()
 
 
 def bvh_text(joints: Tensor, fps: float, scale: float = _UNIT) -> str:
@@ -100,10 +136,10 @@ def _numbers(row: Tensor | np.ndarray) -> str:
 class _Reader:
     """Reads line by line, so that it can always say where it is."""
 
-    def __init__(self, path: str | Path, text: str) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = path
         self.number = 0  # of the line in hand
-        self.lines = self._split(text)
+        self.lines = self._split()
         self.names: list[str] = []
         self.parents: list[int] = []
         self.offsets: list[list[float]] = []
@@ -113,13 +149,14 @@ class _Reader:
         if self._next() != ["HIERARCHY"]:
             raise UserError(f"{self.path} is not a BVH file: it does not begin with HIERARCHY")
         self._read_tree()
-        frames, seconds = self._read_header()
-        table = self._read_frames(frames)
-        places, rotations = self._apply(table)
+        claimed, seconds = self._read_header()
+        table = self._read_frames(claimed)
         fps = 1 / seconds
         if abs(round(fps) - fps) < _ROUNDED * fps:
             fps = round(fps)
-        return Bvh(tuple(self.names), tuple(self.parents), places, rotations, fps)
+        offsets = torch.tensor(self.offsets, dtype=torch.float64)
+        channels = tuple(map(tuple, self.channels))
+        return Bvh(tuple(self.names), tuple(self.parents), offsets, channels, table, fps, claimed)
 
     def _read_tree(self) -> None:
         above: list[int | None] = []  # the joints whose braces are open; None for an end site
@@ -183,31 +220,20 @@ class _Reader:
             self._fail(f"a frame cannot last {seconds:g} s")
         return round(count), seconds
 
-    def _read_frames(self, frames: int) -> Tensor:
+    def _read_frames(self, claimed: int) -> Tensor:
+        """All rows that follow, (T, columns)."""
         columns = sum(map(len, self.channels))
-        rows: list[list[float]] = []
-        while columns and len(rows) < frames:
-            rows.append(self._floats(self._next(f"{len(rows)} of {frames} frames are there"), columns))
         if not columns:
             self._fail("no joint has channels, so that nothing moves")
-        return torch.tensor(rows, dtype=torch.float64)
-
-    def _apply(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        """Places (T, J, 3) and rotations (T, J, 4) from the frames' numbers."""
-        places = torch.tensor(self.offsets, dtype=torch.float64).repeat(len(table), 1, 1)
-        matrices = torch.eye(3, dtype=torch.float64).repeat(len(table), len(self.names), 1, 1)
-        column = 0
-        for joint, channels in enumerate(self.channels):
-            values = {name: table[:, column + index] for index, name in enumerate(channels)}
-            column += len(channels)
-            for name, value in values.items():
-                if name.endswith("position"):
-                    places[:, joint, _AXES.index(name[0])] = value
-            turns = [name for name in channels if name.endswith("rotation")]
-            if turns:  # the first one named turns last, as seen from outside
-                angles = [torch.deg2rad(values[name]) for name in turns]
-                matrices[:, joint] = roma.euler_to_rotmat("".join(name[0] for name in turns), angles)
-        return places, to_quaternion(matrices)
+        numbers, frames = array("d"), 0
+        while (words := next(self.lines, None)) is not None:
+            if frames >= _MOST_FRAMES or len(numbers) >= _MOST_NUMBERS:
+                self._fail(f"more than {_MOST_FRAMES:,} frames, or {_MOST_NUMBERS:,} numbers: cut the motion in pieces")
+            numbers.extend(self._floats(words, columns))
+            frames += 1
+        if frames < claimed:
+            self._fail(f"the file ends here, but {frames} of {claimed} frames are there")
+        return torch.frombuffer(numbers, dtype=torch.float64).view(frames, columns)
 
     def _floats(self, words: list[str], count: int) -> list[float]:
         if len(words) != count:
@@ -220,17 +246,17 @@ class _Reader:
             self._fail("a number here is not finite")
         return numbers
 
-    def _split(self, text: str) -> Iterator[list[str]]:
-        for number, line in enumerate(split_lines(text), 1):
+    def _split(self) -> Iterator[list[str]]:
+        for number, line in enumerate(stream_lines(self.path), 1):
             for part in re.split(r"([{}])", line):  # some programs put braces on the lines of names
                 if words := part.split():
                     self.number = number
                     yield words
 
-    def _next(self, reason: str = "more should follow") -> list[str]:
+    def _next(self) -> list[str]:
         words = next(self.lines, None)
         if words is None:
-            self._fail(f"the file ends here, but {reason}")
+            self._fail("the file ends here, but more should follow")
         return words
 
     def _fail(self, what: str) -> NoReturn:

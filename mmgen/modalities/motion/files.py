@@ -1,7 +1,7 @@
 """Motions between tensors and files: joints (T, J, 3) in metres on one side, .npy arrays and BVH on the other."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,15 @@ from torch import Tensor
 
 from mmgen.core.arrays import open_array
 from mmgen.core.errors import UserError
+from mmgen.data.sources.scan import notice
 from mmgen.modalities.motion.bvh import bvh_text, read_bvh
 from mmgen.modalities.motion.features import features_to_joints, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, Skeleton, skeleton_of
+from mmgen.modalities.motion.units import features_in_metres, find_unit, joints_in_metres, legs_of, stand_up
 
-_UNITS = (0.01, 1.0, 0.001, 0.0254)  # metres of what BVH files may mean: centimetres, metres, millimetres, inches
-_LEGS = (0.5, 1.2)  # metres from hip to ankle that people have
+_MOST_FRAMES = 2**18  # of a motion in memory, 3.6 hours at 20 a second
+
+Report = Callable[[str], None]
 
 # A column each: how SMPL's tools, Mixamo, CMU's files (and those that follow them), and Unreal call the same joint. The
 # same word may mean another joint elsewhere (a foot is an ankle in most of them), so that one column is read at a time.
@@ -40,14 +43,16 @@ _SIDES = {
 _STYLES = ("SMPL", "Mixamo", "CMU", "Unreal")
 
 
-def read_motion(path: str | Path, fps: float = 20.0) -> Tensor:
+def read_motion(path: str | Path, fps: float = 20.0, report: Report = notice) -> Tensor:
     """A motion file as joints (T, J, 3) in metres, float32.
 
     Args:
         path: `.npy` with joints (T, 22 or 21, 3) in metres or features (T, 263 or 251), at `fps` already; or `.bvh`,
             whose joints are found by their names, given as HumanML3D's 22, and brought to `fps` from the file's rate. A
-            BVH file does not name its unit: it is taken for the one in which the legs have a person's length.
+            file does not name its unit: it is taken for the one in which the legs have a person's length. Nor does it
+            say which way is up: it is the way in which a person at rest stands in a BVH file.
         fps: frames a second of the result.
+        report: takes a line for each thing that was taken otherwise than the file says.
 
     Raises:
         UserError: no such file, one that is neither or is damaged, positions that are not numbers, no frames, another
@@ -60,7 +65,7 @@ def read_motion(path: str | Path, fps: float = 20.0) -> Tensor:
         raise UserError(f"a motion cannot have {fps:g} frames a second; give a number between 0.01 and 1000")
     if Path(path).is_dir() or not Path(path).exists():
         raise UserError(f"{path} {'is a folder, not a motion' if Path(path).is_dir() else 'does not exist'}")
-    joints = (_read_bvh(path, fps) if suffix == ".bvh" else _read_array(path)).float()
+    joints = (_read_bvh(path, fps, report) if suffix == ".bvh" else _read_array(path, report)).float()
     skeleton_of(joints.shape[1]).check(joints, f"{path}: a motion")
     return joints
 
@@ -118,7 +123,7 @@ def resample_motion(joints: Tensor, before: float, after: float) -> Tensor:
     return torch.lerp(joints[earlier], joints[later], (times - earlier).to(joints)[:, None, None])
 
 
-def _read_array(path: str | Path) -> Tensor:
+def _read_array(path: str | Path, report: Report) -> Tensor:
     array = open_array(path)
     skeletons = (HUMANML3D, KIT)
     shapes = [s for skeleton in skeletons for s in (f"(frames, {len(skeleton)}, 3)", f"(frames, {skeleton.features})")]
@@ -127,23 +132,44 @@ def _read_array(path: str | Path) -> Tensor:
         raise UserError(f"{path} has shape {array.shape}, but a motion is one of {', '.join(shapes)}")
     motion = torch.from_numpy(array.astype(np.float64))
     if motion.ndim == 3:
+        skeleton = skeleton_of(motion.shape[1])
+        skeleton.check(motion, f"{path}: a motion")
+        motion, remark = joints_in_metres(motion, skeleton)
+        if remark:
+            report(f"{path}: {remark}")
         return motion
     if not motion.isfinite().all():
         raise UserError(f"{path} holds features that are not numbers (NaN or infinite)")
+    motion, remark = features_in_metres(motion)
+    if remark:
+        report(f"{path}: {remark}")
     return features_to_joints(motion)
 
 
-def _read_bvh(path: str | Path, fps: float) -> Tensor:
+def _read_bvh(path: str | Path, fps: float, report: Report) -> Tensor:
     file = read_bvh(path)
-    joints = file.joints(1.0)[:, find_joints(file.names, path)]
-    hip, knee, ankle = (HUMANML3D.joints.index(f"left_{part}") for part in ("hip", "knee", "ankle"))
-    legs = sum((joints[0, end] - joints[0, start]).norm().item() for start, end in ((hip, knee), (knee, ankle)))
-    shortest, longest = _LEGS
-    units = [unit for unit in _UNITS if shortest <= legs * unit <= longest]
-    if not units and not legs > 0:
+    count = len(file.table)
+    if count > file.claimed:
+        report(f"{path} says that it has {file.claimed:,} frames, and has {count:,}: all of them are read")
+    if (count - 1) * fps / file.fps > _MOST_FRAMES:
+        raise UserError(
+            f"{path} lasts {count / file.fps:,.0f} s, more than {_MOST_FRAMES:,} frames at {fps:g} a second: cut it"
+        )
+    places = find_joints(file.names, path)
+    joints, remark = stand_up(file.joints(1.0, places), file.rest()[places])
+    if remark:
+        report(f"{path}: {remark}")
+    HUMANML3D.check(joints, f"{path}: a motion")
+    legs = legs_of(joints, HUMANML3D)
+    if not legs > 0:
         raise UserError(f"{path} has legs of length {legs:g}")
-    usual = HUMANML3D.offsets[[knee, ankle]].norm(dim=-1).sum().item()
-    return resample_motion(joints * (units[0] if units else usual / legs), file.fps, fps)
+    unit = find_unit(legs)
+    if unit is None:
+        knee, ankle = (HUMANML3D.joints.index(f"left_{part}") for part in ("knee", "ankle"))
+        usual = HUMANML3D.offsets[[knee, ankle]].norm(dim=-1).sum().item()
+        report(f"{path}: its legs are {legs:.3g} long in a unit that is not known, and are taken for {usual:.2g} m")
+        unit = "", usual / legs
+    return resample_motion(joints * unit[1], file.fps, fps)
 
 
 def find_joints(names: Sequence[str], path: str | Path = "the file") -> list[int]:

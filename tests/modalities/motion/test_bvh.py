@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mmgen.modalities.motion.bvh
 from mmgen.core.errors import UserError
 from mmgen.modalities.motion.bvh import Bvh, bvh_text, read_bvh
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, Skeleton
@@ -127,6 +128,46 @@ def test_no_damage_ends_in_anything_but_a_user_error(
     except UserError as error:
         message = str(error)
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("claimed", [1, 2])
+def test_more_frames_than_the_file_says_are_all_read(path: Path, claimed: int) -> None:
+    file = read(path, ARM.replace("Frames: 3", f"Frames: {claimed}"))
+    assert (len(file.table), file.claimed) == (3, claimed)
+    assert file.joints(1.0).equal(read(path, ARM).joints(1.0))
+    with pytest.raises(UserError, match="line 27: 9 numbers belong here"):
+        read(path, ARM.replace("Frames: 3", f"Frames: {claimed}") + "the end\n")
+
+
+def test_few_numbers_for_many_joints_take_little_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two bytes of a frame would be thousands if all frames were placed at once."""
+    joints = "\n".join(f"JOINT j{number}\n{{\nOFFSET 0 1 0" for number in range(90)) + "}\n" * 90
+    text = f"HIERARCHY\nROOT r\n{{\nOFFSET 0 0 0\nCHANNELS 1 Xrotation\n{joints}}}\nMOTION\nFrames: 9\nFrame Time: 1\n"
+    file = read(path, text + "0\n" * 2000)
+    at_once = []
+    monkeypatch.setattr(mmgen.modalities.motion.bvh, "_AT_ONCE", 2**12)
+    forward = mmgen.modalities.motion.bvh.forward
+
+    def measured(parents: object, places: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        at_once.append(places.numel())
+        return forward(parents, places, *rest)
+
+    monkeypatch.setattr(mmgen.modalities.motion.bvh, "forward", measured)
+    assert file.joints(1.0, [90, 0])[:, 0, 1].eq(90).all()
+    assert max(at_once) <= 3 * 2**12
+    assert len(at_once) > 30
+
+
+@pytest.mark.parametrize("name", ["_MOST_FRAMES", "_MOST_NUMBERS"])
+def test_more_frames_than_fit_into_memory_are_refused(path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmgen.modalities.motion.bvh, name, 2)
+    with pytest.raises(UserError, match=r"line 2[56]: more than .* cut the motion in pieces"):
+        read(path, ARM)
+
+
+def test_a_line_without_an_end_is_refused(path: Path) -> None:
+    with pytest.raises(UserError, match="line 1: more than 1,048,576 characters"):
+        read(path, "HIERARCHY" + "9" * 2**20)
 
 
 def test_hostile_files_are_refused(path: Path) -> None:

@@ -19,12 +19,13 @@ from mmgen.core.text_file import read_lines
 from mmgen.data.sources.scan import listed_files, notice, report_skipped
 from mmgen.media.folders import write_whole
 from mmgen.modalities.motion.features import joints_to_features
-from mmgen.modalities.motion.files import read_motion
+from mmgen.modalities.motion.files import Report, read_motion
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, Skeleton
 from mmgen.modalities.motion.sources.motion_samples import mean_and_deviation
+from mmgen.modalities.motion.units import features_in_metres
 
 FEATURES, JOINTS, TEXTS = "new_joint_vecs", "new_joints", "texts"
-_FORMAT = 1  # of a cached survey
+_FORMAT = 2  # of a cached survey
 
 
 class Caption(NamedTuple):
@@ -72,14 +73,15 @@ def find_skeleton(paths: Iterable[Path]) -> Skeleton:
     )
 
 
-def read_features(path: Path, skeleton: Skeleton) -> Tensor:
-    """A file of features, or of joints in metres, as features (T, D) float32.
+def read_features(path: Path, skeleton: Skeleton, report: Report = lambda line: None) -> Tensor:
+    """A file of features, or of joints, as features (T, D) float32 in metres; `report` takes a line where it was in
+    another unit.
 
     Raises:
         UserError: it cannot be read, is of another skeleton, has no frame, or numbers that are none.
     """
     if path.parent.name == JOINTS:
-        joints = read_motion(path)
+        joints = read_motion(path, report=report)
         if joints.shape[1] != len(skeleton):
             raise UserError(f"{path} has {joints.shape[1]} joints, others here {len(skeleton)}")
         if len(joints) < 2:
@@ -94,6 +96,9 @@ def read_features(path: Path, skeleton: Skeleton) -> Tensor:
     if not features.isfinite().all():
         frame = int(features.isfinite().all(1).logical_not().nonzero()[0])
         raise UserError(f"{path} holds numbers that are not finite, first in frame {frame}")
+    features, remark = features_in_metres(features)
+    if remark:
+        report(f"{path}: {remark}")
     return features
 
 
@@ -136,12 +141,14 @@ class Survey:
     Args:
         frames: file -> its frames of features, where it can be used.
         skipped: file -> why it cannot.
+        odd: file -> what its unit was taken for, where it is not metres.
         mean: (D,) of the features of the files to train on.
         std: (D,) likewise, averaged over groups.
     """
 
     frames: dict[str, int]
     skipped: dict[str, str]
+    odd: dict[str, str]
     mean: list[float]
     std: list[float]
 
@@ -173,16 +180,20 @@ def survey(paths: Sequence[Path], training: int, skeleton: Skeleton, cache: Path
         except OSError as error:
             notice(f"{file} cannot be kept ({error.strerror or error}), so the folder is looked through each time")
     report_skipped(folder, result.skipped)
+    if result.odd:
+        first = next(iter(result.odd.values()))
+        notice(f"{folder}: {len(result.odd):,} motion(s) are not in metres, or no person's, the first is {first}")
     return result
 
 
 def _look_through(paths: Sequence[Path], training: int, skeleton: Skeleton) -> Survey:
     frames: dict[str, int] = {}
     skipped: dict[str, str] = {}
+    odd: dict[str, str] = {}
 
     def read(path: Path) -> Tensor | UserError:
         try:
-            return read_features(path, skeleton)
+            return read_features(path, skeleton, lambda line: odd.update({path.stem: line}))
         except UserError as error:
             return error
 
@@ -204,7 +215,7 @@ def _look_through(paths: Sequence[Path], training: int, skeleton: Skeleton) -> S
             raise UserError(f"{paths[0].parent}: no motion can be trained on, the first because {reason}") from None
         for _ in usable(paths[training:]):
             pass
-    return Survey(frames, skipped, mean.tolist(), std.tolist())
+    return Survey(frames, skipped, dict(sorted(odd.items())), mean.tolist(), std.tolist())
 
 
 def _read_survey(file: Path, skeleton: Skeleton) -> Survey | None:
