@@ -52,12 +52,16 @@ def command_line(name: str, run: Callable[..., Any], arguments: dict[str, Any]) 
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write record.json into a folder, and print it."""
+    """Write record.json into a folder."""
     (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def print_record(record: dict[str, Any], out: str | Path) -> None:
+    """Print a record, and where it was written."""
     for name, value in record.items():
         plain = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
         print(f"{name + ':':22}{plain}")
-    print(f"{'written to:':22}{folder}")
+    print(f"{'written to:':22}{out}")
 
 
 Progress = Callable[[float], None]

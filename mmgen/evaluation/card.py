@@ -6,6 +6,7 @@ from typing import Any
 
 from mmgen.core.errors import UserError
 from mmgen.evaluation.curves import FILE, LISTS, drawing
+from mmgen.media.folders import write_whole
 from mmgen.store.recipes import recipes_root
 from mmgen.store.results import RESULTS, Figure, read
 
@@ -47,7 +48,7 @@ def update_card(folder: Path) -> bool:
     for file, text in ((folder / README, rendered(folder)), (folder / FILE, drawing(read(folder)))):
         try:
             if text is not None and not (file.exists() and file.read_text(encoding="utf-8") == text):
-                file.write_text(text, encoding="utf-8")
+                write_whole(file, text.encode())
                 changed = True
         except OSError as error:
             raise UserError(f"{file} cannot be written: {error.strerror}") from None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
+from mmgen.media.folders import write_whole
 from mmgen.store.results import write_json
 
 _WEIGHTS = "model.safetensors"
@@ -107,7 +108,7 @@ class JudgeFolder:
         """Write weights and record. Raises UserError where they cannot be written."""
         weights = save(module.state_dict())
         try:
-            (self.path / _WEIGHTS).write_bytes(weights)
+            write_whole(self.path / _WEIGHTS, weights)
         except OSError as error:
             raise UserError(f"{self.path / _WEIGHTS} cannot be written: {error.strerror}") from None
         about = self.key | record | {"torch": torch.__version__, "sha256": hashlib.sha256(weights).hexdigest()}

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.errors import UserError, require
+from mmgen.media.folders import write_whole
 from mmgen.media.sound_file import SoundInfo, import_soundfile, read_blocks, sound_info
 
 _FULL = 0.999  # of full scale: what reaches it was most likely cut there
@@ -127,7 +128,7 @@ def write_wav(x: Tensor, path: str | Path, sample_rate: int) -> None:
     """Write the `wav_bytes` of a sound. Raises UserError as they do, or where the file cannot be written."""
     data = wav_bytes(x, sample_rate)
     try:
-        Path(path).write_bytes(data)
+        write_whole(path, data)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror})") from None
 

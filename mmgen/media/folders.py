@@ -1,14 +1,22 @@
 """Folders that commands write into: made anew, never written over."""
 
+import fcntl
 import os
+import secrets
+import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
+from typing import IO
 
+from mmgen.core.disk import disk_error
 from mmgen.core.errors import UserError, require
+
+_PARTIAL = ".partial"
 
 
 def new_folder(path: str | Path) -> Path:
@@ -16,53 +24,108 @@ def new_folder(path: str | Path) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        filled = any(path.iterdir())
+        names = [each.name for each in path.iterdir()]
+        filled, left = bool(names), [name for name in names if name.startswith(".") and name.endswith(_PARTIAL)]
     except FileExistsError:
         raise UserError(f"{path} is a file, and a folder is needed here; choose another --out") from None
     except OSError as error:
         raise UserError(f"folder {path} cannot be made: {error.strerror}; choose another --out") from None
+    if filled and left == names and left == [each.name for each in _leftovers(path)]:
+        what = " ".join(shlex.quote(str(path / name)) for name in left)
+        raise UserError(f"folder {path} holds what a command that was killed has left: rm -r {what}")
     require(not filled, f"folder {path} is not empty, and nothing is overwritten; choose another --out")
     require(os.access(path, os.W_OK | os.X_OK), f"folder {path} may not be written to; choose another --out")
     return path
 
 
 @contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `out` when it is complete; an interruption leaves nothing.
+def whole_folder(out: str | Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` when it is complete; an interruption leaves nothing. One that was there
+    before, and empty, is filled from within, since it may be mounted.
+
+    What commands that were killed have left in the same place is reported.
 
     Raises:
-        UserError: `out` holds something already, or cannot be written.
+        UserError: `out` holds something already, or cannot be written, or the disk is full.
     """
+    out = Path(out)
     existed = out.exists()
-    out = new_folder(out).resolve()
-    partial = out
+    final = new_folder(out).resolve()
+    for left in _leftovers(final.parent):
+        print(f"note: {left} was left by a command that was killed: rm -r {shlex.quote(str(left))}", file=sys.stderr)
+    partial: Path | None = None
     try:
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        yield partial
-        partial.chmod(out.stat().st_mode & 0o777)  # a temporary folder is private; the one it replaces is not
-        partial.replace(out)
+        place = final if existed else final.parent
+        partial = Path(tempfile.mkdtemp(prefix=f".{final.name[:99]}.", suffix=_PARTIAL, dir=place))
+        with ExitStack() as mark:
+            with suppress(OSError):  # a disk without locks
+                mark.enter_context(_held(partial))
+            yield partial
+            if existed:
+                for each in sorted(partial.iterdir()):
+                    each.rename(final / each.name)
+                partial.rmdir()
+            else:
+                partial.chmod(final.stat().st_mode & 0o777)  # a temporary folder is private; `out` is not
+                partial.replace(final)
     except BaseException as error:
-        if partial != out:
+        if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
         if not existed:
-            shutil.rmtree(out, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(f"{out} could not be written ({error.strerror or error}); nothing of it is left") from None
-        raise
+            shutil.rmtree(final, ignore_errors=True)
+        if (reason := disk_error(error)) is None and isinstance(error, OSError):
+            reason = str(error.strerror or error)
+        if reason is None or isinstance(error, UserError):
+            raise
+        raise UserError(f"{out} could not be written ({reason}); nothing of it is left") from None
 
 
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file at one stroke, so that it is never half written. Raises OSError."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+def _leftovers(place: Path) -> Iterator[Path]:
+    """Folders that `whole_folder` began in a place, and that no process is filling any more."""
+    for each in sorted(place.glob(f".*{_PARTIAL}")):
+        if each.is_dir():
+            with suppress(OSError), _held(each):
+                yield each
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """A mark on a folder that ends with the process. Raises OSError where another process has it."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(data)
-        os.chmod(partial, 0o644)  # a temporary file is private; this one is to be read
-        os.replace(partial, file)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def whole_file(file: str | Path, sync: bool = False) -> Iterator[IO[bytes]]:
+    """A file to write, which becomes `file` when all is written: it is never half written, and an old one is there
+    until the new one is. Raises OSError.
+
+    Args:
+        file: in a folder that exists.
+        sync: end only when it is on the disk.
+    """
+    file = Path(file)
+    partial = file.with_name(f".{secrets.token_hex(4)}{_PARTIAL}")  # short, whatever the length of the file's name
+    try:
+        with open(partial, "wb") as opened:
+            yield opened
+            if sync:
+                opened.flush()
+                os.fsync(opened.fileno())
+        partial.replace(file)
     except BaseException:
-        os.unlink(partial)
+        partial.unlink(missing_ok=True)
         raise
+
+
+def write_whole(file: str | Path, data: bytes, sync: bool = False) -> None:
+    """Write all of a file as `whole_file`."""
+    with whole_file(file, sync) as opened:
+        opened.write(data)
 
 
 def next_free(path: Path) -> Path:

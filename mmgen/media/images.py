@@ -14,6 +14,7 @@ from PIL import Image, ImageFont
 from torch import Tensor
 
 from mmgen.core.errors import require
+from mmgen.media.folders import write_whole
 
 _MODES = {1: "L", 3: "RGB"}
 
@@ -90,7 +91,7 @@ def animation_bytes(
 
 def save_png(x: Tensor, path: str | Path) -> None:
     """(C, H, W) in [-1, 1] to a PNG file."""
-    Path(path).write_bytes(png_bytes(x))
+    write_whole(path, png_bytes(x))
 
 
 def save_animation(frames: Sequence[Tensor], path: str | Path, milliseconds: int = 120) -> None:
@@ -98,7 +99,7 @@ def save_animation(frames: Sequence[Tensor], path: str | Path, milliseconds: int
     formats: dict[str, Literal["GIF", "WEBP"]] = {".gif": "GIF", ".webp": "WEBP"}
     suffix = Path(path).suffix.lower()
     require(suffix in formats, f"an animation is written as .gif or .webp, not {suffix or 'without a suffix'} ({path})")
-    Path(path).write_bytes(animation_bytes(frames, formats[suffix], milliseconds))
+    write_whole(path, animation_bytes(frames, formats[suffix], milliseconds))
 
 
 def from_pil(image: Image.Image) -> Tensor:

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from mmgen.core.errors import UserError, require
+from mmgen.media.folders import write_whole
 from mmgen.media.images import animation_bytes, crop, grid, to_uint8
 from mmgen.media.video_file import import_av, read_frames
 
@@ -81,12 +82,12 @@ def gif_bytes(clip: Tensor, fps: float) -> bytes:
 
 def write_mp4(clip: Tensor, path: str | Path, fps: float) -> None:
     """A clip (1 or 3, T, H, W) in [-1, 1] to an MP4 file, as `mp4_bytes`."""
-    Path(path).write_bytes(mp4_bytes(clip, fps))
+    write_whole(path, mp4_bytes(clip, fps))
 
 
 def write_gif(clip: Tensor, path: str | Path, fps: float) -> None:
     """A clip (1 or 3, T, H, W) in [-1, 1] to an endless GIF file, as `gif_bytes`."""
-    Path(path).write_bytes(gif_bytes(clip, fps))
+    write_whole(path, gif_bytes(clip, fps))
 
 
 def contact_sheet(clips: Tensor) -> Tensor:

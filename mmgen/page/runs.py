@@ -147,7 +147,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 
 def _folders(parent: Path) -> list[SampleFolder]:
     """In the order in which they were written."""
-    files = sorted(parent.glob(f"*/{_RECORD}"), key=lambda file: (file.stat().st_mtime_ns, file))
+    files = sorted(parent.glob(f"[!.]*/{_RECORD}"), key=lambda file: (file.stat().st_mtime_ns, file))
     return [SampleFolder(file.parent, _read_record(file)) for file in files]
 
 

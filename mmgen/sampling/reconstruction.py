@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mmgen.media.folders import new_folder, unique_names
+from mmgen.media.folders import unique_names, whole_folder
 from mmgen.tokenizers import TimedTokenizer, Tokenizer
 
 
@@ -25,16 +25,19 @@ def reconstruct_each(
     read: Callable[[str], Tensor],
     write: Callable[[Tensor, Tensor, Path], tuple[str, Sequence[Path]]],
 ) -> None:
-    """Reconstruct files, and print a line for each. `read` makes a sample of a file, all before anything is written
-    into the new folder `out`; `write` writes a sample and its reconstruction under a path of that suffix, and returns
-    the figures in words and further files.
+    """Reconstruct files, and print a line for each when all are done. `read` makes a sample of a file, all before
+    anything is written into the new folder `out`; `write` writes a sample and its reconstruction under a path of that
+    suffix, and returns the figures in words and further files.
     """
     samples = [read(file) for file in files]
-    names, folder = unique_names(files, suffix), new_folder(out)
-    for file, name, sample in zip(files, names, samples, strict=True):
-        figures, further = write(sample, reconstruct(tokenizer, sample), folder / name)
-        spec = tokenizer.spec if tokenizer.spec.unit is None else tokenizer.spec.with_frames(sample.shape[1])
-        print(f"{file}: {figures}, {spec.amount} -> {', '.join(map(str, [folder / name, *further]))}")
+    lines = []
+    with whole_folder(out) as folder:
+        for file, name, sample in zip(files, unique_names(files, suffix), samples, strict=True):
+            figures, further = write(sample, reconstruct(tokenizer, sample), folder / name)
+            spec = tokenizer.spec if tokenizer.spec.unit is None else tokenizer.spec.with_frames(sample.shape[1])
+            written = ", ".join(str(Path(out) / each.name) for each in [folder / name, *further])
+            lines.append(f"{file}: {figures}, {spec.amount} -> {written}")
+    print(*lines, sep="\n")
 
 
 def reconstruct_numbered(

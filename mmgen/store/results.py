@@ -218,6 +218,7 @@ def write_json(file: Path, content: Any) -> None:
 def write_text(file: Path, text: str) -> None:
     """Replace a file at once, so that it is never half written. Raises UserError where it cannot be written."""
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, text.encode())
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror}") from None

@@ -21,7 +21,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts, trained_anew
 from mmgen.core.modality import all_modalities
 from mmgen.core.tokens import TokenSpec
-from mmgen.media.folders import new_folder
+from mmgen.media.folders import whole_folder
 from mmgen.media.torch_file import Unsound
 from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
@@ -148,20 +148,27 @@ def save_export(path: str | Path, out: str | Path, checkpoint: CheckpointName = 
     saved = Saved.read(path, checkpoint=checkpoint, published=published)
     # What does not load is refused before anything is written.
     _tokenizer(saved) if saved.kind == "tokenizer" else load_generator(path, checkpoint)
-    out = new_folder(out)
+    with whole_folder(out) as folder:
+        config = _write_export(saved, folder, Path(out))
+    return replace(saved, path=Path(out), weights=Path(out) / WEIGHTS, config=config)
+
+
+def _write_export(saved: "Saved", folder: Path, out: Path) -> dict[str, Any]:
+    """Write an export into a folder that will be `out`. Returns its config."""
     config, source = copy.deepcopy(saved.config), saved.tokenizer_path()
     config |= {key: None for key in ("run", "ckpt_path") if key in config}  # of that run, not of the next one
     if source is not None:
-        save_export(source, out / "tokenizer")
+        (folder / "tokenizer").mkdir()
+        _write_export(Saved.read(source), folder / "tokenizer", out / "tokenizer")
         data = (config.get("data") or {}).get("init_args") or {}
         if data.get("tokenizer") is not None:
             data["tokenizer"] = str(out / "tokenizer")
     head = f"# Exported from {saved.path} after {saved.step} steps."
     head += f" Trains again with: mmgen fit --config {out / CONFIG}\n" if saved.step else "\n"
-    (out / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False))
+    (folder / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False))
     record = {"kind": saved.kind, "step": saved.step, "averaged": saved.averaged, "record": saved.record}
-    write_weights(out / WEIGHTS, saved.state, record, config["model"])
-    return replace(saved, path=out, weights=out / WEIGHTS, config=config)
+    write_weights(folder / WEIGHTS, saved.state, record, config["model"])
+    return config
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from mmgen.core.disk import disk_error
 from mmgen.core.errors import UserError
 from mmgen.core.modality import Modality, modality_of
 from mmgen.data import DataModule
@@ -18,10 +19,8 @@ from mmgen.media.audio import write_wav
 from mmgen.media.images import save_png
 from mmgen.media.video import write_gif
 from mmgen.paradigms import Guidance, SampleOptions
-from mmgen.paradigms.guidance import require_droppable
 from mmgen.sampling.preview import Preview
 from mmgen.training.generator_module import GeneratorModule
-from mmgen.training.held_out import begin_held_out, held_out_batch
 from mmgen.training.joint_module import JointModule
 from mmgen.training.tokenizer_module import TokenizerModule
 
@@ -34,26 +33,16 @@ log = logging.getLogger("mmgen.training.previews")
 class SampleGrids(Callback):
     """After each validation, writes previews to the run's `samples/` and to the loggers: samples of every mode of a
     generator, or of each member's, always of the same draws; held-out samples and reconstructions of a tokenizer. Every
-    process computes the same, so that none waits for another. The options are those of `mmgen sample`, with the same
-    defaults, and are tried before the first step.
+    process computes the same, so that none waits for another.
 
     Args:
         count: samples a preview; 0 for no previews at all; by default as many as suit the modality.
-        guidance: scale of classifier-free guidance; 1 is none.
+        guidance: scale of classifier-free guidance.
         steps: steps a row or block; each paradigm's own number by default.
-
-    Raises:
-        UserError: options out of range, or that do not fit the generator.
     """
 
-    def __init__(self, count: int | None = None, guidance: float = 1.0, steps: int | None = None) -> None:
-        if count is not None and count < 0:
-            raise UserError(f"samples.count must be at least 0, got {count}")
-        try:
-            self.options = SampleOptions(steps, Guidance(guidance))
-        except UserError as error:
-            raise UserError(f"samples.{error}") from None
-        self.count = count
+    def __init__(self, count: int | None = None, guidance: float = 2.0, steps: int | None = None) -> None:
+        self.count, self.steps, self.guidance = count, steps, guidance
         self.folder: Path | None = None
 
     @property
@@ -65,20 +54,6 @@ class SampleGrids(Callback):
         """Choose the run folder."""
         self.folder = run / "samples"
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tries the options on one held-out sample."""
-        if not self.draws_samples or self.folder is None or not trainer.enable_validation:
-            return
-        for prefix, data, module in self._members(trainer, pl_module):
-            if isinstance(module, GeneratorModule) and data.tokenizer is not None:
-                try:
-                    if self.options.guidance.scale != 1:
-                        require_droppable(module.generator, self.options.guidance)
-                    begin_held_out(module, held_out_batch(module, data, 1), self.options)
-                except UserError as error:
-                    what = f"samples.guidance {self.options.guidance.scale:g}, samples.steps {self.options.steps}"
-                    raise UserError(f"{prefix}previews cannot be drawn with {what}: {error}") from None
-
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Here the averaged weights are still in place.
@@ -86,28 +61,27 @@ class SampleGrids(Callback):
             return
         for preview in self._all(trainer, pl_module):
             if trainer.is_global_zero:
-                self.folder.mkdir(exist_ok=True)
                 file = self.folder / f"{preview.caption}-{trainer.global_step:07d}.png"
-                _write(preview, file)
+                try:
+                    self.folder.mkdir(exist_ok=True)
+                    _write(preview, file)
+                except (OSError, UserError) as error:
+                    if (reason := disk_error(error)) is None:
+                        raise
+                    log.warning("%s is not written (%s); the training goes on", file, reason)
+                    continue
                 for logger in trainer.loggers:
                     _log(logger.experiment, preview, trainer.global_step)
                     files = sorted(self.folder.glob(f"{file.stem}*"))
                     log_files(logger, preview.caption, files, trainer.global_step)
 
     def _all(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Preview]:
-        for prefix, data, module in self._members(trainer, pl_module):
-            for preview in self._previews(data, module):
-                yield replace(preview, caption=f"{prefix}{preview.caption}")
-
-    def _members(
-        self, trainer: L.Trainer, pl_module: L.LightningModule
-    ) -> Iterator[tuple[str, DataModule, L.LightningModule]]:
-        """Prefix of its captions, data, and module of each member of a joint run; of another run, itself."""
         if not isinstance(pl_module, JointModule):
-            yield "", trainer.datamodule, pl_module
+            yield from self._previews(trainer.datamodule, pl_module)
             return
         for name, member in pl_module.parts():
-            yield f"{name}-", trainer.datamodule.members[name], member
+            for preview in self._previews(trainer.datamodule.members[name], member):
+                yield replace(preview, caption=f"{name}-{preview.caption}")
 
     def _previews(self, data: DataModule, module: L.LightningModule) -> Iterator[Preview]:
         if isinstance(module, TokenizerModule):
@@ -116,7 +90,9 @@ class SampleGrids(Callback):
         elif isinstance(module, GeneratorModule) and data.tokenizer is not None:
             tokenizer = data.tokenizer.to(module.device)
             modality = modality_of(tokenizer.spec.modality)
-            yield from modality.sample_previews(module, data, tokenizer, self._count(modality), self.options)
+            guided = bool(len(module.generator.conditions))
+            options = SampleOptions(self.steps, Guidance(self.guidance if guided else 1.0))
+            yield from modality.sample_previews(module, data, tokenizer, self._count(modality), options)
 
     def _count(self, modality: Modality) -> int:
         return modality.preview_count if self.count is None else self.count

@@ -7,12 +7,13 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
 from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
+from mmgen.media.folders import write_whole
 from mmgen.training.optim import trained_networks, trained_parameters
 
 FOLDER = "skipped"
@@ -115,7 +116,7 @@ class SkipBadSteps(Callback):
         file = self._folder / f"step-{trainer.global_step:06d}{rank}.safetensors"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            save_file(_tensors(self._batch), file, metadata={"step": str(trainer.global_step)})
+            write_whole(file, save(_tensors(self._batch), metadata={"step": str(trainer.global_step)}))
         except OSError as error:
             raise UserError(f"the batch of a bad step cannot be kept as {file}: {error.strerror or error}") from None
 

@@ -1,7 +1,6 @@
 """`mmgen compress`: images as few bytes."""
 
 import math
-from pathlib import Path
 
 from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
@@ -39,7 +38,7 @@ def run(
     from mmgen.core.errors import UserError
     from mmgen.core.modality import modality_of
     from mmgen.core.progress import progress_bar
-    from mmgen.media.folders import require_new_file
+    from mmgen.media.folders import require_new_file, write_whole
     from mmgen.media.image_file import read_image
     from mmgen.sampling.samples import class_labels, pick_device, require_tokenizer
     from mmgen.store.store import load_generator
@@ -61,7 +60,7 @@ def run(
     with progress_bar("compressing", len(files)) as progress:
         made = compress(loaded, tokens, labels, mode, batch, progress)
     try:
-        Path(out).write_bytes(made.data)
+        write_whole(out, made.data)
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror}; choose another") from None
     code, pixels = 8 * made.code_bytes, 8 * math.prod(tokenizer.sample_shape) * made.images

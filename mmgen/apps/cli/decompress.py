@@ -24,11 +24,11 @@ def run(
         device: cpu, cuda, or auto.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from mmgen.core.progress import progress_bar
     from mmgen.core.tokens import Tokens
-    from mmgen.media.folders import new_folder, require_new_file
+    from mmgen.media.folders import require_new_file, whole_folder, write_whole
     from mmgen.media.images import save_png
     from mmgen.sampling.samples import pick_device, require_tokenizer
     from mmgen.store.store import load_generator
@@ -39,18 +39,15 @@ def run(
     container = read_container(file)
     loaded = load_generator(path, checkpoint).to(pick_device(device))
     tokenizer = require_tokenizer(loaded)
-    folder = new_folder(out)
-    try:
+    with whole_folder(out) as folder:
         with progress_bar("decompressing", container.images) as progress:
             values, labels = decompress(loaded, container, file, progress)
-    except BaseException:  # refused, or interrupted: leave nothing behind
-        folder.rmdir()
-        raise
-    for number, row in enumerate(values):
-        with torch.no_grad():
-            image = tokenizer.decode(Tokens(row[None].to(loaded.generator.device), loaded.spec.grid))[0]
-        save_png(image.float().cpu(), folder / f"{number:0{len(str(len(values) - 1))}d}.png")
+        for number, row in enumerate(values):
+            with torch.no_grad():
+                image = tokenizer.decode(Tokens(row[None].to(loaded.generator.device), loaded.spec.grid))[0]
+            save_png(image.float().cpu(), folder / f"{number:0{len(str(len(values) - 1))}d}.png")
+        if tokens is not None:
+            write_whole(tokens, save({"tokens": values, "labels": labels}))
     if tokens is not None:
-        save_file({"tokens": values, "labels": labels}, tokens)
         print(f"{len(values)} images of {values.shape[1]} tokens -> {tokens}")
-    print(f"{len(values)} images -> {folder}")
+    print(f"{len(values)} images -> {out}")

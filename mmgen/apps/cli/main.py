@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from mmgen import __version__
 from mmgen.core.command_options import update_modality_options
+from mmgen.core.disk import disk_error
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.interruption import handle_signals, interrupt, interrupted_by
 from mmgen.core.modality import all_modalities
@@ -70,6 +71,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         with handle_signals(interrupt):
             dispatch(list(sys.argv[1:] if args is None else args))
+            sys.stdout.flush()
     except UserError as error:
         if os.environ.get("MMGEN_TRACEBACK"):  # for whoever writes a part
             traceback.print_exc()
@@ -81,6 +83,15 @@ def main(args: Sequence[str] | None = None) -> int:
         with suppress(OSError):  # the terminal may be gone
             print(f"mmgen: {ended}", file=sys.stderr)
         return ended.exit_code
+    except BrokenPipeError:  # whoever read the output has seen enough
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141  # as other programs, which SIGPIPE ends
+    except Exception as error:
+        if (reason := disk_error(error)) is None or os.environ.get("MMGEN_TRACEBACK"):
+            raise
+        where = f"{name}: " if (name := getattr(error, "filename", None)) else ""
+        return _fail(f"{where}{reason}; make room, and start the command again")
     return 0
 
 

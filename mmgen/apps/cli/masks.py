@@ -37,12 +37,14 @@ def _save(image: "Image", path: Path) -> None:
     from PIL.Image import registered_extensions
 
     from mmgen.core.errors import UserError
+    from mmgen.media.folders import whole_file
 
     if path.suffix.lower() not in registered_extensions():
         raise UserError(f"{path} has no suffix of a picture; write to a .png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+        with whole_file(path) as file:
+            image.save(file, format=registered_extensions()[path.suffix.lower()])
     except OSError as error:
         raise UserError(
             f"{path} cannot be written: {error.strerror or error}; choose another --out or --folder"

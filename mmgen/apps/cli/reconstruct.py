@@ -42,9 +42,9 @@ def run(
 
     from mmgen.core.errors import UserError
     from mmgen.core.modality import modality_of
-    from mmgen.core.progress import command_line, write_record
+    from mmgen.core.progress import command_line, print_record, write_record
     from mmgen.data.build import build_source, open_source
-    from mmgen.media.folders import new_folder, next_free
+    from mmgen.media.folders import next_free, whole_folder
     from mmgen.sampling.samples import pick_device
     from mmgen.store.store import Saved, load_tokenizer
 
@@ -58,14 +58,11 @@ def run(
     if num < 1:
         raise UserError(f"--num must be at least 1, got {num}")
     source = build_source(Saved.read(tokenizer).config) if data == "held_out" else open_source(data)
-    folder = new_folder(out or next_free(Path(tokenizer) / "reconstructions"))
-    try:
-        results = modality.reconstruct_held_out(loaded, source, num, folder)
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
     chosen = {"tokenizer": tokenizer, "files": files, "data": data, "num": num, "out": out, "device": device}
     command = command_line("reconstruct", run, chosen | {"checkpoint": checkpoint} | arguments)
-    record = {"command": command, "data": data, "checkpoint": checkpoint, **results}
-    write_record(folder, record)
+    place = out or str(next_free(Path(tokenizer) / "reconstructions"))
+    with whole_folder(place) as folder:
+        results = modality.reconstruct_held_out(loaded, source, num, folder)
+        record = {"command": command, "data": data, "checkpoint": checkpoint, **results}
+        write_record(folder, record)
+    print_record(record, place)

@@ -114,7 +114,7 @@ class RunFolder:
             if file.exists() and file.read_text() != config:
                 number = sum(1 for _ in self.path.glob("config-before-*.yaml")) + 1
                 write_whole(self.path / f"config-before-{number}.yaml", file.read_bytes())
-            write_whole(file, config.encode())
+            write_whole(file, config.encode(), sync=True)
             before = json.loads(record.read_text())["commands"] if resume and record.exists() else []
             write_whole(record, (json.dumps({"commands": [*before, command]}, indent=2) + "\n").encode())
         except OSError as error:

@@ -50,8 +50,8 @@ def run(
     import torch
 
     from mmgen.core.modality import modality_of
-    from mmgen.core.progress import command_line, write_record
-    from mmgen.media.folders import new_folder, next_free
+    from mmgen.core.progress import command_line, print_record, write_record
+    from mmgen.media.folders import next_free, whole_folder
     from mmgen.model.backbone import compile_passes
     from mmgen.model.backbone.precision import lower
     from mmgen.sampling.samples import pick_device, pick_mode
@@ -65,27 +65,25 @@ def run(
     modality = modality_of(loaded.spec.modality)
     require_own_options("sample", modality, arguments, path)
     samples = modality.sample(loaded, arguments)
-    folder = new_folder(out or next_free(Path(path) / "samples"))
-    try:
+    out = out or str(next_free(Path(path) / "samples"))
+    with whole_folder(out) as folder:  # whether it can be written is known before the work
         samples.draw()
-    except BaseException:  # refused by the paradigm, or interrupted: leave nothing behind
-        folder.rmdir()
-        raise
-    results = samples.write(folder)
-    record = {
-        "command": command_line("sample", run, arguments),
-        "mode": mode or next(iter(loaded.paradigm.modes())),
-        "seed": seed,
-        **results,
-        "guidance": dataclasses.asdict(samples.options.guidance),
-        "decoding": dataclasses.asdict(samples.options.decoding),
-        "context_noise": samples.options.context_noise,
-        "parallel_blocks": samples.options.parallel_blocks,
-        "trained_steps": loaded.step,
-        "checkpoint": checkpoint,
-        "device": str(loaded.generator.device),
-        "precision": precision,
-        "compiled": compile,
-        "torch": torch.__version__,
-    }
-    write_record(folder, record)
+        results = samples.write(folder)
+        record = {
+            "command": command_line("sample", run, arguments),
+            "mode": mode or next(iter(loaded.paradigm.modes())),
+            "seed": seed,
+            **results,
+            "guidance": dataclasses.asdict(samples.options.guidance),
+            "decoding": dataclasses.asdict(samples.options.decoding),
+            "context_noise": samples.options.context_noise,
+            "parallel_blocks": samples.options.parallel_blocks,
+            "trained_steps": loaded.step,
+            "checkpoint": checkpoint,
+            "device": str(loaded.generator.device),
+            "precision": precision,
+            "compiled": compile,
+            "torch": torch.__version__,
+        }
+        write_record(folder, record)
+    print_record(record, out)

@@ -1,5 +1,6 @@
 """Motions between tensors and files: joints (T, J, 3) in metres on one side, .npy arrays and BVH on the other."""
 
+import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 from mmgen.core.arrays import open_array
 from mmgen.core.errors import UserError
 from mmgen.data.sources.scan import notice
+from mmgen.media.folders import write_whole
 from mmgen.modalities.motion.bvh import bvh_text, read_bvh
 from mmgen.modalities.motion.features import features_to_joints, joints_to_features
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT, Skeleton, skeleton_of
@@ -93,8 +95,9 @@ def write_npy(joints: Tensor, path: str | Path) -> None:
     """
     skeleton_of(joints.shape[-2]).check(joints)
     try:
-        with open(path, "wb") as file:
-            np.save(file, joints.detach().cpu().float().numpy(), allow_pickle=False)
+        file = io.BytesIO()
+        np.save(file, joints.detach().cpu().float().numpy(), allow_pickle=False)
+        write_whole(path, file.getvalue())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror})") from None
 
@@ -107,7 +110,7 @@ def write_bvh(joints: Tensor, path: str | Path, fps: float = 20.0) -> None:
     """
     text = bvh_text(joints, fps)
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        write_whole(path, text.encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror})") from None
 

@@ -12,6 +12,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.stored import StoredImages
 from mmgen.evaluation.reference import Reference
+from mmgen.media.folders import whole_file
 
 _HIGHEST = 2**20  # number of a class: figures are counted for each
 
@@ -23,11 +24,11 @@ def write_npz(file: str | Path, pixels: Tensor, labels: Tensor | None = None) ->
     arrays = [rearrange(pixels.expand(-1, 3, -1, -1), "n c h w -> n h w c").numpy()]
     if labels is not None and bool((labels != NO_CLASS).all()):
         arrays.append(labels.numpy())
+    if Path(file).exists():
+        raise UserError(f"{file} exists, and nothing is overwritten; choose another")
     try:
-        with Path(file).open("xb") as opened:
+        with whole_file(file) as opened:
             np.savez(opened, *arrays)
-    except FileExistsError:
-        raise UserError(f"{file} exists, and nothing is overwritten; choose another") from None
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror}") from None
     return Path(file)

@@ -176,6 +176,7 @@ def survey(paths: Sequence[Path], training: int, skeleton: Skeleton, cache: Path
         )
         result = _look_through(paths, training, skeleton)
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(file, json.dumps(asdict(result)).encode())
         except OSError as error:
             notice(f"{file} cannot be kept ({error.strerror or error}), so the folder is looked through each time")

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from mmgen.core.progress import command_line, progress_bar, write_record
+from mmgen.core.progress import command_line, print_record, progress_bar, write_record
 from mmgen.media.audio import open_sound, write_wav
-from mmgen.media.folders import new_folder, next_free
+from mmgen.media.folders import next_free, whole_folder
 from mmgen.media.images import save_png
 from mmgen.media.spectrogram import spectrogram_sheet
 from mmgen.modalities.speech.alignment import parse_span
@@ -68,12 +68,6 @@ def run(
         edited = edit(
             loaded, sound, text, to, between, margin, mode, label, sample_options(arguments), seed, progress=progress
         )  # fmt: skip
-    folder = new_folder(out or next_free(Path(path) / "samples"))
-    write_wav(sound, folder / "original.wav", rate)
-    write_wav(edited.sound, folder / "edited.wav", rate)
-    save_file({"tokens": edited.tokens.contiguous()}, folder / "tokens.safetensors")
-    marks = [edited.span, edited.made]
-    save_png(spectrogram_sheet([sound, edited.sound], rate, [text, to], 1, marks=marks), folder / "spectrograms.png")
     record = {
         "command": command_line("edit", run, arguments),
         "mode": mode or (INFILL if INFILL in modes else modes[0]),
@@ -91,4 +85,12 @@ def run(
         "device": str(loaded.generator.device),
         "torch": torch.__version__,
     }
-    write_record(folder, record)
+    out = out or str(next_free(Path(path) / "samples"))
+    with whole_folder(out) as folder:
+        write_wav(sound, folder / "original.wav", rate)
+        write_wav(edited.sound, folder / "edited.wav", rate)
+        save_file({"tokens": edited.tokens.contiguous()}, folder / "tokens.safetensors")
+        sheet = spectrogram_sheet([sound, edited.sound], rate, [text, to], 1, marks=[edited.span, edited.made])
+        save_png(sheet, folder / "spectrograms.png")
+        write_record(folder, record)
+    print_record(record, out)

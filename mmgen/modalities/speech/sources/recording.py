@@ -56,6 +56,7 @@ def cached(folder: Path, settings: dict[str, Any], record: Callable[[], Iterable
         clips = list(record())
         sound = torch.cat([clip.sound for clip in clips])
         index = json.dumps([[len(clip.sound), *clip[1:]] for clip in clips], ensure_ascii=False)
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, save({"sound": sound}, {"settings": plain, "sha256": _digest(sound), "index": index}))
         return _read(file, plain)
     except OSError as error:
