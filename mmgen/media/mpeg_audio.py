@@ -49,8 +49,9 @@ class Frames:
 
 
 def is_stream(stream: Stream) -> bool:
-    """Whether it begins with a frame of layer III, perhaps after tags."""
-    return _read(stream, tag_end(stream, 0)) is not None
+    """Whether it begins as MPEG audio of any layer does, perhaps after tags."""
+    at = tag_end(stream, 0)
+    return at + 4 <= len(stream) and stream[at] == 0xFF and stream[at + 1] >= 0xE0
 
 
 def check_whole(frames: Frames, size: int, path: object) -> None:

@@ -75,13 +75,28 @@ def read_blocks(path: str | Path, info: SoundInfo, begin: int, count: int) -> It
     """The samples of a file from number `begin` on, `count` at most, as arrays (n, channels) float32. A stretch holds
     what the whole does there. Raises UserError as `sound_info`, or where it is damaged within.
     """
+    done, count = 0, min(count, info.samples - begin)
+    for seeking in (True, False):  # where a decoder loses its way, all is decoded from the beginning
+        if done < count:
+            for block in _stretch(path, info, begin + done, count - done, seeking):
+                done += len(block)
+                yield block
+
+
+def _stretch(path: str | Path, info: SoundInfo, begin: int, count: int, seeking: bool) -> Iterator[np.ndarray]:
     with _opened(path) as (file, _):
-        skipped = _safe_start(path, file, info, begin)
-        if not _seek(file, skipped):
-            skipped = 0
-        for block in _decode(file, min(count + begin, info.samples) - skipped):
-            yield block[max(0, begin - skipped) :]
-            skipped += len(block)
+        at = _safe_start(path, file, info, begin) if seeking else 0
+        if not _seek(file, at):
+            at = 0
+        try:
+            for block in _decode(file, begin + count - at):
+                part = block[max(0, begin - at) :]
+                at += len(block)
+                if len(part):
+                    yield part
+        except import_soundfile().SoundFileRuntimeError:
+            if not seeking:
+                raise
 
 
 def _safe_start(path: str | Path, file: Any, info: SoundInfo, begin: int) -> int:
@@ -185,7 +200,7 @@ def _decode(file: Any, count: int | None) -> Iterator[np.ndarray]:
 def _seek(file: Any, sample: int) -> bool:
     """Whether a file could go to a sample; some codecs only go on."""
     try:
-        return sample == 0 or (file.can_seek and file.seek(sample) == sample)
+        return file.seek(sample) == sample if file.can_seek else sample == 0
     except import_soundfile().SoundFileRuntimeError:
         return False
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.draws import Draws
+from mmgen.core.errors import UserError
 from mmgen.core.tokens import Tokens
 from mmgen.data import DataModule
 from mmgen.data.conditions import batch_conditions
@@ -34,6 +35,28 @@ def sample_held_out(
         options: of sampling.
         lengths: (B,) int64 tokens to make of each row; by default whole rows, or until they end by themselves.
     """
+    for mode, states in _samplers(module, batch, options, lengths):
+        *_, last = states
+        yield mode, last
+
+
+@torch.no_grad()
+def begin_held_out(module: GeneratorModule, batch: Batch, options: SampleOptions) -> None:
+    """The first step of what `sample_held_out` does, in every mode. Raises UserError for options that do not fit."""
+    trained = [each for each in module.modules() if each.training]
+    module.eval()
+    for mode, states in _samplers(module, batch, options):
+        try:
+            next(states)
+        except UserError as error:
+            raise UserError(f"mode {mode}: {error}") from None
+    for each in trained:
+        each.training = True
+
+
+def _samplers(
+    module: GeneratorModule, batch: Batch, options: SampleOptions, lengths: Tensor | None = None
+) -> Iterator[tuple[str, Iterator[State]]]:
     generator, tokens = module.generator, batch["tokens"]
     number = torch.arange(len(tokens), device=module.device)
     request = Request(Draws(0, number), lengths, grid=tokens.grid, conditions=batch_conditions(generator, batch))
@@ -41,8 +64,7 @@ def sample_held_out(
         filling = (
             replace(request, known=tokens.values, keep=_outer(tokens)) if isinstance(paradigm, SpanInfill) else request
         )
-        *_, last = paradigm.sample(generator, filling, options)
-        yield mode, last
+        yield mode, iter(paradigm.sample(generator, filling, options))
 
 
 def _outer(tokens: Tokens) -> Tensor:

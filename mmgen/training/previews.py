@@ -19,8 +19,10 @@ from mmgen.media.audio import write_wav
 from mmgen.media.images import save_png
 from mmgen.media.video import write_gif
 from mmgen.paradigms import Guidance, SampleOptions
+from mmgen.paradigms.guidance import require_droppable
 from mmgen.sampling.preview import Preview
 from mmgen.training.generator_module import GeneratorModule
+from mmgen.training.held_out import begin_held_out, held_out_batch
 from mmgen.training.joint_module import JointModule
 from mmgen.training.tokenizer_module import TokenizerModule
 
@@ -33,16 +35,26 @@ log = logging.getLogger("mmgen.training.previews")
 class SampleGrids(Callback):
     """After each validation, writes previews to the run's `samples/` and to the loggers: samples of every mode of a
     generator, or of each member's, always of the same draws; held-out samples and reconstructions of a tokenizer. Every
-    process computes the same, so that none waits for another.
+    process computes the same, so that none waits for another. The options are those of `mmgen sample`, with the same
+    defaults, and are tried before the first step.
 
     Args:
         count: samples a preview; 0 for no previews at all; by default as many as suit the modality.
-        guidance: scale of classifier-free guidance.
+        guidance: scale of classifier-free guidance; 1 is none.
         steps: steps a row or block; each paradigm's own number by default.
+
+    Raises:
+        UserError: options out of range, or that do not fit the generator.
     """
 
-    def __init__(self, count: int | None = None, guidance: float = 2.0, steps: int | None = None) -> None:
-        self.count, self.steps, self.guidance = count, steps, guidance
+    def __init__(self, count: int | None = None, guidance: float = 1.0, steps: int | None = None) -> None:
+        if count is not None and count < 0:
+            raise UserError(f"samples.count must be at least 0, got {count}")
+        try:
+            self.options = SampleOptions(steps, Guidance(guidance))
+        except UserError as error:
+            raise UserError(f"samples.{error}") from None
+        self.count = count
         self.folder: Path | None = None
 
     @property
@@ -53,6 +65,20 @@ class SampleGrids(Callback):
     def put_into(self, run: Path) -> None:
         """Choose the run folder."""
         self.folder = run / "samples"
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Tries the options on one held-out sample."""
+        if not self.draws_samples or self.folder is None or not trainer.enable_validation:
+            return
+        for prefix, data, module in self._members(trainer, pl_module):
+            if isinstance(module, GeneratorModule) and data.tokenizer is not None:
+                try:
+                    if self.options.guidance.scale != 1:
+                        require_droppable(module.generator, self.options.guidance)
+                    begin_held_out(module, held_out_batch(module, data, 1), self.options)
+                except UserError as error:
+                    what = f"samples.guidance {self.options.guidance.scale:g}, samples.steps {self.options.steps}"
+                    raise UserError(f"{prefix}previews cannot be drawn with {what}: {error}") from None
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -76,12 +102,19 @@ class SampleGrids(Callback):
                     log_files(logger, preview.caption, files, trainer.global_step)
 
     def _all(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Preview]:
+        for prefix, data, module in self._members(trainer, pl_module):
+            for preview in self._previews(data, module):
+                yield replace(preview, caption=f"{prefix}{preview.caption}")
+
+    def _members(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> Iterator[tuple[str, DataModule, L.LightningModule]]:
+        """Prefix of its captions, data, and module of each member of a joint run; of another run, itself."""
         if not isinstance(pl_module, JointModule):
-            yield from self._previews(trainer.datamodule, pl_module)
+            yield "", trainer.datamodule, pl_module
             return
         for name, member in pl_module.parts():
-            for preview in self._previews(trainer.datamodule.members[name], member):
-                yield replace(preview, caption=f"{name}-{preview.caption}")
+            yield f"{name}-", trainer.datamodule.members[name], member
 
     def _previews(self, data: DataModule, module: L.LightningModule) -> Iterator[Preview]:
         if isinstance(module, TokenizerModule):
@@ -90,9 +123,7 @@ class SampleGrids(Callback):
         elif isinstance(module, GeneratorModule) and data.tokenizer is not None:
             tokenizer = data.tokenizer.to(module.device)
             modality = modality_of(tokenizer.spec.modality)
-            guided = bool(len(module.generator.conditions))
-            options = SampleOptions(self.steps, Guidance(self.guidance if guided else 1.0))
-            yield from modality.sample_previews(module, data, tokenizer, self._count(modality), options)
+            yield from modality.sample_previews(module, data, tokenizer, self._count(modality), self.options)
 
     def _count(self, modality: Modality) -> int:
         return modality.preview_count if self.count is None else self.count

@@ -7,14 +7,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmgen.apps.cli.main import main
+from mmgen.modalities.image import previews as image_previews
+from mmgen.modalities.image.sampling import sample_images
 from mmgen.modalities.video import previews
 from mmgen.modalities.video.sources.moving_digits import MovingDigits
 from mmgen.paradigms import SampleOptions
+from mmgen.sampling.samples import SamplingTask
 from mmgen.store.store import load_generator
 from mmgen.training import GeneratorModule, TokenizerModule
 from mmgen.training.previews import SampleGrids
 from tests.data_modules import data_module
 from tests.tiny_runs import VIDEO_MIXTURE, video_run, video_tokenizer_run
+from tests.training.fits import QUICK, checkpoint, fit
+from tests.training.test_resume import same
 
 MODES = list(VIDEO_MIXTURE["init_args"]["members"])
 CLIPS, FRAMES, SIDE = 3, 6, 32
@@ -121,3 +127,50 @@ def test_other_processes_write_nothing_and_nothing_is_written_unasked(
     assert not validated(tmp_path, data, module, main=False).images
     assert not validated(tmp_path, data, module, count=0).images
     assert not files(tmp_path)
+
+
+UNDROPPED = ["--config=experiments/digits_ar", "--model.backbone.dim=16", "--model.backbone.heads=2"]
+UNDROPPED += ["--model.backbone.depth=1", "--data.global_batch_size=4"]
+UNDROPPED += ["--model.conditions={class: {class_path: ClassLabel, init_args: {dropout: 0}}}"]
+
+
+@pytest.mark.parametrize("ema", [0, 0.9])
+def test_a_grid_shows_what_sampling_draws(
+    ema: float, digits: list[str], tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any option: the same weights, classes, draws, and no guidance, which this generator cannot have."""
+    shown: list[Tensor] = []
+    monkeypatch.setattr(
+        image_previews, "_grid", lambda images, columns=10: shown.append(images) or torch.zeros(1, 8, 8)
+    )
+    steps = ["--trainer.max_steps=3", "--trainer.val_check_interval=3", f"--ema.decay={ema}", "--samples.count=12"]
+    run = fit(tmp_path / "run", *UNDROPPED, *digits, f"--data.tokenizer={tokenizer}", *steps)
+    loaded = load_generator(run)
+    labels = torch.arange(12) % 10
+    drawn = sample_images(SamplingTask(loaded, None, {"class": labels})).images
+    torch.testing.assert_close(shown[0].float(), drawn.float(), atol=1e-5, rtol=0)
+
+
+WRONG = {
+    "--samples.guidance=2": "samples.guidance 2, samples.steps None: it was not trained without class",
+    "--samples.steps=0": "samples.steps 0 must be at least 1",
+    "--samples.count=-1": "samples.count",
+}
+
+
+@pytest.mark.parametrize("option", WRONG)
+def test_options_are_looked_at_before_the_first_step(
+    option: str, digits: list[str], tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*QUICK, "--samples.count=4", *UNDROPPED, *digits, f"--data.tokenizer={tokenizer}", "--trainer.max_steps=3"]
+    assert main(["fit", *words, option, f"--run={tmp_path / 'run'}"]) == 2
+    assert WRONG[option] in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_trying_the_options_changes_nothing(digits: list[str], tokenizer: Path, tmp_path: Path) -> None:
+    """Neither modes nor weights: the run is the same with previews and without."""
+    options = [*UNDROPPED, *digits, f"--data.tokenizer={tokenizer}", "--trainer.max_steps=3"]
+    options += ["--model.backbone.dropout=0.5", "--trainer.val_check_interval=2"]
+    runs = [checkpoint(fit(tmp_path / count, *options, f"--samples.count={count}")) for count in "02"]
+    same(runs[0]["state_dict"], runs[1]["state_dict"])

@@ -153,9 +153,7 @@ class RecipeCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """A trainer with the command's callbacks; its loggers write to the run folder unless the recipe names some."""
         options = dict(self._get(self.config_init, "trainer"), default_root_dir=str(self.folder.path))
-        if (
-            type(options["val_check_interval"]) is int
-        ):  # Lightning counts batches, of which a step may accumulate several
+        if type(options["val_check_interval"]) is int:  # a recipe counts steps, and Lightning batches
             options["val_check_interval"] *= options["accumulate_grad_batches"]
         callbacks = options["callbacks"] or []
         callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
