@@ -5,9 +5,14 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
+from mmgen.core.terminal import printable
+
 
 class UserError(Exception):
     """A mistake of the user, in one line: what is wrong, where, and how to mend it. The CLI prints it and exits 2."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

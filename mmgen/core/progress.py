@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmgen.core.terminal import print_safely
+
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
@@ -60,8 +62,8 @@ def print_record(record: dict[str, Any], out: str | Path) -> None:
     """Print a record, and where it was written."""
     for name, value in record.items():
         plain = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
-        print(f"{name + ':':22}{plain}")
-    print(f"{'written to:':22}{out}")
+        print_safely(f"{name + ':':22}{plain}")
+    print_safely(f"{'written to:':22}{out}")
 
 
 Progress = Callable[[float], None]

@@ -10,10 +10,10 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
-from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmgen.core.console import SafeConsole
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import Tokens, TokenSpec
@@ -148,7 +148,7 @@ class DataModule(L.LightningDataModule):
             rank_zero_info(str(self.split))
             self.samples("train")
             if (report := self.source.report()) is not None and trainer.is_global_zero:
-                Console().print(report)
+                SafeConsole().print(report)
         if self.source.spec is None and self.tokenizer_path is not None:
             assert self.tokenizer is not None  # loaded here, so that a missing one is reported before training starts
         self.samples("val")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
+from mmgen.core.terminal import print_safely
 from mmgen.data.base import DataModule
 from mmgen.data.build import build_source
 from mmgen.data.sources import Samples, Source, to_device
@@ -43,7 +44,7 @@ def compare_losses(options: EvaluationOptions, saved: Saved, other: Saved) -> tu
                 losses[mode].append(torch.stack([_losses(run, mode, tokens) for run in pair]).double().cpu())
             progress(number * batch + len(each["sample"]))
     if saved.step != other.step:
-        print(f"{saved.path} took {saved.step:,} steps, {other.path} {other.step:,}")
+        print_safely(f"{saved.path} took {saved.step:,} steps, {other.path} {other.step:,}")
     how = {"loss": "nats per token, as validation measures it", "compared_to": f"trained for {budget(other)}"}
     rows: Rows = []
     for mode in modes:

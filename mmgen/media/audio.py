@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.errors import UserError, require
+from mmgen.core.terminal import print_safely
 from mmgen.media.folders import write_whole
 from mmgen.media.sound_file import SoundInfo, import_soundfile, read_blocks, sound_info
 
@@ -219,5 +220,5 @@ def open_sound(path: str | Path, sample_rate: int) -> Tensor:
     if share >= _CLIPPED:
         notes.append(f"clipped: {100 * share:.2g} % of the samples are at full scale")
     if notes:
-        print(f"mmgen: {path}: {', '.join(notes)}", file=sys.stderr)
+        print_safely(f"mmgen: {path}: {', '.join(notes)}", file=sys.stderr)
     return sound

@@ -15,6 +15,7 @@ from typing import IO
 
 from mmgen.core.disk import disk_error
 from mmgen.core.errors import UserError, require
+from mmgen.core.terminal import print_safely
 
 _PARTIAL = ".partial"
 
@@ -52,7 +53,9 @@ def whole_folder(out: str | Path) -> Iterator[Path]:
     existed = out.exists()
     final = new_folder(out).resolve()
     for left in _leftovers(final.parent):
-        print(f"note: {left} was left by a command that was killed: rm -r {shlex.quote(str(left))}", file=sys.stderr)
+        print_safely(
+            f"note: {left} was left by a command that was killed: rm -r {shlex.quote(str(left))}", file=sys.stderr
+        )
     partial: Path | None = None
     try:
         place = final if existed else final.parent

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from mmgen.core.terminal import print_safely
 from mmgen.media.folders import unique_names, whole_folder
 from mmgen.tokenizers import TimedTokenizer, Tokenizer
 
@@ -37,7 +38,7 @@ def reconstruct_each(
             spec = tokenizer.spec if tokenizer.spec.unit is None else tokenizer.spec.with_frames(sample.shape[1])
             written = ", ".join(str(Path(out) / each.name) for each in [folder / name, *further])
             lines.append(f"{file}: {figures}, {spec.amount} -> {written}")
-    print(*lines, sep="\n")
+    print_safely(*lines, sep="\n")
 
 
 def reconstruct_numbered(

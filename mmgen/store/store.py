@@ -20,6 +20,7 @@ from mmgen.core.command_options import default_options, require_own_options
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts, trained_anew
 from mmgen.core.modality import all_modalities
+from mmgen.core.terminal import printable
 from mmgen.core.tokens import TokenSpec
 from mmgen.media.folders import whole_folder
 from mmgen.media.torch_file import Unsound
@@ -255,7 +256,7 @@ class Saved:
         try:
             file, warning = find_checkpoint(file)
             if warning is not None:
-                logger.warning(warning)
+                logger.warning(printable(warning))
             checkpoint = read_checkpoint(file) if file.exists() else None
         except (Unsound, OSError) as error:
             raise UserError(f"checkpoint {file} {error}; train again, or restore the file") from None

@@ -8,6 +8,7 @@ from typing import Any, cast
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
 
+from mmgen.core.terminal import print_safely
 from mmgen.training.optim import TrainedModule
 
 
@@ -92,7 +93,7 @@ class Lines(ProgressBar):
         figures = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in metrics]
         left = gone / max(1, done - self._first) * (total - done)
         clock = f"{_clock(gone)} gone, {_clock(left)} left"
-        print("  ".join([f"step {trainer.global_step}/{trainer.max_steps}", *figures, clock]), flush=True)
+        print_safely("  ".join([f"step {trainer.global_step}/{trainer.max_steps}", *figures, clock]), flush=True)
         self._printed = now
 
 

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from mmgen.core.errors import UserError
+from mmgen.core.terminal import print_safely
 from mmgen.training.averaging import EMA, ShardedEMA
 from mmgen.training.sharded import is_sharded
 
@@ -148,7 +149,7 @@ def report_changes(trainer: L.Trainer, changes: list[str], of: str = "") -> None
 
 def _report(trainer: L.Trainer, line: str) -> None:
     if trainer.is_global_zero:
-        print(line, file=sys.stderr)
+        print_safely(line, file=sys.stderr)
 
 
 def _decay(trainer: L.Trainer) -> float:

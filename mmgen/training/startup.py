@@ -7,10 +7,10 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from mmgen.core.console import SafeConsole
 from mmgen.data.joint import JointData
 from mmgen.training.averaging import EMA, ShardedEMA
 from mmgen.training.joint_module import JointModule
@@ -42,10 +42,8 @@ class StartUp(Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if rank_zero_only.rank == 0:
-            console = Console()
-            console = console if console.is_terminal else Console(width=120)
             title = f"{trainer.datamodule.split}, on {pl_module.device.type}"
-            console.print(table(list(parts(trainer, pl_module)), title))
+            SafeConsole().print(table(list(parts(trainer, pl_module)), title))
 
 
 def parts(trainer: L.Trainer, pl_module: L.LightningModule) -> Iterator[Part]:

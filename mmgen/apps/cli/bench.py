@@ -3,6 +3,8 @@
 import json
 import sys
 
+from mmgen.core.terminal import print_safely
+
 
 def run(
     name: str | None = None,
@@ -35,7 +37,7 @@ def run(
         width = max(map(len, chosen))
         for each in chosen.values():
             needs = "".join(f" (needs {package})" for package in each.missing())
-            print(f"{each.name:<{width}}  {each.sentence}{needs}")
+            print_safely(f"{each.name:<{width}}  {each.sentence}{needs}")
         return
     if runs < 1 or (threads is not None and threads < 1):
         raise UserError(f"--runs {runs} and --threads {threads} must be at least 1")
@@ -45,9 +47,9 @@ def run(
     for each in chosen.values():
         if missing := each.missing():
             note = f"{each.name}: skipped, it needs {', '.join(missing)}: pip install 'mmgen[bench]'"
-            print(note, file=sys.stderr if json_ else sys.stdout, flush=True)
+            print_safely(note, file=sys.stderr if json_ else sys.stdout, flush=True)
             continue
         if not json_:
-            print(f"{each.name}: {each.sentence} ({conditions.device_name})", flush=True)
+            print_safely(f"{each.name}: {each.sentence} ({conditions.device_name})", flush=True)
         for result in each.run(conditions):
-            print(json.dumps(result.to_dict()) if json_ else result, flush=True)
+            print_safely(json.dumps(result.to_dict()) if json_ else result, flush=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmgen.core.errors import UserError
+from mmgen.core.terminal import print_safely
 from mmgen.evaluation.card import README, card_folders, faults, unmeasured, update_card
 
 
@@ -24,4 +25,4 @@ def run(folders: Sequence[str] = (), check: bool = False) -> None:
     else:
         for path in paths:
             state = "not measured yet" if unmeasured(path) else "rendered" if update_card(path) else "up to date"
-            print(f"{path / README}: {state}")
+            print_safely(f"{path / README}: {state}")

@@ -2,6 +2,7 @@
 
 import math
 
+from mmgen.core.terminal import print_safely
 from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
 
@@ -74,7 +75,7 @@ def run(
         "written to": out,
     }
     for name, text in rows.items():
-        print(f"{name + ':':16}{text}")
+        print_safely(f"{name + ':':16}{text}")
 
 
 def _times(large: float, small: float) -> str:

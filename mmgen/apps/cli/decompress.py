@@ -1,5 +1,6 @@
 """`mmgen decompress`: what `mmgen compress` wrote, as images again."""
 
+from mmgen.core.terminal import print_safely
 from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
 
@@ -49,5 +50,5 @@ def run(
         if tokens is not None:
             write_whole(tokens, save({"tokens": values, "labels": labels}))
     if tokens is not None:
-        print(f"{len(values)} images of {values.shape[1]} tokens -> {tokens}")
-    print(f"{len(values)} images -> {out}")
+        print_safely(f"{len(values)} images of {values.shape[1]} tokens -> {tokens}")
+    print_safely(f"{len(values)} images -> {out}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgen.core.command_options import default_options, takes_modality_options
+from mmgen.core.terminal import print_safely
 from mmgen.sampling.options import all_arguments, takes_sampling
 from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
@@ -105,7 +106,7 @@ def run(
     if card is not None:
         write(card, figures)
         update_card(Path(card))
-        print(f"written to {card}")
+        print_safely(f"written to {card}")
 
 
 def _keep_with_run(path: Path, figures: "list[Figure]") -> None:
@@ -117,7 +118,7 @@ def _keep_with_run(path: Path, figures: "list[Figure]") -> None:
         path.mkdir(parents=True, exist_ok=True)  # RUN/MEMBER, which is no folder yet
         write(path, figures)
     except (UserError, OSError) as error:
-        print(f"not kept in {path}: {error}")
+        print_safely(f"not kept in {path}: {error}")
 
 
 def _print(figures: "list[Figure]") -> None:
@@ -129,6 +130,6 @@ def _print(figures: "list[Figure]") -> None:
     metrics = list(dict.fromkeys(figure.metric for figure in figures))
     width = max(map(len, metrics))
     if modes != [None]:
-        print(" " * width + "".join(f"{mode or 'recordings':>12}" for mode in modes))
+        print_safely(" " * width + "".join(f"{mode or 'recordings':>12}" for mode in modes))
     for metric in metrics:
-        print(f"{metric:<{width}}" + "".join(f"{values.get((metric, mode), ''):>12}" for mode in modes))
+        print_safely(f"{metric:<{width}}" + "".join(f"{values.get((metric, mode), ''):>12}" for mode in modes))

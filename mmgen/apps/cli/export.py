@@ -3,6 +3,7 @@
 from typing import Any
 
 from mmgen.core.command_options import default_options, takes_modality_options
+from mmgen.core.terminal import print_safely
 from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
 
@@ -33,6 +34,6 @@ def run(path: str, out: str | None = None, checkpoint: CheckpointName = "last", 
     numbers = sum(value.numel() for value in exported.state.values())
     which = "the average over training (EMA)" if exported.averaged else "as trained (the run kept no average)"
     when = f"after {exported.step} steps" + (" (best checkpoint)" if checkpoint == "best" else "")
-    print(f"{exported.kind} of {path} {when}: {numbers:,} numbers, {which}")
+    print_safely(f"{exported.kind} of {path} {when}: {numbers:,} numbers, {which}")
     again = f"; trains again with: mmgen fit --config {exported.path / 'config.yaml'}" if exported.step else ""
-    print(f"written to {exported.path}{again}")
+    print_safely(f"written to {exported.path}{again}")

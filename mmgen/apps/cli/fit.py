@@ -29,6 +29,7 @@ from mmgen.apps.cli.run_folder import RunFolder
 from mmgen.core.errors import UserError, require
 from mmgen.core.interruption import Interrupted, claim_children, end_with_claimant, interrupted_by
 from mmgen.core.modality import import_all, import_parts
+from mmgen.core.terminal import print_safely
 from mmgen.core.yaml_text import read_yaml
 from mmgen.data.worker import lost_worker
 from mmgen.store.config_errors import explain
@@ -234,7 +235,7 @@ class RecipeCLI(LightningCLI):
             if writes:
                 self.folder.release(started=self.trainer.global_step > 0)
         if writes:
-            print(f"run folder: {self.folder.path}")
+            print_safely(f"run folder: {self.folder.path}")
 
     def _write_config(self) -> None:
         config = self.config.clone()

@@ -5,6 +5,7 @@ from json import dumps
 from typing import Literal
 
 from mmgen.core.errors import UserError
+from mmgen.core.terminal import print_safely
 from mmgen.store.recipes import recipes_root
 
 PARTS = ("masks", "paradigms", "backbones")
@@ -27,11 +28,11 @@ def run(
     for kind in kinds:
         lines = list(PRINTERS[kind](kind))
         width = max((len(name) for name, _ in lines), default=0)
-        print(f"{kind}:" if lines else f"{kind}: none in {recipes_root()}")
+        print_safely(f"{kind}:" if lines else f"{kind}: none in {recipes_root()}")
         for name, text in lines:
-            print(f"  {name:<{width}}  {text}")
+            print_safely(f"  {name:<{width}}  {text}")
     if what == "recipes":
-        print(f"More: mmgen list {' | '.join(PARTS)}. The recipes lie in {recipes_root()}")
+        print_safely(f"More: mmgen list {' | '.join(PARTS)}. The recipes lie in {recipes_root()}")
 
 
 def _print_json(what: str) -> None:
@@ -41,7 +42,7 @@ def _print_json(what: str) -> None:
         raise UserError(f"--json lists recipes, tokenizers or experiments, got {what!r}; leave --json out")
     kinds = ("tokenizer", "experiment") if what == "recipes" else (what.removesuffix("s"),)
     entries = [entry for entry in summarise_recipes() if entry["kind"] in kinds]
-    print(dumps(entries, indent=2, ensure_ascii=False))
+    print_safely(dumps(entries, indent=2, ensure_ascii=False))
 
 
 def _recipes(kind: str) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ from mmgen.core.disk import disk_error
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.interruption import handle_signals, interrupt, interrupted_by
 from mmgen.core.modality import all_modalities
+from mmgen.core.terminal import print_safely
 from mmgen.store.config_errors import explain
 from mmgen.store.option_values import check_values
 
@@ -81,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         ended = interrupted_by(stop)
         with suppress(OSError):  # the terminal may be gone
-            print(f"mmgen: {ended}", file=sys.stderr)
+            print_safely(f"mmgen: {ended}", file=sys.stderr)
         return ended.exit_code
     except BrokenPipeError:  # whoever read the output has seen enough
         with suppress(OSError):
@@ -104,9 +105,11 @@ def dispatch(args: list[str]) -> None:
     """Run one command. Raises UserError for a mistake of the user."""
     name, *rest = args or ["--help"]
     if name in ("-h", "--help", "help"):
-        print(HELP.format(commands="\n".join(f"  {command:<12} {text}" for command, text in COMMANDS.items())), end="")
+        print_safely(
+            HELP.format(commands="\n".join(f"  {command:<12} {text}" for command, text in COMMANDS.items())), end=""
+        )
     elif name == "--version":
-        print(f"mmgen {__version__}")
+        print_safely(f"mmgen {__version__}")
     elif name in TRAINING:
         import_module("mmgen.apps.cli.fit").run(name, _underscored(rest))
     elif name in COMMANDS:
@@ -176,5 +179,5 @@ def _underscored(args: list[str]) -> list[str]:
 
 
 def _fail(message: str) -> int:
-    print("mmgen: error:", " ".join(message.split()), file=sys.stderr)
+    print_safely("mmgen: error:", " ".join(message.split()), file=sys.stderr)
     return 2

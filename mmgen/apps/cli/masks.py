@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmgen.core.terminal import print_safely
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -25,11 +27,11 @@ def run(name: str | None = None, out: str | None = None, folder: str | None = No
     if folder is not None:
         for each, mask in masks.items():
             _save(mask_image(mask, *example(each)), Path(folder) / f"{each}.png")
-        print(f"{len(masks)} pictures -> {folder}")
+        print_safely(f"{len(masks)} pictures -> {folder}")
     if folder is None or out is not None:
         target = Path(out or SHEET)
         _save(catalogue_sheet() if name is None else mask_image(masks[name], *example(name)), target)
-        print(f"{'all masks' if name is None else masks[name].sentence} -> {target}")
+        print_safely(f"{'all masks' if name is None else masks[name].sentence} -> {target}")
 
 
 def _save(image: "Image", path: Path) -> None:

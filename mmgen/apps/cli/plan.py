@@ -3,6 +3,7 @@
 from typing import Any
 
 from mmgen.core.command_options import dataclass_options, show_options
+from mmgen.core.terminal import print_safely
 from mmgen.tools.plan.setup import Setup
 
 
@@ -37,8 +38,7 @@ def run(
     """
     import json
 
-    from rich.console import Console
-
+    from mmgen.core.console import SafeConsole
     from mmgen.tools.plan.estimate import plan
     from mmgen.tools.plan.recipe import Recipe
     from mmgen.tools.plan.table import show
@@ -46,10 +46,10 @@ def run(
     recipe = Recipe.read(config, set_ or [], spec, classes)
     estimate = plan(recipe, Setup(**setup))
     if json_:
-        print(json.dumps(estimate.to_dict()))
+        print_safely(json.dumps(estimate.to_dict()))
         return
-    console = Console()
-    show(estimate, console if console.is_terminal else Console(width=120))
+    console = SafeConsole()
+    show(estimate, console)
     if check:
         from mmgen.tools.plan.check import compare
 

@@ -1,5 +1,7 @@
 """`mmgen report`: a page about one run, or several side by side."""
 
+from mmgen.core.terminal import print_safely
+
 
 def run(
     runs: list[str],
@@ -32,4 +34,4 @@ def run(
     command = shlex.join(["mmgen", "report", *runs, *(() if out is None else ("--out", out))])
     file = default if out is None else Path(out)
     write_text(file, make_report([Path(run) for run in runs], command, title or (), lead or (), note or ()))
-    print(f"written to {file}")
+    print_safely(f"written to {file}")

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mmgen.apps.cli.folder_lock import FolderLock, lock_folder, require_unlocked
 from mmgen.core.errors import UserError
+from mmgen.core.terminal import print_safely
 from mmgen.media.folders import write_whole
 from mmgen.media.torch_file import Unsound
 from mmgen.store.checkpoint_file import check_seal, find_checkpoint, read_checkpoint
@@ -65,7 +66,7 @@ class RunFolder:
         except (Unsound, OSError) as error:
             raise UserError(f"checkpoint {path} {error}; restore the file, or start a new run") from None
         if notice is not None and getattr(rank_zero_only, "rank", 0) == 0:
-            print(notice, file=sys.stderr)
+            print_safely(notice, file=sys.stderr)
         return path
 
     def require_free(self) -> None:
@@ -103,7 +104,7 @@ class RunFolder:
             raise
         self._made = made
         if not resume and (self.path / CONFIG).exists():
-            print(f"{self.path} was left before its first checkpoint: it starts anew", file=sys.stderr)
+            print_safely(f"{self.path} was left before its first checkpoint: it starts anew", file=sys.stderr)
 
     def write(self, config: str, command: str, resume: bool) -> None:
         """Write the config, and the command, behind those that trained the run before; an older config that says

@@ -1,5 +1,6 @@
 """`mmgen tokenize`: a data set as tokens, once."""
 
+from mmgen.core.terminal import print_safely
 from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 
 
@@ -42,6 +43,6 @@ def run(
     with progress_bar("encoding", total) as progress:
         meta = write_shards(out, source, loaded, tokenizer, shard_size, batch, mirror, progress)
     counts = ", ".join(f"{count} {split}" for split, count in meta.counts().items())
-    print(f"{counts} samples of {meta.spec.amount} in {len(meta.shards)} shards -> {out}")
+    print_safely(f"{counts} samples of {meta.spec.amount} in {len(meta.shards)} shards -> {out}")
     stored = f"--data.source CachedTokens --data.source.path {out}"
-    print(f"train on them with: mmgen fit --config experiments/NAME/config.yaml {stored}")
+    print_safely(f"train on them with: mmgen fit --config experiments/NAME/config.yaml {stored}")

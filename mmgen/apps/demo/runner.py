@@ -38,7 +38,7 @@ class DemoRunner:
         self.demo, self.end, self.console, self.stages = demo, end, console, [*demo.stages, _REPORT]
         self.folder, moved = DemoFolder.claim(place, demo.settings())
         if moved is not None:
-            console.print(f"{place} held an earlier demo, which is now in {moved}", highlight=False)
+            console.print(f"{place} held an earlier demo, which is now in {moved}", markup=False, highlight=False)
         self._begun = time.time() - before - self.folder.record["seconds"]
 
     @property

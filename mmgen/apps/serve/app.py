@@ -9,6 +9,7 @@ import torch
 
 from mmgen.apps.serve.runs import LastLoaded, find_runs
 from mmgen.core.errors import UserError
+from mmgen.core.terminal import print_safely
 
 HOST = "127.0.0.1"
 _LARGEST_UPLOAD = "10mb"  # the page asks for no file, but the server would take one
@@ -42,7 +43,7 @@ def launch(folder: str | Path, port: int, device: torch.device | str = "cpu", bl
         enable_monitoring=False, footer_links=[], app_kwargs={"middleware": [only_here]}, prevent_thread_lock=True,
         **theme_options(),
     )  # fmt: skip
-    print(f"mmgen serve: http://{HOST}:{port} ({count} generators in {folder}; Ctrl-C ends)", flush=True)
+    print_safely(f"mmgen serve: http://{HOST}:{port} ({count} generators in {folder}; Ctrl-C ends)", flush=True)
     if block:
         blocks.block_thread()
     return blocks

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmgen.core.errors import UserError
+from mmgen.core.terminal import printable
 
 _EXAMPLES = 3  # files that a line names
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # set by torchrun, Lightning and srun
@@ -39,7 +40,7 @@ def notice(text: str, every_rank: bool = False) -> None:
     """
     rank = next((os.environ[name] for name in _RANKS if name in os.environ), "0")
     if every_rank or rank == "0":
-        logger.warning(text)
+        logger.warning(printable(text).replace("\n", " "))
 
 
 def report_skipped(folder: Path, reasons: Mapping[str, object]) -> None:

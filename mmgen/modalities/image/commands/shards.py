@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mmgen.core.terminal import print_safely
 from mmgen.data.build import open_source
 from mmgen.modalities.image.sources.tar_write import write_shards
 
@@ -21,4 +22,4 @@ def run(data: str, *, out: str, per_shard: int = 1000) -> None:
     written = ", ".join(
         f"{samples:,} samples of {split} in {shards} shard(s)" for split, (samples, shards) in counts.items()
     )
-    print(f"{out}: {written}; to train on them: --data.source WebDataset --data.source.root {out}")
+    print_safely(f"{out}: {written}; to train on them: --data.source WebDataset --data.source.root {out}")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
+from mmgen.core.terminal import print_safely
 from mmgen.data.build import open_source
 from mmgen.evaluation.command import EvaluationCommand, ModeSampling, Rows, metric_rows
 from mmgen.evaluation.extractors import Extractor, Judge, real_features
@@ -95,14 +96,14 @@ class ImageEvaluation(EvaluationCommand):
 
     def _write_npz(self, pixels: Tensor, labels: Tensor | None = None) -> None:
         if self.arguments["npz"] is not None:
-            print(f"samples written to {write_npz(self.arguments['npz'], pixels, labels)}")
+            print_safely(f"samples written to {write_npz(self.arguments['npz'], pixels, labels)}")
 
     def _extractor(self, reference: Reference) -> Extractor:
         """The chosen extractor, or the default one; the accuracy of a judge is printed."""
         name, weights = self.arguments["extractor"], self.arguments["weights"]
         extractor = get_image_extractor(name, reference.sample_shape, weights, self.device)
         if isinstance(extractor, Judge):
-            print(f"judge: {extractor.name}, right about {extractor.accuracy:.1%} of held-out real samples")
+            print_safely(f"judge: {extractor.name}, right about {extractor.accuracy:.1%} of held-out real samples")
         return extractor
 
     def _reference(self, saved: Saved | None, tokenizer: Tokenizer | None) -> Reference:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmgen.core.terminal import print_safely
 from mmgen.data.sources import Source
 from mmgen.evaluation.command import Metric
 from mmgen.evaluation.metrics import class_accuracy, fid
@@ -37,12 +38,12 @@ class Judges:
         classifier = motion_classifier(source) if source.classes else None
         texts = text_motion(source) if source.text is not None else None
         if classifier is not None:
-            print(
+            print_safely(
                 f"judge: {classifier.name}, right about {classifier.accuracy:.1%} of held-out motions and"
                 f" {classifier.accuracy_training:.1%} of those it learnt from"
             )
         if texts is not None:
-            print(f"judge: {texts.name}, R-precision@3 {texts.scores['r_precision_3']:.1%} of held-out motions")
+            print_safely(f"judge: {texts.name}, R-precision@3 {texts.scores['r_precision_3']:.1%} of held-out motions")
         return cls(classifier, texts)
 
     def features(self, motions: Sequence[Tensor]) -> Tensor | None:

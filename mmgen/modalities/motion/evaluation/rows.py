@@ -8,6 +8,7 @@ import torch
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
+from mmgen.core.terminal import print_safely
 from mmgen.data.held_out import all_over
 from mmgen.data.sources import Source
 from mmgen.evaluation.command import EvaluationCommand, ModeSampling, Report, Rows
@@ -61,7 +62,7 @@ class MotionEvaluation(EvaluationCommand):
                     between = Report(measure_inbetween(sampling, gaps), None, report.steps)
                 rows += self.mode_rows(sampling, between, reference, len(gaps))
             except UserError as error:  # it has sampled with all the rest before
-                print(f"inbetween_mm is not measured in mode {mode}: {error}")
+                print_safely(f"inbetween_mm is not measured in mode {mode}: {error}")
         return rows, reference
 
     def _source(self, saved: Saved, tokenizer: MotionTokenizer) -> Source:

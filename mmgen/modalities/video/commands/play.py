@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.interruption import Interrupted, interrupted_by
+from mmgen.core.terminal import print_safely
 from mmgen.core.vocabulary import NO_ACTION
 from mmgen.media.images import to_uint8
 from mmgen.media.video import write_mp4
@@ -73,7 +74,7 @@ def run(
                 last = int(read_actions(word, loaded, 1)) if word else last
                 return torch.tensor([last])
             except UserError as error:
-                print(error, file=sys.stderr)
+                print_safely(error, file=sys.stderr)
 
     frames_made: list[Tensor] = []
     ended: Interrupted | None = None
@@ -91,7 +92,7 @@ def run(
     if frames_made:
         clip = torch.cat(frames_made, dim=1)
         write_mp4(clip, out, command.fps)
-        print(f"{clip.shape[1]} frames: {out}")
+        print_safely(f"{clip.shape[1]} frames: {out}")
     if ended is not None and ended.number != signal.SIGINT:  # Ctrl-C is how a person ends a game
         raise ended
 
