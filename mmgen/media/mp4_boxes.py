@@ -8,20 +8,23 @@ _INDICES = b"moov", b"moof"  # boxes in which those are
 _LONGEST_INDEX = 2**28  # bytes of a box that is looked through
 
 
-def claimed_frames(path: str | Path) -> int:
-    """The largest number of frames that a box of a file claims; 0 for a file of another format."""
+def read_claims(path: str | Path) -> tuple[int, int]:
+    """How many videos a file holds in a row, and the largest number of frames that a box of it claims; (0, 0) for a
+    file of another format.
+    """
     with open(path, "rb") as file:
         file.seek(0, 2)
-        size, at, most = file.tell(), 0, 0
+        size, at, videos, most = file.tell(), 0, 0, 0
         while at + 8 <= size:
             kind, length = _box(file, at)
+            videos += kind == b"moov"
             if kind in _INDICES:
                 file.seek(at)
                 most = max(most, _largest(file.read(min(length, size - at, _LONGEST_INDEX))))
             if length < 8 or not kind.isalnum():
                 break
             at += length
-        return most
+        return videos, most
 
 
 def _box(file: BinaryIO, at: int) -> tuple[bytes, int]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mmgen.core.errors import UserError, require
-from mmgen.media.mp4_boxes import claimed_frames
+from mmgen.media.mp4_boxes import read_claims
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -34,6 +34,7 @@ _FORMATS = (
     "rm,vc1,webm,wtv,yuv4mpegpipe"
 )
 _HEAD = 64  # packets among which the earliest frame is: encoders put them less far out of order
+_REORDERED = 0.9  # seconds by which a frame may come out of order
 _WIDEST = 8  # times as wide as high, or as high as wide, that a pixel may be
 _TURNS = {  # by which way the display matrix takes the right and the lower edge
     ((1, 0), (0, 1)): None,
@@ -87,11 +88,11 @@ def read_header(path: str | Path) -> VideoHeader:
             raise UserError(f"video {path} is cut off: it has {size} bytes, and its header speaks of {needed} or more")
         times = []
         if index and len(index) == stream.frames:
-            times = _times(islice(container.demux(stream), _HEAD), stream)
+            times = _times(islice(container.demux(stream), _HEAD), stream, path)
             container.seek(index[-1].timestamp, stream=stream)  # to the last key frame: frames before it end before it
-            times = times and (tail := _times(container.demux(stream), stream)) and times + tail
+            times = times and (tail := _times(container.demux(stream), stream, path)) and times + tail
         else:
-            times = _times(container.demux(stream), stream)
+            times = _times(container.demux(stream), stream, path)
         require(bool(times), f"video {path} has no frame")
         seconds = (max(end for _, end in times) - min(begin for begin, _ in times)) * float(stream.time_base or 1)
         require(seconds > 0, f"video {path} has no frame")
@@ -154,7 +155,8 @@ def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]
         # Titles and the like, of which nothing is read here, may be written in any alphabet.
         # Nor may it be a list of other files, and a header must not claim memory that the file cannot fill.
         options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS, **_LIMITS}
-        size, frames = os.path.getsize(path), claimed_frames(path)
+        size, (videos, frames) = os.path.getsize(path), read_claims(path)
+        require(videos <= 1, f"video {path} is several videos in a row, of which one would be read; make them one file")
         require(frames <= size, f"video {path} is damaged: it has {size} bytes, and its header claims {frames} frames")
         with av.open(f"file:{os.fspath(path)}", options=options, metadata_errors="replace") as container:
             cover = av.stream.Disposition.attached_pic  # of a sound file
@@ -176,14 +178,27 @@ def _opened(path: str | Path) -> Iterator[tuple["InputContainer", "VideoStream"]
         raise UserError(f"{path} is a damaged video: {error.strerror}") from None
 
 
-def _times(packets: Iterable["Packet[VideoStream]"], stream: "VideoStream") -> list[tuple[int, int]]:
+def _times(packets: Iterable["Packet[VideoStream]"], stream: "VideoStream", path: str | Path) -> list[tuple[int, int]]:
     """When each frame is shown, in ticks from and to; without those that edit lists cut away, and those before the
     first key frame, which cannot be decoded.
     """
-    usual = 1 / float(stream.average_rate or 25) / float(stream.time_base or 1)
-    seen = dropwhile(lambda packet: not packet.is_keyframe, packets)
-    stamps = [(each.dts if each.pts is None else each.pts, each.duration) for each in seen if not each.is_discard]
-    return [(begin, begin + (duration or round(usual))) for begin, duration in stamps if begin is not None]
+    tick = float(stream.time_base or 1)
+    usual, latest, times = round(1 / float(stream.average_rate or 25) / tick), -math.inf, []
+    for packet in dropwhile(lambda packet: not packet.is_keyframe, packets):
+        begin = packet.dts if packet.pts is None else packet.pts
+        if begin is not None and not packet.is_discard:
+            times.append((begin, begin + (packet.duration or usual)))
+            _check_order(begin * tick, latest, path)
+            latest = max(latest, begin * tick)
+    return times
+
+
+def _check_order(time: float, latest: float, path: str | Path) -> None:
+    """Raises UserError where the times of frames go back, in seconds, as where files were joined by `cat`."""
+    if time < latest - _REORDERED:
+        raise UserError(
+            f"video {path} begins anew after {latest:.4g} s: it is several videos in a row; make them one file"
+        )
 
 
 def _aspect(stream: "VideoStream", path: str | Path) -> Fraction:
@@ -228,13 +243,15 @@ def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | N
     """The frames from the container's position on; `origin` is the timestamp of the video's first frame, None where the
     next frame is the first.
     """
-    tick, aspect = float(stream.time_base or 1), _aspect(stream, container.name.removeprefix("file:"))
+    path = container.name.removeprefix("file:")
+    tick, aspect = float(stream.time_base or 1), _aspect(stream, path)
     usual = 1 / float(stream.average_rate or 25)  # how long a frame is shown that does not say it
-    end = 0.0 if origin is None else math.inf
+    end, begin = 0.0 if origin is None else math.inf, -math.inf
     for frame in container.decode(stream):
         if origin is None:
             origin = frame.pts
-        begin = end if frame.pts is None or origin is None else (frame.pts - origin) * tick
+        begin, latest = end if frame.pts is None or origin is None else (frame.pts - origin) * tick, begin
+        _check_order(begin, latest, path)
         end = begin + (frame.duration * tick or usual)
         yield _Frame(frame, begin, end, aspect)
 

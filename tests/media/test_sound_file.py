@@ -162,6 +162,8 @@ def test_a_length_that_a_pipe_could_not_know_is_that_of_the_file(size: int, tmp_
         (lambda path: truncated(flac_claiming(write(path, "FLAC"), 0)), r"is cut off or damaged after \d+ samples"),
         (lambda path: xing(write(path, "MP3"), 2**31), r"it has \d+ frames, and its header speaks of 2147483648"),
         (lambda path: truncated(write(path, "MP3")[mp3_tag(path) :]), "is cut off within its last frame"),
+        (lambda path: bytes(write(path) * 2), "is not a sound, or a damaged one"),
+        (lambda path: bytes(write(path, "AIFF") * 2), "is not a sound, or a damaged one"),
         (lambda path: bytes(write(path, "FLAC") * 2), "holds several streams in a row"),
         (lambda path: bytes(write(path, "OGG") * 2), "holds several streams in a row"),
         (lambda path: bytes(write(path, "OGG") + write(path, "OGG", seconds=1.0)), "holds several streams in a row"),

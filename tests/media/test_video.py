@@ -335,6 +335,21 @@ def test_frames_that_would_fill_the_memory_are_refused(side: int, tmp_path: Path
             read(tmp_path / "x.gif")
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("x.mp4", "libx264"), ("x.ts", "libx264"), ("x.mkv", "libx264"), ("x.webm", "libvpx"), ("x.mpg", "mpeg2video")],
+)
+def test_videos_that_were_joined_byte_by_byte_are_refused(name: str, codec: str, tmp_path: Path) -> None:
+    """Of them one would be read, or frames of one for those of another."""
+    stamps = [number / 25 for number in range(50)]
+    path = write_numbered(tmp_path / name, stamps, codec, tick=Fraction(1, 25))
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(UserError, match="several videos in a row"):
+        read_header(path)
+    with pytest.raises(UserError, match="several videos in a row"):
+        read_clip(path, (1, 60, 8, 8), 25)
+
+
 def test_more_frames_than_there_are(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "x.mp4", [number / 25 for number in range(50)])
     assert read_clip(path, (1, 50, 8, 8), fps=25).shape[1] == 50
