@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mmgen.core.errors import UserError
+from mmgen.core.json_file import read_json
 from mmgen.core.progress import progress_bar
 from mmgen.media.folders import write_whole
 from mmgen.store.results import write_json
@@ -85,13 +86,13 @@ class JudgeFolder:
         then undefined.
         """
         try:
-            record: dict[str, Any] = json.loads((self.path / self.file).read_text())
+            record: dict[str, Any] = read_json(self.path / self.file)
             weights = (self.path / _WEIGHTS).read_bytes()
             same = all(record[name] == value for name, value in json.loads(json.dumps(self.key)).items())
             if not same or record["sha256"] != hashlib.sha256(weights).hexdigest():
                 return None
             module.load_state_dict(load(weights))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
+        except (UserError, OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
             return None
         return record
 

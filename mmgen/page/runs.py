@@ -1,7 +1,6 @@
 """Runs as their folders describe them: config, logs, figures, samples and reconstructions. No network is built."""
 
 import csv
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
+from mmgen.core.json_file import read_json
 from mmgen.paradigms import Paradigm
 from mmgen.store.members import find_member, member_paths
 from mmgen.store.rebuild import build_paradigm, build_tokenizer
@@ -152,10 +152,7 @@ def _folders(parent: Path) -> list[SampleFolder]:
 
 
 def _read_record(file: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} is damaged: {error}; delete its folder, and run its command again") from None
+    record = read_json(file, "record ")
     if not isinstance(record, dict):
         raise UserError(f"{file} is no record of mmgen: delete its folder, and run its command again")
     return record

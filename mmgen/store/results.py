@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.json_file import read_json
 from mmgen.media.folders import write_whole
 
 RESULTS = "results.json"
@@ -192,12 +193,9 @@ def read(card_folder: str | Path) -> list[Figure]:
     folder = Path(card_folder)
     if not folder.is_dir():
         raise UserError(f"card folder {folder} does not exist; name the recipe's folder, such as experiments/digits_ar")
-    try:
-        rows = json.loads((folder / RESULTS).read_text())
-    except FileNotFoundError:
+    if not (folder / RESULTS).exists():
         return []
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / RESULTS} is damaged: {error}; restore it, or delete it and measure again") from None
+    rows = read_json(folder / RESULTS)
     names = {field.name for field in fields(Figure)}
     try:
         if not isinstance(rows, list):

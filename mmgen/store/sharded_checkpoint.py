@@ -6,7 +6,6 @@ size and the SHA-256 of every other file.
 """
 
 import hashlib
-import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +17,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageReader
 
+from mmgen.core.errors import UserError
+from mmgen.core.json_file import read_json
 from mmgen.media.torch_file import Unsound, read_torch_file
 
 PARTS = "parts.json"
@@ -41,9 +42,9 @@ def check_parts(folder: Path) -> list[str]:
         Unsound: one is missing or truncated, or the folder is no checkpoint.
     """
     try:
-        sealed = json.loads((folder / PARTS).read_text())
+        sealed = read_json(folder / PARTS)
         sizes = {str(name): int(size) for name, (size, _) in sealed.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, TypeError, AttributeError) as error:
         raise Unsound(f"has no sound {PARTS} ({type(error).__name__}), so it was not written whole") from None
     for name, size in sizes.items():
         if "/" in name or not (folder / name).is_file():
@@ -55,7 +56,7 @@ def check_parts(folder: Path) -> list[str]:
 
 def check_hashes(folder: Path, names: Iterable[str]) -> None:
     """Read some parts whole. Raises Unsound for the first that has changed."""
-    sealed = json.loads((folder / PARTS).read_text())
+    sealed = read_json(folder / PARTS)
     for name in names:
         if sealed[name][1] != _sha256(folder / name):
             raise Unsound(f"has a corrupt part {name} (its hash differs from the one it was written with)")

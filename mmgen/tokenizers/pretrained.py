@@ -1,6 +1,5 @@
 """Tokenizers that another package published, straight from the folder that its `save_pretrained` wrote."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.json_file import read_json
 from mmgen.tokenizers.base import Reconstruction, Tokenizer
 
 CONFIG = "config.json"
@@ -36,10 +36,7 @@ class PretrainedTokenizer(Tokenizer):
     @classmethod
     def read_architecture(cls, path: Path) -> dict[str, Any]:
         """The content of a folder's config.json. Raises UserError where it cannot be read."""
-        try:
-            plain = json.loads((path / CONFIG).read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path / CONFIG} cannot be read ({one_line(error)})") from None
+        plain = read_json(path / CONFIG)
         if not isinstance(plain, dict):
             raise UserError(f"{path / CONFIG} is no config of {cls.library}")
         return plain
@@ -128,11 +125,11 @@ def library_of(path: str | Path) -> str | None:
         return None
     if (path / "model_index.json").is_file():
         return "diffusers"
-    try:
-        plain = json.loads((path / CONFIG).read_text())
-    except OSError:
+    if not (path / CONFIG).is_file():
         return None
-    except ValueError:  # damaged, which is reported when it is opened
+    try:
+        plain = read_json(path / CONFIG)
+    except UserError:  # damaged, which is reported when it is opened
         return "diffusers"
     return "transformers" if isinstance(plain, dict) and "model_type" in plain else "diffusers"
 

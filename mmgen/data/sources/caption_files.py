@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.core.errors import UserError
+from mmgen.core.json_file import parse_json
 from mmgen.core.text_file import read_lines, read_text, split_lines
 from mmgen.core.vocabulary import FreeText
 from mmgen.data.sources.base import SplitName
@@ -124,9 +124,9 @@ def _json_rows(text: str) -> Rows:
     for line, content in enumerate(split_lines(text), 1):
         if content.strip():
             try:
-                row = json.loads(content)
-            except (ValueError, RecursionError) as error:
-                yield line, f"this is no JSON ({getattr(error, 'msg', error)})"
+                row = parse_json(content)
+            except ValueError as error:
+                yield line, f"this is no JSON ({error})"
             wrong = f"a line must be an object with file_name and text, got {content.strip()!r:.60}"
             yield line, row if isinstance(row, dict) else wrong
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
+from mmgen.core.json_file import read_json
 from mmgen.core.tokens import TokenSpec
 from mmgen.data.sources.base import SplitName
 from mmgen.data.sources.captions import check_lines
@@ -91,8 +92,10 @@ class Meta:
     @classmethod
     def read(cls, folder: Path) -> "Meta":
         """Raises UserError when meta.json is missing, damaged, or of another version."""
+        if not (folder / META).is_file():
+            raise UserError(f"{folder} holds no {META}, so it is no folder of tokens; mmgen tokenize writes one")
         try:
-            plain = json.loads((folder / META).read_text())
+            plain = read_json(folder / META)
             if plain["format"] != _FORMAT:
                 raise UserError(
                     f"{folder / META} has format {plain['format']}, not {_FORMAT} as this version reads: {_AGAIN}"
@@ -103,11 +106,7 @@ class Meta:
                 source=plain["source"],
                 shards=[Shard(**shard) for shard in plain["shards"]],
             )
-        except (FileNotFoundError, NotADirectoryError):
-            raise UserError(
-                f"{folder} holds no {META}, so it is no folder of tokens; mmgen tokenize writes one"
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise UserError(f"{folder / META} is damaged ({type(error).__name__}: {error}): {_AGAIN}") from None
 
 

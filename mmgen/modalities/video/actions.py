@@ -1,6 +1,5 @@
 """What leads from frame to frame, as a person says it: actions by name or number, in a list, in a file, or recorded."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.json_file import read_json
 from mmgen.core.text_file import read_text
 from mmgen.core.vocabulary import NO_ACTION
 from mmgen.sampling.samples import name_numbers
@@ -58,13 +58,9 @@ def clip_actions(
 
 
 def _words(path: Path) -> Sequence[str]:
-    try:
-        text = read_text(path)
-        if path.suffix.lower() != ".json":
-            return text.replace(",", " ").split()
-        listed = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as actions: {' '.join(str(error).split())}") from None
+    if path.suffix.lower() != ".json":
+        return read_text(path).replace(",", " ").split()
+    listed = read_json(path)
     if not isinstance(listed, list) or any(isinstance(each, list | dict) for each in listed):
         raise UserError(f"{path} must hold a list of actions, such as [0, 2, 2] or names")
     return [str(each) for each in listed]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmgen.core.arrays import read_arrays
 from mmgen.core.errors import UserError
+from mmgen.core.json_file import parse_json
 
 NO_TOKEN = -1  # behind the end of a text; a text of nothing else is none
 
@@ -150,7 +151,7 @@ def _read(path: Path) -> tuple[list[str], Tensor, Tensor]:
             from safetensors import safe_open
 
             with safe_open(str(path), framework="pt") as file:
-                captions = json.loads((file.metadata() or {})["captions"])
+                captions = parse_json((file.metadata() or {})["captions"])
                 features = file.get_tensor("features").float()
                 mask = file.get_tensor("mask").bool() if "mask" in file.keys() else None  # noqa: SIM118  # no dict
     except Exception as error:  # whatever a damaged file makes its reader raise

@@ -39,7 +39,7 @@ def test_a_file_holds_one_a_frame(name: str, text: str, loaded: Loaded, tmp_path
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("a.json", "[1, ", "cannot be read as actions"),
+        ("a.json", "[1, ", "is damaged or no JSON"),
         ("a.txt", "\ud800", "line 1: this is not UTF-8"),
         ("a.json", '{"left": 1}', "must hold a list of actions"),
         ("a.json", "[[1], [2]]", "must hold a list of actions"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmgen.core.errors import UserError
+from mmgen.core.json_file import parse_json
 from mmgen.core.text_file import decode_text, split_lines
 from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.caption_files import KEYS, clean_captions
@@ -58,7 +59,7 @@ class Remarks:
     @classmethod
     def from_json(cls, text: str) -> "Remarks":
         """Raises ValueError or TypeError where the text is none of `to_json`."""
-        left_aside, guessed = json.loads(text)
+        left_aside, guessed = parse_json(text)
         remarks = cls()
         for own, rows in ((remarks.left_aside, left_aside), (remarks.guessed, guessed)):
             for why, number, example in rows:
@@ -178,7 +179,7 @@ def _read_texts(members: Sequence[TarMember], shard: int, archive: str, remarks:
             if member.name.lower().endswith(".txt"):
                 captions += clean_captions(split_lines(text))
                 continue
-            content = {"cls": _number(text)} if member.name.lower().endswith(".cls") else json.loads(text)
+            content = {"cls": _number(text)} if member.name.lower().endswith(".cls") else parse_json(text)
             if not isinstance(content, dict):
                 remarks.left_aside.add("JSON file(s) without an object", f"{member.name} in {archive}")
                 continue

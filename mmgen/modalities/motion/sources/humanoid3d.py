@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.core.text_file import read_text
+from mmgen.core.json_file import read_json
 from mmgen.modalities.motion.kinematics import forward
 from mmgen.modalities.motion.skeleton import HUMANML3D
 
@@ -126,7 +126,7 @@ def posed(root: Tensor, rotations: Tensor) -> Tensor:
 def read_clip(path: Path) -> Clip:
     """A clip from its file. Raises UserError where it cannot be read, or is damaged."""
     try:
-        frames = json.loads(read_text(path))["Frames"]
+        frames = read_json(path)["Frames"]
         table = torch.tensor(frames, dtype=torch.float64)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())

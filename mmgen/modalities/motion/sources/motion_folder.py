@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmgen.core.arrays import open_array
 from mmgen.core.errors import UserError
+from mmgen.core.json_file import read_json
 from mmgen.core.text_file import read_lines
 from mmgen.data.sources.scan import listed_files, notice, report_skipped
 from mmgen.media.folders import write_whole
@@ -223,10 +224,10 @@ def _read_survey(file: Path, skeleton: Skeleton) -> Survey | None:
     if not file.exists():
         return None
     try:
-        result = Survey(**json.loads(file.read_text(encoding="utf-8")))
+        result = Survey(**read_json(file))
         if [len(result.mean), len(result.std)] != [skeleton.features] * 2:
             raise ValueError("it is of another skeleton")
-    except (OSError, ValueError, TypeError) as error:
+    except (UserError, ValueError, TypeError) as error:
         notice(f"{file} is damaged ({' '.join(str(error).split())}) and is made again")
         return None
     return result

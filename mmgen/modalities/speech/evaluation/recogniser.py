@@ -1,7 +1,6 @@
 """Speech recognisers. An error rate is worth no more than its recogniser, so every figure's name ends in its name."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.json_file import read_json
 from mmgen.media.audio import resample
 
 RATE = 16000  # Hz that Whisper takes
@@ -173,8 +173,8 @@ def _name(folder: Path) -> str:
 
 def _is_whisper(config: Path) -> bool:
     try:
-        return json.loads(config.read_text()).get("model_type") == "whisper"
-    except (OSError, ValueError, AttributeError):
+        return read_json(config).get("model_type") == "whisper"
+    except (UserError, AttributeError):
         return False
 
 

@@ -207,7 +207,7 @@ BROKEN = {
     "another class": (lambda path: change(path, _class_name="UNet2DModel"), "UNet2DModel is no autoencoder"),
     "no class": (lambda path: change(path, _class_name=None), "a model without _class_name is no autoencoder"),
     "no config": (lambda path: (path / CONFIG).unlink(), r"config.json cannot be read \(.*No such file"),
-    "no JSON": (lambda path: (path / CONFIG).write_text("{"), "config.json cannot be read"),
+    "no JSON": (lambda path: (path / CONFIG).write_text("{"), "config.json is damaged or no JSON"),
     "a list": (lambda path: (path / CONFIG).write_text("[]"), "is no config of diffusers"),
     "unbuildable": (lambda path: change(path, block_out_channels=[7, 7]), "diffusers builds no AutoencoderKL"),
     "bad scale": (lambda path: change(path, scaling_factor="large"), r"config.json: "),

@@ -344,7 +344,7 @@ def with_(row, column, value):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is no clip of DeepMimic's, or a damaged one"),
+        ("", "is damaged or no JSON"),
         ("[1, 2]", "no clip of DeepMimic's"),
         ('{"Loop": "wrap"}', "it has no 'Frames'"),
         ('{"Frames": "many"}', "no clip of DeepMimic's"),
