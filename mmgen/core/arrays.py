@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 
 from mmgen.core.bounded_reader import BoundedReader
 from mmgen.core.errors import UserError, require
+from mmgen.core.files import require_regular_file
 
 _HEADER = 2**14  # bytes of the longest header: numpy itself reads 10,000
 _DIRECTORY = 2**20  # bytes of the longest list of what is in an archive
@@ -43,6 +44,7 @@ def open_array(path: str | Path) -> np.ndarray:
         UserError: no such file, a damaged one, one that is shorter or longer than it says, or one that holds other
             things.
     """
+    require_regular_file(path)
     try:
         with open(path, "rb") as file:
             length = file.seek(0, io.SEEK_END)
@@ -71,6 +73,7 @@ def read_arrays(path: str | Path, names: Sequence[str], optional: Sequence[str] 
         UserError: no such file, a damaged one, one that lacks an array, claims more than it has, or holds other things
             than numbers and texts.
     """
+    require_regular_file(path)
     try:
         with BoundedReader(path, _DIRECTORY) as file, zipfile.ZipFile(file) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}

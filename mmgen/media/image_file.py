@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, UnidentifiedIm
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.core.files import require_regular_file
 from mmgen.media.colour import Profile, base_mode, find_profile, gamma_table, lab_profile, reduce_bits, to_srgb
 from mmgen.media.exif import read_orientation
 from mmgen.media.images import from_pil
@@ -134,8 +134,7 @@ def _with_opened(file: File, use: Callable[[Any], T]) -> T:
     try:
         if isinstance(file, io.BytesIO):
             return use(_open(file, str(file)))
-        if not stat.S_ISREG(os.stat(file).st_mode) and not os.path.isdir(file):
-            raise UserError(f"{file} is a pipe or a device, not an image file")
+        require_regular_file(file)
         with open(file, "rb") as opened:
             return use(_open(opened, str(file)))
     except UserError:

@@ -97,25 +97,47 @@ def with_orientation(form: str, orientation: int, folder: Path) -> Path:
     return path
 
 
-def icc_profile(gamma: float, primaries: tuple[tuple[float, float, float], ...]) -> bytes:
-    """An ICC profile of a display with this gamma and these primaries, in XYZ under D50."""
+def _fixed(*values: float) -> bytes:
+    return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
 
-    def fixed(*values: float) -> bytes:
-        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
 
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+def _curve(gamma: float) -> bytes:
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+
+
+def _icc(space: bytes, pcs: bytes, kind: bytes, tags: list[tuple[bytes, bytes]]) -> bytes:
     tags = [
         (b"desc", b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)),
         (b"cprt", b"text\0\0\0\0none\0"),
-        (b"wtpt", b"XYZ \0\0\0\0" + fixed(0.9642, 1, 0.8249)),
+        (b"wtpt", b"XYZ \0\0\0\0" + _fixed(0.9642, 1, 0.8249)),
+        *tags,
     ]
-    for name, primary in zip((b"r", b"g", b"b"), primaries):
-        tags += [(name + b"XYZ", b"XYZ \0\0\0\0" + fixed(*primary)), (name + b"TRC", curve)]
     table, data, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
     for name, body in tags:
         body += bytes(-len(body) % 4)
         table += name + struct.pack(">II", start + len(data), len(body))
         data += body
-    head = struct.pack(">I", start + len(data)) + bytes(4) + struct.pack(">I", 0x02400000) + b"mntrRGB XYZ "
-    head += bytes(12) + b"acsp" + bytes(28) + fixed(0.9642, 1, 0.8249)
+    head = struct.pack(">I", start + len(data)) + bytes(4) + struct.pack(">I", 0x02400000) + kind + space + pcs
+    head += bytes(12) + b"acsp" + bytes(28) + _fixed(0.9642, 1, 0.8249)
     return head.ljust(128, b"\0") + table + data
+
+
+def icc_profile(gamma: float, primaries: tuple[tuple[float, float, float], ...]) -> bytes:
+    """An ICC profile of a display with this gamma and these primaries, in XYZ under D50."""
+    tags = []
+    for name, primary in zip((b"r", b"g", b"b"), primaries):
+        tags += [(name + b"XYZ", b"XYZ \0\0\0\0" + _fixed(*primary)), (name + b"TRC", _curve(gamma))]
+    return _icc(b"RGB ", b"XYZ ", b"mntr", tags)
+
+
+def grey_icc_profile(gamma: float) -> bytes:
+    """An ICC profile of grey with this gamma."""
+    return _icc(b"GRAY", b"XYZ ", b"mntr", [(b"kTRC", _curve(gamma))])
+
+
+def cmyk_icc_profile(inks: tuple[int, int, int]) -> bytes:
+    """An ICC profile of a press with white paper and black, whose other inks all have this colour, bytes of Lab."""
+    black, paper = (0, 128, 128), (255, 128, 128)
+    nodes = b"".join(bytes(black if node[3] else inks if any(node) else paper) for node in np.ndindex(2, 2, 2, 2))
+    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    return _icc(b"CMYK", b"Lab ", b"prtr", [(b"A2B0", table + bytes(range(256)) * 4 + nodes + bytes(range(256)) * 3)])

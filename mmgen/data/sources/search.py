@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mmgen.core.errors import UserError
 from mmgen.data.sources.scan import Kind, notice
 
 _SYSTEM_FOLDERS = {  # thumbnails, waste and copies that a system makes among the files of its users
@@ -82,8 +83,11 @@ def _first(name: str) -> str:
 
 
 def folders(root: Path) -> list[str]:
-    """The names of the folders in `root` that are searched, sorted."""
-    inner = (entry.name for entry in os.scandir(root) if entry.is_dir())
+    """The names of the folders in `root` that are searched, sorted. Raises UserError where it cannot be read."""
+    try:
+        inner = [entry.name for entry in os.scandir(root) if os.path.isdir(entry)]
+    except OSError as error:
+        raise UserError(f"folder {root} cannot be read: {error.strerror}") from None
     return sorted(name for name in inner if not name.startswith(".") and name.lower() not in _SYSTEM_FOLDERS)
 
 

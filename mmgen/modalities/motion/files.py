@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmgen.core.arrays import open_array
 from mmgen.core.errors import UserError
+from mmgen.core.files import require_regular_file
 from mmgen.data.sources.scan import notice
 from mmgen.media.folders import write_whole
 from mmgen.modalities.motion.bvh import bvh_text, read_bvh
@@ -67,6 +68,7 @@ def read_motion(path: str | Path, fps: float = 20.0, report: Report = notice) ->
         raise UserError(f"a motion cannot have {fps:g} frames a second; give a number between 0.01 and 1000")
     if Path(path).is_dir() or not Path(path).exists():
         raise UserError(f"{path} {'is a folder, not a motion' if Path(path).is_dir() else 'does not exist'}")
+    require_regular_file(path)
     joints = (_read_bvh(path, fps, report) if suffix == ".bvh" else _read_array(path, report)).float()
     skeleton_of(joints.shape[1]).check(joints, f"{path}: a motion")
     return joints

@@ -17,6 +17,8 @@ from mmgen.core.errors import UserError
 from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName, require_at_least
 from mmgen.data.sources.captions import Captions
+from mmgen.data.sources.scan import Kind
+from mmgen.data.sources.search import search_folder
 from mmgen.data.sources.stored import StoredImages
 from mmgen.media.image_file import open_image
 from mmgen.media.images import from_pil, save_png, to_uint8
@@ -27,6 +29,7 @@ _HOW = (
     " data.source.folder"
 )
 _SIZE = 109  # the one size of Noto's bitmaps
+_PICTURES = Kind("picture", frozenset((".png", ".webp")))
 _RANGES = (range(0xA9, 0x3300), range(0x1F000, 0x1FB00))  # the Unicode blocks with emoji in them
 _KINDS = ("So", "Sm", "Po", "Pd")  # symbols and punctuation; not the swatches of skin (Sk), nor digits
 
@@ -42,7 +45,7 @@ class Emoji(Source):
         image_size: side of a sample, in pixels.
         font: a colour bitmap font of 109 pixels, as Noto Color Emoji.
         folder: pictures named by code point in base 16 (`1f600.png`, `emoji_u1f600.png`), as Twemoji and OpenMoji are
-            published, in place of a font; other files, and sequences of several code points, are ignored.
+            published, in place of a font; other files, and sequences of several code points, are counted.
     """
 
     crop = "the whole picture in a white square, scaled by Lanczos"
@@ -123,16 +126,25 @@ def _from_font(path: Path) -> Iterable[tuple[int, Image.Image]]:
 
 def _from_folder(folder: Path) -> Iterable[tuple[int, Image.Image]]:
     """(code point, picture) of all files named by one code point."""
-    return ((code, open_image(path, channels=3)) for code, path in _files(folder))
+    return ((code, open_image(path, channels=3)) for code, path in _files(folder, report=True))
 
 
-def _files(folder: Path) -> Iterator[tuple[int, Path]]:
-    """(code point, file) of the same."""
+def _files(folder: Path, report: bool = False) -> list[tuple[int, Path]]:
+    """(code point, file) of the same; other files are counted where that is to be reported."""
     if not folder.is_dir():
         raise UserError(
             f"{folder} is no folder: data.source.folder must hold pictures named by code point, as 1f600.png"
         )
-    for path in sorted(folder.iterdir()):
-        match = re.fullmatch(r"(?:emoji_u)?([0-9a-fA-F]{1,6})\.(?:png|webp)", path.name)
-        if match and int(match[1], 16) <= 0x10FFFF:
-            yield int(match[1], 16), path
+    contents, paths = search_folder(folder, _PICTURES, deep=False), dict[int, Path]()
+    for name in contents.names:
+        match = re.fullmatch(r"(?:emoji_u)?([0-9a-f]{1,6})\.[a-z]+", name.lower())
+        code = None if match is None else int(match[1], 16)
+        if code is None or code > 0x10FFFF:
+            contents.left_aside.add("picture(s) not named by one code point", name)
+        elif code in paths:
+            contents.left_aside.add("picture(s) of a code point that has one", name)
+        else:
+            paths[code] = folder / name
+    if report:
+        contents.left_aside.report(folder)
+    return list(paths.items())

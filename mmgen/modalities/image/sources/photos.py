@@ -1,7 +1,8 @@
 """Crops of photographs: material for tokenizers that needs no download, for scikit-image carries it with it."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, import_optional
 from mmgen.core.vocabulary import NO_CLASS
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, require_at_least
+from mmgen.data.sources.listing import Listing, usable
 from mmgen.data.sources.scan import IMAGES
 from mmgen.data.sources.search import find_files
-from mmgen.media.image_file import open_image
+from mmgen.media.image_file import open_image, read_header
 from mmgen.media.images import from_pil, save_png
 
 TRAIN = (
@@ -164,7 +166,9 @@ def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The same of a folder: every fourth file is held out."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: data.source.folder must hold photographs")
-    paths = [folder / name for name in find_files(folder, IMAGES, deep=False)]
-    if len(paths) < 2:
-        raise UserError(f"{folder} holds {len(paths)} photograph(s), and at least 2 are needed: one is held out")
-    return [path for place, path in enumerate(paths) if place % 4], paths[::4]
+    listing = Listing.of(folder, find_files(folder, IMAGES, deep=False), None, first=0)
+    listing, _ = usable(listing, IMAGES, partial(read_header, channels=3), attrgetter("conversions"))
+    parts = [[part.path(place) for place in range(len(part))] for part in listing.hold_out(4)]
+    if not all(parts):
+        raise UserError(f"{folder} holds {len(listing)} photograph(s) that can be used, too few to hold one in 4 out")
+    return parts[0], parts[1]

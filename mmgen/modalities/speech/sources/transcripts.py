@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mmgen.core.errors import UserError
 from mmgen.core.text_file import read_text
+from mmgen.data.sources.folder import readable_name, split_of
 from mmgen.data.sources.scan import SOUNDS, notice
 from mmgen.data.sources.search import LeftAside, find_files
 from mmgen.modalities.speech.sources.transcript_lists import match_rows, read_columns, read_pairs
@@ -33,7 +34,8 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
     - LibriSpeech and LibriTTS: SPEAKER/CHAPTER/NAME.flac, beneath any folder; `*.trans.txt` with lines NAME text, or
       `NAME.normalized.txt`.
     - Otherwise: NAME.txt beside NAME.wav, or `transcripts.txt` or `transcripts.tsv` in the folder itself with lines
-      NAME, a tab or |, and the text. Where all files lie in folders, the outermost are the speakers.
+      NAME, a tab or |, and the text. Where all files lie in folders, the outermost are the speakers, but for those
+      of splits (`train`).
 
     Raises:
         UserError: it is no folder, has no sound files, or a file of transcripts cannot be read.
@@ -67,7 +69,7 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
     else:
         lists = [root / name for name in _LISTS if transcripts and (root / name).is_file()]
         table = match_rows((row for path in lists for row in read_pairs(path, "|", aside)), names, aside)
-        ending, speaker = ".txt", 0 if all(len(Path(name).parts) > 1 for name in names) else None
+        ending, speaker = ".txt", _speaker_folder(root, names)
     aside.report(root)
     _report_same_names(root, names)
     utterances = []
@@ -75,8 +77,28 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
         path, text = (root / name).with_suffix(ending), table.get(name)
         if text is None and transcripts and path.is_file():
             text = read_text(path, "transcript ")
-        utterances.append(Utterance(name, text, None if speaker is None else Path(name).parts[speaker]))
+        utterances.append(Utterance(name, text, None if speaker is None else readable_name(Path(name).parts[speaker])))
     return utterances
+
+
+def _speaker_folder(root: Path, names: Iterable[str]) -> int | None:
+    """The place of the speaker's folder in a path: the outermost that is none of a split; None where there is none.
+
+    Raises:
+        UserError: some of the outermost folders are named as splits are, and some are not.
+    """
+    parts = [Path(name).parts for name in names]
+    outer = sorted({each[0] for each in parts if len(each) > 1})
+    splits = [folder for folder in outer if split_of(folder, SOUNDS)]
+    if any(len(each) < 2 for each in parts):
+        return None
+    if not splits:
+        return 0
+    if len(splits) < len(outer):
+        other = next(folder for folder in outer if folder not in splits)
+        raise UserError(f"{root} has a folder {splits[0]} beside {other}: a split or a speaker? Move one of them out")
+    notice(f"{root}: the folders {', '.join(splits)} are no speakers; what is held out is said by data.source.held_out")
+    return 1 if all(len(each) > 2 for each in parts) else None
 
 
 def _report_same_names(root: Path, names: Iterable[str]) -> None:

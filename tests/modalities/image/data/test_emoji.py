@@ -55,14 +55,14 @@ def test_the_split_depends_on_the_code_point_alone(noto, tmp_path):
         assert kept == set(few.samples(split).numbers.tolist())
 
 
-def test_pictures_are_named_by_code_point(tmp_path):
-    (tmp_path / "readme.txt").touch()
+def test_pictures_are_named_by_code_point(tmp_path, caplog):
     for name, colour in (
         ("1F600.png", (255, 0, 0)),
         ("emoji_u1f602.png", (0, 255, 0)),
         ("1f468-200d-1f469.png", (0, 0, 0)),
         ("110000.png", (0, 0, 0)),
         ("smile.png", (0, 0, 0)),
+        ("emoji_u1f600.png", (0, 0, 0)),
     ):
         Image.new("RGB", (12, 6), colour).save(tmp_path / name)
     Image.new("RGBA", (6, 6), (0, 0, 255, 0)).save(tmp_path / "1f608.png")  # clear: white
@@ -76,6 +76,10 @@ def test_pictures_are_named_by_code_point(tmp_path):
     assert to_uint8(both[0x1F602][:, 6, 6]).tolist() == [0, 255, 0]
     assert to_uint8(both[0x1F602][:, 0, 6]).tolist() == [255, 255, 255]  # padded, not stretched
     assert to_uint8(both[0x1F608][:, 6, 6]).tolist() == [255, 255, 255]
+    assert caplog.messages == [
+        f"{tmp_path}: 4 left aside: 3 picture(s) not named by one code point (110000.png),"
+        " 1 picture(s) of a code point that has one (emoji_u1f600.png)"
+    ]
 
 
 def test_mistakes_are_told_in_one_line_that_says_how_to_get_a_font(tmp_path, monkeypatch):

@@ -96,16 +96,32 @@ def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"is no folder: data.source.folder must hold photographs"):
         Photos(folder=tmp_path / "none").samples("train")
     Image.new("RGB", (70, 80)).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"holds 1 photograph.* at least 2"):
+    with pytest.raises(UserError, match=r"holds 1 photograph.*too few to hold one in 4 out"):
         Photos(folder=tmp_path).samples("train")
     Image.new("RGB", (70, 60)).save(tmp_path / "b.png")
     with pytest.raises(UserError, match=r"b.png is 70x60 pixels, too small for crops of data.source.image_size 64"):
         Photos(folder=tmp_path).samples("train")
     (tmp_path / "b.png").write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"b.png is not an image"):
+    with pytest.raises(UserError, match=r"holds 1 photograph"):
         Photos(folder=tmp_path).samples("train")
     with pytest.raises(UserError, match="at least 1"):
         Photos(image_size=0)
     monkeypatch.setitem(sys.modules, "skimage.data", None)
     with pytest.raises(UserError, match=r"pip install 'mmgen\[data\]'"):
         Photos().samples("train")
+
+
+def test_photographs_that_are_skipped_or_converted_and_what_is_left_aside_is_reported(tmp_path, caplog):
+    """What is skipped leaves the numbers of the others as they are."""
+    for number in range(6):
+        Image.new("L" if number == 5 else "RGB", (70, 80)).save(tmp_path / f"{number}.png")
+    (tmp_path / "0.png").write_bytes(b"nothing")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "notes.doc").touch()
+    source = Photos(folder=tmp_path)
+    assert [len(source.samples(split).photos) for split in ("train", "val")] == [4, 1]
+    assert [line.removeprefix(f"{tmp_path}: ").split(", the first")[0] for line in caplog.messages] == [
+        "2 left aside: 1 folder(s) (more), 1 file(s) with the suffix .doc (notes.doc)",
+        "1 file(s) skipped: 0.png",
+        "grey turned to colour in 1 image(s) (5.png)",
+    ]

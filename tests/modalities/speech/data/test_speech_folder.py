@@ -106,6 +106,21 @@ def test_plain_folders(tmp_path: Path) -> None:
         assert listed.class_names == []  # not all files lie in folders
 
 
+def test_folders_of_splits_are_no_speakers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for split in ("Train", "validation"):
+        for number in range(2):
+            write(tmp_path / "flat" / split / f"{number}.wav", said="hum")
+            write(tmp_path / "deep" / split / "ann" / f"{number}.wav", said="hum")
+            write(tmp_path / "mixed" / split / f"{number}.wav", said="hum")
+    write(tmp_path / "mixed" / "ann" / "0.wav", said="hum")
+    assert SpeechFolder(tmp_path / "flat", **SMALL).class_names == []
+    assert SpeechFolder(tmp_path / "deep", **SMALL).class_names == ["ann"]
+    no_speakers = "the folders Train, validation are no speakers; what is held out is said by data.source.held_out"
+    assert f"{tmp_path / 'flat'}: {no_speakers}" in caplog.messages
+    with pytest.raises(UserError, match="has a folder Train beside ann: a split or a speaker"):
+        SpeechFolder(tmp_path / "mixed", **SMALL)
+
+
 def test_held_out_speakers_are_no_class(tmp_path: Path) -> None:
     for number in range(12):
         write(tmp_path / f"s{number % 4}" / f"{number}.wav", said="hm")
