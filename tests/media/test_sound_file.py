@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 from mmgen.core.errors import UserError
+from mmgen.data.sources.scan import SOUNDS
 from mmgen.media.audio import _resample_slowly, read_audio, read_header, resample
 from mmgen.media.mpeg_audio import find_frames
 
@@ -45,6 +46,34 @@ def test_a_stretch_is_what_the_whole_has_there(form: str, codec: str, tmp_path: 
         part = read_audio(path, RATE, start, seconds)
         assert part.shape[1] == min(round(seconds * RATE), whole.shape[1] - begin)
         assert (part - whole[:, begin : begin + part.shape[1]]).abs().max() < 1e-6
+
+
+WRITTEN_AS = {
+    ".aif": "AIFF",
+    ".aifc": "AIFF",
+    ".aiff": "AIFF",
+    ".au": "AU",
+    ".caf": "CAF",
+    ".flac": "FLAC",
+    ".mp3": "MP3",
+    ".mpga": "MP3",
+    ".nist": "NIST",
+    ".oga": "OGG",
+    ".ogg": "OGG",
+    ".rf64": "RF64",
+    ".snd": "AU",
+    ".sph": "NIST",
+    ".voc": "VOC",
+    ".w64": "W64",
+}
+
+
+@pytest.mark.parametrize("suffix", sorted(SOUNDS.suffixes - {".mp2"}))  # which nothing here writes
+def test_what_a_folder_of_sounds_lists_is_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    codec = "OPUS" if suffix == ".opus" else "PCM_16" if WRITTEN_AS.get(suffix, "WAV") not in ("OGG", "MP3") else None
+    write(path, "OGG" if suffix == ".opus" else WRITTEN_AS.get(suffix, "WAV"), codec)
+    assert read_header(path).samples == read_audio(path, RATE).shape[1] == 3 * RATE
 
 
 def flac_claiming(data: bytearray, samples: int) -> bytes:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmgen.core.errors import UserError
+from mmgen.data.sources.scan import VIDEOS
 from mmgen.media.images import save_png, to_uint8
 from mmgen.media.video import contact_sheet, gif_bytes, mp4_bytes, read_clip, tile_clips, write_gif, write_mp4
 from mmgen.media.video_file import read_frames, read_header
@@ -333,6 +334,52 @@ def test_frames_that_would_fill_the_memory_are_refused(side: int, tmp_path: Path
     for read in (read_header, lambda path: read_clip(path, (1, 1, 8, 8), 10)):
         with pytest.raises(UserError, match="is damaged, or its frames have more than 33554432 pixels"):
             read(tmp_path / "x.gif")
+
+
+WRITTEN_AS = {
+    ".divx": "avi",
+    ".f4v": "mp4",
+    ".m2ts": "mpegts",
+    ".m2v": "mpeg2video",
+    ".mpe": "mpeg",
+    ".mts": "mpegts",
+    ".ogm": "ogg",
+    ".qt": "mov",
+    ".ts": "mpegts",
+    ".y4m": "yuv4mpegpipe",
+}
+CODECS = {
+    ".asf": "msmpeg4v3",
+    ".flv": "flv",
+    ".m2v": "mpeg2video",
+    ".mjpeg": "mjpeg",
+    ".mpe": "mpeg2video",
+    ".mpeg": "mpeg2video",
+    ".mpg": "mpeg2video",
+    ".ogm": "libvpx",
+    ".ogv": "libvpx",
+    ".vob": "mpeg2video",
+    ".webm": "libvpx",
+    ".wmv": "wmv2",
+    ".y4m": "wrapped_avframe",
+    ".3gp": "mpeg4",
+    ".3g2": "mpeg4",
+}
+
+
+@pytest.mark.parametrize("suffix", sorted(VIDEOS.suffixes - {".dv", ".gif", ".mxf"}))
+def test_what_a_folder_of_videos_lists_is_read(suffix: str, tmp_path: Path) -> None:
+    path, codec = tmp_path / f"x{suffix}", CODECS.get(suffix, "mpeg4")
+    with av.open(path, "w", format=WRITTEN_AS.get(suffix)) as output:
+        stream = output.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number in range(12):
+            pixels = np.full((64, 64, 3), 20 * number, np.uint8)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        output.mux(stream.encode())
+    assert read_header(path).seconds == pytest.approx(12 / 25, abs=2e-3)
+    levels = read_clip(path, (1, 12, 8, 8), 25).mean((0, 2, 3))
+    assert (levels - (torch.arange(12) * 20 / 127.5 - 1)).abs().max() < 0.1
 
 
 @pytest.mark.parametrize(

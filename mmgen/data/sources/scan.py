@@ -27,8 +27,13 @@ _IMAGE_SUFFIXES = (
     ".apng .avif .avifs .bmp .dib .gif .icb .j2c .j2k .jfi .jfif .jif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm"
     " .pgm .png .pnm .ppm .qoi .tga .tif .tiff .vda .vst .webp"
 )
-_VIDEO_SUFFIXES = ".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .m2ts .ogv .ts .webm .wmv"
-_SOUND_SUFFIXES = ".aif .aifc .aiff .au .caf .flac .mp3 .oga .ogg .opus .snd .w64 .wav .wave"
+_VIDEO_SUFFIXES = (
+    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .m2ts .m2v .m4v .mjpeg .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf .ogm"
+    " .ogv .qt .ts .vob .webm .wmv .y4m"
+)
+_SOUND_SUFFIXES = (
+    ".aif .aifc .aiff .au .bwf .caf .flac .mp2 .mp3 .mpga .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav .wave"
+)
 IMAGES = Kind("image", frozenset(_IMAGE_SUFFIXES.split()))
 VIDEOS = Kind("video", frozenset(_VIDEO_SUFFIXES.split()))
 SOUNDS = Kind("sound", frozenset(_SOUND_SUFFIXES.split()))

@@ -57,7 +57,7 @@ def cached(folder: Path, settings: dict[str, Any], record: Callable[[], Iterable
         sound = torch.cat([clip.sound for clip in clips])
         index = json.dumps([[len(clip.sound), *clip[1:]] for clip in clips], ensure_ascii=False)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, save({"sound": sound}, {"settings": plain, "sha256": _digest(sound), "index": index}))
+        write_whole(file, save({"sound": sound}, {"settings": plain, "sha256": _digest(sound, index), "index": index}))
         return _read(file, plain)
     except OSError as error:
         raise UserError(
@@ -66,8 +66,10 @@ def cached(folder: Path, settings: dict[str, Any], record: Callable[[], Iterable
         ) from None
 
 
-def _digest(sound: Tensor) -> str:
-    return hashlib.sha256(sound.numpy().data).hexdigest()
+def _digest(sound: Tensor, index: str) -> str:
+    digest = hashlib.sha256(sound.numpy().data)
+    digest.update(index.encode())
+    return digest.hexdigest()
 
 
 def _read(file: Path, settings: str) -> list[Clip]:
@@ -76,7 +78,8 @@ def _read(file: Path, settings: str) -> list[Clip]:
         about = opened.metadata() or {}
     if about["settings"] != settings:
         raise ValueError("it was made with other settings")
-    sound, index = load_file(file)["sound"], json.loads(about["index"])
-    if _digest(sound) != about["sha256"]:
-        raise ValueError("the checksum of its sound differs")
+    sound = load_file(file)["sound"]
+    if _digest(sound, about["index"]) != about["sha256"]:
+        raise ValueError("its checksum differs")
+    index = json.loads(about["index"])
     return [Clip(part, *row[1:]) for part, row in zip(sound.split([row[0] for row in index]), index, strict=True)]
