@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000
 """Those that are read, as Pillow calls them: it reads others by programs of the system, or without checks."""
 
 LARGEST = 2**26
-"""Pixels of the largest image that is read: a quarter of a GiB in Pillow's memory."""
+"""Pixels of the largest image that is read, a quarter of a GiB in Pillow's memory; of WebP, which has four copies at a
+time, half of them.
+"""
 
 _TGA = re.compile(r"\.(tga|icb|vda|vst)\b", re.IGNORECASE)  # files that do not begin with anything of their own
 _LONGEST = 32  # times as long as wide
@@ -86,17 +88,25 @@ def read_header(file: Path, channels: int) -> ImageHeader:
     return _with_opened(file, look)
 
 
-def open_image(file: File, channels: int | None) -> Image.Image:
+def open_image(file: File, channels: int | None, report: Callable[[Iterable[str]], None] | None = None) -> Image.Image:
     """The first frame of an image file, of mode L (1 channel) or RGB (3), None for what the file has: in 8 bits,
     upright as its EXIF says, in sRGB as its colour profile says.
 
-    16 bits are scaled, not clipped; transparency lies on white; CMYK, palettes, grey and colour are converted.
+    16 bits are scaled, not clipped; transparency lies on white; CMYK, palettes, grey and colour are converted. `report`
+    takes what is changed, as `ImageHeader.conversions` has it.
 
     Raises:
         UserError: no such file, no image of `FORMATS`, a damaged or truncated one, one larger than `LARGEST` or 32
             times as long as wide, or one whose range is not known: 32 bits, floats, 16 bits of which 4 are not used.
     """
-    return _with_opened(file, lambda image: _decode(image, _plan(image, str(file)), str(file), channels))
+
+    def read(image: Any) -> Image.Image:
+        plan = _plan(image, str(file))
+        if report is not None and channels is not None:
+            report(_conversions(plan, channels))
+        return _decode(image, plan, str(file), channels)
+
+    return _with_opened(file, read)
 
 
 def read_image(path: str | Path, shape: tuple[int, ...], resize: bool = False) -> Tensor:
@@ -148,7 +158,7 @@ def _with_opened(file: File, use: Callable[[Any], T]) -> T:
     except UnidentifiedImageError:
         raise UserError(f"{file} is not an image, or of a format that is not read") from None
     except Image.DecompressionBombError:
-        raise UserError(f"{file} has more than {LARGEST:,} pixels, the most that are read") from None
+        raise UserError(f"{file} has more than {LARGEST:,} pixels (WebP: half of it), the most that are read") from None
     except Exception as error:  # damaged files raise whatever their format's decoder stumbles on
         raise UserError(f"{file} is a damaged image: {' '.join(str(error).split()) or type(error).__name__}") from None
 
@@ -172,7 +182,7 @@ def _open(opened: IO[bytes], name: str) -> Image.Image:
             raise
         opened.seek(0)
         image = JpegImagePlugin.JpegImageFile(opened)  # Pillow refuses a JPEG whose index of further images is odd
-    if image.width * image.height > LARGEST:
+    if image.width * image.height > (LARGEST // 2 if image.format == "WEBP" else LARGEST):
         raise Image.DecompressionBombError
     return image
 

@@ -1,6 +1,6 @@
 """Images in folders, a folder a class, as ImageNet is laid out; read when they are needed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 from rich.table import Table
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
 from mmgen.data.sources.base import Samples, require_argument, require_at_least
 from mmgen.data.sources.folder import SMALLEST_CROP, FolderSource
 from mmgen.data.sources.listing import ListedSamples, Listing, usable
-from mmgen.data.sources.scan import IMAGES
+from mmgen.data.sources.scan import IMAGES, notice
 from mmgen.media.image_file import open_image, read_header
 from mmgen.media.images import crop, to_pil
 from mmgen.modalities.image.sources.buckets import Buckets
@@ -26,13 +27,17 @@ Augment = Literal["crop", "flip", "none"]
 
 
 class ImageSamples(ListedSamples):
-    """Images read from files, scaled until they cover the shape (C, H, W), and cut to it; `take` cuts the centre."""
+    """Images read from files, scaled until they cover the shape (C, H, W), and cut to it; `take` cuts the centre.
+
+    Where the files were not looked through before, `unseen`, the first image of each kind that is converted is reported.
+    """
 
     draws = "crop", 4
 
-    def __init__(self, listing: Listing, shape: tuple[int, int, int], augment: Augment) -> None:
+    def __init__(self, listing: Listing, shape: tuple[int, int, int], augment: Augment, unseen: bool = False) -> None:
         super().__init__(listing, IMAGES.word, augment != "none")
-        self.shape, self.augment = shape, augment
+        self.shape, self.augment, self.unseen = shape, augment, unseen
+        self._conversions: set[str] = set()
 
     def read(self, place: int, draws: Sequence[float] | None) -> Tensor:
         image, size = self.open(place), self.shape[1:]
@@ -45,7 +50,16 @@ class ImageSamples(ListedSamples):
 
     def open(self, place: int) -> Image.Image:
         """The whole image at a place."""
-        return open_image(self.listing.path(place), self.shape[0])
+        path = self.listing.path(place)
+        return open_image(path, self.shape[0], partial(self.report, str(path)))
+
+    def report(self, name: str, conversions: Iterable[str]) -> None:
+        """Logs what reading an image changes, unless it is known; the first of several workers does it for all."""
+        worker = get_worker_info()
+        if self.unseen and (worker is None or worker.id == 0):
+            for change in set(conversions) - self._conversions:
+                self._conversions.add(change)
+                notice(f"{name}: {change}; further ones are not named")
 
 
 def sample_shape(image_size: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
@@ -123,7 +137,7 @@ class ImageFolder(FolderSource):
         return "images" if self.buckets is None else f"images of the bucket {list(self.shape[1:])}"
 
     def read_listing(self, listing: Listing, augment: Augment) -> Samples:
-        return ImageSamples(listing, self.shape, augment)
+        return ImageSamples(listing, self.shape, augment, unseen=not self.check)
 
     def check_files(self, listing: Listing) -> Listing:
         read = partial(read_header, channels=self.shape[0])

@@ -3,7 +3,7 @@
 import io
 import os
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
@@ -62,7 +62,8 @@ class TarSamples(ImageSamples):
             data = os.pread(_open_file(path).handle, int(more["size"][place]), int(more["offset"][place]))
         except OSError as error:
             raise UserError(f"shard {path} cannot be read ({error.strerror or error})") from None
-        return open_image(_Bytes(data, f"{name} in {path}"), self.shape[0])
+        file = _Bytes(data, f"{name} in {path}")
+        return open_image(file, self.shape[0], partial(self.report, str(file)))
 
 
 class WebDataset(Source):
@@ -106,7 +107,7 @@ class WebDataset(Source):
         self.class_names = _class_names(Path(root), None if names is None else Path(names), self.listings)
 
     def load_split(self, split: SplitName) -> Samples:
-        return TarSamples(self.listings[split], self.shape, self.augment if split == "train" else "none")
+        return TarSamples(self.listings[split], self.shape, self.augment if split == "train" else "none", unseen=True)
 
     @cached_property
     def caption_vocabulary(self) -> FreeText | None:

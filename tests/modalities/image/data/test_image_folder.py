@@ -1,5 +1,7 @@
 """Folders of images: layouts, the same cut as torchvision's, and whatever else people keep in them."""
 
+import tarfile
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from mmgen.data.build import open_source
 from mmgen.data.loader import slot_loader
 from mmgen.media.images import from_pil, to_uint8
 from mmgen.modalities.image.sources.image_folder import ImageFolder
+from mmgen.modalities.image.sources.web_dataset import WebDataset
 from tests.data.training import everything
 
 NOISE = np.random.default_rng(0).integers(0, 256, (300, 200, 4), dtype=np.uint8)
@@ -218,6 +221,22 @@ def damage(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_without_a_look_through_the_first_image_of_a_kind_that_is_converted_is_reported(packed, tmp_path, caplog):
+    write(tmp_path / "images", *(f"{number}.png" for number in range(6)), image=Image.new("L", (9, 9), 100))
+    source = ImageFolder(tmp_path / "images", image_size=8, held_out=2, check=False)
+    if packed:
+        with tarfile.open(tmp_path / "0.tar", "w") as tar:
+            for path in sorted((tmp_path / "images").iterdir()):
+                tar.add(path, path.name)
+        source = WebDataset(tmp_path, image_size=8, held_out=2)
+    for _ in range(2):
+        assert len(everything(source, "train")["x"]) == 3
+    place = f"1.png in {tmp_path / '0.tar'}" if packed else tmp_path / "images" / "1.png"
+    assert f"{place}: grey turned to colour; further ones are not named" in caplog.messages
+    assert len([line for line in caplog.messages if "turned to colour" in line]) == 1
 
 
 def test_damage_that_shows_when_a_file_is_read(root, caplog):
