@@ -29,7 +29,7 @@ Augment = Literal["crop", "flip", "none"]
 class ImageSamples(ListedSamples):
     """Images read from files, scaled until they cover the shape (C, H, W), and cut to it; `take` cuts the centre.
 
-    Where the files were not looked through before, `unseen`, the first image of each kind that is converted is reported.
+    Where the files are `unseen`, not looked through before, the first of each kind that is converted is reported.
     """
 
     draws = "crop", 4
