@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmgen.core.bounded_reader import BoundedReader
 from mmgen.core.errors import UserError
 
 _LARGEST_PICKLE = 2**24
@@ -88,7 +89,7 @@ def check_contents(path: Path) -> None:
     """Read an archive whole. Raises Unsound where a part of it differs from the checksum that it was written with."""
     _check_archive(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with BoundedReader(path, _LARGEST_PICKLE) as file, zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
     except _DAMAGED as error:
         raise Unsound(f"is truncated or corrupt ({_first_line(error)})") from None
@@ -99,7 +100,7 @@ def check_contents(path: Path) -> None:
 def _check_archive(path: Path) -> None:
     """Raises Unsound unless an archive holds no more than its bytes, and names nothing but parts of tensors."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with BoundedReader(path, _LARGEST_PICKLE) as file, zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
             if any(part.compress_type != zipfile.ZIP_STORED or part.compress_size != part.file_size for part in parts):
                 raise Unsound("holds compressed parts, which torch.save does not write")

@@ -158,6 +158,7 @@ def test_tables(tmp_path: Path, table: str, split: str, caplog: pytest.LogCaptur
     found = {number: texts for split in ("train", "val") for number, texts in _captions(source, split)}
     assert found == {0: [], 1: ["one"], 2: ["two", "a pair"], 3: [], 4: []}
     assert caplog.text.count("3 of 5 images have no caption") == 1
+    assert caplog.text.count("1 text file(s) have the name of no image (readme.txt)") == 1
 
 
 def test_a_table_above_both_splits_and_text_files_beside(tmp_path: Path) -> None:

@@ -47,7 +47,10 @@ def add_captions(listings: Mapping[SplitName, Listing], root: Path, word: str) -
     captions = {split: Captions.of(_read(listing, root)) for split, listing in listings.items()}
     if all(part.missing == len(part) for part in captions.values()):
         return dict(listings)
-    report_missing(root, captions.values(), word)
+    if report_missing(root, captions.values(), word):
+        for folder in dict.fromkeys(listing.root for listing in listings.values()):
+            names = [name for each in listings.values() if each.root == folder for name in each.all_names()]
+            report_texts_alone(folder, names, word)
     return {split: replace(listing, captions=captions[split]) for split, listing in listings.items()}
 
 
@@ -57,11 +60,22 @@ def vocabulary_of(listings: Iterable[Listing]) -> FreeText | None:
     return reduce(Captions.__add__, captions).vocabulary() if captions else None
 
 
-def report_missing(root: Path, captions: Iterable[Captions], word: str) -> None:
-    """Says how many of all files have no caption, if some have none."""
+def report_missing(root: Path, captions: Iterable[Captions], word: str) -> bool:
+    """Says how many of all files have no caption, if some have none. Whether some have none."""
     missing, total = (sum(column) for column in zip(*((part.missing, len(part)) for part in captions)))
     if missing:
         notice(f"{root}: {missing:,} of {total:,} {word}s have no caption")
+    return missing > 0
+
+
+def report_texts_alone(root: Path, names: Iterable[str], word: str) -> None:
+    """Says how many text files in a folder have the name of none of these files, if there are some: where files lack
+    their texts, these may be they.
+    """
+    stems = {os.path.splitext(name)[0] for name in names}
+    alone = [text for text in search_folder(root, _TEXTS).names if os.path.splitext(text)[0] not in stems]
+    if alone:
+        notice(f"{root}: {len(alone):,} text file(s) have the name of no {word} ({alone[0]})")
 
 
 def clean_captions(value: Any) -> list[str]:
@@ -80,7 +94,7 @@ def clean_captions(value: Any) -> list[str]:
 
 def _read(listing: Listing, root: Path) -> list[list[str]]:
     """The captions of every file."""
-    names = [listing.name(place) for place in range(len(listing))]
+    names = listing.all_names()
     places = {name: place for place, name in enumerate(names)}
     captions: list[list[str]] = [[] for _ in names]
     for folder in dict.fromkeys((listing.root, root)):

@@ -64,6 +64,10 @@ class Listing:
         """The path of the file at a place, relative to the folder."""
         return os.fsdecode(self.names[place])
 
+    def all_names(self) -> list[str]:
+        """The paths of all files, relative to the folder."""
+        return [os.fsdecode(name) for name in self.names]
+
     def path(self, place: int) -> Path:
         """Where the file at a place lies."""
         return self.root / self.name(place)

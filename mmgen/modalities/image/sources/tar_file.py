@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mmgen.core.bounded_reader import BoundedReader
 from mmgen.core.errors import UserError
+from mmgen.data.sources.folder import readable_name
 from mmgen.data.sources.search import LeftAside
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -26,7 +27,7 @@ class TarMember(NamedTuple):
     """A file in an archive.
 
     Attributes:
-        name: its path, normalised.
+        name: its path, normalised, with escapes for what cannot be written in a line.
         offset: its first byte in the archive's file.
         size: in bytes.
         part: which archive of the file it is in, from 0; there are several where archives were joined.
@@ -82,16 +83,17 @@ def _read_archive(
             tar.members.clear()  # type: ignore[attr-defined]  # which would keep all of them
             if info.size < 0 or info.offset <= last:
                 raise tarfile.ReadError(f"{info.name}: its size leads backwards")
-            last, name = info.offset, posixpath.normpath(info.name)
+            last, name = info.offset, readable_name(posixpath.normpath(info.name))
             entry: TarMember | _Link
             if info.isreg() and not info.issparse():
                 entry = TarMember(name, info.offset_data, info.size, part)
             elif info.islnk():  # to what stands before it
-                target = posixpath.normpath(info.linkname)
+                target = readable_name(posixpath.normpath(info.linkname))
                 there = table.get(target)
                 entry = there._replace(name=name) if isinstance(there, TarMember) else _Link(name, target)
             elif info.issym():
-                entry = _Link(name, posixpath.normpath(posixpath.join(posixpath.dirname(name), info.linkname)))
+                target = posixpath.join(posixpath.dirname(info.name), info.linkname)
+                entry = _Link(name, readable_name(posixpath.normpath(target)))
             else:
                 if not info.isdir():
                     why = "file(s) stored with holes" if info.isreg() else "pipe(s) or device(s)"

@@ -183,6 +183,8 @@ def _read_texts(members: Sequence[TarMember], shard: int, archive: str, remarks:
             if not isinstance(content, dict):
                 remarks.left_aside.add("JSON file(s) without an object", f"{member.name} in {archive}")
                 continue
+            if not any(name in content for name in (*_LABELS, *KEYS)):
+                remarks.left_aside.add("JSON file(s) without a label or a caption", f"{member.name} in {archive}")
             captions += clean_captions(next((content[name] for name in KEYS if name in content), None))
             label = next((content[name] for name in _LABELS if content.get(name) is not None), NO_CLASS)
             if isinstance(label, bool) or not isinstance(label, int) or not NO_CLASS <= label <= HIGHEST_LABEL:

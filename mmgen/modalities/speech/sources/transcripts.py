@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mmgen.core.errors import UserError
 from mmgen.core.text_file import read_text
+from mmgen.data.sources.caption_files import report_texts_alone
 from mmgen.data.sources.folder import readable_name, split_of
 from mmgen.data.sources.scan import SOUNDS, notice
 from mmgen.data.sources.search import LeftAside, find_files
@@ -69,6 +70,8 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
     else:
         lists = [root / name for name in _LISTS if transcripts and (root / name).is_file()]
         table = match_rows((row for path in lists for row in read_pairs(path, "|", aside)), names, aside)
+        if metadata.is_file() and not lists and transcripts:
+            notice(f"{metadata} is not read: there is no folder {_WAVS} beside it")
         ending, speaker = ".txt", _speaker_folder(root, names)
     aside.report(root)
     _report_same_names(root, names)
@@ -78,6 +81,8 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
         if text is None and transcripts and path.is_file():
             text = read_text(path, "transcript ")
         utterances.append(Utterance(name, text, None if speaker is None else readable_name(Path(name).parts[speaker])))
+    if transcripts and ending == ".txt" and any(each.text is None for each in utterances):
+        report_texts_alone(root, (*names, *_LISTS), SOUNDS.word)
     return utterances
 
 

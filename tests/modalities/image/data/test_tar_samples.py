@@ -182,6 +182,18 @@ def test_what_is_packed_or_no_shard_is_named_beside_those_that_are_read(
             id="a key twice, apart",
         ),
         pytest.param(
+            [*pairs(0, 1), ("1.json", b'{"width": 8}')],
+            RIGHT[:2],
+            "1 left aside: 1 JSON file(s) without a label or a caption (1.json in 0.tar)",
+            id="JSON that says something else",
+        ),
+        pytest.param(
+            [*pairs(0, 1), ("caf\udce9\n\x1b.npy", b"x")],
+            RIGHT[:2],
+            r"1 left aside: 1 file(s) with the suffix .npy (caf\xe9\n\x1b.npy in 0.tar)",
+            id="names with odd bytes",
+        ),
+        pytest.param(
             [*pairs(0, 1), ("1.json", b"[1, 2]")],
             RIGHT[:2],
             "1 left aside: 1 JSON file(s) without an object (1.json in 0.tar)",

@@ -127,3 +127,18 @@ def test_chapters_report_what_they_leave_aside(tmp_path: Path, caplog: pytest.Lo
         f"{tmp_path}: 1 sound(s) outside SPEAKER/CHAPTER are not read (loose.flac)",
         f"{tmp_path}: 1 left aside: 1 line(s) that name no sound (line 3 of 7-1.trans.txt, 7-1-9)",
     ]
+
+
+def test_texts_and_tables_of_no_sound_are_reported_where_sounds_lack_theirs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sounds(tmp_path, "a.wav", "b.wav")
+    for name in ("a.txt", "b_text.txt", "transcripts.txt", "metadata.csv"):
+        (tmp_path / name).write_text("a|hello" if name == "transcripts.txt" else "b")
+    assert [each.text for each in find_utterances(tmp_path)] == ["hello", None]
+    assert caplog.messages == [f"{tmp_path}: 1 text file(s) have the name of no sound (b_text.txt)"]
+    (tmp_path / "transcripts.txt").unlink()
+    (tmp_path / "b_text.txt").rename(tmp_path / "b.txt")
+    caplog.clear()
+    assert [each.text for each in find_utterances(tmp_path)] == ["b", "b"]
+    assert caplog.messages == [f"{tmp_path}/metadata.csv is not read: there is no folder wavs beside it"]
