@@ -3,6 +3,9 @@
 import errno
 import os
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _NUMBERS = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO]
 _TEXTS = {os.strerror(number): number for number in _NUMBERS}
@@ -22,3 +25,19 @@ def disk_error(error: BaseException | None) -> str | None:
             return os.strerror(errno.ENOSPC)
         error = error.__cause__ or error.__context__
     return None
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """In here, a thread that a disk stops prints no traceback: whoever gives it work meets the error again."""
+    before = threading.excepthook
+
+    def report(about: threading.ExceptHookArgs) -> None:
+        if disk_error(about.exc_value) is None:
+            before(about)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = before

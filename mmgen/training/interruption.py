@@ -84,7 +84,7 @@ class EndOnSignal(Checkpoint):
             interrupt(number)
 
 
-def lost_rank(error: RuntimeError) -> str | None:
+def lost_rank(error: Exception) -> str | None:
     """A line on an error that comes from the end of another process of the run; None for one that does not."""
     lost = isinstance(error, dist.DistError) or "by peer" in str(error)
     if not lost or not (dist.is_available() and dist.is_initialized()):

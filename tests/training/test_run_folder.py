@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -145,3 +146,51 @@ def test_no_checkpoint_is_written_between_accumulated_batches(
         main(["fit", *QUICK, *options, f"--run={run}", "--ckpt_path=last"])
     assert read_checkpoint(file)["global_step"] == 2
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_a_disk_that_fills_up_while_training_is_told_in_one_line(
+    checkpoint: bool,
+    digits: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever meets it: here a thread of a logger does too, which would print a traceback."""
+
+    def full(self: Any, *_: Any) -> None:
+        thread = Thread(target=refuse)
+        thread.start()
+        thread.join()
+        refuse()
+
+    def refuse() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    step = TokenizerModule.training_step
+    monkeypatch.setattr(
+        TokenizerModule,
+        "training_step",
+        lambda self, *args: (step if self.trainer.global_step < 2 else full)(self, *args),
+    )
+    every = f"--checkpoint.every_n_train_steps={1 if checkpoint else 9}"
+    capfd.readouterr()
+    assert main(["fit", *TOKENIZER, *QUICK, *STEPS, *digits, every, f"--run={tmp_path / 'run'}"]) == 2
+    line = capfd.readouterr().err
+    assert line.count("\n") == 1
+    assert f"run folder {tmp_path / 'run'} cannot be written (No space left on device): make room; the same" in line
+    assert line.endswith("--ckpt_path last goes on\n" if checkpoint else "starts anew\n")
+
+
+def test_a_preview_that_finds_no_room_does_not_end_the_training(
+    digits: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("mmgen.training.previews.save_png", full)
+    options = [*TOKENIZER, *digits, *STEPS, "--samples.count=2", "--trainer.val_check_interval=2"]
+    fit(tmp_path / "run", *options)
+    told = [each.getMessage() for each in caplog.records if "is not written" in each.getMessage()]
+    assert len(told) == 2
+    assert "No space left on device" in told[0]

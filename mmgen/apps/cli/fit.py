@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmgen.apps.cli.only_member import HELP, only, require_on_command_line
 from mmgen.apps.cli.recipe_options import ordered, split_files
 from mmgen.apps.cli.run_folder import RunFolder
+from mmgen.core.disk import disk_error
 from mmgen.core.errors import UserError, require
 from mmgen.core.interruption import Interrupted, claim_children, end_with_claimant, interrupted_by
 from mmgen.core.modality import import_all, import_parts
@@ -75,6 +76,9 @@ NOISE = (  # warnings of Lightning's about what is meant to be so
     ".*LeafSpec.*",
     ".*overrides the configure_model.*",  # to shard it, which then has an average of its own
 )
+
+
+_GO_ON = "the same command with --ckpt_path last goes on"
 
 
 class RecipeCLI(LightningCLI):
@@ -224,18 +228,27 @@ class RecipeCLI(LightningCLI):
             if not isinstance(stop.__context__, KeyboardInterrupt):
                 raise
             self._interrupted(interrupted_by(stop.__context__), writes)
-        except RuntimeError as error:
-            if (reason := lost_worker(error) or lost_rank(error)) is not None:
-                raise UserError(reason) from None
-            if "loading state_dict" not in str(error):
+        except Exception as error:
+            if isinstance(error, UserError) or (reason := self._explain(error)) is None:
                 raise
-            detail = str(error).strip().splitlines()[1].strip().partition(",")[0]
-            raise UserError(f"checkpoint {self.ckpt_path} does not fit the config: {detail}") from None
+            raise UserError(reason) from None
         finally:
             if writes:
                 self.folder.release(started=self.trainer.global_step > 0)
         if writes:
             print_safely(f"run folder: {self.folder.path}")
+
+    def _explain(self, error: Exception) -> str | None:
+        """A line on what stopped the command where that is no mistake of the program."""
+        if (reason := lost_worker(error) or lost_rank(error)) is not None:
+            return reason
+        if isinstance(error, RuntimeError) and "loading state_dict" in str(error):
+            detail = str(error).strip().splitlines()[1].strip().partition(",")[0]
+            return f"checkpoint {self.ckpt_path} does not fit the config: {detail}"
+        if self.command == "fit" and (reason := disk_error(error)) is not None:
+            advice = _GO_ON if (self.folder.path / CHECKPOINT).exists() else "the same command starts anew"
+            return f"run folder {self.folder.path} cannot be written ({reason}): make room; {advice}"
+        return None
 
     def _write_config(self) -> None:
         config = self.config.clone()
@@ -249,7 +262,7 @@ class RecipeCLI(LightningCLI):
         if rank_zero_only.rank:
             raise SystemExit(stop.exit_code)
         resumable = writes and (self.folder.path / CHECKPOINT).exists()
-        advice = ["the same command with --ckpt_path last goes on"] * resumable
+        advice = [_GO_ON] * resumable
         raise Interrupted(stop.number, *map(str, stop.args), *advice) from None
 
 

@@ -17,7 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from mmgen import __version__
 from mmgen.core.command_options import update_modality_options
-from mmgen.core.disk import disk_error
+from mmgen.core.disk import disk_error, quiet_threads
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.interruption import handle_signals, interrupt, interrupted_by
 from mmgen.core.modality import all_modalities
@@ -70,7 +70,7 @@ def main(args: Sequence[str] | None = None) -> int:
     the user or a full disk (reported in one line on stderr), 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        with handle_signals(interrupt):
+        with handle_signals(interrupt), quiet_threads():
             dispatch(list(sys.argv[1:] if args is None else args))
             sys.stdout.flush()
     except UserError as error:
