@@ -6,7 +6,6 @@ for a generator its tokenizer in `tokenizer/`. A folder with a tokenizer that an
 safetensors holds numbers alone, and a config may only name classes of mmgen.
 """
 
-import copy
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from mmgen.model.generator import Generator
 from mmgen.paradigms import Paradigm
 from mmgen.store.checkpoint_file import BEST, LAST, find_checkpoint, read_checkpoint
 from mmgen.store.checkpoint_name import CheckpointName
+from mmgen.store.export_config import export_config
 from mmgen.store.members import MemberOf, find_member
 from mmgen.store.rebuild import build_generator, build_tokenizer
 from mmgen.store.run_config import CONFIG, Kind, kind_of, read_config, recipe_for
@@ -156,19 +156,19 @@ def save_export(path: str | Path, out: str | Path, checkpoint: CheckpointName = 
 
 def _write_export(saved: "Saved", folder: Path, out: Path) -> dict[str, Any]:
     """Write an export into a folder that will be `out`. Returns its config."""
-    config, source = copy.deepcopy(saved.config), saved.tokenizer_path()
-    config |= {key: None for key in ("run", "ckpt_path") if key in config}  # of that run, not of the next one
+    source, record = saved.tokenizer_path(), saved.record
     if source is not None:
         (folder / "tokenizer").mkdir()
         _write_export(Saved.read(source), folder / "tokenizer", out / "tokenizer")
-        data = (config.get("data") or {}).get("init_args") or {}
-        if data.get("tokenizer") is not None:
-            data["tokenizer"] = str(out / "tokenizer")
-    head = f"# Exported from {saved.path} after {saved.step} steps."
-    head += f" Trains again with: mmgen fit --config {out / CONFIG}\n" if saved.step else "\n"
-    (folder / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False))
-    record = {"kind": saved.kind, "step": saved.step, "averaged": saved.averaged, "record": saved.record}
-    write_weights(folder / WEIGHTS, saved.state, record, config["model"])
+        record = record | {"tokenizer_path": "tokenizer"}
+    config, shortened = export_config(saved.config, None if source is None else out / "tokenizer")
+    head = f"# An export of mmgen: a {saved.kind} after {saved.step} steps. Model and data, without what trained it.\n"
+    if shortened:
+        places = ", ".join(shortened)
+        logger.warning(printable(f"{out / CONFIG}: only the last part is left of the paths {places}"))
+    (folder / CONFIG).write_text(head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    about = {"kind": saved.kind, "step": saved.step, "averaged": saved.averaged, "record": record}
+    write_weights(folder / WEIGHTS, saved.state, about, config["model"])
     return config
 
 

@@ -125,12 +125,35 @@ def test_export_samples_and_reconstructs_as_the_run_did_and_stands_alone(tmp_pat
     assert list(export.paradigm.modes()) == list(run.paradigm.modes())
 
 
-def test_export_holds_the_whole_config_with_its_own_tokenizer(tmp_path: Path, generator: Path) -> None:
-    save_export(generator, tmp_path / "out")
-    before, after = (yaml.safe_load((folder / "config.yaml").read_text()) for folder in (generator, tmp_path / "out"))
-    assert after["data"]["init_args"].pop("tokenizer") == str(tmp_path / "out" / "tokenizer")
-    before["data"]["init_args"].pop("tokenizer")
-    assert after == before
+def test_an_export_holds_model_and_data_and_nothing_of_the_machine(
+    tmp_path: Path, generator: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "runs" / "own"
+    shutil.copytree(generator, run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config |= {"trainer": {"logger": {"init_args": {"api_key": "s3cret"}}}, "run": str(run), "ema": {"decay": 0.9}}
+    source = config["data"]["init_args"]["source"]["init_args"]
+    source |= {
+        "folder": "/home/anna/digits/",
+        "other": "~/private/list.txt",
+        "near": str(tmp_path / "data"),
+        "fine": "a/b",
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    save_export(run, tmp_path / "out")
+    after = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert set(after) == {"model", "data"}
+    assert after["model"] == config["model"]
+    assert after["data"]["init_args"]["tokenizer"] == "out/tokenizer"
+    given = after["data"]["init_args"]["source"]["init_args"]
+    assert given | {"folder": "digits", "other": "list.txt", "near": "data", "fine": "a/b"} == given
+    for file in (tmp_path / "out").rglob("*.*"):
+        for private in (str(tmp_path), "anna", "private", "s3cret"):
+            assert private.encode() not in file.read_bytes(), file
+    (line,) = [line for line in caplog.messages if "last part" in line]
+    assert "data.source.folder, data.source.other" in line
+    assert load_generator(tmp_path / "out").tokenizer is not None
 
 
 def test_an_export_can_be_exported(tmp_path: Path, generator: Path) -> None:

@@ -12,8 +12,10 @@ from mmgen.store.checkpoint_name import CheckpointName, takes_checkpoint
 def run(path: str, out: str | None = None, checkpoint: CheckpointName = "last", **options: Any) -> None:
     """Write config.yaml, model.safetensors and a generator's tokenizer/ into a new folder that needs nothing else.
 
-    Every command that takes a run takes the export too, and `mmgen fit --config OUT/config.yaml` trains the same recipe
-    again. The weights are those that sampling uses: the average over training (EMA) where the run kept one.
+    Every command that takes a run takes the export too, and `mmgen fit --config OUT/config.yaml` with a number of steps
+    trains the same model again. It is made to be shared: nothing of trainer and loggers is in it, and no absolute path
+    but that of an encoder of texts. The weights are those that sampling uses: the average over training (EMA) where the
+    run kept one.
 
     The folder of an autoencoder that diffusers' save_pretrained wrote, or of a codec of sound that transformers' did,
     becomes an export of a tokenizer. Commands take such a folder as it is, too, where the size of its images and one
@@ -35,5 +37,7 @@ def run(path: str, out: str | None = None, checkpoint: CheckpointName = "last", 
     which = "the average over training (EMA)" if exported.averaged else "as trained (the run kept no average)"
     when = f"after {exported.step} steps" + (" (best checkpoint)" if checkpoint == "best" else "")
     print_safely(f"{exported.kind} of {path} {when}: {numbers:,} numbers, {which}")
-    again = f"; trains again with: mmgen fit --config {exported.path / 'config.yaml'}" if exported.step else ""
-    print_safely(f"written to {exported.path}{again}")
+    config = exported.path / "config.yaml"
+    print_safely(f"written to {exported.path}")
+    if exported.step:
+        print_safely(f"trains again with: mmgen fit --config {config} --trainer.max_steps {exported.step}")

@@ -34,6 +34,7 @@ from mmgen.core.terminal import print_safely
 from mmgen.core.yaml_text import read_yaml
 from mmgen.data.worker import lost_worker
 from mmgen.store.config_errors import explain
+from mmgen.store.environment import find_references, require_no_references, restore_references
 from mmgen.store.option_values import check_values
 from mmgen.store.recipe_parser import set_up_parser
 from mmgen.store.recipes import find_recipe
@@ -149,6 +150,10 @@ class RecipeCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Checks the run folder before anything costly is built."""
         require_on_command_line(self.config)
+        if self.command == "fit":
+            files, options = split_files(self.given)
+            self.references = find_references((read_yaml(Path(file)) for file in files), options)
+            require_no_references(self.references)
         self.folder = RunFolder.of(self.config.run, self.recipes)
         self.ckpt_path = self.folder.checkpoint(self.config.ckpt_path)
         if self.command == "fit" and self.config.ckpt_path != "last" and rank_zero_only.rank == 0:
@@ -255,6 +260,7 @@ class RecipeCLI(LightningCLI):
         for key in ("run", "ckpt_path", "only"):  # a run folder may be moved, and is resumed only when asked for
             del config[key]
         text, command = self.parser.dump(config, skip_unset=False), shlex.join(["mmgen", "fit", *self.given])
+        text = restore_references(text, self.references, "the config")
         self.folder.write(text, command, resume=self.config.ckpt_path == "last")
 
     def _interrupted(self, stop: Interrupted, writes: bool) -> NoReturn:
