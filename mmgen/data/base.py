@@ -1,5 +1,6 @@
 """The data module: a source as Lightning wants it, in an order that neither restarts nor numbers of devices change."""
 
+import math
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -144,7 +145,7 @@ class DataModule(L.LightningDataModule):
         if not _steps_trained(trainer):
             self._origin = 0
         if stage == "fit":
-            _check_fit(trainer)
+            _check_fit(trainer, self.global_batch_size, len(self.samples("train")))
             rank_zero_info(str(self.split))
             self.samples("train")
             if (report := self.source.report()) is not None and trainer.is_global_zero:
@@ -159,7 +160,7 @@ class DataModule(L.LightningDataModule):
         if self._restored is not None:
             self._resume(self._restored, len(samples))
             self._restored = None
-        batches = RankBatches(self.stream, self.split, self._rank()[0], lambda: self.position)
+        batches = RankBatches(self.stream, self.split, self._rank()[0], lambda: self.position, lambda: self.split)
         return slot_loader(samples, self.num_workers, batches=batches, seed=self.seed)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -282,8 +283,8 @@ def _align_batches(trainer: Any, accumulated_before: int) -> None:
             counter.completed = aligned - open_batches
 
 
-def _check_fit(trainer: Any) -> None:
-    """Raises UserError for settings that an endless, self-divided stream cannot honour."""
+def _check_fit(trainer: Any, size: int, samples: int) -> None:
+    """Raises UserError for settings that an endless, self-divided stream cannot honour; of `samples`, `size` a step."""
     limit, accumulate = trainer.limit_train_batches, trainer.accumulate_grad_batches
     if trainer.overfit_batches:
         raise UserError("trainer.overfit_batches would replace the order of the data: give few samples as data instead")
@@ -294,9 +295,18 @@ def _check_fit(trainer: Any) -> None:
             f"trainer.limit_train_batches {limit} ends an epoch within an optimiser step of {accumulate} accumulated"
             f" batches: take a multiple of {accumulate}"
         )
+    if isinstance(limit, int) and limit < 1:
+        raise UserError(f"trainer.limit_train_batches {limit} leaves nothing to train on: leave it out")
     timed = any(isinstance(callback, Timer) for callback in trainer.callbacks)
     if trainer.max_steps == -1 and not isinstance(limit, int) and not timed:
         raise UserError("the training stream has no end: set trainer.max_steps")
+    for name, epochs in (("max_epochs", trainer.max_epochs), ("min_epochs", trainer.min_epochs)):
+        if epochs is not None and epochs > 0 and not isinstance(limit, int):
+            steps = max(1, math.ceil(epochs * samples / size))
+            raise UserError(
+                f"trainer.{name} {epochs} does nothing, as training reads one endless stream: set trainer."
+                f"{name.replace('epochs', 'steps')}; so often through {samples} samples are {steps} steps of {size}"
+            )
 
 
 def _token_lengths(batch: Batch, spec: TokenSpec) -> Tensor | None:

@@ -124,15 +124,32 @@ class RankBatches(Sampler[list[Slot]]):
         split: how a global batch is cut.
         rank: this process.
         start: gives the first position whenever iteration begins.
+        now: gives the cut that is in force, which must stay the same; by default nothing is asked.
+
+    Raises:
+        UserError: while iterating, the cut has changed, so that the position would be lost.
     """
 
-    def __init__(self, stream: Stream, split: Split, rank: int, start: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        split: Split,
+        rank: int,
+        start: Callable[[], int],
+        now: Callable[[], Split] | None = None,
+    ) -> None:
         self.stream, self.split, self.rank, self.start = stream, split, rank, start
+        self.now = now
 
     def __iter__(self) -> Iterator[list[Slot]]:
         split = self.split
         position = self.start()
         while True:
+            if self.now is not None and (changed := self.now()) != split:
+                raise UserError(
+                    f"{split} became {changed} while training, by which the place in the data is lost: leave out the"
+                    " callback that changes it, and set trainer.accumulate_grad_batches"
+                )
             for step in range(split.accumulate):
                 first = position + (step * split.ranks + self.rank) * split.per_device
                 yield self.stream.slots(first, split.per_device)

@@ -159,6 +159,15 @@ def best_record(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def steps_taken(path: Path) -> int:
+    """Optimizer steps behind a checkpoint at a path whose seal has been checked. Raises UserError for other files."""
+    try:
+        state = read_checkpoint(path / "rest.pt") if path.is_dir() else read_checkpoint(path, mmap=True)
+        return int(state["global_step"])
+    except (Unsound, OSError, KeyError, TypeError, ValueError):
+        raise UserError(f"{path} does not say of which step it is: was it written by `mmgen fit`?") from None
+
+
 def check_seal(path: Path) -> None:
     """Raises Unsound unless the file is whole, as far as that shows without unpickling; OSError if it is missing."""
     if path.is_dir():

@@ -7,13 +7,20 @@ names both.
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    Callback,
+    GradientAccumulationScheduler,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -25,6 +32,15 @@ from mmgen.training.sharded import is_sharded
 
 # Of a schedule's state: what changes from step to step, or follows from the optimizer's lr.
 _RUNNING = ("base_lrs", "_last_lr", "last_epoch", "_step_count", "_get_lr_called_within_step", "_is_initial")
+
+_REFUSED: dict[type[Callback], str] = {
+    GradientAccumulationScheduler: "would lose the place in the data: set trainer.accumulate_grad_batches",
+    BatchSizeFinder: "would lose the place in the data: set data.global_batch_size",
+    StochasticWeightAveraging: "goes by epochs, and training is one: set ema.decay for an average",
+    WeightAveraging: "is a second average, in the place of the one that is kept: set ema.decay",
+    BaseFinetuning: "unfreezes by epochs, and training is one",
+}
+"""Callbacks of Lightning, and what is wrong with them here."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +155,14 @@ class Resume(Callback):
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         assert self._options is not None
         checkpoint["options"] = {"optimizer": self._options.values, "ema.decay": _decay(trainer)}
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> None:
+    """Raises UserError for callbacks of a recipe with which a run would not be what its checkpoints say."""
+    for callback in callbacks:
+        for kind, reason in _REFUSED.items():
+            if isinstance(callback, kind) and not isinstance(callback, EMA):
+                raise UserError(f"trainer.callbacks: {type(callback).__name__} {reason}")
 
 
 def report_changes(trainer: L.Trainer, changes: list[str], of: str = "") -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from mmgen.core.errors import UserError
 from mmgen.data import DataModule
@@ -110,6 +111,10 @@ def test_the_split_of_the_global_batch_is_printed(data, caplog):
         ({"max_steps": 4, "accumulate_grad_batches": 3}, "global_batch_size 8 does not divide into .* x 3 accumulated"),
         ({}, "set trainer.max_steps"),
         ({"max_epochs": 3}, "set trainer.max_steps"),
+        ({"max_steps": 4, "max_epochs": 3}, r"max_epochs 3 does nothing.* set trainer\.max_steps; .* steps of 8"),
+        ({"max_steps": 4, "max_epochs": -1, "min_epochs": 2}, r"min_epochs 2 .* set trainer\.min_steps"),
+        ({"max_steps": 4, "limit_train_batches": 0}, "nothing to train on"),
+        ({"max_steps": 4, "callbacks": [GradientAccumulationScheduler({0: 2})]}, "place in the data is lost"),
         ({"max_steps": 4, "overfit_batches": 2}, "overfit_batches"),
         ({"max_steps": 4, "limit_train_batches": 0.5}, "whole number"),
         ({"max_steps": 4, "limit_train_batches": 3, "accumulate_grad_batches": 2}, "take a multiple of 2"),

@@ -9,6 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    BatchSizeFinder,
+    EMAWeightAveraging,
+    GradientAccumulationScheduler,
+    StochasticWeightAveraging,
+)
 
 import mmgen.store.checkpoint_file
 import mmgen.training.disk_space
@@ -16,7 +23,9 @@ from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.store.checkpoint_file import check_seal, one_before, read_checkpoint
 from mmgen.training import TokenizerModule
+from mmgen.training.averaging import EMA
 from mmgen.training.disk_space import checkpoint_bytes, require_space
+from mmgen.training.resume import check_callbacks
 from tests.training.fits import QUICK, TOKENIZER, fit
 
 STEPS = ["--data.global_batch_size=4", "--trainer.max_steps=4", "--ema.decay=0.9"]
@@ -194,3 +203,58 @@ def test_a_preview_that_finds_no_room_does_not_end_the_training(
     told = [each.getMessage() for each in caplog.records if "is not written" in each.getMessage()]
     assert len(told) == 2
     assert "No space left on device" in told[0]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+@pytest.mark.parametrize("steps", [3, 4])
+def test_a_run_that_has_come_to_its_end_says_so(steps, digits, tmp_path, capsys):
+    """It stays as it is; another run that would begin there and train nothing is refused, and leaves no folder."""
+    options = [*TOKENIZER, *digits, "--data.global_batch_size=4"]
+    run = fit(tmp_path / "run", *options, "--trainer.max_steps=4")
+    before, end = tree(run), f"--trainer.max_steps={steps}"
+    capsys.readouterr()
+    fit(run, *options, end, "--ckpt_path=last")
+    assert f"is already at step 4 of {steps}: nothing is left to train" in capsys.readouterr().out
+    assert tree(run) == before
+    other = tmp_path / "other"
+    start = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
+    assert main(["fit", *QUICK, *options, end, f"--run={other}", start]) == 2
+    assert f"is already at step 4 of {steps}" in capsys.readouterr().err
+    assert not other.exists()
+
+
+def test_a_run_that_its_batches_ended_says_so_too(digits, tmp_path, capsys):
+    options = [*TOKENIZER, *digits, "--data.global_batch_size=4", "--trainer.max_steps=9"]
+    options += ["--trainer.limit_train_batches=4", "--trainer.max_epochs=1"]
+    run = fit(tmp_path / "run", *options)
+    config = (run / "config.yaml").read_text()
+    assert "nothing was left" not in capsys.readouterr().out
+    fit(run, *options, "--ckpt_path=last")
+    assert "nothing was left to train after step 4" in capsys.readouterr().out
+    assert (run / "config.yaml").read_text() == config
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        (GradientAccumulationScheduler({0: 2}), "set trainer.accumulate_grad_batches"),
+        (BatchSizeFinder(), "set data.global_batch_size"),
+        (EMAWeightAveraging(), "set ema.decay"),
+        (StochasticWeightAveraging(0.1), "set ema.decay"),
+        (BackboneFinetuning(), "unfreezes by epochs"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_callbacks_that_falsify_a_run_are_refused(callback, message):
+    with pytest.raises(UserError, match=f"trainer.callbacks: {type(callback).__name__} .*{message}"):
+        check_callbacks([EMA(0.9), callback])
+
+
+def test_they_are_refused_before_anything_is_built(digits, tmp_path, capsys):
+    words = ["--data.global_batch_size=4", "--trainer.max_steps=2", "--trainer.callbacks=BatchSizeFinder"]
+    assert main(["fit", *QUICK, *TOKENIZER, *digits, *words, f"--run={tmp_path / 'run'}"]) == 2
+    assert "BatchSizeFinder would lose the place in the data" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -33,6 +33,7 @@ from mmgen.core.modality import import_all, import_parts
 from mmgen.core.terminal import print_safely
 from mmgen.core.yaml_text import read_yaml
 from mmgen.data.worker import lost_worker
+from mmgen.store.checkpoint_file import steps_taken
 from mmgen.store.config_errors import explain
 from mmgen.store.environment import find_references, require_no_references, restore_references
 from mmgen.store.option_values import check_values
@@ -45,7 +46,7 @@ from mmgen.training.disk_space import DiskSpaceCheck
 from mmgen.training.interruption import EndOnSignal, lost_rank
 from mmgen.training.previews import SampleGrids
 from mmgen.training.progress import Throughput, progress
-from mmgen.training.resume import Resume
+from mmgen.training.resume import Resume, check_callbacks
 from mmgen.training.skipping import SkipBadSteps
 from mmgen.training.startup import StartUp
 from mmgen.training.step_seed import StepSeed
@@ -167,6 +168,7 @@ class RecipeCLI(LightningCLI):
             options["val_check_interval"] *= options["accumulate_grad_batches"]
         callbacks = options["callbacks"] or []
         callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
+        check_callbacks(callbacks)
         callbacks += [] if options["enable_progress_bar"] is False else [progress()]
         logger: Any = False
         if self.command == "fit":
@@ -221,6 +223,12 @@ class RecipeCLI(LightningCLI):
                 f"trainer.strategy {self.config.trainer.strategy} trains in processes that leave nothing in this one:"
                 " use ddp, which starts this command once for each device"
             )
+        before = 0
+        if self.command == "fit" and self.ckpt_path is not None and not self.trainer.fast_dev_run:
+            before = steps_taken(self.ckpt_path)
+            if 0 <= self.trainer.max_steps <= before:
+                self._say_nothing_is_left(before)
+                return
         if writes:
             self.folder.claim(resume=self.config.ckpt_path == "last")
             # Only then are data, checkpoint and disk known to be fine.
@@ -240,6 +248,8 @@ class RecipeCLI(LightningCLI):
         finally:
             if writes:
                 self.folder.release(started=self.trainer.global_step > 0)
+        if writes and self.trainer.global_step == before:
+            print(f"nothing was left to train after step {before}, by the recipe's limits of time or batches")
         if writes:
             print_safely(f"run folder: {self.folder.path}")
 
@@ -254,6 +264,17 @@ class RecipeCLI(LightningCLI):
             advice = _GO_ON if (self.folder.path / CHECKPOINT).exists() else "the same command starts anew"
             return f"run folder {self.folder.path} cannot be written ({reason}): make room; {advice}"
         return None
+
+    def _say_nothing_is_left(self, step: int) -> None:
+        """That is well for a run that has come to its end, and a mistake where another should begin there."""
+        line = (
+            f"{self.ckpt_path} is already at step {step} of {self.trainer.max_steps}: nothing is left to train, set a"
+        )
+        line += " higher trainer.max_steps to go on"
+        if self.config.ckpt_path != "last":
+            raise UserError(line)
+        if rank_zero_only.rank == 0:
+            print(line)
 
     def _write_config(self) -> None:
         config = self.config.clone()
