@@ -1,6 +1,7 @@
 """What data says of its tokens, in one place: it goes from data to model, run folder, and sampling."""
 
 import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -80,6 +81,11 @@ class Facts:
             ignored: fields that may differ.
         """
         own = self.to_dict()
+        if (own["spec"] is None) != (trained["spec"] is None) and "spec" not in ignored:
+            kinds = ["tokens" if each["spec"] else "raw samples" for each in (trained, own)]
+            raise UserError(
+                f"{run} is of a model of {kinds[0]}, and this one is of {kinds[1]}: give another checkpoint"
+            )
         for name in (name for name in own if name not in ("tokenizer_path", *ignored)):
             if name == "tokenizer_hash" and None in (own[name], trained[name]):
                 continue  # not known on one side
@@ -87,8 +93,8 @@ class Facts:
                 if name == "tokenizer_hash":
                     raise UserError(trained_anew(str(self.tokenizer_path), run))
                 raise UserError(
-                    f"{run} was trained on data with {place.removeprefix('conditions.')} {then!r}, and this data has"
-                    f" {here!r}: give the same data, or train a new run on this"
+                    f"{run} was trained on data with {place.removeprefix('conditions.')} {reprlib.repr(then)}, and this"
+                    f" data has {reprlib.repr(here)}: give the same data, or train a new run on this"
                 )
 
 

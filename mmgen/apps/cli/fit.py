@@ -267,10 +267,8 @@ class RecipeCLI(LightningCLI):
 
     def _say_nothing_is_left(self, step: int) -> None:
         """That is well for a run that has come to its end, and a mistake where another should begin there."""
-        line = (
-            f"{self.ckpt_path} is already at step {step} of {self.trainer.max_steps}: nothing is left to train, set a"
-        )
-        line += " higher trainer.max_steps to go on"
+        line = f"{self.ckpt_path} is already at step {step} of {self.trainer.max_steps}: nothing is left to train;"
+        line += " a higher trainer.max_steps goes on"
         if self.config.ckpt_path != "last":
             raise UserError(line)
         if rank_zero_only.rank == 0:
