@@ -227,7 +227,7 @@ class RecipeCLI(LightningCLI):
         if self.command == "fit" and self.ckpt_path is not None and not self.trainer.fast_dev_run:
             before = steps_taken(self.ckpt_path)
             if 0 <= self.trainer.max_steps <= before:
-                self._say_nothing_is_left(before)
+                self._report_nothing_left(before)
                 return
         if writes:
             self.folder.claim(resume=self.config.ckpt_path == "last")
@@ -265,14 +265,14 @@ class RecipeCLI(LightningCLI):
             return f"run folder {self.folder.path} cannot be written ({reason}): make room; {advice}"
         return None
 
-    def _say_nothing_is_left(self, step: int) -> None:
+    def _report_nothing_left(self, step: int) -> None:
         """That is well for a run that has come to its end, and a mistake where another should begin there."""
         line = f"{self.ckpt_path} is already at step {step} of {self.trainer.max_steps}: nothing is left to train;"
         line += " a higher trainer.max_steps goes on"
         if self.config.ckpt_path != "last":
             raise UserError(line)
         if rank_zero_only.rank == 0:
-            print(line)
+            print_safely(line)
 
     def _write_config(self) -> None:
         config = self.config.clone()
