@@ -1,5 +1,6 @@
 """Image files: upright, in sRGB, in bounded memory; what looking through says of a file is what reading gives."""
 
+import re
 import struct
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+import mmgen
 from mmgen.core.errors import UserError
 from mmgen.media.image_file import LARGEST, ImageHeader, open_image, read_header
 from tests.media.image_bytes import (
@@ -22,6 +24,7 @@ from tests.media.image_bytes import (
     icc_profile,
     jpeg_with,
     orientation_tag,
+    png_chunk,
     png_head,
     png_of,
     png_with,
@@ -73,6 +76,22 @@ def test_another_tag_that_is_odd_says_nothing_of_the_pixels(tag: Tag, tmp_path: 
     for content in (jpeg_with(exif), png_with((b"eXIf", exif))):
         _, pixels = read(tmp_path / "x", content)
         assert_close(pixels, upright(QUADRANTS, 6))
+
+
+def test_an_orientation_in_a_text_of_a_png_counts(tmp_path: Path) -> None:
+    """As ImageMagick writes EXIF, and as XMP has it; a PNG may have either before its pixels or after them."""
+    raw = exif_block(orientation_tag(6)).hex().encode()
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for chunk in (
+        (b"tEXt", b"Raw profile type exif\0\nexif\n      26\n" + raw),
+        (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n      26\n" + raw)),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp),
+    ):
+        late = png_with(chunk)
+        early = late[:33] + png_chunk(*chunk) + encode(QUADRANTS, "PNG")[33:]
+        for content in (late, early):
+            _, pixels = read(tmp_path / "x", content)
+            assert np.array_equal(pixels, upright(QUADRANTS, 6))
 
 
 @pytest.mark.parametrize(
@@ -285,6 +304,13 @@ def test_only_the_listed_formats_are_opened(tmp_path: Path, monkeypatch: pytest.
         for use in (read_header, open_image):
             with pytest.raises(UserError, match="is not an image, or of a format that is not read"):
                 use(tmp_path / "x.png", 3)
+
+
+def test_image_files_are_opened_in_one_place() -> None:
+    """Where the formats are listed; elsewhere only bytes that mmgen has just written."""
+    root = Path(mmgen.__file__).parent
+    opening = [path.name for path in root.rglob("*.py") if re.search(r"\bImage\.open\(", path.read_text())]
+    assert sorted(opening) == ["image_codecs.py", "image_file.py"]
 
 
 def test_a_tga_is_known_by_its_name_alone(tmp_path: Path) -> None:

@@ -210,7 +210,9 @@ def find_classes(contents: FolderContents, names: Path | None, kind: Kind) -> tu
     empty = [folder for folder in contents.folders if folder not in counts]
     if empty and keys:
         notice(f"{root}: {len(empty)} folder(s) without {kind.word}s are no class: {_some(empty)}")
-    if keys and not any(name.count(os.sep) == 1 for name in contents.names):
+    if len(keys) == 1:
+        notice(f"{root}: {keys[0]} is the only class; to have none, set data.source.root to {root / keys[0]}")
+    elif keys and not any(name.count(os.sep) == 1 for name in contents.names):
         notice(
             f"{root}: the classes are {_some(keys)}, and all their {kind.word}s lie in folders within them; where those"
             " are the classes, make them the folders of data.source.root"

@@ -91,6 +91,13 @@ def test_classes_whose_images_all_lie_deeper_are_reported(tmp_path: Path, caplog
     assert "the classes are masks, pictures, and all their images lie in folders within them" in caplog.text
 
 
+def test_one_folder_alone_is_reported_as_the_only_class(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "pictures/0.png", "pictures/1.png")
+    assert ImageFolder(tmp_path, image_size=8).class_names == ["pictures"]
+    hint = f"to have none, set data.source.root to {tmp_path / 'pictures'}"
+    assert caplog.messages == [f"{tmp_path}: pictures is the only class; {hint}"]
+
+
 def test_links_back_make_no_class_and_no_image_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, *split("cat", "."), *split("dog", "."))
     for name in ("here", "back"):
