@@ -146,6 +146,9 @@ def search_splits(root: Path, kind: Kind, splits: bool = True) -> tuple[Path, Fo
         held_out = search_folder(val, kind, companions=COMPANIONS)
         if not {folder for folder in held_out.counts() if folder} & set(contents.counts()):
             held_out = _unwrap(held_out)
+        if shared := contents.entered.keys() & held_out.entered.keys():
+            first = min((contents.entered[each], held_out.entered[each]) for each in shared)
+            notice(f"{first[0]} and {first[1]} are one folder: its {kind.word}s are both trained on and held out")
     for each in (contents, held_out):
         if each is not None:
             each.left_aside.report(each.root)
@@ -177,7 +180,8 @@ def split_folders(root: Path, kind: Kind) -> tuple[Path, Path | None]:
     Folders beside them are reported, as they are not read.
 
     Raises:
-        UserError: several folders for one split, or one for validation or tests but none for training.
+        UserError: several folders for one split, one for validation or tests but none for training, or one for training
+            that may be a class.
     """
     inner = folders(root)
     named = {split: [folder for folder in inner if split_of(folder, kind) == split] for split in _SPLITS.values()}
@@ -193,6 +197,12 @@ def split_folders(root: Path, kind: Kind) -> tuple[Path, Path | None]:
         return root, None
     used = [*named["train"], *named["val"]]
     unused = [folder for folder in inner if folder not in used and search_folder(root / folder, kind).names]
+    others = [folder for folder in unused if split_of(folder, kind) is None]
+    if others and not any(os.sep in name for name in search_folder(root / used[0], kind).names):
+        raise UserError(
+            f"{root} has a folder {used[0]} without classes beside {_some(others)}: a split or a class? Rename it, or move"
+            " the others out"
+        )
     if unused:
         notice(f"{root}: {len(unused)} folder(s) with {kind.word}s beside {used[0]} are not read: {_some(unused)}")
     return root / used[0], root / used[1] if named["val"] else None

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -50,12 +50,14 @@ class FolderContents:
         names: their paths relative to it; in each folder its files come first, then its folders, both sorted.
         folders: the folders in it, with such files or without, sorted.
         left_aside: what else there is.
+        entered: where each folder was read, the root included.
     """
 
     root: Path
     names: list[str]
     folders: list[str]
     left_aside: LeftAside
+    entered: Mapping[Identity, Path]
 
     def counts(self) -> Counter[str]:
         """Folder in the root -> files within it; the empty name stands for files in the root itself."""
@@ -125,7 +127,8 @@ class _Search:
         self.folders: list[str] = []
         self.links: list[str] = []
         real = root.resolve()
-        self.entered = {_identity(os.stat(each)) for each in (real, *real.parents)}
+        self.around = {_identity(os.stat(each)) for each in real.parents}
+        self.entered = {_identity(os.stat(real)): root}
 
     def contents(self) -> FolderContents:
         self._walk("")
@@ -133,7 +136,9 @@ class _Search:
             link = self.links.pop(0)
             if self._enter(link, "link(s) to a folder read already"):
                 self._walk(link)
-        return FolderContents(self.root, sorted(self.names, key=_order), sorted(self.folders), self.left_aside)
+        return FolderContents(
+            self.root, sorted(self.names, key=_order), sorted(self.folders), self.left_aside, self.entered
+        )
 
     def _enter(self, folder: str, again: str) -> bool:
         """Whether a folder was not entered before."""
@@ -142,10 +147,10 @@ class _Search:
         except OSError as error:
             self.left_aside.add(f"folder(s) that cannot be read: {error.strerror}", folder)
             return False
-        if identity in self.entered:
+        if identity in self.entered or identity in self.around:
             self.left_aside.add(again, folder)
             return False
-        self.entered.add(identity)
+        self.entered[identity] = self.root / folder
         if os.sep not in folder:
             self.folders.append(folder)
         return True

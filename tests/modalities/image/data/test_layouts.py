@@ -72,6 +72,27 @@ def test_a_split_for_tests_is_no_class_and_its_images_are_reported(
     assert caplog.messages == [f"{tmp_path}: 2 folder(s) with images beside Train are not read: extra, testing"]
 
 
+def test_a_train_among_vehicles_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, *split(".", "bus car train"))
+    with pytest.raises(UserError, match="has a folder train without classes beside bus, car: a split or a class"):
+        ImageFolder(tmp_path)
+    write(tmp_path / "plain", "train/0.png", "train/1.png", "test/0.png")
+    assert ImageFolder(tmp_path / "plain", image_size=8).class_names == []
+
+
+@pytest.mark.parametrize(("link", "target"), [("val", "train"), ("val/cat", "../train/cat")])
+def test_images_that_are_trained_on_and_held_out_are_reported(
+    link: str, target: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, *split("train"))
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(target)
+    source = ImageFolder(tmp_path, image_size=8)
+    assert [len(source.samples(each)) for each in ("train", "val")] == [4, 4 if link == "val" else 2]
+    one = f"{tmp_path / link.replace('val', 'train')} and {tmp_path / link} are one folder"
+    assert caplog.messages == [f"{one}: its images are both trained on and held out"]
+
+
 @pytest.mark.parametrize("other", ["val", "Validation", "test", "Testing"])
 def test_a_split_without_one_to_train_on_is_no_class(other: str, tmp_path: Path) -> None:
     write(tmp_path, "cat/0.png", "dog/0.png", f"{other}/0.png")
