@@ -200,8 +200,8 @@ def split_folders(root: Path, kind: Kind) -> tuple[Path, Path | None]:
     others = [folder for folder in unused if split_of(folder, kind) is None]
     if others and not any(os.sep in name for name in search_folder(root / used[0], kind).names):
         raise UserError(
-            f"{root} has a folder {used[0]} without classes beside {_some(others)}: a split or a class? Rename it, or move"
-            " the others out"
+            f"{root} has a folder {used[0]} without classes beside {_some(others)}: a split or a class? Rename it, or"
+            " move the others out"
         )
     if unused:
         notice(f"{root}: {len(unused)} folder(s) with {kind.word}s beside {used[0]} are not read: {_some(unused)}")
