@@ -127,8 +127,8 @@ def _read_header(data: bytes) -> _Header:
     except SystemError:  # CPython 3.11's parser, where it was entered again from within (gh-106905): no fault of a file
         file.seek(start)
         shape, by_columns, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("it holds objects, which are not read")
+    if dtype.hasobject or not dtype.itemsize:  # numpy makes places of no bytes some of four
+        raise ValueError(f"it holds {'objects' if dtype.hasobject else 'texts without characters'}, which are not read")
     return _Header(shape, by_columns, dtype, file.tell())
 
 

@@ -29,6 +29,7 @@ CLAIMS = {
     "more than 64 bits": claim((10**30,), data=b"x"),
     "below none": claim((-4, -6), "<f4", X.tobytes()),
     "texts without characters": claim((10**12,), "<U0"),
+    "many texts without characters": claim((2**16, 2**16), "<U0"),
     "places without bytes": claim((10**12, 0, 0, 3)),
     "one text of all memory": claim((1,), f"<U{2**28}"),
     "fewer than there are": claim((3, 6), "<f4", X.tobytes()),

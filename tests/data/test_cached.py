@@ -214,6 +214,14 @@ def test_data_is_named_by_name_file_or_run(tmp_path, source):
         open_source(str(tmp_path))
 
 
+def test_a_shard_that_is_named_twice_is_refused(written):
+    """A list of a million names of one file would take the memory for a million."""
+    meta = json.loads((written / "meta.json").read_text())
+    (written / "meta.json").write_text(json.dumps(meta | {"shards": meta["shards"] * 2}))
+    with pytest.raises(UserError, match=r"meta\.json is damaged .*it names a shard twice"):
+        CachedTokens(written)
+
+
 def test_the_command_writes_what_the_tokenizer_encodes(tmp_path, source, capsys):
     init_args = TOKENIZER["init_args"] | {"image_size": 28, "downsample": 4}
     tokenizer = scramble(ConvImageTokenizer(BSQ(4), image_size=28, channels=1, width=8, downsample=4))

@@ -100,6 +100,9 @@ class Meta:
                 raise UserError(
                     f"{folder / META} has format {plain['format']}, not {_FORMAT} as this version reads: {_AGAIN}"
                 )
+            files = [shard["file"] for shard in plain["shards"]]
+            if len(set(files)) < len(files):
+                raise ValueError("it names a shard twice")
             return cls(
                 facts=Facts.from_dict(plain["facts"]),
                 sample_shape=tuple(int(size) for size in plain["sample_shape"]),
