@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mmgen.core.errors import UserError
+from mmgen.core.errors import UserError, require
 from mmgen.paradigms import Decoding, Guidance, SampleOptions
 from mmgen.sampling.samples import SamplingTask, class_labels, text_values
 from mmgen.store.store import Loaded
@@ -35,7 +35,7 @@ class SamplingRequest:
         frames: of clips, 1 to 512; those of training where None.
 
     Raises:
-        UserError: one of them is out of its range.
+        UserError: one of them is out of its range, or of another type: they may come from anywhere.
     """
 
     mode: str | None = None
@@ -49,12 +49,20 @@ class SamplingRequest:
     frames: int | None = None
 
     def __post_init__(self) -> None:
-        _within("samples", self.count, 1, MOST_SAMPLES)
-        _within("seed", self.seed, 0, LARGEST_SEED)
-        _within("steps", self.steps, 1, MOST_STEPS, optional=True)
+        for name in ("count", "seed", "steps", "frames"):  # a browser knows one kind of number
+            value: Any = getattr(self, name)
+            if isinstance(value, float) and value.is_integer():
+                object.__setattr__(self, name, int(value))
+        _within("samples", self.count, 1, MOST_SAMPLES, whole=True)
+        _within("seed", self.seed, 0, LARGEST_SEED, whole=True)
+        _within("steps", self.steps, 1, MOST_STEPS, optional=True, whole=True)
         _within("guidance", self.guidance, 0, MOST_GUIDANCE)
         _within("temperature", self.temperature, 0, MOST_TEMPERATURE)
-        _within("frames", self.frames, 1, MOST_FRAMES, optional=True)
+        _within("frames", self.frames, 1, MOST_FRAMES, optional=True, whole=True)
+        for name in ("mode", "class_", "text"):
+            value = getattr(self, name)
+            fine = isinstance(value, str) or (value is None and name != "text")
+            require(fine, f"{name.rstrip('_')} must be a text, got {value!r:.40}")
         if len(self.text) > MOST_TEXT:
             raise UserError(f"the text has {len(self.text)} characters, and at most {MOST_TEXT} are taken: shorten it")
 
@@ -69,9 +77,12 @@ class SamplingRequest:
         return SamplingTask(loaded, self.mode, conditions, options, self.seed, batch=self.count, **more)
 
 
-def _within(name: str, value: float | None, least: float, most: float, optional: bool = False) -> None:
+def _within(name: str, value: Any, least: float, most: float, optional: bool = False, whole: bool = False) -> None:
     if value is None and optional:
         return
+    kind = "a whole number" if whole else "a number"
+    fine = value is None or (isinstance(value, int if whole else int | float) and not isinstance(value, bool))
+    require(fine, f"{name} must be {kind}, got {value!r:.40}")
     if value is None or not least <= value <= most:  # NaN is refused too
-        got = "nothing" if value is None else f"{value:.10g}"
+        got = "nothing" if value is None else "far more" if abs(value) > 1e18 else f"{value:.10g}"
         raise UserError(f"{name} must lie between {least:g} and {most:.10g}, got {got}")

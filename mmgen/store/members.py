@@ -56,7 +56,8 @@ def require_no_members(config: Any, path: Path) -> None:
 def members_of(config: Any) -> list[str]:
     """Names of the members that a config has; none where it is no joint run's."""
     try:
-        return list(config["model"]["init_args"]["members"].keys())
+        names = config["model"]["init_args"]["members"].keys()
+        return [name for name in names if name not in ("", "..") and Path(name).name == name]  # and no path
     except (KeyError, TypeError, AttributeError):
         return []
 

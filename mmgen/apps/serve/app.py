@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
+from mmgen.apps.serve.guard import Guard
 from mmgen.apps.serve.runs import LastLoaded, find_runs
 from mmgen.core.errors import UserError
 from mmgen.core.terminal import print_safely
 
 HOST = "127.0.0.1"
-_LARGEST_UPLOAD = "10mb"  # the page asks for no file, but the server would take one
 _QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_SHARE": "False",
@@ -35,12 +35,16 @@ def launch(folder: str | Path, port: int, device: torch.device | str = "cpu", bl
     from mmgen.apps.serve.page import build, theme_options
 
     blocks = build(Path(folder), LastLoaded(device))
+    hosts = [HOST, "localhost"]
     # A page of another site that resolves its own name to this machine would name itself as the host.
-    only_here = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    only_here = Middleware(TrustedHostMiddleware, allowed_hosts=hosts)
+    inputs = {number: len(event.inputs) for number, event in blocks.fns.items()}
+    guard = Middleware(Guard, origins=tuple(f"http://{host}:{port}" for host in hosts), inputs=inputs)
+    app = {"middleware": [only_here, guard], "openapi_url": None, "docs_url": None, "redoc_url": None}
     blocks.launch(
         server_name=HOST, server_port=port, share=False, inbrowser=False, quiet=True, show_error=False,
-        max_file_size=_LARGEST_UPLOAD, allowed_paths=[], ssr_mode=False, pwa=False, mcp_server=False, run_history=False,
-        enable_monitoring=False, footer_links=[], app_kwargs={"middleware": [only_here]}, prevent_thread_lock=True,
+        max_file_size=1, allowed_paths=[], ssr_mode=False, pwa=False, mcp_server=False, run_history=False,
+        enable_monitoring=False, footer_links=[], app_kwargs=app, prevent_thread_lock=True,
         **theme_options(),
     )  # fmt: skip
     print_safely(f"mmgen serve: http://{HOST}:{port} ({count} generators in {folder}; Ctrl-C ends)", flush=True)

@@ -65,7 +65,8 @@ class Page:
         names, conditions = loaded.generator.names("class"), loaded.generator.conditions
         guided = bool(len(conditions)) and conditions.trains_without(tuple(conditions))
         vocabulary = loaded.generator.vocabulary(text_condition(loaded) or "")
-        letters = f"Letters it knows: {vocabulary.alphabet.replace(' ', '␣')}" if isinstance(vocabulary, Text) else ""
+        alphabet = vocabulary.alphabet.replace(" ", "␣") if isinstance(vocabulary, Text) else ""
+        letters = f"Letters it knows: {escape(alphabet)}" if alphabet else ""
         return [
             _about(loaded),
             gradio.update(choices=[(mode_title(mode), mode) for mode in modes], value=modes[0], visible=True),
@@ -136,7 +137,7 @@ def build(folder: Path, last: LastLoaded) -> gradio.Blocks:
             with gradio.Column(scale=5, min_width=360):
                 results = gradio.HTML(elem_id="results", js_on_load=(_HERE / "page.js").read_text())
         controls = [mode, class_, text, count, seed, steps, guidance, temperature, frames]
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
         blocks.load(page.runs, outputs=[run, left_out], **quiet)
         again.click(page.runs, outputs=[run, left_out], **quiet)
         dice.click(None, outputs=seed, js=f"() => Math.floor(Math.random() * {LARGEST_SEED})")

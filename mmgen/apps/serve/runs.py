@@ -2,6 +2,7 @@
 
 import threading
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import torch
 
 from mmgen.core.errors import UserError, nearest
+from mmgen.core.terminal import printable
 from mmgen.core.yaml_text import read_yaml
 from mmgen.store.members import members_of
+from mmgen.store.run_config import first_line
 from mmgen.store.store import CHECKPOINT, CONFIG, WEIGHTS, Loaded, Saved, load_generator
 
 _DEPTH = 3  # folders below the one that is searched: runs/demo/masked is found, and so is runs/NAME/MEMBER
@@ -32,6 +35,8 @@ class RunList:
         """Of a generator. Raises UserError for a name that is not here, whatever lies on the disk under it."""
         if not name:
             raise UserError("choose a run first")
+        if not isinstance(name, str):
+            raise UserError("a run is chosen by its name")
         if name not in self.paths:
             raise UserError(f"there is no generator {name!r} here{nearest(name, self.paths)}")
         return self.paths[name]
@@ -44,17 +49,21 @@ def find_runs(folder: str | Path) -> RunList:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; name one that holds runs, as `mmgen fit` writes them")
-    paths, skipped = {}, {}
-    for run in _configured(folder):
-        name = run.name if run == folder else str(run.relative_to(folder))
-        config = _config(run)
-        for path in [run / member for member in members_of(config)] or [run]:
-            label = name if path == run else f"{name}/{path.name}"
-            reason = _why_not(path, run, config)
-            if reason is None:
-                paths[label] = path
-            else:
-                skipped[label] = reason
+    paths: dict[str, Path] = {}
+    skipped: dict[str, str] = {}
+    for run in _configured(folder, skipped):
+        name = _label(run, folder)
+        try:
+            config = _config(run)
+            for path in [run / member for member in members_of(config)] or [run]:
+                label = name if path == run else printable(f"{name}/{path.name}")
+                reason = _why_not(path, run, config)
+                if reason is None:
+                    paths[label] = path
+                else:
+                    skipped[label] = reason
+        except Exception as error:  # whatever a folder of others holds, all others are listed
+            skipped[name] = printable(f"it cannot be read ({type(error).__name__}: {first_line(error)})")
     latest = sorted(paths, key=lambda name: (-_changed(paths[name]), name))
     return RunList({name: paths[name] for name in latest}, dict(sorted(skipped.items())))
 
@@ -82,17 +91,23 @@ class LastLoaded:
             return self._loaded
 
 
-def _configured(folder: Path, depth: int = _DEPTH) -> list[Path]:
-    """Folders with a config, in order; none within another."""
-    if (folder / CONFIG).is_file():
-        return [folder]
-    if not depth:
-        return []
-    try:
-        below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError:  # one that may not be read holds nothing for us
-        return []
-    return [run for path in below for run in _configured(path, depth - 1)]
+def _label(path: Path, folder: Path) -> str:
+    return printable(path.name if path == folder else str(path.relative_to(folder)))
+
+
+def _configured(folder: Path, skipped: dict[str, str]) -> Iterator[Path]:
+    """Folders with a config, in order; none within another. Those that may not be read are put into `skipped`."""
+    waiting = [(folder, _DEPTH)]
+    while waiting:
+        here, depth = waiting.pop()
+        try:
+            if (here / CONFIG).is_file():
+                yield here
+            elif depth:
+                below = sorted(path for path in here.iterdir() if path.is_dir() and not path.name.startswith("."))
+                waiting += [(path, depth - 1) for path in reversed(below)]
+        except OSError as error:
+            skipped[_label(here, folder)] = f"it cannot be read ({error.strerror})"
 
 
 def _config(run: Path) -> Any:

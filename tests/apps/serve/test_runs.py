@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import mmgen.apps.serve.runs
 from mmgen.apps.serve.runs import LastLoaded, find_runs
 from mmgen.core.errors import UserError
 from mmgen.store.store import save_export
@@ -42,6 +43,39 @@ def test_generators_are_listed_and_all_other_runs_have_a_reason(runs: Path) -> N
     assert set(found.skipped) == {*reasons, "list", "empty"}
     assert all(words in found.skipped[name] for name, words in reasons.items())
     assert all(reason and "\n" not in reason for reason in found.skipped.values())
+
+
+def test_a_folder_that_cannot_be_read_leaves_all_others_listed(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with it, also what nobody thought of."""
+    for name in ("odd", "closed", "caf\udce9\x1b[31m"):
+        shutil.copytree(runs / "gen", runs / name)
+    (runs / "deep").symlink_to(runs, target_is_directory=True)
+    (runs / "joint").mkdir()
+    members = {"../gen": {}, "..": {}, "": {}, "a/b": {}, "fine": {}}
+    (runs / "joint" / "config.yaml").write_text(yaml.safe_dump({"model": {"init_args": {"members": members}}}))
+    judge, is_file = mmgen.apps.serve.runs._why_not, Path.is_file
+
+    def fails(path: Path, run: Path, config: object) -> str | None:
+        if path.name == "odd":
+            raise KeyError("of no use")
+        return judge(path, run, config)
+
+    def closed(path: Path) -> bool:
+        if path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return is_file(path)
+
+    monkeypatch.setattr(mmgen.apps.serve.runs, "_why_not", fails)
+    monkeypatch.setattr(Path, "is_file", closed)
+    found = find_runs(runs)
+    assert "gen" in found.paths
+    assert r"caf\xe9\x1b[31m" in found.paths
+    assert "KeyError" in found.skipped["odd"]
+    assert "Permission denied" in found.skipped["closed"]
+    assert [name for name in (*found.paths, *found.skipped) if name.startswith("joint")] == ["joint/fine"]
+    assert all(name.isprintable() and reason.isprintable() for name, reason in found.skipped.items())
+    with pytest.raises(UserError, match="by its name"):
+        found.path(["gen"])  # type: ignore[arg-type]
 
 
 def test_the_members_of_a_joint_run_are_listed_one_by_one(tmp_path: Path) -> None:
