@@ -1,8 +1,6 @@
 """Folders of files, sorted into splits and classes by the folders within them."""
 
 import os
-import re
-import unicodedata
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -13,25 +11,12 @@ from mmgen.core.text_file import read_lines
 from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName
 from mmgen.data.sources.caption_files import add_captions, vocabulary_of
+from mmgen.data.sources.folder_layout import find_classes, search_splits
 from mmgen.data.sources.listing import Listing
 from mmgen.data.sources.scan import Kind, listed_files, notice
-from mmgen.data.sources.search import FolderContents, folders, search_folder
+from mmgen.data.sources.search import FolderContents
 
 SMALLEST_CROP = 0.8  # share of the short side that a random crop keeps at least, as ADM's `random_crop_arr`
-
-COMPANIONS = (".txt", "metadata.jsonl", "captions.csv")
-"""Endings of files with captions, which belong to the samples."""
-
-_EXAMPLES = 5  # folders that a line names
-_SPLITS = {
-    word: split
-    for split, words in {
-        "train": ("train", "training"),
-        "val": ("val", "valid", "validate", "validation", "dev", "eval", "evaluation"),
-        "test": ("test", "testing"),
-    }.items()
-    for word in words
-}  # as people name the folders of splits
 
 
 class FolderSource(Source):
@@ -118,137 +103,6 @@ class FolderSource(Source):
 def _without_number(line: str) -> str:
     name, _, last = line.rpartition(" ")
     return name.rstrip() if name and last.isdigit() else line
-
-
-def search_splits(root: Path, kind: Kind, splits: bool = True) -> tuple[Path, FolderContents, FolderContents | None]:
-    """The folder of the data set, what it holds to train on, and for validation if it has a folder for that.
-
-    Where a folder holds nothing but another one, in which are the splits or the classes, that one is taken for it.
-    What is left aside is reported.
-
-    Raises:
-        UserError: it is no folder, or one for validation without one for training.
-    """
-    if not root.is_dir():
-        raise UserError(
-            f"{root} is no folder: data.source.root must hold {kind.word}s, in train/CLASS and val/CLASS or in CLASS"
-        )
-    train, val = split_folders(root, kind) if splits else (root, None)
-    contents = search_folder(train, kind, companions=COMPANIONS)
-    wrapper = Path(contents.wrapper())
-    for around in [*reversed(wrapper.parents), wrapper] if splits and train == root else []:
-        if around != Path() and any(split_of(folder, kind) for folder in folders(root / around)):
-            _report_wrapper(root, around)
-            return search_splits(root / around, kind)
-    contents = _unwrap(contents) if splits else contents
-    held_out = None
-    if val is not None:
-        held_out = search_folder(val, kind, companions=COMPANIONS)
-        if not {folder for folder in held_out.counts() if folder} & set(contents.counts()):
-            held_out = _unwrap(held_out)
-        if shared := contents.entered.keys() & held_out.entered.keys():
-            first = min((contents.entered[each], held_out.entered[each]) for each in shared)
-            notice(f"{first[0]} and {first[1]} are one folder: its {kind.word}s are both trained on and held out")
-    for each in (contents, held_out):
-        if each is not None:
-            each.left_aside.report(each.root)
-    return root, contents, held_out
-
-
-def _unwrap(contents: FolderContents) -> FolderContents:
-    """What the one folder that holds all the class folders has in it, if there is one."""
-    wrapper = contents.wrapper()
-    if not wrapper:
-        return contents
-    _report_wrapper(contents.root, wrapper)
-    return contents.within(wrapper)
-
-
-def _report_wrapper(root: Path, wrapper: str | Path) -> None:
-    notice(f"{root}: all is in its one folder {wrapper}, which is read in its place, and is no class")
-
-
-def split_of(folder: str, kind: Kind) -> str | None:
-    """The split that a folder's name speaks of, `train`, `val` or `test`, however it is written; None for no split."""
-    words = "|".join(_SPLITS)
-    match = re.fullmatch(rf"({words})[ _-]?(?:sets?|data|split|files?|{kind.word}s?|\d{{4}})?", folder.lower())
-    return None if match is None else _SPLITS[match[1]]
-
-
-def split_folders(root: Path, kind: Kind) -> tuple[Path, Path | None]:
-    """The folder to train on, and the one for validation if there is one; the root itself where it has no splits.
-    Folders beside them are reported, as they are not read.
-
-    Raises:
-        UserError: several folders for one split, one for validation or tests but none for training, or one for training
-            that may be a class.
-    """
-    inner = folders(root)
-    named = {split: [folder for folder in inner if split_of(folder, kind) == split] for split in _SPLITS.values()}
-    for split, several in named.items():
-        if len(several) > 1:
-            raise UserError(f"{root} has several folders for the split {split}: {', '.join(several)}; keep one of them")
-    if not named["train"]:
-        other = [*named["val"], *named["test"]]
-        if other:
-            raise UserError(
-                f"{root} has a folder {other[0]} but none named train; name the training {kind.word}s' folder train"
-            )
-        return root, None
-    used = [*named["train"], *named["val"]]
-    unused = [folder for folder in inner if folder not in used and search_folder(root / folder, kind).names]
-    others = [folder for folder in unused if split_of(folder, kind) is None]
-    if others and not any(os.sep in name for name in search_folder(root / used[0], kind).names):
-        raise UserError(
-            f"{root} has a folder {used[0]} without classes beside {_some(others)}: a split or a class? Rename it, or"
-            " move the others out"
-        )
-    if unused:
-        notice(f"{root}: {len(unused)} folder(s) with {kind.word}s beside {used[0]} are not read: {_some(unused)}")
-    return root / used[0], root / used[1] if named["val"] else None
-
-
-def find_classes(contents: FolderContents, names: Path | None, kind: Kind) -> tuple[list[str], list[str]]:
-    """(folders, names) of the classes, in order of the labels; none where the files lie in no folders. Folders without
-    such files are no classes, which is reported. `names` is a text file: a line is a folder's name, a space, a name.
-    """
-    root, counts = contents.root, contents.counts()
-    keys = sorted(folder for folder in counts if folder)
-    if not counts:
-        where = f"put them into one folder a class, or all into {root} without classes"
-        raise UserError(f"{root} holds no {kind.word}s: {where}")
-    empty = [folder for folder in contents.folders if folder not in counts]
-    if empty and keys:
-        notice(f"{root}: {len(empty)} folder(s) without {kind.word}s are no class: {_some(empty)}")
-    if len(keys) == 1:
-        notice(f"{root}: {keys[0]} is the only class; to have none, set data.source.root to {root / keys[0]}")
-    elif keys and not any(name.count(os.sep) == 1 for name in contents.names):
-        notice(
-            f"{root}: the classes are {_some(keys)}, and all their {kind.word}s lie in folders within them; where those"
-            " are the classes, make them the folders of data.source.root"
-        )
-    if names is None:
-        return keys, [readable_name(key) for key in keys]
-    pairs = (line.split(maxsplit=1) for line in read_lines(names, "data.source.names: "))
-    names_of = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
-    if not names_of.keys() & set(keys):
-        raise UserError(f"{names} names no class folder of {root}: a line is a folder's name, a space, a name")
-    return keys, [names_of.get(key, readable_name(key)) for key in keys]
-
-
-def readable_name(name: str) -> str:
-    """The name of a file or folder as text that can be written: bytes that are no UTF-8, control characters and breaks
-    of lines as escapes.
-    """
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(
-        each.encode("unicode_escape").decode() if unicodedata.category(each) in ("Cc", "Zl", "Zp") else each
-        for each in text
-    )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join([*names[:_EXAMPLES], *["..."] * (len(names) > _EXAMPLES)])
 
 
 def _labelled(contents: FolderContents, classes: list[str], kind: Kind, first: int) -> Listing:

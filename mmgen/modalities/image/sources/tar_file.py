@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mmgen.core.bounded_reader import BoundedReader
 from mmgen.core.errors import UserError
-from mmgen.data.sources.folder import readable_name
+from mmgen.data.sources.folder_layout import readable_name
 from mmgen.data.sources.search import LeftAside
 
 _BLOCK = tarfile.BLOCKSIZE

@@ -17,10 +17,9 @@ from mmgen.core.text_file import read_lines
 from mmgen.core.vocabulary import NO_CLASS, FreeText
 from mmgen.data.sources.base import Samples, Source, SplitName, require_at_least
 from mmgen.data.sources.caption_files import report_missing, vocabulary_of
-from mmgen.data.sources.folder import split_folders
+from mmgen.data.sources.folder_layout import split_folders
 from mmgen.data.sources.listing import Listing
-from mmgen.data.sources.scan import IMAGES, notice
-from mmgen.data.sources.search import search_folder
+from mmgen.data.sources.scan import IMAGES
 from mmgen.data.stream import ShardStream, Stream
 from mmgen.media.image_file import open_image
 from mmgen.modalities.image.sources.image_folder import Augment, ImageSamples, sample_shape
@@ -142,8 +141,6 @@ def _split(root: Path, held_out: int, skip_bad: bool) -> dict[SplitName, Listing
     if train != root and val is None:
         raise UserError(f"{root} has a folder {train.name} but none named val; put all shards into {root}")
     if val is not None:
-        if loose := search_folder(root, SHARDS, deep=False).names:
-            notice(f"{root}: {len(loose)} shard(s) beside the folder {train.name} are not read ({loose[0]})")
         listing = index_folder(train, skip_bad)
         return {"train": listing, "val": index_folder(val, skip_bad, len(listing))}
     listing = index_folder(root, skip_bad)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mmgen.core.errors import UserError
 from mmgen.core.text_file import read_text
 from mmgen.data.sources.caption_files import report_texts_alone
-from mmgen.data.sources.folder import readable_name, split_of
+from mmgen.data.sources.folder_layout import readable_name, split_of
 from mmgen.data.sources.scan import SOUNDS, notice
 from mmgen.data.sources.search import LeftAside, find_files
 from mmgen.modalities.speech.sources.transcript_lists import match_rows, read_columns, read_pairs

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mmgen.core.errors import UserError
-from mmgen.data.sources.folder import split_of
+from mmgen.data.sources.folder_layout import split_of
 from mmgen.data.sources.scan import IMAGES
 from mmgen.modalities.image.sources.image_folder import ImageFolder
 from tests.data.training import everything
@@ -66,10 +66,19 @@ def test_captions_beside_a_folder_too_deep_are_read(tmp_path: Path) -> None:
 def test_a_split_for_tests_is_no_class_and_its_images_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(tmp_path, *split("Train", count=3), *split("testing"), "extra/0.png")
+    write(tmp_path, *split("Train", count=3), *split("testing"), "extra/0.png", "loose.png")
     source = ImageFolder(tmp_path, image_size=8, held_out=3)
     assert source.class_names == ["cat", "dog"]
-    assert caplog.messages == [f"{tmp_path}: 2 folder(s) with images beside Train are not read: extra, testing"]
+    assert caplog.messages == [
+        f"{tmp_path}: 1 image(s) beside the folder Train are not read (loose.png)",
+        f"{tmp_path}: 2 folder(s) with images beside Train are not read: extra, testing",
+    ]
+
+
+def test_an_empty_folder_named_as_a_split_is_no_hindrance(tmp_path: Path) -> None:
+    write(tmp_path, *split("."))
+    (tmp_path / "test").mkdir()
+    assert ImageFolder(tmp_path, image_size=8).class_names == ["cat", "dog"]
 
 
 def test_a_train_among_vehicles_is_refused(tmp_path: Path) -> None:
