@@ -100,15 +100,15 @@ class Meta:
                 raise UserError(
                     f"{folder / META} has format {plain['format']}, not {_FORMAT} as this version reads: {_AGAIN}"
                 )
-            files = [shard["file"] for shard in plain["shards"]]
-            if len(set(files)) < len(files):
-                raise ValueError("it names a shard twice")
-            return cls(
+            meta = cls(
                 facts=Facts.from_dict(plain["facts"]),
                 sample_shape=tuple(int(size) for size in plain["sample_shape"]),
                 source=plain["source"],
                 shards=[Shard(**shard) for shard in plain["shards"]],
             )
+            if len({shard.file for shard in meta.shards}) < len(meta.shards):
+                raise ValueError("it names a shard twice")
+            return meta
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise UserError(f"{folder / META} is damaged ({type(error).__name__}: {error}): {_AGAIN}") from None
 
