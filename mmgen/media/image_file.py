@@ -33,6 +33,7 @@ time, half of them.
 """
 
 _TGA = re.compile(r"\.(tga|icb|vda|vst)\b", re.IGNORECASE)  # files that do not begin with anything of their own
+_NO_TAGS = re.compile(rb"(II\*\0\x08\0\0\0|MM\0\*\0\0\0\x08)..", re.DOTALL)  # EXIF up to the number of its tags
 _LONGEST = 32  # times as long as wide
 _LARGE = 2**22  # pixels of an image of which only one is decoded at a time while a folder is looked through
 _MODES = {1: "L", 3: "RGB"}
@@ -178,10 +179,14 @@ def _open(opened: IO[bytes], name: str) -> Image.Image:
         raise
     except Exception:
         opened.seek(0)
-        if opened.read(3) != b"\xff\xd8\xff":
-            raise
+        head = opened.read(12)
         opened.seek(0)
-        image = JpegImagePlugin.JpegImageFile(opened)  # Pillow refuses a JPEG whose index of further images is odd
+        if head[4:] in (b"ftypavif", b"ftypavis"):  # Pillow writes its tags anew where the image is turned
+            image = Image.open(io.BytesIO(_NO_TAGS.sub(rb"\1\0\0", opened.read())), formats=formats)
+        elif head.startswith(b"\xff\xd8\xff"):  # Pillow refuses one whose index of further images is odd
+            image = JpegImagePlugin.JpegImageFile(opened)
+        else:
+            raise
     if image.width * image.height > (LARGEST // 2 if image.format == "WEBP" else LARGEST):
         raise Image.DecompressionBombError
     return image

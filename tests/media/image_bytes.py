@@ -58,6 +58,22 @@ def jpeg_with(exif: bytes, pixels: np.ndarray = QUADRANTS) -> bytes:
     return whole[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + whole[2:]
 
 
+def tiff_with(*tags: Tag) -> bytes:
+    """An uncompressed TIFF of `QUADRANTS` with further tags."""
+    whole = encode(QUADRANTS, "TIFF")
+    (start,) = struct.unpack_from("<I", whole, 4)
+    (count,) = struct.unpack_from("<H", whole, start)
+    entries = [whole[place : place + 12] for place in range(start + 2, start + 2 + 12 * count, 12)]
+    data, end = b"", len(whole)
+    for number, kind, length, payload in tags:
+        value = payload.ljust(4, b"\0") if len(payload) <= 4 else struct.pack("<I", end + len(data))
+        data += payload if len(payload) > 4 else b""
+        entries.append(struct.pack("<HHI", number, kind, length) + value)
+    entries.sort(key=lambda entry: struct.unpack("<H", entry[:2]))
+    table = struct.pack("<H", len(entries)) + b"".join(entries) + b"\0\0\0\0"
+    return whole[:4] + struct.pack("<I", end + len(data)) + whole[8:] + data + table
+
+
 def png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 

@@ -28,6 +28,7 @@ from tests.media.image_bytes import (
     png_head,
     png_of,
     png_with,
+    tiff_with,
     upright,
     with_orientation,
 )
@@ -73,9 +74,24 @@ ODD_TAGS: dict[str, Tag] = {
 @pytest.mark.parametrize("tag", ODD_TAGS.values(), ids=ODD_TAGS)
 def test_another_tag_that_is_odd_says_nothing_of_the_pixels(tag: Tag, tmp_path: Path) -> None:
     exif = exif_block(*sorted([orientation_tag(6), tag]))
-    for content in (jpeg_with(exif), png_with((b"eXIf", exif))):
+    webp = encode(QUADRANTS, "WEBP", lossless=True, exif=exif)
+    contents = [jpeg_with(exif), png_with((b"eXIf", exif)), webp]
+    if tag[0] not in (0x0100, 0x010F):  # of TIFF, whose pixels are found by its tags
+        contents.append(tiff_with(orientation_tag(6), tag))
+    for content in contents:
         _, pixels = read(tmp_path / "x", content)
         assert_close(pixels, upright(QUADRANTS, 6))
+
+
+def test_another_tag_that_is_odd_says_nothing_of_the_pixels_of_an_avif(tmp_path: Path) -> None:
+    """Which is turned by a box of its own."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    whole = encode(QUADRANTS, "AVIF", exif=exif, quality=95, subsampling="4:4:4")
+    odd = re.sub(rb"\x01\x1a\x00\x05|\x1a\x01\x05\x00", lambda found: found[0].replace(b"\5", b"\2"), whole)  # a text
+    assert odd != whole
+    _, pixels = read(tmp_path / "x", odd)
+    assert_close(pixels, upright(QUADRANTS, 6), most=40)
 
 
 def test_an_orientation_in_a_text_of_a_png_counts(tmp_path: Path) -> None:
