@@ -258,7 +258,7 @@ def _decoded(container: "InputContainer", stream: "VideoStream", origin: int | N
 
 def _image(frame: "VideoFrame", channels: int, aspect: Fraction) -> Image.Image:
     """A frame upright with square pixels, of mode L or RGB."""
-    image = frame.to_image()
+    image = frame.to_image(threads=1)  # a process that is forked could not end the threads of a frame that it inherits
     if aspect != 1:
         height, width = _square(image.height, image.width, aspect)
         image = image.resize((width, height), Image.Resampling.BICUBIC)

@@ -1,3 +1,5 @@
+import gc
+import multiprocessing
 import shutil
 import struct
 import sys
@@ -415,6 +417,23 @@ def test_damage_within_the_frames_that_are_needed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x.mp4 is not a video, or a damaged or truncated one") as caught:
         read_clip(tmp_path / "x.mp4", (3, 12, 64, 64), fps=10)
     assert "\n" not in str(caught.value)
+
+
+def test_a_process_that_inherits_frames_lets_go_of_them(tmp_path: Path) -> None:
+    """As a loading process does, that is forked while frames of an earlier error wait for the garbage collector."""
+    path = write_numbered(tmp_path / "x.mp4", [0.0, 0.1], size=(256, 256))
+    gc.disable()
+    try:
+        with pytest.raises(UserError, match="ends after"):
+            read_clip(path, (3, 9, 8, 8), 10)
+        child = multiprocessing.get_context("fork").Process(target=gc.collect)
+        child.start()
+        child.join(20)
+    finally:
+        gc.enable()
+    if child.exitcode is None:
+        child.kill()
+    assert child.exitcode == 0
 
 
 def test_an_odd_name_is_a_name(tmp_path: Path) -> None:

@@ -84,8 +84,13 @@ class Listing:
         )
 
     def hold_out(self, every: int) -> tuple["Listing", "Listing"]:
-        """(to train on, held out): number i is held out when i % every == 0."""
+        """(to train on, held out): number i is held out when i % every == 0; the first of several where none of these
+        is among them, which is reported.
+        """
         out = self.numbers % every == 0
+        if len(self) > 1 and not out.any():
+            notice(f"{self.root}: no file that would be held out can be used; {self.name(0)} is instead")
+            out[0] = True
         return self.choose(~out), self.choose(out)
 
 

@@ -91,12 +91,18 @@ class SpeechFolder(Source):
         return Text.timed(text.alphabet, text.length, self.seconds, texts, seconds)
 
     def load_split(self, split: SplitName) -> Samples:
-        listing = self._readable
-        out = listing.labels == NO_CLASS if self.by_speakers else listing.numbers % self.held_out == 0
-        part = listing.choose(out if split == "val" else ~out)
+        part = self._parts[split]
         if not len(part):
             raise self._without_any(split)
         return SpeechClips(part, self.sample_shape[1], self.sample_rate, self.cropped, self.text)
+
+    @cached_property
+    def _parts(self) -> dict[SplitName, Listing]:
+        if not self.by_speakers:
+            train, val = self._readable.hold_out(self.held_out)
+            return {"train": train, "val": val}
+        out = self._readable.labels == NO_CLASS
+        return {"train": self._readable.choose(~out), "val": self._readable.choose(out)}
 
     def find(self) -> list[Utterance]:
         """All sound files, with what the folder says of them."""

@@ -202,6 +202,17 @@ def test_useless_files_are_skipped_with_a_count(tmp_path: Path, caplog: pytest.L
     ]
 
 
+def test_a_file_is_held_out_where_those_that_would_be_are_no_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "a.wav", said="a").write_bytes(b"no sound")
+    for name in "bcd":
+        write(tmp_path / f"{name}.wav", said=name)
+    source = SpeechFolder(tmp_path, **(SMALL | {"held_out": 10}))
+    assert (names(source.samples("val")), names(source.samples("train"))) == (["b.wav"], ["c.wav", "d.wav"])
+    assert caplog.messages[1:] == [f"{tmp_path}: no file that would be held out can be used; b.wav is instead"]
+
+
 def test_what_is_not_given_is_told_by_the_transcripts_of_usable_files(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", said="Ab")
     write(tmp_path / "b.wav", said="abc  d")
