@@ -23,14 +23,32 @@ def read_json(path: str | Path, what: str = "") -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """What a text says. Raises ValueError, in one line, where it is no JSON, too large, or nested too deep."""
+    """What a text says. Raises ValueError, in one line, where it is no JSON, too large, nested too deep, or says
+    something twice.
+    """
     if len(text) > LARGEST:
         raise ValueError(f"it has {len(text):,} characters, more than {LARGEST:,}")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     except json.JSONDecodeError as error:
         raise ValueError(error.msg + f", line {error.lineno}" * (error.lineno > 1)) from None
+    except _Twice:
+        raise
     except ValueError:  # Python's own message advises to lift its limit
         raise ValueError("it has a number of thousands of digits") from None
+
+
+class _Twice(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Python would take the last of several values."""
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise _Twice(f"the key {key!r:.60} is there twice")
+        content[key] = value
+    return content

@@ -26,6 +26,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
         ("[" * 200_000, "it is nested too deep"),
         ('{"a":' * 200_000, "it is nested too deep"),
         ("9" * 5000, "it has a number of thousands of digits"),
+        ('{"a": {"b": 1, "c": 2, "b": 3}}', "the key 'b' is there twice"),
         ("[]\0", "this is no text in UTF-8"),
     ],
 )

@@ -212,6 +212,8 @@ def test_without_captions_there_is_no_condition(tmp_path: Path, caplog: pytest.L
         ("metadata.jsonl", '{"file_name": "000.png", "text": "\\ud800"}', 1, "surrogates"),
         ("metadata.jsonl", '{"file_name": "9.png", "text": "x"}', 1, "no file '9.png'"),
         ("metadata.jsonl", '{"file_name": "\\u0000", "text": "x"}', 1, "no file"),
+        ("metadata.jsonl", '{"file_name": "000.png", "text": "x", "text": "y"}', 1, "the key 'text' is there twice"),
+        ("captions.csv", "file_name,text,text\n000.png,x,y\n", 1, "a column is there twice: file_name, text, text"),
         ("captions.csv", "", 1, "columns must be file_name and caption, got none"),
         ("captions.csv", "file_name,label\n000.png,1\n", 1, "got file_name, label"),
         ("captions.csv", "file_name,caption\n000.png,x\n9.png,x\n", 3, "no file '9.png'"),

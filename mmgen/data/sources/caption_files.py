@@ -149,6 +149,8 @@ def _csv_rows(text: str) -> Rows:
     rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         columns = rows.fieldnames or []
+        if len(set(columns)) < len(columns):
+            yield 1, f"a column is there twice: {', '.join(columns)}"
         if "file_name" not in columns or not any(key in columns for key in KEYS):
             yield 1, f"the columns must be file_name and caption, got {', '.join(columns) or 'none'}"
         for row in rows:

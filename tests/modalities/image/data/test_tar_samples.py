@@ -229,6 +229,7 @@ def test_what_is_guessed_or_left_aside_is_counted(
         ([("0.png", red(1)), ("0.cls", "１".encode())], r"0\.cls: the label '１' is no number from 0"),
         ([("0.png", red(1)), ("0.cls", b"9" * 9)], r"0\.cls: the label 999999999 is no number from 0 to 1,048,576"),
         ([("0.png", red(1)), ("0.cls", b"9" * 5000)], r"0\.cls: the label '9+ is no number"),
+        ([("0.png", red(1)), ("0.json", b'{"cls": 1, "cls": 2}')], r"0\.json: the key 'cls' is there twice"),
         ([("0.png", red(1)), ("0.json", b'{"label": true}')], r"0\.json: the label True is no number"),
         ([("0.png", red(1)), ("0.json", b"[" * 10**5)], r"0\.json: it is nested too deep"),
         ([("0.png", red(1)), ("0.json", b" " * (2**22 + 1))], r"0\.json has 4,194,305 bytes"),
