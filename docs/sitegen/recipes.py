@@ -1,5 +1,6 @@
 """The recipes: a table of them, and a page each with its card and its config."""
 
+import re
 from collections.abc import Iterator
 
 from mmgen.apps.cli.list import PRINTERS
@@ -15,7 +16,13 @@ def pages() -> Iterator[tuple[str, str, str]]:
         for name, about in PRINTERS[kind](kind):
             card, config = ROOT / name / "README.md", (ROOT / name / "config.yaml").read_text()
             text = card.read_text() if card.exists() else f"# {name.split('/')[1]}\n\n{plain(about)}\n"
-            yield f"recipes/{name}.md", f"{name}/README.md", f"{text}\n## The recipe\n\n```yaml\n{config}```\n"
+            yield f"recipes/{name}.md", f"{name}/README.md", f"{text}\n## The recipe\n\n{fenced(config)}"
+
+
+def fenced(config: str) -> str:
+    """A config as code, between fences that it does not hold."""
+    fence = "`" * max(3, 1 + max((len(each) for each in re.findall("`+", config)), default=0))
+    return f"{fence}yaml\n{config}{fence}\n"
 
 
 def pictures() -> Iterator[tuple[str, str, bytes]]:

@@ -1,10 +1,12 @@
 """The table of figures in a recipe's README.md, and its curves, rendered from results.json: generated, never typed."""
 
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from mmgen.core.errors import UserError
+from mmgen.core.terminal import printable
 from mmgen.evaluation.curves import FILE, LISTS, drawing
 from mmgen.media.folders import write_whole
 from mmgen.store.recipes import recipes_root
@@ -134,7 +136,7 @@ def table(figures: list[Figure]) -> str:
     ]
     for row, measured in rows.items():
         values = [_cell(measured[metric]) if metric in measured else "" for metric in by_order]
-        lines.append([row[column] for column in columns] + values + [row[-1]])
+        lines.append([plain_markdown(row[column]) for column in columns] + values + [row[-1]])
     text = "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
     text += "\n"
     for place, origin in enumerate(origins, 1):
@@ -151,7 +153,18 @@ def protocol(figures: list[Figure]) -> str:
         for name, value in (figure.protocol or {}).items():
             if name != ERROR and name not in LISTS:  # those stand in the table, or in the curves
                 texts.setdefault(name, {})[_plain(name, value)] = None
-    return "; ".join(f"{name} {', or '.join(each)}" for name, each in texts.items())
+    return plain_markdown("; ".join(f"{name} {', or '.join(each)}" for name, each in texts.items()))
+
+
+def plain_markdown(text: str) -> str:
+    """A text of others in a line of Markdown, which it does not change: it is no HTML, link, picture or code."""
+    text = escape(" ".join(printable(text).split()), quote=False)
+    return text.replace("`", "'").replace("![", "!\\[").replace("](", "]\\(").replace("]:", "]\\:")
+
+
+def _code(text: str) -> str:
+    """A text of others as code, which it does not end, and without a mark of ours."""
+    return f"`{' '.join(printable(text).split()).replace('`', chr(39)).replace('<!--', '<! --')}`"
 
 
 def number(value: float) -> str:
@@ -203,7 +216,8 @@ def _origin(figure: Figure) -> str:
     """Where a figure comes from, on one line."""
     seed = "" if figure.seed is None else f", seed {figure.seed}"
     budget = "" if figure.budget is None else f" after training for {figure.budget}"
-    return (
-        f"`{figure.command}`{budget}: {figure.samples:,} samples{seed}, {figure.seconds:.0f} s on {figure.machine};"
+    rest = (
+        f"{budget}: {figure.samples:,} samples{seed}, {figure.seconds:.0f} s on {figure.machine};"
         f" commit {figure.commit}, {figure.date}"
     )
+    return _code(figure.command) + plain_markdown(f".{rest}")[1:]

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.json_file import read_json
 from mmgen.media.folders import write_whole
+from mmgen.store.figure_rows import require_row
 
 RESULTS = "results.json"
 
@@ -201,10 +202,11 @@ def read(card_folder: str | Path) -> list[Figure]:
         if not isinstance(rows, list):
             raise ValueError("it is not a list")
         for row in rows:
+            require_row(row)
             if unknown := set(row) - names:
                 raise ValueError(f"unknown field {min(unknown)}{nearest(min(unknown), names)}")
         return [Figure(**row) for row in rows]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{folder / RESULTS} has a wrong row: {error}; measure it again") from None
 
 

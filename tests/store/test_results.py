@@ -44,7 +44,7 @@ def test_measuring_the_same_thing_again_replaces_its_row_where_it_stands(tmp_pat
 @pytest.mark.parametrize("field", IDENTITY)
 def test_another_thing_gets_a_row_of_its_own(tmp_path: Path, field: str) -> None:
     figure = measured("fid", 1.0, mode="ar", extractor="net", settings="cfg 2", **HOW)
-    others = {"metric": "kid_net", "steps": 5, "extractor": "other"}
+    others = {"metric": "kid_net", "steps": 5, "extractor": "other", "training_seed": 7}
     changes = {field: others.get(field, "another")}
     if field == "extractor":
         changes["metric"] = "fid_other"

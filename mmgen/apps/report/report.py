@@ -28,6 +28,19 @@ def make_report(
     Raises:
         UserError: no run, one named twice, a folder that holds none, or another number of titles than of chapters.
     """
+    try:
+        return _make_report(paths, command, titles, leads, notes)
+    except (KeyError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        # Logs and records of these folders may be of others: what they lack or hold is open-ended.
+        folders = ", ".join(map(str, paths))
+        raise UserError(
+            f"the logs, records or samples of {folders} are damaged, or no run's ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _make_report(
+    paths: Sequence[Path], command: str, titles: Sequence[str], leads: Sequence[str], notes: Sequence[str]
+) -> str:
     runs = read_runs(paths)
     names = list(dict.fromkeys(run.modality for run in runs))
     for option, texts in (("title", titles), ("lead", leads)):
