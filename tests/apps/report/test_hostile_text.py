@@ -44,7 +44,8 @@ def test_texts_of_a_run_are_no_html(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [{"samples": "many"}, {"mode": ["ar"]}, {"mode": {}}, {"samples": [1]}, {"classes": {"a": 1}, "samples": 1}]
+    "record",
+    [{"samples": "many"}, {"mode": ["ar"]}, {"mode": {}}, {"samples": [1]}, {"classes": {"a": 1}, "samples": 1}],
 )
 def test_what_is_no_record_ends_in_a_line(record: dict[str, Any], run: Path) -> None:
     add_samples(run, record)
