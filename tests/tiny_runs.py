@@ -119,7 +119,8 @@ def generator_run(
     init_args = {"backbone": backbone, "paradigm": paradigm, "positions": positions}
     source = str(tokenizer) if tokenizer else None
     data = data or data_section("Digits", tokenizer=source)
-    names = {"class": [*CLASS_NAMES, *map(str, range(3, classes))][:classes], "actions": action_names}
+    digits = [*map(str, range(classes))]  # the names of their data, where all of them are meant
+    names = {"class": CLASS_NAMES[:classes] if classes < 10 else digits, "actions": action_names}
     facts = Facts(
         spec,
         {name: KINDS[name](tuple(each)) for name, each in names.items() if each},

@@ -104,7 +104,7 @@ def _check(name: str, value: Any, hint: Any, own: bool, place: str) -> None:
             if data is not None and isinstance(item, Mapping):
                 check_values(item, data, f"{place}.{key}.")
             else:
-                _check(name, item, None, own, f"{place}.{key}")
+                _check(name, item, None, False, f"{place}.{key}")  # what another package is given may have any sign
     elif isinstance(value, list | tuple):
         for item in value:
             _check(name, item, hint, own, place)

@@ -134,7 +134,7 @@ def test_an_adaptive_sampler_has_no_number_of_steps(runs: Path, card: Path) -> N
         ("gen --mode maskd", "did you mean 'masked'"),
         ("gen --mode ar --num 2", "at least 4 samples"),
         ("gen --extractor pixel", "did you mean 'pixels'"),
-        ("gen --batch 0", "--batch must be at least 1"),
+        ("gen --batch 0", "--batch 0 must be at least 1"),
         ("tok --cfg 2", "--cfg is for generators"),
         ("tok --likelihood", "--likelihood is for generators"),
         ("gen --codecs", "--codecs is for tokenizers"),
