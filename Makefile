@@ -24,8 +24,8 @@ test: $(VENV)/.ready-dev ## all tests; ARGS="-k mask" picks some
 quick: $(VENV)/.ready-dev ## the tests that neither train nor start programs, for the inner loop
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow" --durations=10 $(ARGS) tests
 
-soak: $(VENV)/.ready-dev ## 20 kills of a run, 25 times the examples of the fuzz tests: takes about ten minutes
-	OMP_NUM_THREADS=1 MMGEN_KILLS=20 MMGEN_FUZZ=25 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) tests/soak tests/fuzz
+soak: $(VENV)/.ready-dev ## 180 faults of runs, 25 times the examples of the fuzz tests: takes about half an hour
+	OMP_NUM_THREADS=1 MMGEN_KILLS=30 MMGEN_FUZZ=25 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) tests/soak tests/fuzz tests/store/test_weights.py
 
 lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(BIN)/ruff check .

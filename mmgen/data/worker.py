@@ -31,14 +31,14 @@ def lost_worker(error: BaseException | None) -> str | None:
     texts = [str(each) for each in _chain(error) if "DataLoader worker" in str(each)]
     if not texts:
         return None
-    here = "load in this process: --data.num_workers 0"
-    if any(word in text for word in _FULL for text in texts):
-        about = os.statvfs(SHARED_MEMORY) if SHARED_MEMORY.exists() else None
-        size = "" if about is None else f" ({SHARED_MEMORY} has {about.f_blocks * about.f_frsize / 2**20:,.1f} MiB)"
-        return f"a loading process ran out of shared memory{size}: give it more (docker run --shm-size), or {here}"
+    here = "or load in this process: --data.num_workers 0"
     if any("Killed" in text for text in texts):
-        return f"a loading process was killed, as systems do where memory is short: use fewer workers, or {here}"
-    return f"a loading process ended unexpectedly; to see why, {here}"
+        return f"a loading process was killed, as systems do where memory is short: use fewer workers, {here}"
+    about = os.statvfs(SHARED_MEMORY) if SHARED_MEMORY.exists() else None
+    size = "" if about is None else f" ({SHARED_MEMORY} has {about.f_blocks * about.f_frsize / 2**20:,.1f} MiB)"
+    surely = any(word in text for word in _FULL for text in texts)
+    what = "ran out of shared memory" if surely else "ended unexpectedly, as for want of shared memory"
+    return f"a loading process {what}{size}: give it more (docker run --shm-size), {here}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

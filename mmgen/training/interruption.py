@@ -61,10 +61,13 @@ class EndOnSignal(Checkpoint):
 
     def _agree(self, trainer: L.Trainer, pl_module: L.LightningModule) -> bool:
         """Whether any process has had a signal, with steps still to be taken."""
+        number = self._signal or 0  # read once: a signal may come at any time
         if trainer.world_size > 1:
-            own = torch.tensor(self._signal or 0, device=pl_module.device)
-            self._signal = int(trainer.strategy.reduce(own, reduce_op="max")) or None
-        return self._signal is not None and trainer.global_step != trainer.max_steps
+            own = torch.tensor(number, device=pl_module.device)
+            number = int(trainer.strategy.reduce(own, reduce_op="max"))
+        if number and self._signal is None:
+            self._signal, self._received = number, time.monotonic()
+        return number > 0 and trainer.global_step != trainer.max_steps
 
     def _save(self, trainer: L.Trainer, again: bool) -> None:
         for each in trainer.callbacks:

@@ -92,18 +92,23 @@ def test_a_second_signal_ends_a_run_at_once(
     assert checkpoint(tmp_path / "run")["global_step"] == 4
 
 
-def test_processes_end_at_the_same_step(options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is enough that another one has the signal."""
+@pytest.mark.parametrize(("another", "step"), [(True, 2), (False, 3)])
+def test_processes_end_at_the_same_step(
+    another: bool, step: int, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is enough that another one has the signal. One that comes while they agree counts at the next step."""
 
     def reduce(self: Any, own: torch.Tensor, **_: Any) -> torch.Tensor:
-        return torch.where(torch.tensor(len(steps) >= 3), signal.SIGTERM, own)
+        if not another and len(steps) == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return torch.where(torch.tensor(another and len(steps) >= 3), signal.SIGTERM, own)
 
     steps: list[int] = []
     monkeypatch.setattr("lightning.pytorch.trainer.Trainer.world_size", 2)
     monkeypatch.setattr("lightning.pytorch.strategies.SingleDeviceStrategy.reduce", reduce)
     sends(GeneratorModule, "training_step", monkeypatch, lambda trainer: steps.append(trainer.global_step))
     assert main(["fit", *QUICK, *options, f"--run={tmp_path / 'run'}"]) == 143
-    assert checkpoint(tmp_path / "run")["global_step"] == 2
+    assert checkpoint(tmp_path / "run")["global_step"] == step
 
 
 def test_loading_processes_leave_signals_to_their_parent(
