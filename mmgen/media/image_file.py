@@ -50,6 +50,7 @@ _TURNS = {
 }  # from orientation, of which 5 to 8 swap height and width
 _LOCK = threading.Lock()
 
+PngImagePlugin.MAX_TEXT_CHUNK = 2**24  # colour profiles of a few MiB are no bombs
 # Pillow warns of odd tags, and of sizes well beyond LARGEST, once for each file.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

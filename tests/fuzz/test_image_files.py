@@ -7,11 +7,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mmgen.core.errors import UserError
 from mmgen.media.image_file import open_image, read_header
 from tests.fuzz.mutation import fuzz, mutated, refused
-from tests.media.image_bytes import QUADRANTS, Tag, encode, exif_block, jpeg_with, png_with, upright
+from tests.media.image_bytes import (
+    QUADRANTS,
+    Tag,
+    cmyk_icc_profile,
+    encode,
+    exif_block,
+    grey_icc_profile,
+    icc_profile,
+    jpeg_with,
+    png_with,
+    upright,
+)
 
 _ORIENTATION = 0x0112
 _NUMBERS = [0x0100, 0x0101, 0x010F, 0x011A, 0x0128, 0x0132, 0x02BC, 0x8298, 0x8769, 0x8773, 0x8825, 0x9204, 0x927C,
@@ -82,6 +94,27 @@ def test_damaged_tags_change_no_pixel(exif: bytes, form: str, place: Path) -> No
     turns = [upright(QUADRANTS, orientation).astype(int) for orientation in range(1, 9)]
     same = [turn for turn in turns if turn.shape == (*header.size, 3)]
     assert min(np.abs(np.asarray(image) - turn).mean() for turn in same) < 4
+
+
+PROFILES = [
+    (icc_profile(1.8, ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7139))), "RGB"),
+    (grey_icc_profile(1.0), "L"),
+    (cmyk_icc_profile((138, 209, 198)), "CMYK"),
+]
+
+
+@fuzz(60)
+@given(
+    data=st.sampled_from(PROFILES).flatmap(lambda each: st.tuples(mutated(each[0], 600), st.just(each[1]))),
+    form=st.sampled_from(["JPEG", "TIFF"]),
+)
+def test_damaged_colour_profiles_leave_an_image(data: tuple[bytes, str], form: str, place: Path) -> None:
+    profile, mode = data
+    (place / "p").write_bytes(encode(Image.new(mode, (6, 4)), form, icc_profile=profile))
+    header, image = read_header(place / "p", 3), open_image(place / "p", 3)
+    assert header.size == (image.height, image.width) == (4, 6)
+    changed = {each for each in header.conversions if "profile" in each}
+    assert len(changed) <= 1
 
 
 FILES = {

@@ -188,6 +188,13 @@ def test_a_profile_of_srgb_changes_nothing_and_one_that_does_not_fit_is_reported
         assert np.array_equal(pixels, noise)
 
 
+def test_a_profile_of_several_mib_is_read(tmp_path: Path) -> None:
+    profile = icc_profile(1.0, SRGB) + bytes(2**22)
+    profile = struct.pack(">I", len(profile)) + profile[4:]
+    _, pixels = read(tmp_path / "x", encode(Image.new("RGB", (2, 2), (64, 64, 64)), "PNG", icc_profile=profile))
+    assert pixels[0, 0].tolist() == [137] * 3
+
+
 def test_a_profile_of_colour_in_a_grey_image_counts(tmp_path: Path) -> None:
     content = encode(Image.new("L", (4, 4), 64), "PNG", icc_profile=icc_profile(1.0, SRGB))
     _, pixels = read(tmp_path / "x", content, channels=1)
