@@ -10,6 +10,8 @@ from mmgen.core.errors import UserError
 
 LARGEST = 2**28
 """Bytes of the longest text file that is read."""
+LARGEST_PACKED = 2**24
+"""Bytes of the longest one that is unpacked: a thousand times as long as its file, and lists of lines longer yet."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -27,17 +29,19 @@ def read_text(path: str | Path, what: str = "") -> str:
     in errors.
 
     Raises:
-        UserError: it cannot be read, is larger than `LARGEST`, or is no text.
+        UserError: it cannot be read, is larger than `LARGEST` or `LARGEST_PACKED`, or is no text.
     """
+    packed = Path(path).suffix == ".gz"
+    most = LARGEST_PACKED if packed else LARGEST
     try:
-        with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rb") as file:
+        with (gzip.open if packed else open)(path, "rb") as file:
             data = file.read(_FIRST)
             if len(data) == _FIRST:
-                data += file.read(LARGEST + 1 - _FIRST)  # neither a pipe nor a gzipped file says how much it holds
+                data += file.read(most + 1 - _FIRST)  # neither a pipe nor a gzipped file says how much it holds
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: a name with a NUL
         raise UserError(f"{what}{path} cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if len(data) > LARGEST:
-        raise UserError(f"{what}{path} is no text file: it has more than {LARGEST >> 20} MiB")
+    if len(data) > most:
+        raise UserError(f"{what}{path} is no text file: it has more than {most >> 20} MiB")
     return decode_text(data, f"{what}{path}")
 
 

@@ -67,7 +67,8 @@ def test_gzipped_texts_and_those_that_fill_the_memory(tmp_path: Path, monkeypatc
     packed.write_bytes(gzip.compress(b"one\ntwo\n")[:-9])
     with pytest.raises(UserError, match="cannot be read"):
         read_text(packed)
-    monkeypatch.setattr(text_file, "LARGEST", 2**20)
+    for name in ("LARGEST", "LARGEST_PACKED"):
+        monkeypatch.setattr(text_file, name, 2**20)
     packed.write_bytes(gzip.compress(bytes(2**20 + 1)))
     (tmp_path / "long.txt").write_bytes(b"a" * (2**20 + 1))
     for path in (packed, tmp_path / "long.txt", Path("/dev/zero")):

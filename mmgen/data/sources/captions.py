@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmgen.core.characters import Text
+from mmgen.core.json_file import parse_json
 from mmgen.core.vocabulary import FreeText
 
 _NONE = len(b"[]\n")  # bytes of the line of a sample without a caption
@@ -108,7 +109,7 @@ def check_lines(lines: Tensor, count: int) -> None:
     if lines.dtype != torch.uint8 or lines.ndim != 1:
         raise ValueError(f"its captions are {lines.dtype} of shape {tuple(lines.shape)}")
     text = lines.numpy().tobytes().decode().split("\n")
-    rows = [json.loads(line) for line in text[:-1]]
+    rows = [parse_json(line) for line in text[:-1]]
     if text[-1] or len(rows) != count:
         raise ValueError(f"it has captions of {len(rows)} samples, and {count} samples")
     if not all(isinstance(row, list) and all(isinstance(each, str) for each in row) for row in rows):

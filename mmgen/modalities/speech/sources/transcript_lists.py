@@ -14,6 +14,8 @@ from mmgen.core.text_file import read_lines
 from mmgen.data.sources.scan import notice
 from mmgen.data.sources.search import LeftAside
 
+_DEEPEST = 64  # folders around a sound that a list may name
+_START = 200  # characters by which texts are compared, in quadratic time
 _ALIKE = 0.5  # share of a text that is left in it without abbreviations
 _MOST = 4  # columns that can be told apart: name, text, text without abbreviations, and one more
 
@@ -52,7 +54,7 @@ def read_columns(path: Path, aside: LeftAside) -> list[Row]:
     lines = _lines(path)
     ends = re.search(r"[|\t]", lines[0][1]) if lines else None
     separator = ends[0] if ends else "|"
-    rows = [(number, [cell.strip() for cell in line.split(separator)]) for number, line in lines]
+    rows = [(number, [cell.strip() for cell in line.split(separator, _MOST)]) for number, line in lines]
     widths = Counter(len(cells) for _, cells in rows)
     width = max(widths, key=lambda each: (widths[each], each), default=0)
     if rows and not 2 <= width <= _MOST:
@@ -89,7 +91,9 @@ def match_rows(rows: Iterable[Row], names: Sequence[str], aside: LeftAside, fold
     for row in rows:
         path = posixpath.normpath(row.name.replace("\\", "/"))
         parts = path.split("/")
-        longer = ("/".join(parts[start:]) for start in range(1, len(parts)))  # such as /data/LJSpeech-1.1/wavs/a.wav
+        first = max(1, len(parts) - _DEEPEST)
+        # Such as /data/LJSpeech-1.1/wavs/a.wav.
+        longer = ("/".join(parts[start:]) for start in range(first, len(parts)))
         sounds = (
             whole.get(path)
             or whole.get(posixpath.join(folder, path))
@@ -117,7 +121,9 @@ def _is_row(number: int, cells: list[str], width: int, path: Path, aside: LeftAs
     if len(cells) < 2:
         aside.add("line(s) without a text", f"line {number} of {path.name}")
         return False
-    without = width == 2 and len(cells) == 3 and SequenceMatcher(None, cells[1], cells[2]).ratio() >= _ALIKE
+    without = (
+        width == 2 and len(cells) == 3 and SequenceMatcher(None, cells[1][:_START], cells[2][:_START]).ratio() >= _ALIKE
+    )
     if len(cells) > width and not without:
         aside.add("line(s) with more columns than most, perhaps of a | in the text", f"line {number} of {path.name}")
         return False

@@ -142,3 +142,9 @@ def test_texts_and_tables_of_no_sound_are_reported_where_sounds_lack_theirs(
     caplog.clear()
     assert [each.text for each in find_utterances(tmp_path)] == ["b", "b"]
     assert caplog.messages == [f"{tmp_path}/metadata.csv is not read: there is no folder wavs beside it"]
+
+
+@pytest.mark.parametrize("line", ["a|" + "x" * 10**6 + "|" + "y" * 10**6, "|" * 10**6, "a/" * 10**6 + "a|far"])
+def test_long_lines_take_no_more_time_than_they_are_long(line: str, tmp_path: Path) -> None:
+    """Seconds, not hours."""
+    assert ljspeech(tmp_path, [line, *(f"{name}|hello {name}" for name in "abcd")])["b"] == "hello b"
