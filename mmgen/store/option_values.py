@@ -53,7 +53,7 @@ RANGES = {
     **_same(
         Range(0, 1), "coarse context_noise decay dropout few input_dropout leak mixed own_dropout prompt remask_at"
     ),
-    **_same(Range(0, 1), "remask_eta remask_share threshold token_noise"),
+    **_same(Range(0, 1), "remask_at remask_eta remask_share threshold token_noise"),
     **_same(Range(0, 1, above=True), "top_p"),
     **_same(Range(0, 1, below=True), "betas momentum"),
     **_same(Range(0, 2**32 - 1), "seed_everything"),
