@@ -8,10 +8,11 @@ import dataclasses
 import inspect
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from mmgen.core.errors import UserError
+from mmgen.store.allowed_imports import is_within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,10 @@ RANGES = {
 }
 """Name of an option -> what it may be, of numbers and of those in a list."""
 
+Limits = Callable[[str], Range | None]
+
 _ANY_SIGN = {"floor_db", "pairs"}
+_FOREIGN = ("torch.optim", "lightning.pytorch.trainer")  # they mean the same by names of the table
 _NEVER_NULL = {"log_every_n_steps", "matmul_precision", "val_check_interval"}  # null is taken for another choice
 
 
@@ -78,21 +82,21 @@ def check_values(values: Mapping[str, Any], owner: Any, place: str = "") -> None
         UserError: null where nothing is meant by it, NaN or infinity, or a number out of range.
     """
     parameters, hints = _signature(owner)
-    own = str(getattr(owner, "__module__", "")).partition(".")[0] == "mmgen"
+    limits = _limits(owner)
     for name, value in values.items():
         parameter, hint = parameters.get(name), hints.get(name)
         if value is None:
             if name in _NEVER_NULL or (parameter is not None and not _takes_null(parameter, hint)):
                 raise UserError(f"{place}{name} null means nothing{_instead(parameter)}")
         else:
-            _check(name, value, hint, own, f"{place}{name}")
+            _check(name, value, hint, limits, f"{place}{name}")
 
 
-def _check(name: str, value: Any, hint: Any, own: bool, place: str) -> None:
+def _check(name: str, value: Any, hint: Any, limits: Limits, place: str) -> None:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        limits = RANGES.get(name, Range() if own and name not in _ANY_SIGN else None)
-        if limits is not None and value not in limits:
-            raise UserError(f"{place} {value:.10g} must {limits}")
+        allowed = limits(name)
+        if allowed is not None and value not in allowed:
+            raise UserError(f"{place} {value:.10g} must {allowed}")
     elif isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
         check_values(value.get("init_args") or {}, _imported(value["class_path"]), f"{place}.")
     elif isinstance(value, Mapping):
@@ -104,10 +108,18 @@ def _check(name: str, value: Any, hint: Any, own: bool, place: str) -> None:
             if data is not None and isinstance(item, Mapping):
                 check_values(item, data, f"{place}.{key}.")
             else:
-                _check(name, item, None, False, f"{place}.{key}")  # what another package is given may have any sign
+                _check(name, item, None, RANGES.get, f"{place}.{key}")  # what another package is given has any sign
     elif isinstance(value, list | tuple):
         for item in value:
-            _check(name, item, hint, own, place)
+            _check(name, item, hint, limits, place)
+
+
+def _limits(owner: Any) -> Limits:
+    """What numbers of a class or function may be, by their names; of None, which is a command, as of mmgen's own."""
+    module = "mmgen" if owner is None else str(getattr(owner, "__module__", ""))
+    if is_within(module, ("mmgen",)):
+        return lambda name: RANGES.get(name, None if name in _ANY_SIGN else Range())
+    return RANGES.get if is_within(module, _FOREIGN) else lambda name: None
 
 
 def _signature(owner: Any) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, Any]]:

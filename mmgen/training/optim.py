@@ -186,5 +186,5 @@ def _weights(module: nn.Module) -> set[int]:
 def _refusals(option: str) -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
         raise UserError(f"model.{option}: {' '.join(str(error).split())}") from None

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     Callback,
     GradientAccumulationScheduler,
+    LearningRateFinder,
     StochasticWeightAveraging,
     WeightAveraging,
 )
@@ -36,6 +37,7 @@ _RUNNING = ("base_lrs", "_last_lr", "last_epoch", "_step_count", "_get_lr_called
 _REFUSED: dict[type[Callback], str] = {
     GradientAccumulationScheduler: "would lose the place in the data: set trainer.accumulate_grad_batches",
     BatchSizeFinder: "would lose the place in the data: set data.global_batch_size",
+    LearningRateFinder: "would lose the place in the data: compare --model.optimizer.lr in short runs",
     StochasticWeightAveraging: "goes by epochs, and training is one: set ema.decay for an average",
     WeightAveraging: "is a second average, in the place of the one that is kept: set ema.decay",
     BaseFinetuning: "unfreezes by epochs, and training is one",

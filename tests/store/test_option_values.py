@@ -160,6 +160,17 @@ def test_members_and_lists() -> None:
         check_values({"callbacks": [{"class_path": "x.Y", "init_args": {"steps": 0}}]}, L.Trainer)
 
 
+def test_parts_of_others_mean_something_else() -> None:
+    """By the same names, as the dimension of a strategy's scatter; schedules of torch begin with last_epoch -1."""
+    strategy = {"class_path": "lightning.pytorch.strategies.DDPStrategy", "init_args": {"dim": 0}}
+    schedule = {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"last_epoch": -1, "gamma": 0.5}}
+    check_values({"strategy": strategy, "num_sanity_val_steps": -1}, L.Trainer)
+    check_values({"lr_scheduler": schedule}, None)
+    optimizer = {"class_path": "torch.optim.SGD", "init_args": {"lr": -1.0}}
+    with pytest.raises(UserError, match=r"^optimizer\.lr -1 must be above 0$"):
+        check_values({"optimizer": optimizer}, None)
+
+
 def test_the_table_names_options_that_exist() -> None:
     """So that a renamed option does not lose its range."""
     text = "".join(path.read_text() for path in Path("mmgen").rglob("*.py"))

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     EMAWeightAveraging,
     GradientAccumulationScheduler,
+    LearningRateFinder,
     StochasticWeightAveraging,
 )
 
@@ -241,6 +242,7 @@ def test_a_run_that_its_batches_ended_says_so_too(digits, tmp_path, capsys):
     ("callback", "message"),
     [
         (GradientAccumulationScheduler({0: 2}), "set trainer.accumulate_grad_batches"),
+        (LearningRateFinder(), "compare --model.optimizer.lr"),
         (BatchSizeFinder(), "set data.global_batch_size"),
         (EMAWeightAveraging(), "set ema.decay"),
         (StochasticWeightAveraging(0.1), "set ema.decay"),

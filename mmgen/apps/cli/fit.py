@@ -8,21 +8,22 @@ command line and in a reference (`${data.init_args.global_batch_size}`), which i
 import logging
 import shlex
 import warnings
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import lightning as L
 import torch
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf.errors import OmegaConfBaseException
 
+from mmgen.apps.cli.lightning_parts import log_settings, named_callbacks, named_loggers, reason_of
 from mmgen.apps.cli.only_member import HELP, only, require_on_command_line
 from mmgen.apps.cli.recipe_options import ordered, split_files
 from mmgen.apps.cli.run_folder import RunFolder
@@ -31,7 +32,7 @@ from mmgen.core.errors import UserError, require
 from mmgen.core.interruption import Interrupted, claim_children, end_with_claimant, interrupted_by
 from mmgen.core.modality import import_all, import_parts
 from mmgen.core.terminal import print_safely
-from mmgen.core.yaml_text import read_yaml
+from mmgen.core.yaml_text import parse_yaml, read_yaml
 from mmgen.data.worker import lost_worker
 from mmgen.store.checkpoint_file import steps_taken
 from mmgen.store.config_errors import explain
@@ -39,14 +40,14 @@ from mmgen.store.environment import find_references, require_no_references, rest
 from mmgen.store.option_values import check_values
 from mmgen.store.recipe_parser import set_up_parser
 from mmgen.store.recipes import find_recipe
-from mmgen.store.store import CHECKPOINT
+from mmgen.store.store import CHECKPOINT, CONFIG
 from mmgen.training.averaging import EMA, average_for
 from mmgen.training.checkpoints import Checkpoints, SealedFiles
 from mmgen.training.disk_space import DiskSpaceCheck
 from mmgen.training.interruption import EndOnSignal, lost_rank
 from mmgen.training.previews import SampleGrids
-from mmgen.training.progress import Throughput, progress
-from mmgen.training.resume import Resume, check_callbacks
+from mmgen.training.progress import Throughput
+from mmgen.training.resume import Resume
 from mmgen.training.skipping import SkipBadSteps
 from mmgen.training.startup import StartUp
 from mmgen.training.step_seed import StepSeed
@@ -146,6 +147,7 @@ class RecipeCLI(LightningCLI):
             raise UserError(explain(str(error), parser)) from None
         except OmegaConfBaseException as error:
             raise UserError(f"{', '.join(map(str, self.recipes))}: {str(error).splitlines()[0]}") from None
+        self.config = _without_enums(self.config)
         _check_values(self.config.as_dict())
 
     def before_instantiate_classes(self) -> None:
@@ -157,7 +159,8 @@ class RecipeCLI(LightningCLI):
             require_no_references(self.references)
         self.folder = RunFolder.of(self.config.run, self.recipes)
         self.ckpt_path = self.folder.checkpoint(self.config.ckpt_path)
-        if self.command == "fit" and self.config.ckpt_path != "last" and rank_zero_only.rank == 0:
+        writes = self.command == "fit" and not self.config.trainer.fast_dev_run and rank_zero_only.rank == 0
+        if writes and self.config.ckpt_path != "last":
             self.folder.require_free()
         torch.set_float32_matmul_precision(self.config.matmul_precision)
 
@@ -166,16 +169,13 @@ class RecipeCLI(LightningCLI):
         options = dict(self._get(self.config_init, "trainer"), default_root_dir=str(self.folder.path))
         if type(options["val_check_interval"]) is int:  # a recipe counts steps, and Lightning batches
             options["val_check_interval"] *= options["accumulate_grad_batches"]
-        callbacks = options["callbacks"] or []
-        callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
-        check_callbacks(callbacks)
-        callbacks += [] if options["enable_progress_bar"] is False else [progress()]
-        logger: Any = False
+        callbacks = named_callbacks(options["callbacks"], options["enable_progress_bar"])
         if self.command == "fit":
             own = ("ema", "checkpoint", "samples", "skip")
             ema, checkpoints, samples, skip = (self._get(self.config_init, key) for key in own)
-            for each in (checkpoints, samples, skip):
-                each.put_into(self.folder.path)
+            if not options["fast_dev_run"]:  # which leaves nothing on the disk
+                for each in (checkpoints, samples, skip):
+                    each.put_into(self.folder.path)
             average = [average_for(options["strategy"], ema)] if ema.decay else []
             # Samples stand before the average, which puts the training weights back at the end of a validation.
             callbacks += [
@@ -187,14 +187,11 @@ class RecipeCLI(LightningCLI):
                 samples,
                 *average,
             ]
-            if options["enable_checkpointing"] is not False:
+            if options["enable_checkpointing"] is not False and not options["fast_dev_run"]:
                 callbacks += [DiskSpaceCheck(self.folder.path, checkpoints.best), checkpoints]
                 options["plugins"] = _with_sealed_files(options["plugins"])
             callbacks += [EndOnSignal()]
-            logger = options["logger"]
-            if logger is None or logger is True:
-                logs = self.folder.path / "logs"
-                logger = [CSVLogger(logs, name="csv"), TensorBoardLogger(logs, name="", version="tensorboard")]
+        logger = named_loggers(options["logger"], self.command, self.folder.path)
         try:
             return self.trainer_class(**(options | {"callbacks": callbacks, "logger": logger}))
         except (MisconfigurationException, ModuleNotFoundError, ValueError, TypeError) as error:
@@ -210,6 +207,8 @@ class RecipeCLI(LightningCLI):
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, UserError):
                 cause = cause.__cause__ or cause.__context__
+            if cause is None and (reason := reason_of(error)) is not None:
+                cause = UserError(reason)
             if cause is None:
                 place = ", ".join(map(str, self.recipes)) or "the command line"
                 cause = UserError(f"{place}: what it asks for cannot be built ({type(error).__name__}: {error})")
@@ -230,9 +229,15 @@ class RecipeCLI(LightningCLI):
                 self._report_nothing_left(before)
                 return
         if writes:
+            text = self._config_text()
             self.folder.claim(resume=self.config.ckpt_path == "last")
             # Only then are data, checkpoint and disk known to be fine.
-            self.trainer.callbacks.append(LambdaCallback(on_train_start=lambda *_: self._write_config()))
+            self.trainer.callbacks.append(
+                LambdaCallback(
+                    setup=lambda *_, **__: log_settings(self.trainer.loggers, parse_yaml(text, CONFIG)),
+                    on_train_start=lambda *_: self._write_config(text),
+                )
+            )
         claim_children()
         try:
             call = getattr(self.trainer, self.command)
@@ -274,12 +279,23 @@ class RecipeCLI(LightningCLI):
         if rank_zero_only.rank == 0:
             print_safely(line)
 
-    def _write_config(self) -> None:
+    def _config_text(self) -> str:
+        """The config.yaml of this run. Raises UserError where it could not be read again, as by a run that resumes."""
         config = self.config.clone()
         for key in ("run", "ckpt_path", "only"):  # a run folder may be moved, and is resumed only when asked for
             del config[key]
-        text, command = self.parser.dump(config, skip_unset=False), shlex.join(["mmgen", "fit", *self.given])
-        text = restore_references(text, self.references, "the config")
+        try:
+            text = self.parser.dump(config, skip_unset=False)
+            again = self.parser.dump(self.parser.parse_string(text), skip_unset=False)
+        except Exception as error:
+            reason = explain(str(error), self.parser)
+            raise UserError(f"{CONFIG} of this run could not be read again: {reason}") from None
+        lost = [line.strip() for line in text.splitlines() if line not in again.splitlines()]
+        require(not lost, f"{CONFIG} of this run would be read again without {', '.join(lost)}")
+        return restore_references(text, self.references, "the config")
+
+    def _write_config(self, text: str) -> None:
+        command = shlex.join(["mmgen", "fit", *self.given])
         self.folder.write(text, command, resume=self.config.ckpt_path == "last")
 
     def _interrupted(self, stop: Interrupted, writes: bool) -> NoReturn:
@@ -307,6 +323,7 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
     import_parts()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # by which they print their reports
     with warnings.catch_warnings():
         for text in NOISE:
             warnings.filterwarnings("ignore", text)
@@ -314,12 +331,32 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
             RecipeCLI(command, [_with_recipe_path(arg, before) for before, arg in zip(["", *args], args)]).start()
         except MisconfigurationException as error:
             raise UserError(str(error)) from None
+        except UserError:
+            raise
+        except Exception as error:
+            if (reason := reason_of(error)) is None:
+                raise
+            raise UserError(reason) from error
 
 
 def _with_sealed_files(plugins: Any) -> list[Any]:
     """The plugins that a recipe names, and ours for files, unless one of them is for files."""
     named = [] if plugins is None else list(plugins) if isinstance(plugins, list | tuple) else [plugins]
     return named if any(isinstance(each, CheckpointIO) for each in named) else [*named, SealedFiles()]
+
+
+def _without_enums(value: Any) -> Any:
+    """A parsed recipe with texts in the place of members of enumerations of texts, as some defaults of Lightning's are:
+    the parser can write these only as texts, and takes them for these.
+    """
+    if isinstance(value, Namespace):
+        for key, item in vars(value).items():
+            setattr(value, key, _without_enums(item))
+    if isinstance(value, dict | list):
+        items: Any = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            value[key] = _without_enums(item)
+    return value.value if isinstance(value, Enum) and isinstance(value, str) else value
 
 
 def _check_values(config: dict[str, Any]) -> None:
