@@ -2,11 +2,14 @@
 
 import inspect
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmgen.core.errors import UserError, nearest
 from mmgen.core.modality import import_parts
+from mmgen.core.vocabulary import Names
 from mmgen.core.yaml_text import read_yaml
 from mmgen.data.sources import CachedTokens, Source
 from mmgen.store.allowed_imports import allowed_in_models, is_within
@@ -37,6 +40,40 @@ def build_source(config: dict[str, Any]) -> Source:
     if source.meta.source is None:
         raise UserError(f"the tokens in {source.path} were made of no raw samples")
     return make_source(source.meta.source)
+
+
+def trained_source(config: dict[str, Any], trained: Mapping[str, Any], run: str) -> Source:
+    """The raw samples that a generator was trained on, as `build_source`, if their values still mean the same.
+
+    Args:
+        config: of the run.
+        trained: the facts of its data, as its checkpoint has them.
+        run: its path, for messages.
+
+    Raises:
+        UserError: as `build_source`, or as `require_same_values`.
+    """
+    source = build_source(config)
+    require_same_values(source, trained, run, other=False)
+    return source
+
+
+def require_same_values(source: Source, trained: Mapping[str, Any], run: str, other: bool) -> None:
+    """Raises UserError where values mean something else in data than in those that a generator was trained on.
+
+    Args:
+        source: the data; it may lack a condition.
+        trained: the facts of the generator's data, as its checkpoint has them.
+        run: its path, for messages.
+        other: the data were named, and are not the run's own: texts may be any, as they are read in words, and sounds
+            are brought to the run's rate.
+    """
+    facts, conditions = source.facts, trained["conditions"]
+    kept = {name: each for name, each in facts.conditions.items() if isinstance(each, Names) or not other}
+    shared = [name for name in kept if name in conditions]
+    own = replace(facts, conditions={name: kept[name] for name in shared})
+    then = {**trained, "conditions": {name: conditions[name] for name in shared}}
+    own.require_same(then, run, ("spec", "tokenizer_hash", *(("sample_rate", "more") if other else ())))
 
 
 def make_source(section: dict[str, Any]) -> Source:

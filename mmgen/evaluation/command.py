@@ -3,15 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import nn
 
 from mmgen.core.errors import UserError
 from mmgen.core.progress import Progress, progress_bar
-from mmgen.core.vocabulary import Names
-from mmgen.data.build import build_source, open_source
+from mmgen.data.build import build_source, open_source, require_same_values
 from mmgen.data.sources import Source
 from mmgen.evaluation.reference import Reference
 from mmgen.paradigms import SampleOptions
@@ -151,7 +150,7 @@ class EvaluationCommand(EvaluationOptions, ABC):
         data = self.arguments["data"]
         source = build_source(saved.config) if data is None else open_source(data)
         if saved.record:
-            require_same_values(source, saved, other=data is not None)
+            require_same_values(source, saved.record, str(saved.path), other=data is not None)
         return source
 
     def settings(self) -> str | None:
@@ -180,24 +179,6 @@ class EvaluationCommand(EvaluationOptions, ABC):
             report.metrics, reference, network, self.measured, protocol, samples=samples, seed=sampling.seed,
             steps=None if adaptive else report.steps, mode=sampling.mode, settings=self.settings(),
         )  # fmt: skip
-
-
-def require_same_values(source: Source, saved: Saved, other: bool) -> None:
-    """Raises UserError where values mean something else in data than in those that a generator was trained on.
-
-    Args:
-        source: the data; it may lack a condition.
-        saved: the generator's run.
-        other: the data were named, and are not the run's own: texts may be any, as they are read in words, and sounds
-            are brought to the run's rate.
-    """
-    facts, trained = source.facts, dict(saved.record)
-    kept = {name: each for name, each in facts.conditions.items() if isinstance(each, Names) or not other}
-    shared = [name for name in kept if name in trained["conditions"]]
-    trained["conditions"] = {name: trained["conditions"][name] for name in shared}
-    ignored = ("spec", "tokenizer_hash", *(("sample_rate", "more") if other else ()))
-    own = replace(facts, conditions={name: kept[name] for name in shared})
-    own.require_same(trained, str(saved.path), ignored)
 
 
 def metric_rows(

@@ -13,7 +13,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.progress import progress_bar
 from mmgen.core.terminal import print_safely
 from mmgen.data.base import DataModule
-from mmgen.data.build import build_source
+from mmgen.data.build import build_source, trained_source
 from mmgen.data.sources import Samples, Source, to_device
 from mmgen.evaluation.command import EvaluationOptions, Metric, Rows, budget, metric_rows
 from mmgen.evaluation.reference import Reference
@@ -29,7 +29,8 @@ def compare_losses(options: EvaluationOptions, saved: Saved, other: Saved) -> tu
     common, or losses that are not of the same tokens with the same corruption.
     """
     pair = [load_generator(each.path, each.checkpoint).to(options.device) for each in (saved, other)]
-    modes, source = _shared_modes(pair, options.arguments["mode"]), build_source(saved.config)
+    modes = _shared_modes(pair, options.arguments["mode"])
+    source = trained_source(saved.config, saved.record, str(saved.path))
     _require_same_tokens(pair)
     _require_same_samples(pair, source, build_source(other.config))
     reference, batch = Reference.held_out(source), options.option("batch", _BATCH)

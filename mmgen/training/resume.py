@@ -120,6 +120,8 @@ class Resume(Callback):
         self._compare(trainer)  # where the model is spread over devices; elsewhere there is no optimizer yet
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if len(trainer.optimizers) != 1 or len(trainer.lr_scheduler_configs) != 1:
+            return  # a module of somebody else's
         self._options = OptimizerOptions.of(trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler)
         self._compare(trainer)
 
@@ -138,7 +140,7 @@ class Resume(Callback):
             changes.append(f"ema.decay {saved['ema.decay']} -> {_decay(trainer)}")
         report_changes(trainer, changes)
         here = {each.state_key for each in trainer.callbacks}
-        if gone := [key for key in checkpoint["callbacks"] if key not in here and key != EMA().state_key]:
+        if gone := [key for key in checkpoint.get("callbacks", {}) if key not in here and key != EMA().state_key]:
             names = ", ".join(key.partition("{")[0] for key in gone)
             _report(trainer, f"the checkpoint has the state of {names}, which this run does without")
 
@@ -155,8 +157,8 @@ class Resume(Callback):
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        assert self._options is not None
-        checkpoint["options"] = {"optimizer": self._options.values, "ema.decay": _decay(trainer)}
+        if self._options is not None:
+            checkpoint["options"] = {"optimizer": self._options.values, "ema.decay": _decay(trainer)}
 
 
 def check_callbacks(callbacks: Iterable[Callback]) -> None:

@@ -218,7 +218,7 @@ def test_a_run_that_has_come_to_its_end_says_so(steps, digits, tmp_path, capsys)
     before, end = tree(run), f"--trainer.max_steps={steps}"
     capsys.readouterr()
     fit(run, *options, end, "--ckpt_path=last")
-    assert f"is already at step 4 of {steps}: nothing is left to train" in capsys.readouterr().out
+    assert f"is already at step 4 of {steps}: nothing is left to train" in capsys.readouterr().err
     assert tree(run) == before
     other = tmp_path / "other"
     start = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
@@ -232,9 +232,9 @@ def test_a_run_that_its_batches_ended_says_so_too(digits, tmp_path, capsys):
     options += ["--trainer.limit_train_batches=4", "--trainer.max_epochs=1"]
     run = fit(tmp_path / "run", *options)
     config = (run / "config.yaml").read_text()
-    assert "nothing was left" not in capsys.readouterr().out
+    assert "nothing was left" not in capsys.readouterr().err
     fit(run, *options, "--ckpt_path=last")
-    assert "nothing was left to train after step 4" in capsys.readouterr().out
+    assert "nothing was left to train after step 4" in capsys.readouterr().err
     assert (run / "config.yaml").read_text() == config
 
 

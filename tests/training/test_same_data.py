@@ -12,8 +12,9 @@ from mmgen.core.characters import Text
 from mmgen.core.errors import UserError
 from mmgen.core.facts import Facts
 from mmgen.core.tokens import TokenSpec
-from mmgen.core.vocabulary import FrameNames, Names
-from mmgen.store.store import CHECKPOINT
+from mmgen.core.vocabulary import FrameNames, FreeText, Names
+from mmgen.data.build import require_same_values, trained_source
+from mmgen.store.store import CHECKPOINT, load_generator
 from tests.training.fits import GENERATOR, QUICK, TOKENIZER, fit
 
 FACTS = Facts(
@@ -109,6 +110,21 @@ def test_data_that_changed_under_a_run_is_refused(command, trained, tmp_path, ca
         shutil.move(tmp_path / "tok", folder / "tok")
     assert (run / CHECKPOINT).read_bytes() == before
     assert main(COMMANDS[command](run) if command != "fit" else COMMANDS["validate"](run)) == 0
+
+
+def test_samples_that_begin_as_held_out_ones_do_meet_the_same_check(trained):
+    """Whatever command takes the run's own data; data that are named may lack conditions, and have any texts."""
+    _, run, _ = trained
+    loaded = load_generator(run)
+    facts = loaded.facts.to_dict()
+    source = trained_source(loaded.config, facts, "RUN")
+    assert source.class_names == ["cat", "dog"]
+    renamed = facts | {"conditions": {"class": Names(("cat", "cow")).to_dict(), "caption": FreeText("abc").to_dict()}}
+    with pytest.raises(UserError, match=r"RUN was trained on data with class\.names\.1 'cow'"):
+        trained_source(loaded.config, renamed, "RUN")
+    require_same_values(source, facts | {"sample_rate": 8000}, "RUN", other=True)
+    with pytest.raises(UserError, match="sample_rate 8000"):
+        require_same_values(source, facts | {"sample_rate": 8000}, "RUN", other=False)
 
 
 def test_a_tokenizer_may_be_measured_on_other_classes(trained, tmp_path):

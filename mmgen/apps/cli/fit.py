@@ -7,6 +7,7 @@ command line and in a reference (`${data.init_args.global_batch_size}`), which i
 
 import logging
 import shlex
+import sys
 import warnings
 from enum import Enum
 from pathlib import Path
@@ -254,7 +255,8 @@ class RecipeCLI(LightningCLI):
             if writes:
                 self.folder.release(started=self.trainer.global_step > 0)
         if writes and self.trainer.global_step == before:
-            print(f"nothing was left to train after step {before}, by the recipe's limits of time or batches")
+            line = f"nothing was left to train after step {before}, by the recipe's limits of time or batches"
+            print(line, file=sys.stderr)
         if writes:
             print_safely(f"run folder: {self.folder.path}")
 
@@ -277,7 +279,7 @@ class RecipeCLI(LightningCLI):
         if self.config.ckpt_path != "last":
             raise UserError(line)
         if rank_zero_only.rank == 0:
-            print_safely(line)
+            print_safely(line, file=sys.stderr)
 
     def _config_text(self) -> str:
         """The config.yaml of this run. Raises UserError where it could not be read again, as by a run that resumes."""

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmgen.core.errors import UserError, nearest
-from mmgen.data.build import build_source
+from mmgen.data.build import trained_source
 from mmgen.data.held_out import all_over
 from mmgen.data.sources import SplitName
 from mmgen.evaluation.reference import Chosen
@@ -60,7 +60,8 @@ class MotionSampling(SamplingCommand):
         """Motions of the run's data, and which part of each is made anew."""
         if split not in SPLITS:
             raise UserError(f"--inpaint {split} is none of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
-        source = build_source(self.loaded.config)
+        loaded = self.loaded
+        source = trained_source(loaded.config, loaded.facts.to_dict(), str(loaded.path))
         samples = source.samples(SPLITS[split])
         num = 8 if self.arguments["num"] is None else self.arguments["num"]
         check_count(num, num)

@@ -6,7 +6,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source
+from mmgen.data.build import trained_source
 from mmgen.media.audio import open_sound, write_wav
 from mmgen.media.images import save_png
 from mmgen.media.spectrogram import spectrogram_sheet
@@ -51,7 +51,9 @@ class SpeechSampling(SamplingCommand):
 
     def _held_out(self) -> Sentences:
         """Sentences of the run's data that it was not trained on."""
-        source = whole_recordings(build_source(self.loaded.config), self.sample_rate)
+        loaded = self.loaded
+        source = trained_source(loaded.config, loaded.facts.to_dict(), str(loaded.path))
+        source = whole_recordings(source, self.sample_rate)
         count = 8 if self.arguments["num"] is None else self.arguments["num"]
         check_count(count, count)
         samples = of_known_voices(source.samples("val"), len(self.loaded.generator.names("class")), count)

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mmgen.core.errors import UserError
-from mmgen.data.build import build_source
+from mmgen.data.build import trained_source
 from mmgen.data.held_out import held_out_clips
 from mmgen.data.sources.scan import IMAGES, VIDEOS
 from mmgen.media.image_file import open_image
@@ -35,7 +35,7 @@ def held_out_context(loaded: Loaded, count: int, frames: int) -> Context:
     """The first frames of held-out clips of the data that the run was trained on, another clip for each sample. Raises
     UserError where the data is missing, or holds other or shorter clips.
     """
-    source = build_source(loaded.config)
+    source = trained_source(loaded.config, loaded.facts.to_dict(), str(loaded.path))
     shape, expected = tuple(source.sample_shape), require_tokenizer(loaded).sample_shape
     if len(shape) != 4 or (shape[0], *shape[2:]) != (expected[0], *expected[2:]):
         raise UserError(f"the data of {loaded.path} has samples of shape {shape}, which do not begin its clips")
