@@ -94,4 +94,5 @@ def motion_run(
     conditions: dict[str, Vocabulary] = {"class": Names(tuple(class_names))} if class_names else {}
     conditions |= {} if text is None else {"text": text}
     data = data or data_section("Mocap", frames=frames, tokenizer=str(tokenizer))
-    return timed_run(folder, tokenizer, frames, conditions, ending(paradigm) if ends else paradigm, data, fps=20.0)
+    facts = {"fps": 20.0, "more": {"skeleton": HUMANML3D.name}}
+    return timed_run(folder, tokenizer, frames, conditions, ending(paradigm) if ends else paradigm, data, **facts)

@@ -1,5 +1,6 @@
 """Run folders of speech made by hand, as `mmgen fit` leaves them, so that speaking is tested without training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,10 @@ def speech_run(
     ends: bool = False,
     classes: int = len(VOICES),
     data: dict[str, Any] | None = None,
+    voices: Sequence[str] = VOICES,
 ) -> Path:
     """A generator of one narrow block that speaks; with `ends`, paradigms over codebooks model where it ends."""
-    conditions: dict[str, Vocabulary] = {"class": Names(tuple(VOICES[:classes]))} if classes else {}
+    conditions: dict[str, Vocabulary] = {"class": Names(tuple(voices[:classes]))} if classes else {}
     conditions |= {} if text is None else {"text": text}
     data = data or data_section("EspeakSpeech", tokenizer=str(tokenizer))
     paradigm = ending(paradigm) if ends else paradigm

@@ -94,12 +94,21 @@ def video_tokenizer_run(folder: Path, seed: int = 0) -> Path:
 
 
 def video_run(
-    folder: Path, tokenizer: Path, classes: int = 10, actions: int = 3, paradigm: dict[str, Any] = VIDEO_MIXTURE
+    folder: Path,
+    tokenizer: Path,
+    classes: int = 10,
+    actions: int = 3,
+    paradigm: dict[str, Any] = VIDEO_MIXTURE,
+    action_names: Sequence[str] = ACTION_NAMES,
+    fps: float = 10.0,
 ) -> Path:
     """A generator of clips of any length, whose data are single moving digits made of noise images, without actions."""
     digits = MovingDigits.make_fake(folder.parent / "digits")
     data = data_section("MovingDigits", frames=4, digits=1, size=32, tokenizer=str(tokenizer), **digits)
-    return generator_run(folder, tokenizer, classes, paradigm, ACTION_NAMES[:actions], 10.0, "spatial", data)
+    names = tuple(map(str, range(classes)))
+    return generator_run(
+        folder, tokenizer, classes, paradigm, action_names[:actions], fps, "spatial", data, class_names=names
+    )
 
 
 def generator_run(
@@ -111,6 +120,7 @@ def generator_run(
     fps: float | None = None,
     positions: PositionKind = "learned",
     data: dict[str, Any] | None = None,
+    class_names: Sequence[str] = (),
     **changes: Any,
 ) -> Path:
     """A generator of one narrow block; `changes` go to `write_run`."""
@@ -120,7 +130,8 @@ def generator_run(
     source = str(tokenizer) if tokenizer else None
     data = data or data_section("Digits", tokenizer=source)
     digits = [*map(str, range(classes))]  # the names of their data, where all of them are meant
-    names = {"class": CLASS_NAMES[:classes] if classes < 10 else digits, "actions": action_names}
+    classes_named = class_names or (CLASS_NAMES[:classes] if classes < 10 else digits)
+    names = {"class": classes_named, "actions": action_names}
     facts = Facts(
         spec,
         {name: KINDS[name](tuple(each)) for name, each in names.items() if each},

@@ -73,7 +73,8 @@ def require_same_values(source: Source, trained: Mapping[str, Any], run: str, ot
     shared = [name for name in kept if name in conditions]
     own = replace(facts, conditions={name: kept[name] for name in shared})
     then = {**trained, "conditions": {name: conditions[name] for name in shared}}
-    own.require_same(then, run, ("spec", "tokenizer_hash", *(("sample_rate", "more") if other else ())))
+    rates = () if not other else ("sample_rate", "more") if source.fps else ("sample_rate", "more", "fps")
+    own.require_same(then, run, ("spec", "tokenizer_hash", *rates))
 
 
 def make_source(section: dict[str, Any]) -> Source:

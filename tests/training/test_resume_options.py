@@ -9,12 +9,11 @@ from torch import nn
 from torch.optim import SGD, Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from mmgen.apps.cli.main import main
 from mmgen.core.errors import UserError
 from mmgen.training.optim import FusedAdamW, WarmupCosine
 from mmgen.training.resume import OptimizerOptions
-from tests.training.fits import QUICK, TOKENIZER, checkpoint, fit
-from tests.training.test_adversarial import GAN
+from tests.training.fits import TOKENIZER, checkpoint, fit
+from tests.training.test_adversarial import GAN, PLAIN
 from tests.training.test_resume import same
 
 
@@ -150,5 +149,5 @@ def test_a_discriminators_options_act_too(digits, tmp_path, capsys):
     state = changed["callbacks"]["Adversary"]
     assert state["schedule"]["base_lrs"] == [1e-06] * len(state["schedule"]["base_lrs"])
     assert {each["step"].item() for each in state["optimizer"]["state"].values()} == {4}
-    assert main(["fit", *QUICK, *options, *before, f"--run={tmp_path / 'off'}", "--model.adversarial=null"]) == 0
+    fit(tmp_path / "off", *PLAIN, *digits, "--trainer.max_steps=6", *before)
     assert "the state of Adversary, which this run does without" in capsys.readouterr().err

@@ -60,7 +60,8 @@ def test_a_held_out_context_is_the_beginning_of_clips_with_their_classes(loaded:
 def test_data_of_images_do_not_begin_clips(tmp_path: Path) -> None:
     data = data_section("Digits")
     tokenizer = video_tokenizer_run(tmp_path / "tok")
-    run = generator_run(tmp_path / "gen", tokenizer, positions="spatial", data=data)
+    names = build_source({"data": data}).class_names
+    run = generator_run(tmp_path / "gen", tokenizer, 10, positions="spatial", data=data, class_names=names)
     with pytest.raises(UserError, match="has samples of shape"):
         held_out_context(load_generator(run), 3, 1)
 

@@ -33,12 +33,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "voices": ["en-us+f1", "en-us+m1"], "held_out_voices": ["en-us+m3"], "cache": str(folder / "cache"),
     }  # fmt: skip
     data = data_section("EspeakSpeech", **arguments)
-    text = build_source({"data": data}).text
+    source = build_source({"data": data})
     codec = codec_run(folder / "codec")
     config = yaml.safe_load((codec / "config.yaml").read_text())
     cropped = data_section("EspeakSpeech", **arguments, crop=0.6)
     (codec / "config.yaml").write_text(yaml.safe_dump(config | {"data": cropped}))
-    speech_run(folder / "gen", codec, text=text, data=data)
+    speech_run(
+        folder / "gen", codec, text=source.text, data=data, voices=source.class_names, classes=len(source.class_names)
+    )
     tokenizer_run(folder / "images")
     return folder
 

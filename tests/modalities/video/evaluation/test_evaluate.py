@@ -124,7 +124,9 @@ def test_actions_are_measured_where_the_data_has_some(runs: Path, card: Path, tm
     pytest.importorskip("ale_py")
     data = {"game": "freeway", "frames": 4, "size": 32, "channels": 1, "clips": 2, "held_out": 3}  # of three actions
     config = data_section("Atari", **data)
-    run = video_run(tmp_path / "gen", runs / "tok", classes=0, actions=3)
+    source = build_source({"data": config})
+    names = {"action_names": list(source.action_names), "fps": source.fps}
+    run = video_run(tmp_path / "gen", runs / "tok", classes=0, actions=3, **names)
     written = yaml.safe_load((run / "config.yaml").read_text())
     (run / "config.yaml").write_text(yaml.safe_dump(written | {"data": config}))
     evaluate(run, *AHEAD, "--mode", "ar", "--card", card)
