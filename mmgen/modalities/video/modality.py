@@ -58,6 +58,8 @@ class VideoEvaluateOptions:
         extractor: frames_efflite0 (the default), frames_inception or frames_pixels, which look at every frame, or i3d
             (needs `weights`), the network of published FVDs.
         weights: file of Inception's weights, or of I3D as TorchScript, as StyleGAN-V has it.
+        trust_code: run the file of I3D, which is a program and can do whatever you can: only for one whose source you
+            trust.
         likelihood: of a generator: measure bits per dimension of the held-out clips too.
     """
 
@@ -66,6 +68,7 @@ class VideoEvaluateOptions:
     rollout: int | None = None
     extractor: str | None = None
     weights: str | None = None
+    trust_code: bool = False
     likelihood: bool = False
 
 

@@ -75,8 +75,9 @@ class I3D:
     frames and of clips: compare figures of equal ones only.
 
     Args:
-        weights: the file. A TorchScript file is a program: take it from a source that you trust.
+        weights: the file.
         device: where it runs.
+        trust_code: run it. A TorchScript file is a program, and no weights alone.
     """
 
     name = "i3d"
@@ -84,9 +85,14 @@ class I3D:
     num_features = 400
     min_frames = 9  # time is halved three times, and two places are left to be averaged
 
-    def __init__(self, weights: Path, device: str = "cpu") -> None:
+    def __init__(self, weights: Path, device: str = "cpu", trust_code: bool = False) -> None:
         if not weights.is_file():
             raise UserError(f"--weights {weights} does not exist; get I3D's file from {I3D_SOURCE} and name it")
+        if not trust_code:
+            raise UserError(
+                f"--weights {weights} is TorchScript, a program that runs with all your rights: where you trust its"
+                " source, add --trust_code"
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # the file is TorchScript, whatever comes after it
@@ -121,10 +127,14 @@ class I3D:
 
 
 def get_video_extractor(
-    name: str | None, shape: tuple[int, ...], weights: str | Path | None = None, device: str = "cpu"
+    name: str | None,
+    shape: tuple[int, ...],
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    trust_code: bool = False,
 ) -> FrameFeatures | I3D:
     """The extractor of clips (C, T, H, W) of that name; `DEFAULT` if None. Raises UserError for an unknown name, clips
-    that it does not take, or weights that are missing, wrong or needless.
+    that it does not take, weights that are missing, wrong or needless, or a program that is not trusted.
     """
     name = DEFAULT if name is None else name
     if name not in EXTRACTORS:
@@ -132,6 +142,8 @@ def get_video_extractor(
         raise UserError(f"there is no extractor {name!r} of clips: choose {' or '.join(EXTRACTORS)}{hint}")
     if weights is not None and name not in ("i3d", "frames_inception"):
         raise UserError(f"--weights is for --extractor i3d or frames_inception, and this is {name}; leave it out")
+    if trust_code and name != "i3d":
+        raise UserError(f"--trust_code is for --extractor i3d, whose file is a program, and this is {name}; leave it out")
     if name != "i3d":
         channels, _, height, width = shape
         image = name.removeprefix(FRAMES)
@@ -140,7 +152,7 @@ def get_video_extractor(
         raise UserError(f"extractor i3d looks at clips (1 or 3, T, H, W), and these samples are {shape}")
     if weights is None:
         raise UserError(f"extractor i3d needs its weights: get {I3D_SOURCE} and name the file: --weights FILE")
-    return I3D(Path(weights), device)
+    return I3D(Path(weights), device, trust_code)
 
 
 def _line(error: Exception) -> str:

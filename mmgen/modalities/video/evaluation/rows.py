@@ -106,8 +106,8 @@ class VideoEvaluation(EvaluationCommand):
         return known + predicted
 
     def _extractor(self, shape: tuple[int, ...]) -> FrameFeatures | I3D:
-        name, weights = self.arguments["extractor"], self.arguments["weights"]
-        extractor = get_video_extractor(name, shape, weights, self.device)
+        name, weights, trust = (self.arguments[option] for option in ("extractor", "weights", "trust_code"))
+        extractor = get_video_extractor(name, shape, weights, self.device, trust)
         extractor.require_length(shape[1])
         return extractor
 

@@ -86,7 +86,7 @@ def saved(module: nn.Module, file: Path) -> Path:
 
 
 def test_i3d_is_called_as_stylegan_v_calls_it(tmp_path: Path) -> None:
-    extractor = get_video_extractor("i3d", (1, 9, 16, 16), weights=saved(Fake(), tmp_path / "i3d.pt"))
+    extractor = get_video_extractor("i3d", (1, 9, 16, 16), weights=saved(Fake(), tmp_path / "i3d.pt"), trust_code=True)
     assert isinstance(extractor, I3D)
     x = moving(2, frames=9)
     features = extract(extractor, [x])
@@ -109,7 +109,7 @@ def test_wrong_files_end_in_one_line(content: bytes | nn.Module | None, message:
     elif content is not None:
         saved(content, file)
     with pytest.raises(UserError, match=message) as caught:
-        I3D(file)(moving(1, frames=9))
+        I3D(file, trust_code=True)(moving(1, frames=9))
     assert "\n" not in str(caught.value)
 
 
@@ -131,8 +131,17 @@ def test_what_cannot_look_at_clips_is_refused(
         get_video_extractor(name, shape, weights)
 
 
+def test_a_program_is_not_opened_unless_it_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = saved(Fake(), tmp_path / "i3d.pt")
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(UserError, match="is TorchScript, a program .* add --trust_code"):
+        get_video_extractor("i3d", (1, 9, 16, 16), weights=file)
+    with pytest.raises(UserError, match="--trust_code is for --extractor i3d"):
+        get_video_extractor("frames_pixels", (1, 9, 16, 16), trust_code=True)
+
+
 def test_clips_that_are_too_short_are_refused(frames: FrameFeatures, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neighbouring frames"):
         frames(moving(2, frames=1))
     with pytest.raises(UserError, match="at least 9 frames, got 8"):
-        I3D(saved(Fake(), tmp_path / "i3d.pt"))(moving(2))
+        I3D(saved(Fake(), tmp_path / "i3d.pt"), trust_code=True)(moving(2))
