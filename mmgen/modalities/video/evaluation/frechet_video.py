@@ -143,7 +143,7 @@ def get_video_extractor(
     if weights is not None and name not in ("i3d", "frames_inception"):
         raise UserError(f"--weights is for --extractor i3d or frames_inception, and this is {name}; leave it out")
     if trust_code and name != "i3d":
-        raise UserError(f"--trust_code is for --extractor i3d, whose file is a program, and this is {name}; leave it out")
+        raise UserError(f"--trust_code is for --extractor i3d, a program, and this is {name}; leave it out")
     if name != "i3d":
         channels, _, height, width = shape
         image = name.removeprefix(FRAMES)

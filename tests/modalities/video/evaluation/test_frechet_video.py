@@ -134,7 +134,7 @@ def test_what_cannot_look_at_clips_is_refused(
 def test_a_program_is_not_opened_unless_it_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = saved(Fake(), tmp_path / "i3d.pt")
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was opened"))
-    with pytest.raises(UserError, match="is TorchScript, a program .* add --trust_code"):
+    with pytest.raises(UserError, match=r"is TorchScript, a program .* add --trust_code"):
         get_video_extractor("i3d", (1, 9, 16, 16), weights=file)
     with pytest.raises(UserError, match="--trust_code is for --extractor i3d"):
         get_video_extractor("frames_pixels", (1, 9, 16, 16), trust_code=True)
