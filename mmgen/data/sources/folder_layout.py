@@ -43,7 +43,7 @@ def search_splits(root: Path, kind: Kind, splits: bool = True) -> tuple[Path, Fo
     wrapper = Path(contents.wrapper())
     for around in [*reversed(wrapper.parents), wrapper] if splits and train == root else []:
         if around != Path() and any(split_of(folder, kind) for folder in folders(root / around)):
-            _report_wrapper(root, around)
+            report_wrapper(root, around)
             return search_splits(root / around, kind)
     contents.left_aside.report(train)
     if train != root and not any(os.sep in name for name in contents.names):
@@ -71,11 +71,12 @@ def _unwrap(contents: FolderContents) -> FolderContents:
     wrapper = contents.wrapper()
     if not wrapper:
         return contents
-    _report_wrapper(contents.root, wrapper)
+    report_wrapper(contents.root, wrapper)
     return contents.within(wrapper)
 
 
-def _report_wrapper(root: Path, wrapper: str | Path) -> None:
+def report_wrapper(root: Path, wrapper: str | Path) -> None:
+    """Says that a folder is read in place of the one around it."""
     notice(f"{root}: all is in its one folder {wrapper}, which is read in its place, and is no class")
 
 

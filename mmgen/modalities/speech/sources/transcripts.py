@@ -9,13 +9,14 @@ from typing import NamedTuple
 from mmgen.core.errors import UserError
 from mmgen.core.text_file import read_text
 from mmgen.data.sources.caption_files import report_texts_alone
-from mmgen.data.sources.folder_layout import readable_name, split_of
+from mmgen.data.sources.folder_layout import readable_name, report_wrapper, split_of
 from mmgen.data.sources.scan import SOUNDS, notice
-from mmgen.data.sources.search import LeftAside, find_files
+from mmgen.data.sources.search import LeftAside, search_folder
 from mmgen.modalities.speech.sources.transcript_lists import match_rows, read_columns, read_pairs
 
 _COMPANIONS = (".txt", ".tsv", ".csv")  # endings of files with transcripts
 _WAVS = "wavs"
+_METADATA = "metadata.csv"
 _LISTS = ("transcripts.txt", "transcripts.tsv")
 
 
@@ -35,19 +36,32 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
     - LibriSpeech and LibriTTS: SPEAKER/CHAPTER/NAME.flac, beneath any folder; `*.trans.txt` with lines NAME text, or
       `NAME.normalized.txt`.
     - Otherwise: NAME.txt beside NAME.wav, or `transcripts.txt` or `transcripts.tsv` in the folder itself with lines
-      NAME, a tab or |, and the text. Where all files lie in folders, the outermost are the speakers, but for those
-      of splits (`train`).
+      NAME, a tab or |, and the text. Where all files lie in several folders, the outermost are the speakers, but for
+      those of splits (`train`).
+
+    All may lie one folder deeper, as archives unpack.
 
     Raises:
         UserError: it is no folder, has no sound files, or a file of transcripts cannot be read.
     """
     if not root.is_dir():
         raise UserError(f"{root} is no folder: data.source.root must hold sound files and their transcripts")
-    names = find_files(root, SOUNDS, companions=_COMPANIONS)
-    if not names:
+    contents = search_folder(root, SOUNDS, companions=_COMPANIONS)
+    contents.left_aside.report(root)
+    if not contents.names:
         raise UserError(f"{root} holds no sounds: put wav or flac files into it, with a text file NAME.txt for each")
+    wrapper = contents.wrapper()
+    listed = any((root / name).is_file() for name in (_METADATA, *_LISTS))
+    if not wrapper or listed or _has_chapters(root, contents.names):
+        return _find_utterances(root, contents.names, transcripts)
+    report_wrapper(root, wrapper)
+    utterances = _find_utterances(root / wrapper, contents.within(wrapper).names, transcripts)
+    return [each._replace(name=os.path.join(wrapper, each.name)) for each in utterances]
+
+
+def _find_utterances(root: Path, names: list[str], transcripts: bool) -> list[Utterance]:
     aside = LeftAside()
-    metadata = root / "metadata.csv"
+    metadata = root / _METADATA
     if metadata.is_file() and (root / _WAVS).is_dir():
         inside = [name for name in names if Path(name).parts[0] == _WAVS]
         if len(inside) < len(names):
@@ -87,7 +101,8 @@ def find_utterances(root: Path, transcripts: bool = True) -> list[Utterance]:
 
 
 def _speaker_folder(root: Path, names: Iterable[str]) -> int | None:
-    """The place of the speaker's folder in a path: the outermost that is none of a split; None where there is none.
+    """The place of the speaker's folder in a path: the outermost that is none of a split; None where there is none, or
+    one folder alone.
 
     Raises:
         UserError: some of the outermost folders are named as splits are, and some are not.
@@ -98,7 +113,7 @@ def _speaker_folder(root: Path, names: Iterable[str]) -> int | None:
     if any(len(each) < 2 for each in parts):
         return None
     if not splits:
-        return 0
+        return 0 if len(outer) > 1 else None
     if len(splits) < len(outer):
         other = next(folder for folder in outer if folder not in splits)
         raise UserError(f"{root} has a folder {splits[0]} beside {other}: a split or a speaker? Move one of them out")

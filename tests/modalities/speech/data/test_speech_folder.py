@@ -106,6 +106,26 @@ def test_plain_folders(tmp_path: Path) -> None:
         assert listed.class_names == []  # not all files lie in folders
 
 
+def test_everything_one_folder_too_deep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lj, plain = tmp_path / "lj", tmp_path / "plain"
+    for number in range(4):
+        write(lj / "LJSpeech-1.1" / "wavs" / f"{number}.wav")
+        write(plain / "data" / ("ann", "bob")[number % 2] / f"{number}.wav", said=f"text {number}")
+        write(tmp_path / "one" / "sounds" / f"{number}.wav", said=f"text {number}")
+    (lj / "LJSpeech-1.1" / "metadata.csv").write_text("".join(f"{number}|text {number}\n" for number in range(4)))
+    for folder, classes, place in ((lj, [], "LJSpeech-1.1/wavs"), (plain, ["ann", "bob"], "data/ann")):
+        source = SpeechFolder(folder, **SMALL)
+        assert source.class_names == classes
+        texts = said(source, "train") | said(source, "val")
+        assert texts[f"{place}/0.wav"] == "text 0"
+        assert sorted(texts.values()) == [f"text {number}" for number in range(4)]
+        one = place.split("/")[0]
+        assert (
+            f"{folder}: all is in its one folder {one}, which is read in its place, and is no class" in caplog.messages
+        )
+    assert SpeechFolder(tmp_path / "one", **SMALL).class_names == []
+
+
 def test_folders_of_splits_are_no_speakers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for split in ("Train", "validation"):
         for number in range(2):
