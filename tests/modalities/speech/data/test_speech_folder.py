@@ -293,7 +293,7 @@ def test_a_folder_without_one_usable_file_is_refused_in_one_line(tmp_path: Path)
         ("silent", {}, r"silent has no usable sounds for the train split"),
         ("empty", {}, r"empty holds no sounds: put wav or flac files into it"),
         ("none", {}, r"none is no folder: data.source.root must hold sound files"),
-        ("one", {"held_out_by": "speakers"}, r"one tells of 1 speaker\(s\), so none can be held out"),
+        ("one", {"held_out_by": "speakers"}, r"one tells of 0 speaker\(s\), so none can be held out"),
         ("damaged", {}, r"transcript .*a.txt, line 1: this is not UTF-8"),
     ):
         with pytest.raises(UserError, match=message) as caught:
