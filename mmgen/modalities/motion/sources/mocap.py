@@ -12,7 +12,8 @@ from torch import Tensor
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError, import_optional
 from mmgen.data.sources.base import Batch, Samples, Source, SplitName, require_argument, require_at_least
-from mmgen.data.sources.scan import notice
+from mmgen.data.sources.scan import Kind, notice
+from mmgen.data.sources.search import search_folder
 from mmgen.modalities.motion.features import joints_to_features
 from mmgen.modalities.motion.kinematics import turned
 from mmgen.modalities.motion.skeleton import HUMANML3D
@@ -86,7 +87,7 @@ class Mocap(Source):
         self.frames, self.fps, self.count, self.held_out, self.mixed = frames, float(fps), clips, held_out, mixed
         self.speed = (float(speed[0]), float(speed[1]))
         self.folder = None if folder is None else Path(folder)
-        self.files = _files(_package() if self.folder is None else self.folder)
+        self.files = _files(_package() if self.folder is None else self.folder, report=self.folder is not None)
         self.class_names = list(dict.fromkeys(map(action, self.files)))
         self.more = {"skeleton": HUMANML3D.name}
         self.sample_shape = (HUMANML3D.features, frames)
@@ -144,10 +145,17 @@ def _package() -> Path:
     return Path(package.getDataPath()) / "data" / "motions"
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, report: bool) -> list[Path]:
+    """The clips of a folder; what else it holds is counted where that is to be reported."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: data.source.folder must hold clips, {PREFIX}*{SUFFIX}")
-    files = sorted(folder.glob(f"{PREFIX}*{SUFFIX}"))
+    contents = search_folder(folder, Kind("clip", frozenset((SUFFIX,))), deep=False)
+    files = [folder / name for name in contents.names if name.startswith(PREFIX)]
+    for name in contents.names:
+        if not name.startswith(PREFIX):
+            contents.left_aside.add(f"file(s) not called {PREFIX}*", name)
+    if report:
+        contents.left_aside.report(folder)
     if not files:
         raise UserError(f"{folder} has no clips in it: they are called {PREFIX}*{SUFFIX}")
     return files

@@ -377,3 +377,12 @@ def test_what_is_missing_is_named(tmp_path, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pybullet_data", None)
     with pytest.raises(UserError, match=r"pip install 'mmgen\[motion\]'"):
         Mocap()
+
+
+def test_what_is_no_clip_of_a_folder_is_counted(tmp_path, caplog):
+    arguments = Mocap.make_fake(tmp_path)
+    for name in ("walk.txt", "notes.md"):
+        (tmp_path / name).touch()
+    assert len(Mocap(**arguments).files) == len(list(tmp_path.iterdir())) - 2
+    parts = "1 file(s) with the suffix .md (notes.md), 1 file(s) not called humanoid3d_* (walk.txt)"
+    assert f"{tmp_path}: 2 left aside: {parts}" in caplog.messages
