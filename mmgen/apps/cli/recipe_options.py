@@ -8,6 +8,7 @@ from mmgen.core.yaml_text import read_yaml
 from mmgen.store.recipe_merge import merge_recipes
 
 _CONFIG = ("--config", "-c")
+_NULL = ("null", "Null", "NULL", "~")
 
 
 def split_files(args: list[str]) -> tuple[list[str], list[str]]:
@@ -42,7 +43,9 @@ def _classes_first(args: list[str]) -> list[str]:
     placed: list[tuple[str, list[str]]] = []
     for option in options:
         name = option[0].partition("=")[0].replace(".init_args", "").removesuffix(".class_path").removesuffix("+")
-        known = [each for each, _ in placed]
-        below = next((place for place, each in enumerate(known) if each.startswith(f"{name}.")), len(known))
+        known, without = [each for each, _ in placed], option[-1].rpartition("=")[2] in _NULL
+        # A part that is left out is left out with the options that stand before.
+        first = (place for place, each in enumerate(known) if each.startswith(f"{name}.") and not without)
+        below = next(first, len(known))
         placed.insert(len(known) if name in known[:below] else below, (name, option))
     return [word for _, option in placed for word in option]

@@ -30,6 +30,8 @@ def parsed(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
         "--c+=A --c.x 1 --c+ B --c.x 2": "--c+=A --c.x 1 --c+ B --c.x 2",
         "--a.x -1 stray -c f": "--config=f --a.x -1 stray",
         "--ab.x 1 --a 2 --flag": "--ab.x 1 --a 2 --flag",
+        "--a.x 1 --a null --a.y 2": "--a.x 1 --a null --a.y 2",
+        "--a.x 1 --a=null": "--a.x 1 --a=null",
     }.items(),
 )
 def test_order(given: str, wanted: str) -> None:

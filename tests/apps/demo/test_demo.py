@@ -194,7 +194,7 @@ def test_a_mistake_is_one_line_and_nothing_is_touched(
     for words, text in (
         (["--out", str(mine.parent)], "is not empty, and nothing is overwritten"),
         (["--out", str(mine)], "is a file, and a folder is needed"),
-        (["--minutes", "0"], "must be more than 0"),
+        (["--minutes", "0"], "must be above 0"),
         (["--what", "smell"], "smell"),
         (["speech"], "needs the package no_such_package: pip install 'mmgen[extra]'"),
     ):

@@ -115,7 +115,7 @@ def test_a_generator_without_texts_makes_sounds(tmp_path: Path, capsys: pytest.C
         ("--text a --prompt LONG --prompt_text b", "at least a token of 0.025 s long, and leave room in the 0.60 s"),
         ("--text a --prompt EMPTY --prompt_text b", "EMPTY has no samples"),
         ("--text abcdefghij --prompt MID --prompt_text abcdefgh", "has 19 characters, and at most 16 are read"),
-        ("--text a --seconds 0", "--seconds must be above 0"),
+        ("--text a --seconds 0", "--seconds 0 must be above 0"),
         ("--text a --frames 3", "--frames is for clips and motions, and"),
     ],
 )

@@ -101,8 +101,8 @@ def test_recorded_actions_are_followed(tmp_path: Path) -> None:
     ("options", "told"),
     [
         ("--inpaint a.png", "--inpaint is for images and motions, and"),
-        ("--frames 0", "at least 1 frame"),
-        ("--fps 0", "cannot have 0 frames a second"),
+        ("--frames 0", "--frames 0 must be at least 1"),
+        ("--fps 0", "--fps 0 must be above 0"),
         ("--actions jump", "actions 'jump' is unknown"),
         ("--actions recorded", "needs --context held_out"),
         ("--context held_out --actions recorded", "needs --context held_out, with actions"),
