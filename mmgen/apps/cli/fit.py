@@ -256,7 +256,7 @@ class RecipeCLI(LightningCLI):
                 self.folder.release(started=self.trainer.global_step > 0)
         if writes and self.trainer.global_step == before:
             line = f"nothing was left to train after step {before}, by the recipe's limits of time or batches"
-            print(line, file=sys.stderr)
+            print_safely(line, file=sys.stderr)
         if writes:
             print_safely(f"run folder: {self.folder.path}")
 
