@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -137,6 +138,28 @@ def test_mp3_is_as_long_as_its_frames_whatever_its_header_says(tmp_path: Path) -
     path.write_bytes(data * 2)  # as `cat` joins two
     assert read_header(path).samples >= 96000
     assert (read_audio(path, RATE)[:, :40000] - right[:, :40000]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 2), (16000, 1), (8000, 1)])
+@pytest.mark.parametrize(
+    ("bits", "tags"), [(None, {}), (64000, {"write_id3v1": "1"}), (8000, {}), (32000, {"write_xing": "0"})]
+)
+def test_mp3_of_another_encoder(
+    rate: int, channels: int, bits: int | None, tags: dict[str, str], tmp_path: Path
+) -> None:
+    """LAME, of variable and constant bit rates. Without a Xing header its delay and padding are part of the sound."""
+    sound = np.float32(np.resize(sweep(), (channels, round(2.5 * rate))))
+    layout = "stereo" if channels == 2 else "mono"
+    with av.open(tmp_path / "x.mp3", "w", options=tags) as output:
+        stream = output.add_stream("libmp3lame", rate=rate, options={} if bits else {"q": "4"})
+        stream.layout, stream.format, stream.bit_rate = layout, "fltp", bits or 0
+        frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout=layout)
+        frame.rate = rate
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    samples = read_header(tmp_path / "x.mp3").samples
+    assert 0 <= samples - sound.shape[1] <= (3 * 1152 if tags.get("write_xing") else 0)
+    assert read_audio(tmp_path / "x.mp3", rate).shape == (1, samples)
 
 
 def mp3_tag(path: Path) -> int:
