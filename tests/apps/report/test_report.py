@@ -87,8 +87,8 @@ def sounds(folder: Path, patch: pytest.MonkeyPatch) -> list[Path]:
     pytest.importorskip("soundfile")
     root = SpeechFolder.make_fake(folder / "hums", 12)["root"]
     source = SpeechFolder(root, seconds=1.2, sample_rate=RATE, held_out=4)
-    for module in (build, speech_sampling):
-        patch.setattr(module, "build_source", lambda config: source)
+    patch.setattr(build, "build_source", lambda config: source)
+    patch.setattr(speech_sampling, "trained_source", lambda *_: source)
     tokenizer = codec_run(folder / "tok")
     generator = speech_run(folder / "gen", tokenizer, text=source.text, classes=0)
     run("reconstruct", tokenizer, "--data", "held_out", "--num", 2)
@@ -100,7 +100,7 @@ def sounds(folder: Path, patch: pytest.MonkeyPatch) -> list[Path]:
 def motions(folder: Path, patch: pytest.MonkeyPatch) -> list[Path]:
     source = Walks(frames=12)
     patch.setattr(build, "open_source", lambda name: source)
-    patch.setattr(motion_sampling, "build_source", lambda config: source)
+    patch.setattr(motion_sampling, "trained_source", lambda *_: source)
     tokenizer = motion_tokenizer_run(folder / "tok")
     generator = motion_run(folder / "gen", tokenizer, class_names=("slow", "fast"))
     run("reconstruct", tokenizer, "--data", "walks", "--num", 2)
