@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -113,8 +114,8 @@ class RunFolder:
         file, record = self.path / CONFIG, self.path / "record.json"
         try:
             if file.exists() and file.read_text() != config:
-                number = sum(1 for _ in self.path.glob("config-before-*.yaml")) + 1
-                write_whole(self.path / f"config-before-{number}.yaml", file.read_bytes())
+                names = (self.path / f"config-before-{number}.yaml" for number in count(1))
+                write_whole(next(name for name in names if not name.exists()), file.read_bytes())
             write_whole(file, config.encode(), sync=True)
             before = json.loads(record.read_text())["commands"] if resume and record.exists() else []
             write_whole(record, (json.dumps({"commands": [*before, command]}, indent=2) + "\n").encode())
