@@ -52,10 +52,7 @@ def whole_folder(out: str | Path) -> Iterator[Path]:
     out = Path(out)
     existed = out.exists()
     final = new_folder(out).resolve()
-    for left in _leftovers(final.parent):
-        print_safely(
-            f"note: {left} was left by a command that was killed: rm -r {shlex.quote(str(left))}", file=sys.stderr
-        )
+    _report_leftovers(final.parent)
     partial: Path | None = None
     try:
         place = final if existed else final.parent
@@ -83,18 +80,25 @@ def whole_folder(out: str | Path) -> Iterator[Path]:
         raise UserError(f"{out} could not be written ({reason}); nothing of it is left") from None
 
 
+def _report_leftovers(place: Path) -> None:
+    """Name what commands that were killed have left in a place."""
+    for left in _leftovers(place):
+        print_safely(
+            f"note: {left} was left by a command that was killed: rm -r {shlex.quote(str(left))}", file=sys.stderr
+        )
+
+
 def _leftovers(place: Path) -> Iterator[Path]:
-    """Folders that `whole_folder` began in a place, and that no process is filling any more."""
+    """What `whole_folder` and `whole_file` began in a place, and no process is filling any more."""
     for each in sorted(place.glob(f".*{_PARTIAL}")):
-        if each.is_dir():
-            with suppress(OSError), _held(each):
-                yield each
+        with suppress(OSError), _held(each):
+            yield each
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """A mark on a folder that ends with the process. Raises OSError where another process has it."""
-    handle = os.open(folder, os.O_RDONLY)
+def _held(path: Path) -> Iterator[None]:
+    """A mark on a folder or file that ends with the process. Raises OSError where another one has it."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -115,6 +119,8 @@ def whole_file(file: str | Path, sync: bool = False) -> Iterator[IO[bytes]]:
     partial = file.with_name(f".{secrets.token_hex(4)}{_PARTIAL}")  # short, whatever the length of the file's name
     try:
         with open(partial, "wb") as opened:
+            with suppress(OSError):  # a disk without locks
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield opened
             if sync:
                 opened.flush()
@@ -149,6 +155,7 @@ def require_new_file(file: str | Path, option: str) -> None:
     """Raises UserError unless the file of that option can be made and does not exist yet."""
     require(not Path(file).exists(), f"{option} {file} exists, and nothing is overwritten; choose another")
     require_writable(Path(file).absolute().parent, f"the folder of {option} {file}")
+    _report_leftovers(Path(file).absolute().parent)
 
 
 def require_writable(folder: Path, what: str) -> None:

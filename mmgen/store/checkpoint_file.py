@@ -81,6 +81,9 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path, trusted: bool = Fal
                 path.replace(previous)
         partial.replace(path)
         _sync_folder(path.parent)
+    except KeyboardInterrupt:
+        partial.unlink(missing_ok=True)
+        raise
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -112,24 +112,29 @@ class FSDP(ModelParallelStrategy):
             checkpoint[OPTIMIZER] = state["param_groups"]
             moments = {f"{name}/{kind}": each for name, kinds in state["state"].items() for kind, each in kinds.items()}
             trees[OPTIMIZER] = moments
-        if self.is_global_zero:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        self.barrier()
-        before = set(os.listdir(partial))
-        self.barrier()
-        writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
-        dcp.save(flatten(trees), storage_writer=writer)
-        if self.is_global_zero:
-            torch.save(checkpoint, partial / REST)
-        self.barrier()
-        names = sorted(set(os.listdir(partial)) - before)
-        parts: list[Any] = [None] * self.world_size
-        dist.all_gather_object(parts, seals(partial, names[self.global_rank :: self.world_size]))
-        if self.is_global_zero:
-            (partial / PARTS).write_text(json.dumps({name: seal for part in parts for name, seal in part.items()}))
-            _replace(partial, path, keep_previous=path.name != BEST)
-        self.barrier()
+        try:
+            if self.is_global_zero:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+            self.barrier()
+            before = set(os.listdir(partial))
+            self.barrier()
+            writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
+            dcp.save(flatten(trees), storage_writer=writer)
+            if self.is_global_zero:
+                torch.save(checkpoint, partial / REST)
+            self.barrier()
+            names = sorted(set(os.listdir(partial)) - before)
+            parts: list[Any] = [None] * self.world_size
+            dist.all_gather_object(parts, seals(partial, names[self.global_rank :: self.world_size]))
+            if self.is_global_zero:
+                (partial / PARTS).write_text(json.dumps({name: seal for part in parts for name, seal in part.items()}))
+                _replace(partial, path, keep_previous=path.name != BEST)
+            self.barrier()
+        except BaseException:
+            if self.is_global_zero:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
 
     def load_checkpoint(self, checkpoint_path: _PATH, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads this process's share of a folder, or of a checkpoint that one process wrote."""

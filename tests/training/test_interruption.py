@@ -142,3 +142,12 @@ def test_lost_workers_are_explained() -> None:
 
 def _handlers() -> list[Any]:
     return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+
+
+def test_a_signal_ends_a_validation(
+    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sends(TokenizerModule, "validation_step", monkeypatch, lambda _: True, signal.SIGTERM)
+    capfd.readouterr()
+    assert main(["validate", f"--config={tokenizer / 'config.yaml'}"]) == 143
+    assert capfd.readouterr().err == "mmgen: terminated\n"

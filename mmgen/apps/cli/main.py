@@ -85,12 +85,15 @@ def main(args: Sequence[str] | None = None) -> int:
             print_safely(f"mmgen: {ended}", file=sys.stderr)
         return ended.exit_code
     except BrokenPipeError:  # whoever read the output has seen enough
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()
         return 141  # as other programs, which SIGPIPE ends
     except Exception as error:
         if (reason := disk_error(error)) is None or os.environ.get("MMGEN_TRACEBACK"):
             raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
         where = f"{name}: " if (name := getattr(error, "filename", None)) else ""
         return _fail(f"{where}{reason}; make room, and start the command again")
     return 0
@@ -176,6 +179,12 @@ def _underscored(args: list[str]) -> list[str]:
         + (os.path.expanduser(value) if value.startswith("~/") else value)
         for option, equals, value in parts
     ]
+
+
+def _drop_output() -> None:
+    """What is still to be printed goes nowhere: Python would try once more at its end, and complain."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> int:

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -49,7 +50,10 @@ def launch(folder: str | Path, port: int, device: torch.device | str = "cpu", bl
     )  # fmt: skip
     print_safely(f"mmgen serve: http://{HOST}:{port} ({count} generators in {folder}; Ctrl-C ends)", flush=True)
     if block:
-        blocks.block_thread()
+        try:
+            Event().wait()
+        finally:
+            blocks.close(verbose=False)
     return blocks
 
 

@@ -19,7 +19,7 @@ import yaml
 from mmgen.apps.cli.main import main
 from mmgen.core.disk import disk_error
 from mmgen.core.errors import UserError
-from mmgen.media.folders import whole_folder, write_whole
+from mmgen.media.folders import require_new_file, whole_file, whole_folder, write_whole
 from mmgen.media.images import save_png
 from mmgen.modalities.image.sources.image_folder import ImageFolder
 from mmgen.modalities.image.tokenizers.conv import ConvImageTokenizer
@@ -145,6 +145,26 @@ def test_libraries_that_hide_the_number_of_an_error() -> None:
     outer.__context__ = OSError(28, "No space left on device")
     assert disk_error(outer) == "No space left on device"
     assert disk_error(FileNotFoundError(2, "No such file")) is None
+
+
+def test_what_a_killed_command_left_of_a_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".12345678.partial").write_text("half")
+    with whole_file(tmp_path / "being written"):
+        require_new_file(tmp_path / "new", "--out")
+    left = tmp_path / ".12345678.partial"
+    assert capsys.readouterr().err == f"note: {left} was left by a command that was killed: rm -r {left}\n"
+
+
+def test_a_full_disk_behind_the_output_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    code = "import sys; from mmgen.apps.cli.main import main; sys.exit(main(['list']))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[3], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == "mmgen: error: No space left on device; make room, and start the command again\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
