@@ -244,7 +244,10 @@ def test_a_run_shows_logs_and_rebuilds_every_member(recipe, tmp_path):
         for key, value in loaded.generator.state_dict().items():
             assert torch.equal(value, state[f"members.{name}.generator.{key}"])
     assert main(["export", str(run / "image"), f"--out={tmp_path / 'image'}"]) == 0
-    assert load_generator(fit(tmp_path / "alone", f"--config={tmp_path / 'image'}", "--trainer.max_steps=1")).step == 1
+    members = yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["members"]
+    folder = members["image"]["init_args"]["source"]["init_args"]["folder"]  # which an export does not name
+    alone = [f"--config={tmp_path / 'image'}", f"--data.source.folder={folder}", "--trainer.max_steps=1"]
+    assert load_generator(fit(tmp_path / "alone", *alone)).step == 1
 
 
 def test_what_members_share_is_counted_once(data):
