@@ -12,8 +12,8 @@ from mmgen.core.progress import Progress
 from mmgen.core.tokens import Tokens
 from mmgen.data.sources import Batch, Samples
 from mmgen.evaluation.command import Metric
-from mmgen.evaluation.metrics import code_figures
 from mmgen.tokenizers import TimedTokenizer, Tokenizer
+from mmgen.tokenizers.code_usage import code_figures
 
 TIMED = 4
 """Held-out clips that are coded one by one and streamed, after one that warms up."""

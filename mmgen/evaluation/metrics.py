@@ -10,7 +10,6 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import TokenSpec
 from mmgen.evaluation.judges import seeded
 
 NEIGHBOURS = 3
@@ -41,25 +40,6 @@ def ssim(made: Tensor, truth: Tensor) -> Tensor:
         raise UserError(f"ssim needs images of at least {SSIM_WINDOW} pixels a side, and these are {size}")
     one, two = ((x.float().cpu() + 1) / 2 for x in (made, truth))  # SSIM compares means: 0 is black
     return torch.as_tensor(structural_similarity_index_measure(one, two, data_range=1.0, reduction="none")).double()
-
-
-def code_figures(values: Tensor, spec: TokenSpec) -> dict[str, float]:
-    """How much of the vocabulary is used; of several codebooks, the mean over them.
-
-    Args:
-        values: tokens, (N, ...) int64 of one codebook, bits packed, or (N, ..., Q) of Q residual ones.
-        spec: categorical, bits or residual.
-
-    Returns:
-        code_usage: share of all codes that occur; code_perplexity: e to the entropy of their frequencies.
-    """
-    levels = values.unbind(-1) if spec.kind == "residual" else [values]
-    usage, perplexity = 0.0, 0.0
-    for codes in levels:
-        counts = codes.flatten().unique(return_counts=True)[1].double()
-        usage += len(counts) / spec.alphabet / len(levels)
-        perplexity += torch.special.entr(counts / counts.sum()).sum().exp().item() / len(levels)
-    return {"code_usage": usage, "code_perplexity": perplexity}
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from mmgen.core.errors import UserError
 from mmgen.core.modality import find_modality
 from mmgen.data import DataModule
 from mmgen.tokenizers import Reconstruction, Tokenizer
+from mmgen.tokenizers.code_usage import code_figures
 from mmgen.tokenizers.losses import Adversarial, Balance, Balancer, Perceptual, Spectral
 from mmgen.training.adversarial import Adversary
 from mmgen.training.optim import FusedAdamW, OptimizerFactory, SchedulerFactory, TrainedModule, WarmupCosine
@@ -93,6 +94,9 @@ class TokenizerModule(TrainedModule):
         loss = torch.stack([*parts.values(), *made.losses.values()]).sum()
         self.log_dict({f"train/{name}": each.detach() for name, each in (adversarial | parts | made.losses).items()})
         self.log("train/loss", loss.detach(), prog_bar=True)
+        if self.tokenizer.spec.kind != "continuous":
+            figures = code_figures(made.tokens.values, self.tokenizer.spec)
+            self.log_dict({f"train/{name}": value for name, value in figures.items()})
         if self.balance is None:
             return loss
         balanced, norms = self.balance(parts, self.weights, made.x)

@@ -11,9 +11,7 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 
 from mmgen.core.draws import Draws
 from mmgen.core.errors import UserError
-from mmgen.core.tokens import TokenSpec
 from mmgen.evaluation.metrics import (
-    code_figures,
     decibel,
     fid,
     kid,
@@ -144,25 +142,6 @@ def test_kid_of_unequal_sets_is_keyed_by_its_seed_and_leaves_the_global_generato
     first = kid(real, fake, seed=1)
     assert torch.equal(torch.rand(3), expected)
     assert kid(real, fake, seed=1) == first != kid(real, fake, seed=2)
-
-
-@pytest.mark.parametrize(
-    "spec", [TokenSpec("categorical", 16, (1, 2, 2)), TokenSpec("bits", 4, (1, 2, 2))], ids=lambda s: s.kind
-)
-def test_code_figures_of_known_frequencies(spec: TokenSpec) -> None:
-    uniform = code_figures(torch.arange(16).repeat(4).view(16, 4), spec)
-    assert uniform == pytest.approx({"code_usage": 1, "code_perplexity": 16})
-    assert code_figures(torch.full((16, 4), 7), spec) == pytest.approx({"code_usage": 1 / 16, "code_perplexity": 1})
-    half = code_figures(torch.tensor([[0, 0, 1, 2]]), spec)  # frequencies 1/2, 1/4, 1/4: 1.5 bits
-    assert half == pytest.approx({"code_usage": 3 / 16, "code_perplexity": 2**1.5})
-
-
-def test_code_figures_of_residual_codes_are_the_mean_over_levels() -> None:
-    spec = TokenSpec("residual", 16, (1, 2, 2), levels=2)
-    levels = [torch.arange(16).view(4, 4), torch.full((4, 4), 3)]
-    assert code_figures(torch.stack(levels, -1), spec) == pytest.approx(
-        {"code_usage": (1 + 1 / 16) / 2, "code_perplexity": (16 + 1) / 2}
-    )
 
 
 @pytest.mark.parametrize(("samples", "features"), [(40, 7), (12, 30)], ids=["more samples", "more features"])

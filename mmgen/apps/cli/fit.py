@@ -125,7 +125,9 @@ class RecipeCLI(LightningCLI):
         if self.command == "fit":
             parser.add_argument("--only", type=str | None, default=None, metavar="MEMBER", help=HELP)
         checkpoint = (
-            "`last` to go on with the run, or a file" if self.command == "fit" else "`last`, of the run, or a file"
+            "`last` to go on with the run, a file, or a run folder for its last"
+            if self.command == "fit"
+            else "`last` or `best`, of the run, a file, or a run folder for its last"
         )
         default = None if self.command == "fit" else "last"
         parser.add_argument("--ckpt_path", type=str | None, default=default, help=f"checkpoint: {checkpoint}")

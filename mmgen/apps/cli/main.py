@@ -48,6 +48,8 @@ COMMANDS = {
     "serve": "a local page on which a person samples the trained runs",
 } | {name: text for modality in all_modalities() for name, text in modality.commands.items()}
 
+_ELSEWHERE = {"predict": ": sample draws from a generator, reconstruct and tokenize take a tokenizer"}
+
 HELP = """\
 mmgen: autoregressive, masked and diffusion generation over one backbone
 
@@ -118,7 +120,8 @@ def dispatch(args: list[str]) -> None:
     elif name in COMMANDS:
         _run_function(command_module(name).run, name, _underscored(rest))
     else:
-        raise UserError(f"there is no command {name!r}{nearest(name, COMMANDS)} (mmgen --help lists them)")
+        hint = _ELSEWHERE.get(name) or nearest(name, COMMANDS)
+        raise UserError(f"there is no command {name!r}{hint} (mmgen --help lists them)")
 
 
 def command_module(name: str) -> Any:

@@ -14,8 +14,10 @@ from mmgen.core.errors import UserError
 from mmgen.core.terminal import print_safely
 from mmgen.media.folders import write_whole
 from mmgen.media.torch_file import Unsound
-from mmgen.store.checkpoint_file import check_seal, find_checkpoint, read_checkpoint
+from mmgen.store.checkpoint_file import BEST, check_seal, find_checkpoint, read_checkpoint
 from mmgen.store.store import CHECKPOINT, CONFIG
+
+_WITHOUT = "start the run without --ckpt_path"
 
 
 class RunFolder:
@@ -43,8 +45,8 @@ class RunFolder:
         return cls(Path("runs") / (first.absolute().parent.name if first.name == CONFIG else first.stem))
 
     def checkpoint(self, named: str | None) -> Path | None:
-        """The checkpoint that `--ckpt_path` names, `last` being the run's own, or where that is damaged the one before
-        it, with a notice. UserError if it is missing or damaged.
+        """The checkpoint that `--ckpt_path` names: `last` or `best` of this run, a file, or a run folder for its last.
+        A last one that is damaged gives way to the one before it, with a notice. UserError if it is missing or damaged.
         """
         if named is None:
             return None
@@ -55,13 +57,15 @@ class RunFolder:
                 f" checkpoint, RUN/checkpoints/last.ckpt, or train the recipe anew: --config {path.parent / CONFIG}"
             )
         try:
-            if named == "last":
-                path = self.path / CHECKPOINT
-                path, notice = find_checkpoint(path)
-            if not path.exists():
-                raise UserError(f"there is no checkpoint {path}; start the run without --ckpt_path")
-            if named != "last":
+            if named == "best":
+                path = self.path / "checkpoints" / BEST
+            if named == "last" or (path / CONFIG).is_file():
+                path, notice = find_checkpoint((self.path if named == "last" else path) / CHECKPOINT)
+            elif path.exists():
                 check_seal(path)
+            if not path.exists():
+                hint = "name RUN/checkpoints/best.ckpt of another run, or `last`" if named == "best" else _WITHOUT
+                raise UserError(f"there is no checkpoint {path}; {hint}")
             if path.is_file():  # not a folder of parts, of which each process reads its own
                 read_checkpoint(path, mmap=True)
         except (Unsound, OSError) as error:

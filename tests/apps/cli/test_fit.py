@@ -1,6 +1,7 @@
 """`mmgen` itself, and the mistakes of `mmgen fit`: one line, exit code 2, no traceback, nothing written over."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,28 @@ def test_a_damaged_checkpoint_is_not_resumed(refused, tokenizer, tmp_path, damag
 def test_a_checkpoint_of_another_model_is_not_resumed(refused, tokenizer):
     start = f"--ckpt_path={tokenizer / 'checkpoints/last.ckpt'}"
     assert "is of a model of raw samples, and this one is of tokens" in refused(start, "--trainer.max_steps=3")
+
+
+def test_checkpoints_by_name_and_by_folder(digits, tmp_path, capfd):
+    """`best` of the run, and a folder for its last one: the same figures as by the paths of their files."""
+    options = [*TOKENIZER, *digits, "--data.global_batch_size=4"]
+    run, other = (fit(tmp_path / f"{steps}", *options, f"--trainer.max_steps={steps}") for steps in (3, 1))
+    shutil.copy(other / "checkpoints" / "last.ckpt", run / "checkpoints" / "best.ckpt")
+    figures = {}
+    for name in ("best", "last", run, run / "checkpoints" / "best.ckpt", run / "checkpoints" / "last.ckpt"):
+        assert main(["validate", f"--config={run / 'config.yaml'}", f"--ckpt_path={name}"]) == 0
+        figures[name] = re.search(r"val/loss\W+([\d.]+)", capfd.readouterr().out)[1]
+    best, last, by_folder, best_file, last_file = figures.values()
+    assert (best, last, by_folder) == (best_file, last_file, last_file)
+    assert best != last
+    (run / "checkpoints" / "best.ckpt").unlink()
+    assert main(["validate", f"--config={run / 'config.yaml'}", "--ckpt_path=best"]) == 2
+    assert "there is no checkpoint" in capfd.readouterr().err
+
+
+def test_a_command_that_is_elsewhere(capfd):
+    assert main(["predict", "runs/x"]) == 2
+    assert "sample draws from a generator" in capfd.readouterr().err
 
 
 def test_the_weights_of_an_export_are_not_resumed(refused, tmp_path):
