@@ -9,6 +9,7 @@ from mmgen.modalities.motion.skeleton import HUMANML3D, Skeleton, skeleton_of_fe
 _UNITS = {"centimetres": 0.01, "metres": 1.0, "millimetres": 0.001, "inches": 0.0254}  # in metres; the commonest first
 _LEGS = (0.5, 1.2)  # metres from hip to ankle that people have
 _OTHERS = (0.1, 2.0)  # metres that a child's or a giant's have
+_STIFF = 0.2  # share by which the length of a person's legs changes at most, as they are measured
 _UPRIGHT = 0.8  # cosine of the angle to an axis up to which a body stands along it
 
 LENGTHS = ("root_velocity", "root_height", "positions", "velocities")
@@ -17,8 +18,13 @@ LENGTHS = ("root_velocity", "root_height", "positions", "velocities")
 
 def legs_of(joints: Tensor, skeleton: Skeleton) -> float:
     """From the left hip over the knee to the ankle in joints (T, J, 3): the median over the frames."""
+    return float(_legs(joints, skeleton).median())
+
+
+def _legs(joints: Tensor, skeleton: Skeleton) -> Tensor:
+    """(T,)"""
     hip, knee, ankle = (joints[:, skeleton.joints.index(f"left_{part}")] for part in ("hip", "knee", "ankle"))
-    return float(((knee - hip).norm(dim=-1) + (ankle - knee).norm(dim=-1)).median())
+    return (knee - hip).norm(dim=-1) + (ankle - knee).norm(dim=-1)
 
 
 def find_unit(legs: float) -> tuple[str, float] | None:
@@ -29,7 +35,7 @@ def find_unit(legs: float) -> tuple[str, float] | None:
 
 def joints_in_metres(joints: Tensor, skeleton: Skeleton) -> tuple[Tensor, str | None]:
     """Joints (T, J, 3) that should be in metres, and what was odd about them; None where nothing was."""
-    unit, remark = _unit_of_array(legs_of(joints, skeleton))
+    unit, remark = _unit_of_array(_legs(joints, skeleton))
     return joints * unit, remark
 
 
@@ -37,7 +43,7 @@ def features_in_metres(features: Tensor) -> tuple[Tensor, str | None]:
     """Features (T, D) that should be in metres, likewise."""
     slices, skeleton = feature_slices(features.shape[-1]), skeleton_of_features(features.shape[-1])
     others = features[:, slices["positions"]].unflatten(1, (-1, 3))
-    unit, remark = _unit_of_array(legs_of(torch.cat([torch.zeros_like(others[:, :1]), others], 1), skeleton))
+    unit, remark = _unit_of_array(_legs(torch.cat([torch.zeros_like(others[:, :1]), others], 1), skeleton))
     if unit != 1:
         features = features.clone()
         for name in LENGTHS:
@@ -45,11 +51,13 @@ def features_in_metres(features: Tensor) -> tuple[Tensor, str | None]:
     return features, remark
 
 
-def _unit_of_array(legs: float) -> tuple[float, str | None]:
+def _unit_of_array(lengths: Tensor) -> tuple[float, str | None]:
+    legs = float(lengths.median())
     unit, (shortest, longest) = find_unit(legs), _OTHERS
     if shortest <= legs <= longest:
         return 1.0, None
-    if unit is None:
+    is_stiff = float((lengths - legs).abs().max()) <= _STIFF * legs  # of what a poor model makes they are not
+    if unit is None or not is_stiff:
         return 1.0, f"its legs are {legs:.3g} m long, no person's: is it normalised, or in another unit?"
     return unit[1], f"its legs are {legs:.3g} long, so it is taken to be in {unit[0]} and brought to metres"
 

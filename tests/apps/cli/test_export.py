@@ -67,7 +67,9 @@ def test_a_trained_run_exports_its_average_and_trains_again(
     assert weights_hash(export.tokenizer) == weights_hash(load_tokenizer(trained / "runs" / "tok"))
     assert sample_images(SamplingTask(export, None, {"class": torch.arange(2)})).images.shape == (2, 1, 28, 28)
 
-    assert main(["fit", "--config", "out/config.yaml", "--trainer.max_steps", "1"]) == 0
+    # Where things lie on this machine, an export does not say.
+    here = [f"--data.source.folder={trained / 'digits'}", "--data.tokenizer=out/tokenizer"]
+    assert main(["fit", "--config", "out/config.yaml", "--trainer.max_steps", "1", *here]) == 0
     again = load_generator("runs/out")
     assert again.step == 1
     assert again.config["model"] == yaml.safe_load((trained / "runs" / "gen" / "config.yaml").read_text())["model"]

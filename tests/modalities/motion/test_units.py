@@ -13,7 +13,7 @@ from mmgen.modalities.motion.features import feature_slices, joints_to_features
 from mmgen.modalities.motion.files import read_motion, write_npy
 from mmgen.modalities.motion.skeleton import HUMANML3D, KIT
 from mmgen.modalities.motion.sources.humanml3d import HumanML3D
-from mmgen.modalities.motion.units import LENGTHS, features_in_metres, stand_up
+from mmgen.modalities.motion.units import LENGTHS, features_in_metres, joints_in_metres, stand_up
 from tests.modalities.motion.gait import walk
 
 
@@ -57,6 +57,8 @@ def test_legs_of_no_person_are_told(tmp_path: Path) -> None:
     joints, lines = read(tmp_path / "a.npy")
     assert joints.equal((5 * walk(frames=10)).float())
     assert len(lines) == 1 and "no person's" in lines[0]
+    stretching = torch.linspace(60, 120, 10)[:, None, None] * walk(frames=10).float()
+    assert joints_in_metres(stretching, HUMANML3D)[0].equal(stretching)
     features = joints_to_features(walk(frames=10))
     normalised = (features - features.mean(0)) / features.std(0).clamp(min=0.01)
     assert "is it normalised" in (features_in_metres(normalised)[1] or "")
