@@ -91,11 +91,11 @@ def test_the_example_of_the_speech_walk_streams_what_it_says_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(spoken_runs, "VOICES", ["en-us+f2", "en-us+m3"])
     paradigm = {"class_path": "mmgen.paradigms.CodebookAutoregressive"}
     codec = spoken_runs.codec_run(Path("runs/espeak_codec"))
     text = Text(" ,efinorstuvwxz", 24)
-    spoken_runs.speech_run(Path("runs/espeak_delay"), codec, paradigm, text, ends=True)
+    voices = ["en-us+f2", "en-us+m3"]
+    spoken_runs.speech_run(Path("runs/espeak_delay"), codec, paradigm, text, ends=True, voices=voices)
     write_wav(0.1 * torch.ones(1, 4 * spoken_runs.STRIDE), Path("prompt.wav"), spoken_runs.RATE)
     names = run("docs/speech.md")
     assert Path("said.wav").stat().st_size > 44

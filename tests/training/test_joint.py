@@ -227,7 +227,7 @@ def test_a_killed_run_goes_on_bit_for_bit(recipe, accumulate, tmp_path):
         same(whole[key], resumed[key], key)
 
 
-def test_a_run_shows_logs_and_rebuilds_every_member(recipe, tmp_path):
+def test_a_run_shows_logs_and_rebuilds_every_member(recipe, digits, tmp_path):
     run = tmp_path / "run"
     options = [recipe, "--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.members.motion.weight=2"]
     assert main(["fit", *QUICK, *options, "--trainer.logger=true", "--samples.count=3", f"--run={run}"]) == 0
