@@ -1,9 +1,16 @@
+import signal
+
 import pytest
 import torch
 
 from mmgen.core.tokens import Tokens, TokenSpec
 from mmgen.tokenizers import Reconstruction, Tokenizer
 from tests.slow import is_slow
+
+
+def pytest_configure():
+    """A job that a shell runs in the background ignores Ctrl-C, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -59,7 +59,7 @@ RANGES = {
     **_same(Range(0, 1, below=True), "betas momentum"),
     **_same(Range(0, 2**32 - 1), "seed_everything"),
     **_same(Range(0, 2**63 - 1), "recording_seed seed"),
-    **_same(Range(0, 65535), "port"),
+    **_same(Range(1, 65535), "port"),
 }
 """Name of an option -> what it may be, of numbers and of those in a list."""
 

@@ -1,6 +1,5 @@
 """What `mmgen serve` refuses before it starts."""
 
-import re
 import socket
 import sys
 from pathlib import Path
@@ -36,7 +35,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("port", ["0", "65536"])
 def test_a_port_that_is_none_is_refused(port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(tmp_path), "--port", port]) == 2
-    assert re.search(rf"--port {port} must lie (between 1 and|in .*) ?65535", one_line(capsys))
+    assert f"--port {port} must lie in [1, 65535]" in one_line(capsys)
 
 
 def test_without_gradio_it_says_what_to_install(
