@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -22,6 +21,7 @@ from mmgen.data.encoded import encoded_spec
 from mmgen.data.loader import slot_loader
 from mmgen.data.sources import Batch, Samples, Source, SplitName
 from mmgen.data.stream import RankBatches, Split, Stream, shares
+from mmgen.store.run_paths import find_folder
 from mmgen.store.store import load_tokenizer, weights_hash
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.quantizers.base import NotFinite
@@ -89,9 +89,10 @@ class DataModule(L.LightningDataModule):
         """
         stored = self.source.spec is not None
         if self._tokenizer is None and self.tokenizer_path is not None:
-            if stored and not Path(self.tokenizer_path).is_dir():
+            folder = find_folder(self.tokenizer_path)
+            if stored and folder is None:
                 return None
-            loaded = load_tokenizer(self.tokenizer_path)
+            loaded = load_tokenizer(folder or self.tokenizer_path)
             if stored and weights_hash(loaded) != self.source.facts.tokenizer_hash:
                 raise UserError(
                     f"tokenizer {self.tokenizer_path} has changed since it made the tokens of data.source, or is"

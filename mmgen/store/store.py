@@ -31,6 +31,7 @@ from mmgen.store.export_config import export_config
 from mmgen.store.members import MemberOf, find_member
 from mmgen.store.rebuild import build_generator, build_tokenizer
 from mmgen.store.run_config import CONFIG, Kind, kind_of, read_config, recipe_for
+from mmgen.store.run_paths import find_folder
 from mmgen.store.weights import WEIGHTS, build_for, hash_tensors, read_weights, write_weights
 from mmgen.tokenizers import Tokenizer
 from mmgen.tokenizers.pretrained import library_of
@@ -318,9 +319,9 @@ class Saved:
             return None
         if self.weights.name == WEIGHTS:
             return self.path / "tokenizer"
-        folders = [base / named for base in (Path(), *self.path.absolute().parents) if (base / named).is_dir()]
-        if not folders:
+        folder = find_folder(named, self.path)
+        if folder is None:
             raise UserError(
                 f"the tokenizer {named}, on which {self.path} was trained, is not there; put it back or train it again"
             )
-        return folders[0]
+        return folder

@@ -9,6 +9,7 @@ import logging
 import shlex
 import sys
 import warnings
+from contextvars import copy_context
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -41,6 +42,7 @@ from mmgen.store.environment import find_references, require_no_references, rest
 from mmgen.store.option_values import check_values
 from mmgen.store.recipe_parser import set_up_parser
 from mmgen.store.recipes import find_recipe
+from mmgen.store.run_paths import set_run
 from mmgen.store.store import CHECKPOINT, CONFIG
 from mmgen.training.averaging import EMA, average_for
 from mmgen.training.checkpoints import Checkpoints, SealedFiles
@@ -161,6 +163,7 @@ class RecipeCLI(LightningCLI):
             self.references = find_references((read_yaml(Path(file)) for file in files), options)
             require_no_references(self.references)
         self.folder = RunFolder.of(self.config.run, self.recipes)
+        set_run(self.folder.path)
         self.ckpt_path = self.folder.checkpoint(self.config.ckpt_path)
         writes = self.command == "fit" and not self.config.trainer.fast_dev_run and rank_zero_only.rank == 0
         if writes and self.config.ckpt_path != "last":
@@ -332,7 +335,8 @@ def run(command: Literal["fit", "validate", "test"], args: list[str]) -> None:
         for text in NOISE:
             warnings.filterwarnings("ignore", text)
         try:
-            RecipeCLI(command, [_with_recipe_path(arg, before) for before, arg in zip(["", *args], args)]).start()
+            given = [_with_recipe_path(arg, before) for before, arg in zip(["", *args], args)]
+            copy_context().run(lambda: RecipeCLI(command, given).start())
         except MisconfigurationException as error:
             raise UserError(str(error)) from None
         except UserError:

@@ -193,6 +193,23 @@ def test_checkpoints_by_name_and_by_folder(digits, tmp_path, capfd):
     assert "there is no checkpoint" in capfd.readouterr().err
 
 
+def test_a_relative_tokenizer_is_found_from_anywhere(digits, tokenizer, tmp_path, monkeypatch, capfd):
+    """As `mmgen sample` finds it: from the working directory, then from each folder above the run."""
+    shutil.copytree(tokenizer, tmp_path / "runs" / "bsq")
+    recipes = {option: str(Path(option.partition("=")[2], "config.yaml").absolute()) for option in GENERATOR[:1]}
+    options = [f"--config={path}" for path in recipes.values()] + GENERATOR[1:] + ["--data.tokenizer=runs/bsq"]
+    options += [*digits, "--data.global_batch_size=4", *QUICK]
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", *options, "--trainer.max_steps=1", "--run=runs/generator"]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = f"--config={tmp_path}/runs/generator/config.yaml"
+    assert main(["validate", config, "--trainer.limit_val_batches=1"]) == 0
+    assert main(["fit", config, *QUICK, "--trainer.max_steps=2", "--ckpt_path=last"]) == 0
+    resumed = checkpoint(tmp_path / "runs" / "generator")
+    assert (resumed["global_step"], resumed["mmgen"]["tokenizer_path"]) == (2, "runs/bsq")
+
+
 def test_a_command_that_is_elsewhere(capfd):
     assert main(["predict", "runs/x"]) == 2
     assert "sample draws from a generator" in capfd.readouterr().err
