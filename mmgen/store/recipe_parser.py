@@ -1,9 +1,10 @@
 """How the parser of recipes (jsonargparse) reads: strictly, and nothing of one class for another."""
 
+from enum import Enum
 from typing import Any
 
 import yaml
-from jsonargparse import _typehints, get_loader, set_loader
+from jsonargparse import Namespace, _typehints, get_loader, set_loader
 
 from mmgen.core.yaml_text import load_strictly
 from mmgen.store.allowed_imports import restrict_imports
@@ -18,6 +19,20 @@ def set_up_parser() -> None:
     restrict_imports()
     set_loader("omegaconf+", _load, (yaml.YAMLError,))
     _typehints.discard_init_args_on_class_path_change = _discard_all
+
+
+def without_enums(value: Any) -> Any:
+    """A parsed recipe with texts in the place of members of enumerations of texts, as some defaults of Lightning's are:
+    the parser can write these only as texts, and takes them for these.
+    """
+    if isinstance(value, Namespace):
+        for key, item in vars(value).items():
+            setattr(value, key, without_enums(item))
+    if isinstance(value, dict | list):
+        items: Any = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            value[key] = without_enums(item)
+    return value.value if isinstance(value, Enum) and isinstance(value, str) else value
 
 
 def _load(value: str) -> Any:

@@ -10,13 +10,12 @@ import shlex
 import sys
 import warnings
 from contextvars import copy_context
-from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import lightning as L
 import torch
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import ArgumentError
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LambdaCallback
@@ -40,7 +39,7 @@ from mmgen.store.checkpoint_file import steps_taken
 from mmgen.store.config_errors import explain
 from mmgen.store.environment import find_references, require_no_references, restore_references
 from mmgen.store.option_values import check_values
-from mmgen.store.recipe_parser import set_up_parser
+from mmgen.store.recipe_parser import set_up_parser, without_enums
 from mmgen.store.recipes import find_recipe
 from mmgen.store.run_paths import set_run
 from mmgen.store.store import CHECKPOINT, CONFIG
@@ -152,7 +151,7 @@ class RecipeCLI(LightningCLI):
             raise UserError(explain(str(error), parser)) from None
         except OmegaConfBaseException as error:
             raise UserError(f"{', '.join(map(str, self.recipes))}: {str(error).splitlines()[0]}") from None
-        self.config = _without_enums(self.config)
+        self.config = without_enums(self.config)
         _check_values(self.config.as_dict())
 
     def before_instantiate_classes(self) -> None:
@@ -351,20 +350,6 @@ def _with_sealed_files(plugins: Any) -> list[Any]:
     """The plugins that a recipe names, and ours for files, unless one of them is for files."""
     named = [] if plugins is None else list(plugins) if isinstance(plugins, list | tuple) else [plugins]
     return named if any(isinstance(each, CheckpointIO) for each in named) else [*named, SealedFiles()]
-
-
-def _without_enums(value: Any) -> Any:
-    """A parsed recipe with texts in the place of members of enumerations of texts, as some defaults of Lightning's are:
-    the parser can write these only as texts, and takes them for these.
-    """
-    if isinstance(value, Namespace):
-        for key, item in vars(value).items():
-            setattr(value, key, _without_enums(item))
-    if isinstance(value, dict | list):
-        items: Any = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            value[key] = _without_enums(item)
-    return value.value if isinstance(value, Enum) and isinstance(value, str) else value
 
 
 def _check_values(config: dict[str, Any]) -> None:
