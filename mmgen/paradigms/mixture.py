@@ -1,6 +1,7 @@
 """Several paradigms in one run and one checkpoint: each training sample is given to one of them."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,9 @@ class Mixture(Paradigm):
         if weights is not None and (weights.keys() != members.keys() or min(weights.values()) <= 0):
             raise UserError(f"mixture weights need one positive number for each of {', '.join(members)}")
         self.members = members
-        shares = torch.tensor([1.0 if weights is None else weights[name] for name in members], dtype=torch.float64)
-        self.bounds = (shares / shares.sum()).cumsum(0)[:-1]
+        shares = [1.0 if weights is None else weights[name] for name in members]
+        # No tensor: where a model is built without memory, torch would load its compiler to divide one.
+        self.bounds = list(accumulate(share / sum(shares) for share in shares))[:-1]
 
     @property
     def ends(self) -> bool:  # type: ignore[override]
@@ -62,7 +64,8 @@ class Mixture(Paradigm):
 
     def losses(self, generator: Generator, tokens: Tokens, condition: Conditioning, draws: Draws) -> dict[str, Tensor]:
         """Per-sample losses by mode; modes that no sample of this batch was given to are absent."""
-        member = torch.bucketize(draws.uniform("member"), self.bounds.to(tokens.values.device), right=True)
+        bounds = torch.tensor(self.bounds, dtype=torch.float64, device=tokens.values.device)
+        member = torch.bucketize(draws.uniform("member"), bounds, right=True)
         losses = {}
         for number, (name, paradigm) in enumerate(self.members.items()):
             rows = (member == number).nonzero()[:, 0]

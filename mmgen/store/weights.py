@@ -14,6 +14,7 @@ from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 from mmgen.core.errors import UserError
 from mmgen.core.shape_cache import passing
@@ -50,7 +51,7 @@ def build_for(
         UserError: its config describes another model than the weights are of, or the weights are no numbers.
     """
     try:
-        with _Bounded(state), passing(), torch.device("meta"):
+        with _Bounded(state), passing(), torch.device("meta"), _Uninitialised():
             planned = build()
     except UserError as error:
         if isinstance(error.__cause__, _TooLarge):
@@ -91,6 +92,20 @@ def _require_same(module: nn.Module, state: Mapping[str, Tensor], source: Path) 
 
 def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
+
+
+class _Uninitialised(TorchFunctionMode):
+    """While it lasts, numbers are not drawn, and tensors neither written to nor scaled: what has no memory needs no
+    values, and for these torch would load its compiler, which takes seconds.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, kwargs = getattr(func, "__name__", ""), kwargs or {}
+        if name.endswith("_") and not name.endswith("__"):  # those of torch that work in place, and of torch.nn.init
+            return args[0] if args else kwargs["tensor"]
+        if name in ("mul", "__mul__", "__rmul__") and any(isinstance(each, int | float) for each in args):
+            return next(each for each in args if isinstance(each, Tensor))
+        return (torch.empty if func is torch.randn else func)(*args, **kwargs)
 
 
 class _Bounded:

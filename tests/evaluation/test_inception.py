@@ -49,7 +49,7 @@ def test_without_weights_it_says_where_to_get_them() -> None:
     [
         (None, "does not exist"),
         ({"weight": torch.zeros(2)}, "holds weights of another network"),
-        ([1, 2], "holds something else than weights"),
+        ([1, 2], "is no readable file of weights"),
     ],
     ids=["missing", "another network", "a list"],
 )

@@ -46,9 +46,10 @@ class Rotary:
         self.prefix = prefix
         bounds = [round(head_dim // 2 * sum(axes[:i]) / sum(axes)) for i in range(4)]
         self.counts = counts = [after - before for before, after in zip(bounds[:-1], bounds[1:], strict=True)]
-        self.frequencies = torch.zeros(3, head_dim // 2)
+        # On the CPU, also where a model is built without memory: there torch would load its compiler to divide.
+        self.frequencies = torch.zeros(3, head_dim // 2, device="cpu")
         for axis, (start, count) in enumerate(zip(bounds[:-1], counts, strict=True)):
-            self.frequencies[axis, start : start + count] = base ** (-torch.arange(count) / max(count, 1))
+            self.frequencies[axis, start : start + count] = base ** (-torch.arange(count, device="cpu") / max(count, 1))
 
     def tables(self, layout: Layout, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """cos and sin, each (b, 1, N, head_dim); found again for shared layouts."""

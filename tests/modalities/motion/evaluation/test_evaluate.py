@@ -96,7 +96,7 @@ def test_classes_alone_are_asked_for_with_lengths_of_training(runs: Path, card: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("tokenizer --num 0", "--num must be at least 1, got 0"),
+        ("tokenizer --num 0", "--num 0 must be at least 1"),
         ("tokenizer --mode ar", "--mode is for generators"),
         ("tokenizer --context 2", "--context is for clips"),
         ("tokenizer --extractor pixels", "--extractor is for images and clips"),

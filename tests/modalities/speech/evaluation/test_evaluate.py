@@ -115,7 +115,7 @@ def test_only_voices_that_the_generator_knows_are_spoken(runs: Path, card: Path)
     ("arguments", "message"),
     [
         ("codec --recogniser there", "--recogniser is for --wer at a tokenizer"),
-        ("codec --num 0", "--num must be at least 1, got 0"),
+        ("codec --num 0", "--num 0 must be at least 1"),
         ("codec --mode ar", "--mode is for generators"),
         ("codec --context 2", "--context is for clips"),
         ("codec --data emoji", "is of speech, and the data has samples of shape"),

@@ -139,9 +139,9 @@ def test_actions_are_measured_where_the_data_has_some(runs: Path, card: Path, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("gen --context -1", "--context must be at least 0"),
+        ("gen --context -1", "--context -1 must be at least 0"),
         ("gen --context 4", "leaves nothing to predict of 4 frames"),
-        ("gen --context 1 --frames 0", "leaves nothing to predict"),
+        ("gen --context 1 --frames 0", "--frames 0 must be at least 1"),
         ("gen --rollout 1", "--rollout must be at least 2 times"),
         ("gen --rollout 2 --frames 3", "leave one out"),
         ("gen --context 1 --num 1", "--num must be at least 2, got 1"),
