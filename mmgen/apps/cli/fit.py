@@ -358,6 +358,7 @@ def _check_values(config: dict[str, Any]) -> None:
     for key, value in config.items():
         require(value is not None or key in _MAY_BE_NULL, f"{key} null means nothing: leave it out for the default")
         if key in groups:
+            require(isinstance(value, dict), f"{key} {value} is no section: give its options, {key}.NAME: VALUE")
             check_values(value, groups[key], f"{key}.")
         else:
             check_values({key: value}, None)

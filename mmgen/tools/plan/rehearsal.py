@@ -81,7 +81,7 @@ def members(paradigm: Paradigm) -> list[tuple[str, Paradigm, float]]:
     """(mode, paradigm, share of the samples) of all that is trained."""
     if not isinstance(paradigm, Mixture):
         return [(paradigm.mode, paradigm, 1.0)]
-    bounds = [0.0, *paradigm.bounds.tolist(), 1.0]
+    bounds = [0.0, *paradigm.bounds, 1.0]
     return [(name, each, b - a) for (name, each), a, b in zip(paradigm.members.items(), bounds, bounds[1:])]
 
 

@@ -120,6 +120,7 @@ TYPING = {
     "a key twice": ("trainer:", "seed_everything: 1\ntrainer:", ["the key 'seed_everything' stands on line"]),
     "an octal number": ("size: tiny", "depth: 010", ["YAML reads 010 as 8"]),
     "unknown key": ("size: tiny", "sizee: tiny", ["'sizee'", "model.backbone", "'size'"]),
+    "a section that is none": ("trainer:", "skip: false\ntrainer:", ["skip False is no section"]),
     "unknown section": ("trainer:", "trainr:", ["'trainr", "'trainer'"]),
     "a class that runs code": ("class_path: Mixture", "class_path: subprocess.Popen", ["subprocess", "not allowed"]),
     "a reference to nothing": ("batch_size: 64", "batch_size: ${data.nothing}", ["data.nothing", "recipe.yaml"]),
