@@ -95,17 +95,21 @@ def _type(tensor: Tensor) -> str:
 
 
 class _Uninitialised(TorchFunctionMode):
-    """While it lasts, numbers are not drawn, and tensors neither written to nor scaled: what has no memory needs no
-    values, and for these torch would load its compiler, which takes seconds.
+    """While it lasts, tensors without memory are neither filled nor scaled: they need no values, and for these torch
+    would load its compiler, which takes seconds. All others are what they always are.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = getattr(func, "__name__", ""), kwargs or {}
-        if name.endswith("_") and not name.endswith("__"):  # those of torch that work in place, and of torch.nn.init
-            return args[0] if args else kwargs["tensor"]
-        if name in ("mul", "__mul__", "__rmul__") and any(isinstance(each, int | float) for each in args):
-            return next(each for each in args if isinstance(each, Tensor))
-        return (torch.empty if func is torch.randn else func)(*args, **kwargs)
+        is_filled = name.endswith("_") and not name.endswith("__")  # what works in place, torch.nn.init too
+        is_scaled = name in ("mul", "__mul__", "__rmul__") and any(isinstance(each, int | float) for each in args)
+        if is_filled or is_scaled:
+            tensor = next((each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)), None)
+            if tensor is not None and tensor.is_meta:
+                return tensor
+        if func is torch.randn and kwargs.get("device") is None:
+            func = torch.empty
+        return func(*args, **kwargs)
 
 
 class _Bounded:
