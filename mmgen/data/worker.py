@@ -19,10 +19,11 @@ def start_worker(number: int) -> None:
     """What a worker of torch's loader does first."""
     end_with_parent()
     signal.signal(signal.SIGBUS, signal.SIG_DFL)  # the parent reports it: `lost_worker`
-    # Ctrl-C, and the SIGTERM of many schedulers, goes to all processes of a run. What it means is up to the parent,
-    # which may want the rest of a step.
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    threading.Thread(target=_await_parent, daemon=True).start()
+    if hasattr(signal, "sigwaitinfo"):  # macOS lacks it
+        # Ctrl-C, and the SIGTERM of many schedulers, goes to all processes of a run. What it means is up to the parent,
+        # which may want the rest of a step.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        threading.Thread(target=_await_parent, daemon=True).start()
     Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
 
 

@@ -28,7 +28,6 @@ def run(
     """
     import torch
 
-    from mmgen.core.errors import UserError
     from mmgen.sampling.samples import pick_device
     from mmgen.tools.bench.benchmark import Conditions, catalogue, get_benchmark
 
@@ -39,8 +38,6 @@ def run(
             needs = "".join(f" (needs {package})" for package in each.missing())
             print_safely(f"{each.name:<{width}}  {each.sentence}{needs}")
         return
-    if runs < 1 or (threads is not None and threads < 1):
-        raise UserError(f"--runs {runs} and --threads {threads} must be at least 1")
     if threads is not None:
         torch.set_num_threads(threads)
     conditions = Conditions(pick_device(device), 1 if tiny else runs, tiny)

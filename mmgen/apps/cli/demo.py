@@ -41,8 +41,6 @@ def run(
     from mmgen.page.wording import duration
 
     budget = (MINUTES_FOR_ALL if what == "all" else MINUTES) if minutes is None else minutes
-    if budget <= 0:
-        raise UserError(f"--minutes {budget:g} must be more than 0")
     place = Path(out or ("runs/demo" if what == "image" else f"runs/demo-{what}"))
     console, known = Console(soft_wrap=True), demos()
     before = set_up_seconds(os.environ.get("MMGEN_DEMO_STARTED"), time.time())

@@ -69,8 +69,6 @@ def run(
     file_of = samples_modality(path)
     saved = None if file_of is not None else Saved.read(path, checkpoint=checkpoint)
     on = pick_device(device)
-    if batch is not None and batch < 1:
-        raise UserError(f"--batch must be at least 1, got {batch}")
     if card is not None:
         read(card)  # what is wrong with the card is told before the work, not after it
         words(Path(card))

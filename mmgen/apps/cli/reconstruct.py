@@ -55,8 +55,6 @@ def run(
     own = require_own_options("reconstruct", modality, arguments, tokenizer)
     if data is None:
         return modality.reconstruct(loaded, files, out or "reconstructions", own)
-    if num < 1:
-        raise UserError(f"--num must be at least 1, got {num}")
     source = build_source(Saved.read(tokenizer).config) if data == "held_out" else open_source(data)
     chosen = {"tokenizer": tokenizer, "files": files, "data": data, "num": num, "out": out, "device": device}
     command = command_line("reconstruct", run, chosen | {"checkpoint": checkpoint} | arguments)
