@@ -69,9 +69,9 @@ def require_same_values(source: Source, trained: Mapping[str, Any], run: str, ot
             are brought to the run's rate.
     """
     facts, conditions = source.facts, trained["conditions"]
-    kept = {name: each for name, each in facts.conditions.items() if isinstance(each, Names) or not other}
-    shared = [name for name in kept if name in conditions]
-    own = replace(facts, conditions={name: kept[name] for name in shared})
+    comparable = {name: each for name, each in facts.conditions.items() if isinstance(each, Names) or not other}
+    shared = [name for name in comparable if name in conditions]
+    own = replace(facts, conditions={name: comparable[name] for name in shared})
     then = {**trained, "conditions": {name: conditions[name] for name in shared}}
     rates = () if not other else ("sample_rate", "more") if source.fps else ("sample_rate", "more", "fps")
     own.require_same(then, run, ("spec", "tokenizer_hash", *rates))

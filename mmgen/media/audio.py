@@ -185,16 +185,16 @@ def _survey(path: str, info: SoundInfo) -> tuple[Tensor, Tensor]:
 
 def _mix(peaks: Tensor, products: Tensor) -> tuple[tuple[float, ...], str]:
     """The gain of each channel, and what they change besides taking the mean, empty for nothing."""
-    heard = peaks >= _SILENT * peaks.max()
+    sounding = peaks >= _SILENT * peaks.max()
     signs, change = torch.ones(len(peaks)), ""
-    share = products * heard.outer(heard)
+    share = products * sounding.outer(sounding)
     if share.sum() < _CANCELLED * len(peaks) * share.trace():
         loudest = int(share.diagonal().argmax())
         signs[share[loudest] < 0] = -1.0
         change = "channels that cancel each other turned to one phase"
-    if not heard.all():
-        change = f"{int((~heard).sum())} silent channel(s) of {len(heard)} left out"
-    return tuple((signs / heard.sum()).tolist()), change
+    if not sounding.all():
+        change = f"{int((~sounding).sum())} silent channel(s) of {len(sounding)} left out"
+    return tuple((signs / sounding.sum()).tolist()), change
 
 
 def _check_scale(path: str | Path, data: Tensor) -> None:

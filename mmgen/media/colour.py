@@ -55,12 +55,12 @@ def find_profile(icc: bytes, mode: str) -> Profile | None:
         if _SPACES[source] != space:
             raise ValueError(f"the colour profile is for {space}, not {mode}")
         transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), source, "RGB")
-        found = Profile(source, transform)
+        own = Profile(source, transform)
         if source in ("L", "RGB"):
             probe = _probe(source)
-            same = np.asarray(as_mode(probe, "RGB"), int) - np.asarray(found.apply(probe), int)
-            return None if np.abs(same).max() <= _ROUNDING else found
-        return found
+            same = np.asarray(as_mode(probe, "RGB"), int) - np.asarray(own.apply(probe), int)
+            return None if np.abs(same).max() <= _ROUNDING else own
+        return own
     except (ImageCms.PyCMSError, OSError, TypeError, AttributeError) as error:
         raise ValueError(f"the colour profile cannot be read ({error})") from None
 

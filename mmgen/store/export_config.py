@@ -35,8 +35,8 @@ def export_config(config: dict[str, Any], tokenizer: Path | None) -> tuple[dict[
         return re.split(r"[/\\]", tree.rstrip("/\\"))[-1]
 
     # A seed is of the data too: what is held out follows from it.
-    kept = {key: config[key] for key in ("seed_everything", "model", "data") if config.get(key)}
-    data = (kept.get("data") or {}).get("init_args") or {}
+    content = {key: config[key] for key in ("seed_everything", "model", "data") if config.get(key)}
+    data = (content.get("data") or {}).get("init_args") or {}
     if tokenizer is not None and data.get("tokenizer") is not None:
-        kept["data"] = kept["data"] | {"init_args": data | {"tokenizer": os.path.relpath(tokenizer)}}
-    return shared(kept, ""), [key.replace(".init_args", "") for key in shortened]
+        content["data"] = content["data"] | {"init_args": data | {"tokenizer": os.path.relpath(tokenizer)}}
+    return shared(content, ""), [key.replace(".init_args", "") for key in shortened]

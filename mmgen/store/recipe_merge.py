@@ -33,8 +33,8 @@ def _merge(old: Any, new: Any) -> Any:
     if _OPTIONS in new and not old.keys() & {_CLASS, _OPTIONS}:
         old = {_OPTIONS: old}
     replaced = {f"{key}+" for key in new}  # a whole list, after what was to be added to one
-    kept = {key: value for key, value in old.items() if key not in replaced}
-    return kept | {key: _combine(key, old.get(key), value) for key, value in new.items()}
+    remaining = {key: value for key, value in old.items() if key not in replaced}
+    return remaining | {key: _combine(key, old.get(key), value) for key, value in new.items()}
 
 
 def _combine(key: str, old: Any, new: Any) -> Any:

@@ -17,14 +17,15 @@ _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 @dataclass(frozen=True)
 class Stage:
     """Commands with one headline, and the seconds that they take on the two cores of the reference machine. `{demo}`,
-    `{steps}`, `{validation}` and `{samples}` in them are still to be filled in. Where one of an optional stage is
-    refused, such as for want of a package, the demo goes on.
+    `{steps}`, `{validation}` and `{samples}` in them are still to be filled in; its seconds are for so many `steps`, by
+    default those of the recipe. Where one of an optional stage is refused, as for want of a package, the demo goes on.
     """
 
     title: str
     seconds: float
     commands: list[str]
     optional: bool = False
+    steps: int | None = None
 
     @property
     def is_planned(self) -> bool:

@@ -96,7 +96,7 @@ class DemoRunner:
             left = self.end - time.time() - self.expect([each for each in later if not each.is_planned])
             if "{steps}" in command:
                 needed = self.expect([stage, *(each for each in later if each.is_planned)])
-                steps = plan_steps(wanted := recipe_steps(command), left, needed)
+                steps = plan_steps(wanted := stage.steps or recipe_steps(command), left, needed)
                 self._print(f"there is time for {steps:,} of {wanted:,} steps")
                 line = line.replace("{steps}", str(steps)).replace("{validation}", str(-(-steps // _VALIDATIONS)))
             samples = plan_samples(self.demo.samples, left, self.expect([stage]))
